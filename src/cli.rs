@@ -1,0 +1,139 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use tokio::net::TcpListener;
+
+use crate::clock::Clock;
+use crate::config::{Config, Flags};
+use crate::server::{self, Listeners};
+use crate::telemetry;
+
+/// Tracking redirect server: clicks, opens, page views and purchases, stored exactly once in your own database.
+#[derive(Debug, Parser)]
+#[command(name = "sillage", version)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Configuration file (TOML); every key is explained in config.example.toml
+    #[arg(long, global = true, env = "SILLAGE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on [default: 127.0.0.1:8080] [env: SILLAGE_LISTEN]
+    #[arg(long, global = true, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Where the public reaches this server [default: http://<listen>] [env: SILLAGE_PUBLIC_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    public_url: Option<String>,
+    /// Spool, local link copy, embedded database, generated secrets [default: data] [env: SILLAGE_DATA_DIR]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// postgres://… [default: embedded SQLite in the data directory] [env: DATABASE_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer requests and store hits (the default)
+    Serve(Serve),
+    /// Bring the database's tables up to date
+    Migrate,
+    /// Check the configuration and print what is in force, without secrets
+    CheckConfig,
+}
+
+#[derive(Debug, Default, Args)]
+struct Serve {
+    /// Serve a sample mail and a shop page at /demo, with a delivery made for them
+    #[arg(long)]
+    demo: bool,
+}
+
+/// Runs the command line; errors are told on standard error.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let flags = Flags {
+        listen: cli.global.listen.clone(),
+        public_url: cli.global.public_url.clone(),
+        data_dir: cli.global.data_dir.clone(),
+        database_url: cli.global.database_url.clone(),
+    };
+    let config = match Config::load(cli.global.config.as_deref(), std::env::vars(), &flags) {
+        Ok(config) => config,
+        Err(problems) => {
+            for problem in &problems.0 {
+                eprintln!("sillage: {problem}");
+            }
+            return ExitCode::from(2);
+        }
+    };
+    telemetry::start_logging(&config.log);
+    match execute(
+        cli.command.unwrap_or(Command::Serve(Serve::default())),
+        config,
+    ) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sillage: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command, config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("runtime")?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve(serve) => serve_until_signal(config, serve.demo).await,
+            Command::Migrate => {
+                std::fs::create_dir_all(&config.data_dir)?;
+                server::open_store(&config).await?.migrate().await?;
+                println!("the tables are up to date");
+                Ok(())
+            }
+            Command::CheckConfig => {
+                println!("{config:#?}");
+                Ok(())
+            }
+        }
+    })
+}
+
+async fn serve_until_signal(config: Config, is_demo: bool) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let public = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listen on {}", config.listen))?;
+    let metrics = match config.metrics.listen {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("metrics.listen {address}"))?,
+        ),
+        None => None,
+    };
+    let listeners = Listeners { public, metrics };
+    server::run(config, listeners, Clock::system(), is_demo, async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+    .await
+}

@@ -1,0 +1,375 @@
+//! Configuration: defaults, then the file, then the environment, then flags.
+//!
+//! [`Config::load`] takes the environment as an argument, so no test sets variables. All problems are told at once. `server` hands
+//! each part its own section; nothing else reads the whole.
+
+mod load;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use load::{Flags, Problems};
+
+/// Every key with its default. `config.example.toml` explains them; a test holds the two together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address of the tracking and API listener.
+    pub listen: SocketAddr,
+    /// Where the public reaches this server; decides links and `Secure` cookies.
+    pub public_url: Option<String>,
+    /// Spool, local link copy, embedded database, generated secrets.
+    pub data_dir: PathBuf,
+    /// `postgres://…`, `sqlite://…`; none: SQLite in the data directory.
+    pub database_url: Option<Secret>,
+    /// Token of the API; none: generated at the first start.
+    pub admin_token: Option<Secret>,
+    /// Whom to believe.
+    pub trust: Trust,
+    /// Which sites may read answers.
+    pub cors: Cors,
+    /// Where cookies are valid.
+    pub cookies: Cookies,
+    /// What identifies and describes a contact.
+    pub contacts: Contacts,
+    /// The durable queue.
+    pub spool: Spool,
+    /// The database.
+    pub database: Database,
+    /// Names of the public URLs.
+    pub paths: Paths,
+    /// Redirects.
+    pub links: Links,
+    /// The Prometheus listener.
+    pub metrics: Metrics,
+    /// Signing keys.
+    pub keys: KeyRing,
+    /// Limits of connections and of the way out.
+    pub server: Server,
+    /// Log lines.
+    pub log: Log,
+}
+
+/// A text that `Debug` does not show.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty = $default:expr),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $type),+ }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default),+ }
+            }
+        }
+    };
+}
+
+section!(
+    /// Whom to believe; nobody by default.
+    Trust {
+        /// Networks of reverse proxies whose `X-Forwarded-For` counts.
+        proxies: Vec<IpNet> = Vec::new(),
+        /// Networks of servers that may name another client's address, agent and time.
+        senders: Vec<IpNet> = Vec::new(),
+    }
+);
+section!(
+    /// Which sites may read answers.
+    Cors {
+        /// `https://shop.example`, `https://*.shop.example`, or `*` for every origin.
+        origins: Vec<String> = Vec::new(),
+    }
+);
+section!(
+    /// Where cookies are valid.
+    Cookies {
+        /// `.example.com`: cookies of a host below it are set for the whole domain.
+        domains: Vec<String> = Vec::new(),
+    }
+);
+section!(
+    /// What identifies and describes a contact.
+    Contacts {
+        /// Fields whose value belongs to one contact, strongest first.
+        unique: Vec<String> = vec!["email".to_owned()],
+        /// Fields that anyone may set through the pixel and the script.
+        public: Vec<String> = Vec::new(),
+    }
+);
+
+/// When a hit is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ack {
+    /// After it is on disk.
+    Durable,
+    /// Before: a power cut or kill -9 loses the last milliseconds.
+    Fast,
+}
+
+section!(
+    /// The durable queue on local disk.
+    Spool {
+        /// When a hit is answered.
+        ack: Ack = Ack::Durable,
+        /// How long an answer may wait for the disk.
+        #[serde(with = "humantime_serde")]
+        patience: Duration = Duration::from_millis(250),
+        /// Most bytes of hits that wait for the database.
+        max_bytes: u64 = 4 << 30,
+        /// How long the projection gives way to a burst of requests.
+        #[serde(with = "humantime_serde")]
+        give_way: Duration = Duration::from_secs(30),
+    }
+);
+section!(
+    /// The database.
+    Database {
+        /// Whether `serve` brings the tables up to date.
+        migrate: bool = true,
+        /// Most connections of this server.
+        max_connections: u32 = 10,
+        /// Months that hits are kept on Postgres; 0 keeps them forever.
+        keep_months: u32 = 0,
+    }
+);
+section!(
+    /// Names of the public URLs, for sites whose visitors' blockers know the usual ones.
+    Paths {
+        /// The script.
+        script: String = "/mtc.js".to_owned(),
+        /// The pixel.
+        pixel: String = "/mtracking.gif".to_owned(),
+        /// Where the script sends hits.
+        event: String = "/mtc/event".to_owned(),
+        /// Tracked links.
+        redirect: String = "/r".to_owned(),
+    }
+);
+section!(
+    /// Redirects.
+    Links {
+        /// Where unknown and expired links lead; none: a small 404 page.
+        fallback_url: Option<String> = None,
+        /// Whether a redirect hands the visit on to a page on another domain, as a signed parameter `_sl`.
+        landing_parameter: bool = false,
+        /// How often the local copy asks the database for changes.
+        #[serde(with = "humantime_serde")]
+        refresh: Duration = Duration::from_secs(2),
+    }
+);
+section!(
+    /// The Prometheus listener.
+    Metrics {
+        /// Its address; empty: only `/metrics` with the admin token on the main listener.
+        #[serde(with = "address_or_empty")]
+        listen: Option<SocketAddr> = Some(SocketAddr::from(([127, 0, 0, 1], 9090))),
+    }
+);
+section!(
+    /// Signing keys.
+    KeyRing {
+        /// `"<number 0-15>:<at least 32 characters>"`; the first signs, all verify. None: generated in the data directory.
+        signing: Vec<Secret> = Vec::new(),
+    }
+);
+section!(
+    /// Limits of connections and of the way out.
+    Server {
+        /// Most connections at once.
+        max_connections: usize = 10_000,
+        /// Most bytes of a body.
+        max_body_bytes: usize = 24 << 20,
+        /// How long a request may take to arrive.
+        #[serde(with = "humantime_serde")]
+        read_timeout: Duration = Duration::from_secs(15),
+        /// How long the way out may take after SIGTERM, projection included.
+        #[serde(with = "humantime_serde")]
+        shutdown: Duration = Duration::from_secs(20),
+    }
+);
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+section!(
+    /// Log lines, on standard error.
+    Log {
+        /// Their form.
+        format: LogFormat = LogFormat::Text,
+        /// `error`, `warn`, `info`, `debug` (a line a request), `trace`, or a filter such as `sillage::spool=debug,info`.
+        level: String = "info".to_owned(),
+    }
+);
+
+/// An address, or the empty text for none.
+mod address_or_empty {
+    use std::net::SocketAddr;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        address: &Option<SocketAddr>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(
+            &address
+                .map(|address| address.to_string())
+                .unwrap_or_default(),
+        )
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SocketAddr>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            Ok(None)
+        } else {
+            text.parse().map(Some).map_err(serde::de::Error::custom)
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+            data_dir: PathBuf::from("data"),
+            database_url: None,
+            admin_token: None,
+            trust: Trust::default(),
+            cors: Cors::default(),
+            cookies: Cookies::default(),
+            contacts: Contacts::default(),
+            spool: Spool::default(),
+            database: Database::default(),
+            paths: Paths::default(),
+            links: Links::default(),
+            metrics: Metrics::default(),
+            keys: KeyRing::default(),
+            server: Server::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Where the public reaches this server, without a slash at the end.
+    pub fn base_url(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.listen),
+        }
+    }
+
+    /// What the types cannot say; one line a problem.
+    fn check(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Some(url) = &self.public_url
+            && !url::Url::parse(url)
+                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
+        {
+            problems.push(format!("public_url: {url:?} is not an http or https URL"));
+        }
+        if let Some(url) = &self.links.fallback_url
+            && let Err(error) = crate::link::check_template(url)
+        {
+            problems.push(format!("links.fallback_url: {error}"));
+        }
+        for (name, path) in [
+            ("script", &self.paths.script),
+            ("pixel", &self.paths.pixel),
+            ("event", &self.paths.event),
+            ("redirect", &self.paths.redirect),
+        ] {
+            let fits = path.len() > 1
+                && path.starts_with('/')
+                && !path.ends_with('/')
+                && path
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
+            if !fits {
+                problems.push(format!("paths.{name}: {path:?} must start with a slash, not end with one, and hold letters, digits and /._- only"));
+            }
+        }
+        if let Some(url) = &self.database_url
+            && !["postgres://", "postgresql://", "sqlite:"]
+                .iter()
+                .any(|scheme| url.0.starts_with(scheme))
+        {
+            problems.push("database_url: is neither postgres:// nor sqlite://".to_owned());
+        }
+        for origin in &self.cors.origins {
+            if origin != "*" && (!origin.contains("://") || origin.ends_with('/')) {
+                problems.push(format!(
+                    "cors.origins: {origin:?} is no origin such as https://shop.example"
+                ));
+            }
+        }
+        for domain in &self.cookies.domains {
+            if domain.trim_start_matches('.').split('.').count() < 2
+                || !domain
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b))
+            {
+                problems.push(format!(
+                    "cookies.domains: {domain:?} is no domain such as .example.com"
+                ));
+            }
+        }
+        for field in self.contacts.unique.iter().chain(&self.contacts.public) {
+            if field.is_empty()
+                || field.len() > 64
+                || !field
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+            {
+                problems.push(format!(
+                    "contacts: {field:?} is no field name (letters, digits, _ and -, at most 64)"
+                ));
+            }
+        }
+        let signing: Vec<String> = self.keys.signing.iter().map(|key| key.0.clone()).collect();
+        if !signing.is_empty()
+            && let Err(error) = crate::link::Keys::parse(&signing)
+        {
+            problems.push(format!("keys.signing: {error}"));
+        }
+        if self
+            .admin_token
+            .as_ref()
+            .is_some_and(|token| token.0.len() < 16)
+        {
+            problems.push("admin_token: has fewer than 16 characters".to_owned());
+        }
+        if self.spool.max_bytes < 1 << 16 {
+            problems.push("spool.max_bytes: is less than 65536".to_owned());
+        }
+        problems
+    }
+}

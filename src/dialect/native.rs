@@ -1,0 +1,172 @@
+//! Our own vocabulary: signed links and open pixels, the parameters of the pixel and the script, and the JSON of
+//! `POST /api/v1/hits`. Parameter names are Mautic's (`mtracking.gif`, `mtc/event`) plus a few of our own.
+
+mod json;
+mod pixel;
+
+use uuid::Uuid;
+
+pub use json::{FieldError, decode_json_hit};
+pub use pixel::collect;
+
+use super::{Rules, judge};
+use crate::hit::{
+    BroadlogId, DeliveryId, Dialect, Hit, HitId, Kind, Limit, Provenance, Verdict, VisitorId,
+};
+use crate::inbound::Inbound;
+use crate::link::{LinkRecord, LinkToken, Purpose};
+
+/// Name of the visitor cookie.
+pub const VISITOR_COOKIE: &str = "visitorId";
+/// Session cookie: the message that was clicked.
+pub const BROADLOG_COOKIE: &str = "broadlogId";
+/// Session cookie: the campaign of that message.
+pub const DELIVERY_COOKIE: &str = "deliveryId";
+/// Parameter that a redirect hands to a landing page on another domain.
+pub const LANDING_PARAMETER: &str = "_sl";
+/// How long a landing parameter is believed, in minutes: long enough for a slow page, too short to be passed on with the URL.
+pub const LANDING_MINUTES: i64 = 10;
+
+/// A click on a link. `token` is none for a slug.
+pub fn click(
+    inbound: &Inbound<'_>,
+    rules: &Rules,
+    link: &LinkRecord,
+    token: Option<&LinkToken>,
+) -> Hit {
+    let mut hit = message_hit(inbound, rules, link.kind(), token);
+    hit.link_id = Some(link.id);
+    hit.delivery_id = hit.delivery_id.or(link.delivery_id);
+    hit.page_url = hit.take("page_url", &link.url, Limit::URL);
+    take_header(&mut hit, inbound, "referer");
+    hit.utm = link.utm.clone();
+    for (name, value) in inbound.query_pairs() {
+        if let Some(slot) = hit.utm.slot(&name) {
+            let (value, _) = crate::hit::clean(&value, Limit::NAME);
+            *slot = Some(value.into_owned()).filter(|value| !value.is_empty());
+        }
+    }
+    hit
+}
+
+/// A fetch of an open pixel.
+pub fn open(inbound: &Inbound<'_>, rules: &Rules, token: &LinkToken) -> Hit {
+    message_hit(inbound, rules, Kind::Open, Some(token))
+}
+
+fn message_hit(inbound: &Inbound<'_>, rules: &Rules, kind: Kind, token: Option<&LinkToken>) -> Hit {
+    let mut hit = Hit::new(
+        HitId(Uuid::nil()),
+        inbound.received_at,
+        kind,
+        Dialect::Native,
+    );
+    judge::judge_request(&mut hit, inbound);
+    if inbound.method == http::Method::HEAD {
+        hit.judge(Verdict::Scanner, "HEAD request");
+    }
+    if let Some(token) = token {
+        hit.delivery_id = Some(token.delivery_id);
+        hit.broadlog_id = Some(token.broadlog_id).filter(|id| id.0 != 0);
+        hit.provenance = Provenance::Link;
+        if token.is_too_soon(inbound.received_at) {
+            hit.judge(Verdict::Suspect, "within the minute of sending");
+        }
+    }
+    take_visitor(&mut hit, inbound, rules, None);
+    hit
+}
+
+fn take_header(hit: &mut Hit, inbound: &Inbound<'_>, name: &str) {
+    if let Some(referrer) = inbound.header(name) {
+        hit.referrer = hit.take("referrer", &referrer, Limit::URL);
+    }
+}
+
+/// The visitor of a signed cookie, else of a signed parameter.
+fn take_visitor(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules, parameter: Option<&str>) {
+    for sealed in [inbound.cookie(VISITOR_COOKIE), parameter]
+        .into_iter()
+        .flatten()
+        .filter(|sealed| !sealed.is_empty())
+    {
+        match rules
+            .keys
+            .open(Purpose::Visitor, sealed)
+            .and_then(|id| Uuid::try_parse(id).ok())
+        {
+            Some(id) => {
+                hit.visitor_id = Some(VisitorId(id));
+                return;
+            }
+            None => hit.note("visitor id not signed by us"),
+        }
+    }
+}
+
+/// Delivery and message of an earlier click in this browser session.
+fn take_session(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) {
+    let mut read = |name, purpose| -> Option<i64> {
+        let sealed = inbound.cookie(name)?;
+        let id = rules
+            .keys
+            .open(purpose, sealed)
+            .and_then(|id| id.parse().ok());
+        if id.is_none() {
+            hit.note("session cookie not signed by us");
+        }
+        id
+    };
+    let broadlog = read(BROADLOG_COOKIE, Purpose::BroadlogCookie);
+    let delivery = read(DELIVERY_COOKIE, Purpose::DeliveryCookie);
+    if broadlog.is_some() || delivery.is_some() {
+        hit.broadlog_id = broadlog.map(BroadlogId);
+        hit.delivery_id = delivery.map(DeliveryId);
+        hit.provenance = Provenance::Session;
+    }
+}
+
+/// The parameter that a redirect hands to a page on another domain: message, campaign, visitor and minute, signed.
+pub fn landing_value(rules: &Rules, hit: &Hit) -> String {
+    let number = |id: Option<i64>| id.unwrap_or(0);
+    let visitor = hit
+        .visitor_id
+        .map(|id| id.0.simple().to_string())
+        .unwrap_or_default();
+    let value = format!(
+        "{:x}-{:x}-{visitor}-{:x}",
+        number(hit.broadlog_id.map(|id| id.0)),
+        number(hit.delivery_id.map(|id| id.0)),
+        hit.received_at.minutes()
+    );
+    rules.keys.seal(Purpose::Landing, &value)
+}
+
+/// Reads what [`landing_value`] wrote.
+fn take_landing(hit: &mut Hit, rules: &Rules, sealed: &str) {
+    let Some((broadlog, delivery, visitor, minute)) =
+        rules.keys.open(Purpose::Landing, sealed).and_then(|value| {
+            let mut parts = value.split('-');
+            let mut number = || i64::from_str_radix(parts.next()?, 16).ok();
+            let (broadlog, delivery) = (number()?, number()?);
+            let visitor = Uuid::try_parse(parts.next()?).ok();
+            Some((
+                broadlog,
+                delivery,
+                visitor,
+                i64::from_str_radix(parts.next()?, 16).ok()?,
+            ))
+        })
+    else {
+        hit.note("landing parameter not signed by us");
+        return;
+    };
+    if hit.received_at.minutes() - minute > LANDING_MINUTES {
+        hit.note("landing parameter expired");
+        return;
+    }
+    hit.broadlog_id = (broadlog != 0).then_some(BroadlogId(broadlog));
+    hit.delivery_id = (delivery != 0).then_some(DeliveryId(delivery));
+    hit.provenance = Provenance::Session;
+    hit.visitor_id = visitor.map(VisitorId).or(hit.visitor_id);
+}

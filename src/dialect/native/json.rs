@@ -1,0 +1,265 @@
+//! A hit as JSON, from a sender with the API token. Here a mistake is an error with the field's name: the sender can mend it.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::super::judge;
+use super::pixel::{kind_of, take_page_utm, take_site, take_tags};
+use crate::clock::Micros;
+use crate::hit::{
+    Authority, BroadlogId, ContactId, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit,
+    LinkId, Provenance, Verdict, VisitorId,
+};
+
+/// A field that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {why}")]
+pub struct FieldError {
+    /// Name of the field.
+    pub field: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+fn wrong(field: &str, why: &str) -> FieldError {
+    FieldError {
+        field: field.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+/// Reads one object of `POST /api/v1/hits`; unknown names go into `extra`. The id is left nil.
+///
+/// # Errors
+/// The value is no object, or a field has the wrong type or is out of range.
+pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldError> {
+    let Value::Object(fields) = value else {
+        return Err(wrong("hit", "is not an object"));
+    };
+    let mut hit = Hit::new(
+        HitId(Uuid::nil()),
+        received_at,
+        Kind::Pageview,
+        Dialect::Native,
+    );
+    hit.authority = Authority::Authenticated;
+    let mut kind = None;
+    for (name, value) in fields {
+        if value.is_null() {
+            continue;
+        }
+        let name = name.as_str();
+        match name {
+            "kind" => {
+                kind = Some(
+                    Kind::parse(text(name, &value)?)
+                        .ok_or_else(|| wrong(name, "is not a kind of hit"))?,
+                )
+            }
+            "page_url" => hit.page_url = take(&mut hit, name, &value, Limit::URL)?,
+            "page_title" => hit.page_title = take(&mut hit, name, &value, Limit::TITLE)?,
+            "page_language" => hit.page_language = take(&mut hit, name, &value, Limit::WORD)?,
+            "referrer" => hit.referrer = take(&mut hit, name, &value, Limit::URL)?,
+            "page_tag" => hit.page_tag = take(&mut hit, name, &value, Limit::NAME)?,
+            "event" => hit.event = take(&mut hit, name, &value, Limit::NAME)?,
+            "order_id" => hit.order_id = take(&mut hit, name, &value, Limit::NAME)?,
+            "idempotency_key" => hit.idempotency_key = take(&mut hit, name, &value, Limit::NAME)?,
+            "user_agent" => hit.user_agent = take(&mut hit, name, &value, Limit::AGENT)?,
+            "site" => take_site(&mut hit, text(name, &value)?),
+            "tags" => match &value {
+                Value::String(tags) => take_tags(&mut hit, tags.split(',')),
+                Value::Array(tags) => {
+                    let tags = tags
+                        .iter()
+                        .map(|tag| text(name, tag))
+                        .collect::<Result<Vec<_>, _>>()?;
+                    take_tags(&mut hit, tags.into_iter());
+                }
+                _ => return Err(wrong(name, "is neither a string nor an array of strings")),
+            },
+            "delivery_id" => hit.delivery_id = Some(DeliveryId(id(name, &value)?)),
+            "broadlog_id" => hit.broadlog_id = Some(BroadlogId(id(name, &value)?)),
+            "link_id" => hit.link_id = Some(LinkId(id(name, &value)?)),
+            "visitor_id" => hit.visitor_id = Some(VisitorId(uuid(name, &value)?)),
+            "contact_id" => hit.contact_id = Some(ContactId(uuid(name, &value)?)),
+            "revenue" => {
+                hit.revenue = Some(
+                    decimal(name, &value)?
+                        .parse()
+                        .map_err(|error: crate::hit::MoneyError| wrong(name, &error.to_string()))?,
+                )
+            }
+            "currency" => {
+                hit.currency = Some(
+                    Currency::parse(text(name, &value)?)
+                        .ok_or_else(|| wrong(name, "is not an ISO 4217 code"))?,
+                )
+            }
+            "quantity" => {
+                hit.quantity = Some(
+                    id(name, &value)
+                        .ok()
+                        .and_then(|n| n.try_into().ok())
+                        .ok_or_else(|| wrong(name, "is not a whole number in 32 bits"))?,
+                )
+            }
+            "ip" => {
+                hit.ip = Some(
+                    text(name, &value)?
+                        .trim()
+                        .parse::<IpAddr>()
+                        .map_err(|_| wrong(name, "is not an IP address"))?,
+                )
+            }
+            "at" => {
+                hit.occurred_at = Some(
+                    Micros::parse_rfc3339(text(name, &value)?)
+                        .map_err(|_| wrong(name, "is not an RFC 3339 time"))?,
+                )
+            }
+            "contact" => take_contact(&mut hit, name, value)?,
+            "extra" => match value {
+                Value::Object(extra) => take_extra(&mut hit, extra),
+                _ => return Err(wrong(name, "is not an object")),
+            },
+            _ => {
+                if hit.utm.slot(name).is_some() {
+                    let value = take(&mut hit, name, &value, Limit::NAME)?;
+                    if let Some(slot) = hit.utm.slot(name) {
+                        *slot = value;
+                    }
+                } else {
+                    take_extra(&mut hit, Map::from_iter([(name.to_owned(), value)]));
+                }
+            }
+        }
+    }
+    if hit.broadlog_id.is_some() || hit.delivery_id.is_some() {
+        hit.provenance = Provenance::Link;
+    }
+    if hit.user_agent.is_some() {
+        judge::judge_agent(&mut hit);
+    } else {
+        // The site's own server saw the visitor; that it names no agent says nothing about the person.
+        hit.verdict = Verdict::Human;
+    }
+    take_page_utm(&mut hit);
+    hit.kind = kind.unwrap_or_else(|| kind_of(&hit));
+    Ok(hit)
+}
+
+fn text<'v>(name: &str, value: &'v Value) -> Result<&'v str, FieldError> {
+    value.as_str().ok_or_else(|| wrong(name, "is not a string"))
+}
+
+fn take(
+    hit: &mut Hit,
+    name: &str,
+    value: &Value,
+    limit: Limit,
+) -> Result<Option<String>, FieldError> {
+    match value {
+        // An order number is often sent as a number.
+        Value::Number(number) => Ok(Some(number.to_string())),
+        value => text(name, value).map(|value| hit.take(name, value, limit)),
+    }
+}
+
+/// A 64-bit id, as a number or, for JavaScript's sake, as a string.
+fn id(name: &str, value: &Value) -> Result<i64, FieldError> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(digits) => digits.trim().parse().ok(),
+        _ => None,
+    }
+    .ok_or_else(|| wrong(name, "is not a whole number in 64 bits"))
+}
+
+fn uuid(name: &str, value: &Value) -> Result<Uuid, FieldError> {
+    Uuid::try_parse(text(name, value)?).map_err(|_| wrong(name, "is not a UUID"))
+}
+
+fn decimal(name: &str, value: &Value) -> Result<String, FieldError> {
+    match value {
+        Value::Number(number) => Ok(number.to_string()),
+        value => text(name, value).map(str::to_owned),
+    }
+}
+
+/// `{"email": "…", "id": "…", …}`: `id` names the contact itself, the rest are fields.
+fn take_contact(hit: &mut Hit, name: &str, value: Value) -> Result<(), FieldError> {
+    let Value::Object(fields) = value else {
+        return Err(wrong(name, "is not an object"));
+    };
+    if fields.len() > 200 {
+        return Err(wrong(name, "has more than 200 fields"));
+    }
+    for (field, value) in fields {
+        let whole = format!("{name}.{field}");
+        match value {
+            Value::Null => {}
+            Value::String(_) if field == "id" => {
+                hit.contact_id = Some(ContactId(uuid(&whole, &value)?))
+            }
+            Value::String(value) => push_field(hit, &field, &value),
+            Value::Number(number) => push_field(hit, &field, &number.to_string()),
+            Value::Bool(yes) => push_field(hit, &field, if yes { "true" } else { "false" }),
+            Value::Array(_) | Value::Object(_) => {
+                return Err(wrong(&whole, "is not a string, number or boolean"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn push_field(hit: &mut Hit, field: &str, value: &str) {
+    if let (Some(field), Some(value)) = (
+        hit.take("field", field, Limit::WORD),
+        hit.take(field, value, Limit::TITLE),
+    ) {
+        hit.fields.push((field, value));
+    }
+}
+
+/// Keeps values of any JSON type: strings cleaned, the whole at most 32 KB and 16 levels deep, else as nothing but a note.
+fn take_extra(hit: &mut Hit, extra: Map<String, Value>) {
+    for (name, value) in extra {
+        match value {
+            Value::String(text) => hit.keep(&name, &text),
+            value => match scrub(value, 16) {
+                Some(value)
+                    if hit.extra.as_ref().is_none_or(|extra| extra.len() < 200)
+                        && value.to_string().len() <= 32_000 =>
+                {
+                    if let Some(name) = hit.take("extra name", &name, Limit(100)) {
+                        hit.extra.get_or_insert_default().insert(name, value);
+                    }
+                }
+                _ => hit.note("extra cut"),
+            },
+        }
+    }
+}
+
+/// Cleans every string inside; none where it is deeper than `depth`.
+fn scrub(value: Value, depth: usize) -> Option<Value> {
+    let text = |text: String| crate::hit::clean(&text, Limit(4_000)).0.into_owned();
+    Some(match value {
+        Value::String(value) => Value::String(text(value)),
+        Value::Array(values) => Value::Array(
+            values
+                .into_iter()
+                .map(|value| scrub(value, depth.checked_sub(1)?))
+                .collect::<Option<_>>()?,
+        ),
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(name, value)| Some((text(name), scrub(value, depth.checked_sub(1)?)?)))
+                .collect::<Option<_>>()?,
+        ),
+        plain => plain,
+    })
+}

@@ -1,0 +1,153 @@
+//! Exact money: no float anywhere between the wire and the sum.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// An amount in 1/10,000 of the currency's unit: the four places of `numeric(18,4)`, in 64 bits.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Money(pub i64);
+
+/// Why a text is no amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MoneyError {
+    /// Not a decimal number.
+    #[error("is not a decimal number")]
+    NotANumber,
+    /// More than 14 digits before the point.
+    #[error("has more than 14 digits before the decimal point")]
+    TooLarge,
+}
+
+impl Money {
+    /// The greatest amount of `numeric(18,4)`: 99,999,999,999,999.9999.
+    pub const MAX: i64 = 999_999_999_999_999_999;
+    /// Units of the smallest place in one.
+    pub const SCALE: i64 = 10_000;
+}
+
+impl FromStr for Money {
+    type Err = MoneyError;
+
+    /// Reads `-1234.5678`. Places after the fourth are rounded half away from zero. A comma is read as the decimal point
+    /// where it is the only separator and followed by one or two digits (`49,90`, as German shops send it).
+    fn from_str(text: &str) -> Result<Self, MoneyError> {
+        let text = text.trim();
+        let (negative, digits) = match text.as_bytes() {
+            [b'-', ..] => (true, &text[1..]),
+            [b'+', ..] => (false, &text[1..]),
+            _ => (false, text),
+        };
+        let (whole, places) = match digits.split_once('.') {
+            Some(parts) => parts,
+            None => match digits.split_once(',') {
+                Some((whole, places)) if (1..=2).contains(&places.len()) => (whole, places),
+                Some(_) => return Err(MoneyError::NotANumber),
+                None => (digits, ""),
+            },
+        };
+        let is_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+        if whole.len() + places.len() == 0 || !is_digits(whole) || !is_digits(places) {
+            return Err(MoneyError::NotANumber);
+        }
+        let whole = whole.trim_start_matches('0');
+        if whole.len() > 14 {
+            return Err(MoneyError::TooLarge);
+        }
+        let mut amount = whole
+            .bytes()
+            .fold(0_i64, |sum, b| sum * 10 + i64::from(b - b'0'));
+        for place in 0..4 {
+            amount = amount * 10
+                + places
+                    .as_bytes()
+                    .get(place)
+                    .map_or(0, |b| i64::from(b - b'0'));
+        }
+        if places.as_bytes().get(4).is_some_and(|b| *b >= b'5') {
+            amount += 1;
+        }
+        if amount > Self::MAX {
+            return Err(MoneyError::TooLarge);
+        }
+        Ok(Self(if negative { -amount } else { amount }))
+    }
+}
+
+impl fmt::Display for Money {
+    /// `49.9`, `-0.0001`, `12`: no trailing zeros.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let amount = self.0.unsigned_abs();
+        let (whole, places) = (amount / Self::SCALE as u64, amount % Self::SCALE as u64);
+        if self.0 < 0 {
+            f.write_str("-")?;
+        }
+        write!(f, "{whole}")?;
+        if places != 0 {
+            let places = format!("{places:04}");
+            write!(f, ".{}", places.trim_end_matches('0'))?;
+        }
+        Ok(())
+    }
+}
+
+/// An ISO 4217 code: three ASCII capitals. Unknown but well-formed codes are taken: the list changes, a shop's code does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// Reads a code in any case.
+    pub fn parse(text: &str) -> Option<Self> {
+        let code: [u8; 3] = text.trim().as_bytes().try_into().ok()?;
+        code.iter()
+            .all(u8::is_ascii_alphabetic)
+            .then(|| Self(code.map(|b| b.to_ascii_uppercase())))
+    }
+
+    /// The code.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_read_exactly() {
+        let read = |text: &str| text.parse::<Money>().map(|m| m.to_string());
+        assert_eq!(read("49.90"), Ok("49.9".to_owned()));
+        assert_eq!(read("49,90"), Ok("49.9".to_owned()));
+        assert_eq!(read("-.00005"), Ok("-0.0001".to_owned()));
+        assert_eq!(
+            read("99999999999999.9999"),
+            Ok("99999999999999.9999".to_owned())
+        );
+        assert_eq!(read("99999999999999.99995"), Err(MoneyError::TooLarge));
+        assert_eq!(
+            read("1234567890123456789012345678901234567890"),
+            Err(MoneyError::TooLarge)
+        );
+        for bad in ["", "-", ".", "1e5", "NaN", "1,234", "1.2.3", "0x10", "١"] {
+            assert_eq!(read(bad), Err(MoneyError::NotANumber), "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read_again(amount in -Money::MAX..=Money::MAX) {
+            assert_eq!(Money(amount).to_string().parse(), Ok(Money(amount)));
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = text.parse::<Money>();
+        }
+    }
+}

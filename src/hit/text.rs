@@ -1,0 +1,87 @@
+//! Strings from outside made fit for the database: valid UTF-8, no NUL, no control characters, cut to size.
+
+use std::borrow::Cow;
+
+/// Greatest length in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub usize);
+
+impl Limit {
+    /// URLs: what browsers and mail programs still handle is about 2,000; operators' real ones reach 8,000.
+    pub const URL: Self = Self(8_000);
+    /// Titles.
+    pub const TITLE: Self = Self(500);
+    /// Names, ids, UTM values, tags.
+    pub const NAME: Self = Self(255);
+    /// User agents.
+    pub const AGENT: Self = Self(1_000);
+    /// Currency, language and the like.
+    pub const WORD: Self = Self(64);
+}
+
+/// Cleans a text; the second part says what was done (`cut`, `repaired`), none where nothing was.
+///
+/// Line breaks and tabs inside become a space; other control characters go. Spaces around are trimmed without a word.
+pub fn clean(text: &str, limit: Limit) -> (Cow<'_, str>, Option<&'static str>) {
+    let text = text.trim();
+    // The way of nearly every string: short and free of control characters, so nothing is copied.
+    if text.len() <= limit.0 && !text.bytes().any(is_suspicious) {
+        return (Cow::Borrowed(text), None);
+    }
+    let mut out = String::with_capacity(text.len().min(limit.0 * 4));
+    let (mut count, mut repair) = (0, None);
+    for c in text.chars() {
+        if count == limit.0 {
+            repair = Some("cut");
+            break;
+        }
+        match c {
+            '\n' | '\r' | '\t' => out.push(' '),
+            c if c.is_control() || c == '\u{fffd}' => {
+                repair = Some("repaired");
+                continue;
+            }
+            c => out.push(c),
+        }
+        count += 1;
+    }
+    (Cow::Owned(out), repair)
+}
+
+/// The bytes for which a text takes the slow way: controls, and the leads of U+0080..U+009F and of U+FFFD.
+fn is_suspicious(byte: u8) -> bool {
+    byte < 0x20 || byte == 0x7f || byte == 0xc2 || byte == 0xef
+}
+
+/// Bytes as text; what is no UTF-8 becomes U+FFFD, which [`clean`] then takes out and reports.
+pub fn clean_bytes(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controls_go_and_length_is_in_characters() {
+        assert_eq!(
+            clean("a\0b", Limit::NAME),
+            (Cow::Borrowed("ab"), Some("repaired"))
+        );
+        assert_eq!(clean(" a\nb ", Limit::NAME), (Cow::Borrowed("a b"), None));
+        assert_eq!(clean("äöü", Limit(2)), (Cow::Borrowed("äö"), Some("cut")));
+        assert_eq!(
+            clean("\u{85}", Limit(2)),
+            (Cow::Borrowed(""), Some("repaired"))
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_out_fits(text: String, limit in 0_usize..50) {
+            let (cleaned, _) = clean(&text, Limit(limit));
+            assert!(cleaned.chars().count() <= limit);
+            assert!(!cleaned.chars().any(char::is_control));
+        }
+    }
+}

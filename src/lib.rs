@@ -1,0 +1,31 @@
+//! Sillage: a tracking redirect server.
+//!
+//! The modules, in the order in which a hit meets them:
+//!
+//! ```text
+//!  request ──► inbound ──► dialect ──► hit ──► sink/spool ══► projection ──► store
+//!     ▲           plain      pure        one       SQLite        identity       Postgres or SQLite
+//!     └── reply: 302, GIF or JSON, as soon as ══ holds
+//! ```
+//!
+//! Two promises decide the design: a click always reaches its page, whatever fails; and an answered hit is stored
+//! exactly once.
+
+// The way of a hit.
+pub mod dialect;
+pub mod hit;
+pub mod identity;
+pub mod inbound;
+pub mod link;
+pub mod link_copy;
+pub mod projection;
+pub mod sink;
+pub mod spool;
+pub mod store;
+// Around it.
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod server;
+pub mod telemetry;
+pub mod web;

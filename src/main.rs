@@ -1,0 +1,5 @@
+//! The `sillage` program.
+
+fn main() -> std::process::ExitCode {
+    sillage::cli::run()
+}

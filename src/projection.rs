@@ -1,0 +1,224 @@
+//! The projection: turns spooled hits into rows.
+//!
+//! It reads groups in order, finds out who each hit belongs to, and writes hits, contacts, figures *and its own position in the spool* in one
+//! transaction: killed at any moment, on either side, each hit is stored exactly once. The position is read again in every transaction, since
+//! the answer to a commit can get lost.
+//!
+//! **How it fails.** Database away: the transaction is tried again until it comes back; the spool holds what arrives. A record that the database
+//! refuses: found by halving the batch within savepoints, put into `quarantine` with the reason; everything else is stored. A burst: see [`pace`].
+
+mod batch;
+pub mod pace;
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+pub use batch::{Batch, retry_quarantined};
+
+use crate::clock::Clock;
+use crate::spool::{Group, Spool, SpoolReader};
+use crate::store::Store;
+use pace::Pace;
+
+/// Hits a transaction. More amortise the commit better and make the figures' upserts denser; fewer are seen sooner.
+const BATCH: usize = 4_000;
+/// Least time between two transactions, so that a trickle does not cost a transaction a hit.
+const LINGER: Duration = Duration::from_millis(100);
+/// Longest wait between two tries while the database is away.
+const MOST_BACKOFF: Duration = Duration::from_secs(2);
+
+/// Whether the database answers the projection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It has not been asked yet.
+    Unknown,
+    /// The last transaction went through.
+    Up,
+    /// The last transaction failed.
+    Down,
+}
+
+/// The task between spool and store.
+pub struct Projection {
+    store: Store,
+    spool_id: Uuid,
+    spool: Spool,
+    reader: SpoolReader,
+    clock: Clock,
+    unique: Vec<String>,
+    pace: Pace,
+    health: watch::Sender<Health>,
+    meters: Meters,
+}
+
+struct Meters {
+    stored: Counter,
+    quarantined: Counter,
+    duplicates: Counter,
+    failures: Counter,
+    batch_seconds: Histogram,
+    backlog: Gauge,
+}
+
+impl Projection {
+    /// Joins a spool and a store. `unique` are the fields that name a contact; `give_way` bounds how long a burst may hold it up.
+    pub fn new(
+        store: Store,
+        spool: &Spool,
+        reader: SpoolReader,
+        clock: Clock,
+        unique: Vec<String>,
+        give_way: Duration,
+    ) -> Self {
+        Self {
+            store,
+            spool_id: spool.id(),
+            spool: spool.clone(),
+            reader,
+            clock,
+            unique,
+            pace: Pace::new(give_way),
+            health: watch::Sender::new(Health::Unknown),
+            meters: Meters {
+                stored: metrics::counter!("sillage_hits_stored_total"),
+                quarantined: metrics::counter!("sillage_hits_quarantined_total"),
+                duplicates: metrics::counter!("sillage_hits_duplicate_total"),
+                failures: metrics::counter!("sillage_projection_failures_total"),
+                batch_seconds: metrics::histogram!("sillage_projection_batch_seconds"),
+                backlog: metrics::gauge!("sillage_spool_backlog_hits"),
+            },
+        }
+    }
+
+    /// Tells whether the database answers.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// Runs until `stop` is true and then until the spool is empty or `drain` is over, whichever comes first.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>, drain: Duration) {
+        let mut position = self.reader.start();
+        let mut backoff = Duration::ZERO;
+        let mut deadline = None;
+        loop {
+            if *stop.borrow() && deadline.is_none() {
+                deadline = Some(tokio::time::Instant::now() + drain);
+            }
+            let round = async {
+                tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|stop| *stop), if deadline.is_none() => return Round::Stop,
+                    more = self.reader.wait_after(position) => if !more { return Round::End },
+                    () = std::future::ready(()), if deadline.is_some() => return Round::End,
+                }
+                if deadline.is_none() {
+                    self.pace.give_way(&self.spool, &stop).await;
+                }
+                self.round(&mut position).await
+            };
+            let round = match deadline {
+                None => round.await,
+                Some(deadline) => tokio::time::timeout_at(deadline, round)
+                    .await
+                    .unwrap_or(Round::End),
+            };
+            let pause = match round {
+                Round::Stop => continue,
+                Round::End => break,
+                Round::Full => Duration::ZERO,
+                Round::Part if deadline.is_some() => Duration::ZERO,
+                Round::Part => LINGER,
+                Round::Failed => {
+                    backoff = (backoff * 2).clamp(Duration::from_millis(100), MOST_BACKOFF);
+                    backoff
+                }
+            };
+            if !matches!(round, Round::Failed) {
+                backoff = Duration::ZERO;
+            }
+            if !pause.is_zero() {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    _ = stop.wait_for(|stop| *stop), if deadline.is_none() => {}
+                    () = sleep_until(deadline) => break,
+                }
+            }
+        }
+        let waiting = self.spool.backlog();
+        tracing::info!(position, waiting, "projection stopped");
+    }
+
+    async fn round(&mut self, position: &mut i64) -> Round {
+        self.meters.backlog.set(self.spool.backlog() as f64);
+        let groups = match self.reader.read(*position, BATCH).await {
+            Ok(groups) => groups,
+            Err(error) => {
+                tracing::error!(%error, "the spool cannot be read; trying again");
+                return Round::Failed;
+            }
+        };
+        let hits: usize = groups.iter().map(|group| group.hits.len()).sum();
+        let started = std::time::Instant::now();
+        match self.project(groups).await {
+            Ok(done) => {
+                let took = started.elapsed();
+                self.meters.batch_seconds.record(took.as_secs_f64());
+                self.pace.projected(hits, took);
+                *position = (*position).max(done);
+                self.spool.mark_done(*position);
+                if self.health.send_replace(Health::Up) == Health::Down {
+                    tracing::info!("the database is back");
+                }
+                if hits >= BATCH {
+                    Round::Full
+                } else {
+                    Round::Part
+                }
+            }
+            Err(error) => {
+                self.meters.failures.increment(1);
+                if self.health.send_replace(Health::Down) != Health::Down {
+                    tracing::error!(%error, "the database does not take hits; the spool holds them until it does");
+                }
+                Round::Failed
+            }
+        }
+    }
+
+    /// Stores groups in one transaction; returns the position that the database has then.
+    async fn project(&self, groups: Vec<Group>) -> sqlx::Result<i64> {
+        let now = self.clock.now();
+        let mut tx = self.store.begin_lane().await?;
+        let stored = tx.position(self.spool_id).await?;
+        let last = groups.last().map_or(stored, |group| group.seq).max(stored);
+        let mut batch = Batch::new(self.spool_id, &self.clock, &self.unique, now);
+        for group in groups.into_iter().filter(|group| group.seq > stored) {
+            batch.push(group);
+        }
+        let done = batch.store(&mut tx).await?;
+        tx.set_position(self.spool_id, last, now).await?;
+        tx.commit().await?;
+        self.meters.stored.increment(done.stored);
+        self.meters.quarantined.increment(done.quarantined);
+        self.meters.duplicates.increment(done.duplicates);
+        Ok(last)
+    }
+}
+
+enum Round {
+    Full,
+    Part,
+    Failed,
+    Stop,
+    End,
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,272 @@
+//! One batch of hits on its way into the database, in a transaction that the caller owns.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use crate::clock::{Clock, Micros};
+use crate::hit::{Authority, Hit};
+use crate::identity::{Resolver, wanted, wanted_contacts};
+use crate::spool::{BadFrame, Group, decode_frames, encode_frame};
+use crate::store::figures::Figures;
+use crate::store::hit_rows::HitRow;
+use crate::store::maintenance::{PartitionMonth, Quarantined};
+use crate::store::{Store, Tx};
+
+/// Hits that are to be stored, with the group each stood in.
+pub struct Batch<'p> {
+    spool_id: Uuid,
+    clock: &'p Clock,
+    unique: &'p [String],
+    now: Micros,
+    hits: Vec<Hit>,
+    positions: Vec<i64>,
+    bad: Vec<(i64, BadFrame)>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Hits stored.
+    pub stored: u64,
+    /// Hits put aside.
+    pub quarantined: u64,
+    /// Hits dropped because their idempotency key was there.
+    pub duplicates: u64,
+}
+
+impl<'p> Batch<'p> {
+    /// An empty batch.
+    pub fn new(spool_id: Uuid, clock: &'p Clock, unique: &'p [String], now: Micros) -> Self {
+        Self {
+            spool_id,
+            clock,
+            unique,
+            now,
+            hits: Vec::new(),
+            positions: Vec::new(),
+            bad: Vec::new(),
+        }
+    }
+
+    /// Adds a group.
+    pub fn push(&mut self, group: Group) {
+        for hit in group.hits {
+            match hit {
+                Ok(hit) => {
+                    self.hits.push(hit);
+                    self.positions.push(group.seq);
+                }
+                Err(bad) => self.bad.push((group.seq, bad)),
+            }
+        }
+    }
+
+    /// Stores what can be stored and quarantines the rest.
+    ///
+    /// # Errors
+    /// The database cannot be reached; the transaction is of no more use.
+    pub async fn store(self, tx: &mut Tx) -> sqlx::Result<Done> {
+        let mut done = Done::default();
+        for (position, bad) in &self.bad {
+            self.put_aside(
+                tx,
+                *position,
+                bad.bytes.clone(),
+                bad.reason.clone(),
+                &mut done,
+            )
+            .await?;
+        }
+        let months: BTreeSet<_> = self
+            .hits
+            .iter()
+            .map(|hit| PartitionMonth::of(hit.received_at))
+            .collect();
+        tx.ensure_partitions(&months).await?;
+        self.store_range(tx, 0, self.hits.len(), &mut done).await?;
+        Ok(done)
+    }
+
+    /// Stores `hits[from..to]`; where the database refuses, each half by itself, down to the one record that it does not take.
+    async fn store_range(
+        &self,
+        tx: &mut Tx,
+        from: usize,
+        to: usize,
+        done: &mut Done,
+    ) -> sqlx::Result<()> {
+        if from == to {
+            return Ok(());
+        }
+        tx.run("savepoint part").await?;
+        match self.try_store(tx, &self.hits[from..to]).await {
+            Ok((stored, duplicates)) => {
+                tx.run("release savepoint part").await?;
+                done.stored += stored;
+                done.duplicates += duplicates;
+                Ok(())
+            }
+            Err(error) if is_refusal(&error) => {
+                tx.run("rollback to savepoint part; release savepoint part")
+                    .await?;
+                if to - from > 1 {
+                    let middle = from + (to - from) / 2;
+                    Box::pin(self.store_range(tx, from, middle, done)).await?;
+                    Box::pin(self.store_range(tx, middle, to, done)).await
+                } else {
+                    let mut frame = Vec::new();
+                    encode_frame(&self.hits[from], &mut frame);
+                    tracing::warn!(position = self.positions[from], hit = %self.hits[from].id, %error, "a hit is put into quarantine");
+                    self.put_aside(
+                        tx,
+                        self.positions[from],
+                        frame.split_off(4),
+                        error.to_string(),
+                        done,
+                    )
+                    .await
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn put_aside(
+        &self,
+        tx: &mut Tx,
+        position: i64,
+        body: Vec<u8>,
+        reason: String,
+        done: &mut Done,
+    ) -> sqlx::Result<()> {
+        done.quarantined += 1;
+        let record = Quarantined {
+            id: self.clock.new_id(self.now),
+            spool_id: self.spool_id,
+            position,
+            quarantined_at: self.now,
+            reason,
+            body,
+        };
+        tx.quarantine(&record).await
+    }
+
+    /// Identity, rows, figures. Returns how many hits were stored and how many were duplicates.
+    async fn try_store(&self, tx: &mut Tx, hits: &[Hit]) -> sqlx::Result<(u64, u64)> {
+        let mut hits = hits.to_vec();
+        let duplicates = self.drop_duplicates(tx, &mut hits).await?;
+        if hits.is_empty() {
+            return Ok((0, duplicates));
+        }
+        let mut known = tx.load_known(&wanted(self.unique, hits.iter())).await?;
+        known.contacts = tx
+            .load_contacts(&wanted_contacts(self.unique, &known, hits.iter()))
+            .await?;
+        let mut resolver = Resolver::new(self.unique, known, || self.clock.new_id(self.now));
+        let contacts: Vec<_> = hits.iter_mut().map(|hit| resolver.resolve(hit)).collect();
+        let (changes, data) = resolver.finish();
+        tx.save_changes(&changes, &data, self.now).await?;
+
+        let first = tx.take_numbers("hit", hits.len() as i64).await?;
+        let rows: Vec<HitRow<'_>> = hits
+            .iter()
+            .zip(contacts)
+            .zip(first..)
+            .map(|((hit, contact_id), seq)| HitRow {
+                seq,
+                hit,
+                contact_id,
+            })
+            .collect();
+        tx.insert_hits(&rows).await?;
+        // After the rows: the history may have begun in this very batch.
+        tx.complete_history(&changes.completed).await?;
+
+        let mut figures = Figures::load(tx, &hits).await?;
+        for hit in &hits {
+            figures.add(hit);
+        }
+        figures.save(tx).await?;
+        Ok((hits.len() as u64, duplicates))
+    }
+
+    /// Takes out hits whose idempotency key was there before, in the database or in this batch. A public key never meets an
+    /// authenticated sender's: nobody can make such a hit disappear by sending its key first.
+    async fn drop_duplicates(&self, tx: &mut Tx, hits: &mut Vec<Hit>) -> sqlx::Result<u64> {
+        let mut keys = BTreeSet::new();
+        let before = hits.len();
+        hits.retain(|hit| {
+            hit.idempotency_key
+                .as_ref()
+                .is_none_or(|key| keys.insert((scope(hit), key.clone())))
+        });
+        if !keys.is_empty() {
+            let taken = tx.take_idempotency_keys(&keys, self.now).await?;
+            if !taken.is_empty() {
+                hits.retain(|hit| {
+                    hit.idempotency_key
+                        .as_ref()
+                        .is_none_or(|key| !taken.contains(&(scope(hit).to_owned(), key.clone())))
+                });
+            }
+        }
+        Ok((before - hits.len()) as u64)
+    }
+}
+
+fn scope(hit: &Hit) -> &'static str {
+    match hit.authority {
+        Authority::Public => "public",
+        Authority::Authenticated => "api",
+    }
+}
+
+/// Whether the database refuses the data itself, so that trying again is of no use: on Postgres the classes data exception,
+/// integrity, program limit and raised exceptions; on SQLite constraint, mismatch and too big.
+fn is_refusal(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Encode(_) => true,
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            match code.parse::<u32>() {
+                // SQLite's codes have up to four digits; the low byte is the primary one.
+                Ok(number) if code.len() < 5 => matches!(number & 0xff, 18..=20),
+                _ => ["22", "23", "54", "P0"]
+                    .iter()
+                    .any(|class| code.starts_with(class)),
+            }
+        }
+        _ => false,
+    }
+}
+
+/// Tries a quarantined record again, in a transaction of its own; true where it is stored now.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn retry_quarantined(
+    store: &Store,
+    clock: &Clock,
+    unique: &[String],
+    record: &Quarantined,
+) -> sqlx::Result<bool> {
+    let now = clock.now();
+    let mut tx = store.begin_lane().await?;
+    let mut frame = (record.body.len() as u32).to_le_bytes().to_vec();
+    frame.extend_from_slice(&record.body);
+    let group = Group {
+        seq: record.position,
+        hits: decode_frames(&frame).collect(),
+    };
+    let mut batch = Batch::new(record.spool_id, clock, unique, now);
+    batch.push(group);
+    let done = batch.store(&mut tx).await?;
+    if done.quarantined > 0 {
+        tx.rollback().await?;
+        return Ok(false);
+    }
+    tx.remove_quarantined(record.id).await?;
+    tx.commit().await?;
+    Ok(true)
+}

@@ -1,0 +1,328 @@
+//! The running server: puts the parts together, serves, and takes them down in order.
+//!
+//! [`run`] takes its outside world as arguments (configuration, listeners, clock, shutdown), so tests run it as it is.
+
+mod accept;
+mod secrets;
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::clock::{Clock, Micros};
+use crate::config::{Ack, Config};
+use crate::dialect::Rules;
+use crate::link::Keys;
+use crate::link_copy::LinkCopy;
+use crate::projection::{Health, Projection};
+use crate::spool::{Spool, SpoolLimits};
+use crate::store::Store;
+use crate::telemetry;
+use crate::web::{self, App, CookieMaker, Cors, Counters, Readiness, Script, ServerState};
+
+pub use secrets::Secrets;
+
+/// In fast mode the writer waits so long for company: fewer flushes, and nobody waits for them.
+const FAST_LINGER: Duration = Duration::from_millis(5);
+
+/// The sockets of a server, bound by the caller.
+pub struct Listeners {
+    /// Tracking and API.
+    pub public: TcpListener,
+    /// Prometheus.
+    pub metrics: Option<TcpListener>,
+}
+
+/// Runs a server until `shutdown` completes and everything is safe on disk.
+///
+/// # Errors
+/// The data directory, the spool or the embedded database cannot be used. Postgres being away is no error.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    clock: Clock,
+    is_demo: bool,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let recorder = telemetry::prometheus();
+    let dir = config.data_dir.as_path();
+    let _lock = lock_data_dir(dir)?;
+    let secrets = Secrets::load_or_make(dir, &config)?;
+    let store = open_store(&config).await?;
+    let (stop, stopped) = watch::channel(false);
+
+    let limits = SpoolLimits {
+        max_bytes: config.spool.max_bytes,
+        linger: if config.spool.ack == Ack::Fast {
+            FAST_LINGER
+        } else {
+            Duration::ZERO
+        },
+    };
+    let (spool, reader, writer) = Spool::open(dir, limits, clock.new_id(clock.now())).await?;
+    let links = LinkCopy::open(dir, store.clone(), config.spool.patience, clock.clone())
+        .await
+        .context("local link copy")?;
+    let projection = Projection::new(
+        store.clone(),
+        &spool,
+        reader,
+        clock.clone(),
+        config.contacts.unique.clone(),
+        config.spool.give_way,
+    );
+    let state = Arc::new(State {
+        spool: spool.clone(),
+        health: projection.health(),
+        is_stopping: AtomicBool::new(false),
+    });
+
+    let keys = secrets.keys;
+    let base_url = config.base_url();
+    let own_host = url::Url::parse(&base_url)
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_owned))
+        .unwrap_or_default();
+    let app = Arc::new(App {
+        rules: Rules {
+            keys: keys.clone(),
+            unique: config.contacts.unique.clone(),
+            public: config.contacts.public.clone(),
+        },
+        sink: Arc::new(spool.clone()),
+        links: links.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+        cookies: CookieMaker::new(
+            keys.clone(),
+            &config.cookies.domains,
+            base_url.starts_with("https://"),
+        ),
+        cors: Cors::new(config.cors.origins.clone(), &base_url),
+        proxies: config.trust.proxies.clone(),
+        senders: config.trust.senders.clone(),
+        paths: config.paths.clone(),
+        base_url: base_url.clone(),
+        own_host,
+        fallback_url: config.links.fallback_url.clone(),
+        landing_parameter: config.links.landing_parameter,
+        is_durable: config.spool.ack == Ack::Durable,
+        patience: config.spool.patience,
+        admin_token: secrets.admin_token,
+        script: Script::new(&config.paths),
+        is_demo,
+        demo: std::sync::OnceLock::new(),
+        state: Arc::<State>::clone(&state),
+        counters: Counters::default(),
+    });
+
+    // Tables first, wherever the database is by then; what needs them waits.
+    let (migrated, is_migrated) = watch::channel(false);
+    if config.database.migrate {
+        if store.is_postgres() {
+            tokio::spawn(migrate_when_up(store.clone(), migrated, stopped.clone()));
+        } else {
+            store.migrate().await.context("embedded database")?;
+            migrated.send_replace(true);
+        }
+    } else {
+        migrated.send_replace(true);
+    }
+    let drain = config.server.shutdown / 2;
+    let projecting = tokio::spawn(after(
+        is_migrated.clone(),
+        stopped.clone(),
+        projection.run(stopped.clone(), drain),
+    ));
+    let refreshing = tokio::spawn(after(
+        is_migrated.clone(),
+        stopped.clone(),
+        links.clone().run(config.links.refresh, stopped.clone()),
+    ));
+    let keeping = tokio::spawn(after(
+        is_migrated.clone(),
+        stopped.clone(),
+        keep_house(
+            store.clone(),
+            clock.clone(),
+            config.database.keep_months,
+            stopped.clone(),
+        ),
+    ));
+
+    let metrics_task = listeners.metrics.zip(recorder).map(|(listener, recorder)| {
+        tokio::spawn(accept::serve_metrics(listener, recorder.clone()))
+    });
+    let address = listeners.public.local_addr()?;
+    tracing::info!(%address, public_url = base_url, database = if store.is_postgres() { "postgres" } else { "sqlite" }, "serving");
+    let router = web::router(Arc::clone(&app), config.server.max_body_bytes);
+    let serving = accept::serve(listeners.public, router, &config.server, async {
+        shutdown.await;
+        state.is_stopping.store(true, Ordering::Relaxed);
+        tracing::info!("stopping");
+    });
+    serving.await;
+
+    // Nobody can offer hits any more. First the disk has them all, then the database gets what time allows.
+    stop.send_replace(true);
+    drop((app, state));
+    for task in [refreshing, keeping] {
+        task.abort();
+    }
+    let waiting = spool.backlog();
+    drop(spool);
+    let budget = config.server.shutdown;
+    finish("projection", projecting, budget).await;
+    finish("spool", writer, budget).await;
+    if let Some(task) = metrics_task {
+        task.abort();
+    }
+    store.close().await;
+    tracing::info!(waiting, "stopped");
+    Ok(())
+}
+
+/// Waits for a task on the way out; what takes longer than the budget is left: everything answered is on disk already.
+async fn finish(name: &str, mut task: JoinHandle<()>, budget: Duration) {
+    if tokio::time::timeout(budget, &mut task).await.is_err() {
+        tracing::warn!(
+            name,
+            "did not end within the budget; the next start goes on from the disk"
+        );
+        task.abort();
+    }
+}
+
+/// Runs a task once the tables are there, unless the server stops before.
+async fn after(
+    mut ready: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
+    task: impl Future<Output = ()>,
+) {
+    let is_ready = tokio::select! {
+        ready = ready.wait_for(|ready| *ready) => ready.is_ok(),
+        _ = stop.wait_for(|stop| *stop) => false,
+    };
+    if is_ready {
+        task.await;
+    }
+}
+
+async fn migrate_when_up(
+    store: Store,
+    migrated: watch::Sender<bool>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut is_told = false;
+    loop {
+        match store.migrate().await {
+            Ok(()) => {
+                migrated.send_replace(true);
+                // The channel must outlive those who wait for it.
+                migrated.closed().await;
+                return;
+            }
+            Err(error) => {
+                if !is_told {
+                    tracing::error!(%error, "the database is not ready; hits wait in the spool");
+                }
+                is_told = true;
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Once an hour: partitions ahead of time, old data away.
+async fn keep_house(store: Store, clock: Clock, keep_months: u32, mut stop: watch::Receiver<bool>) {
+    loop {
+        let now = clock.now();
+        let made = async {
+            store.prepare_months(now).await?;
+            store.retire(now, keep_months).await
+        };
+        if let Err(error) = made.await {
+            tracing::warn!(%error, "housekeeping failed; trying again in an hour");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_micros(Micros::HOUR as u64)) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// The store that the configuration names.
+///
+/// # Errors
+/// The URL is malformed or the embedded database cannot be opened.
+pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let url = match &config.database_url {
+        Some(url) => url.0.clone(),
+        None => format!("sqlite://{}", config.data_dir.join("sillage.db").display()),
+    };
+    Store::open(&url, config.database.max_connections)
+        .await
+        .context("database")
+}
+
+/// Makes the directory and takes it for this process alone: two servers on one spool would each answer for the other's hits.
+fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(dir).with_context(|| format!("data directory {}", dir.display()))?;
+    let path = dir.join("lock");
+    let file = File::create(&path).with_context(|| format!("data directory {}", dir.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "data directory {} is in use by another server",
+            dir.display()
+        ),
+        Err(TryLockError::Error(error)) => Err(error).context(format!("lock {}", path.display())),
+    }
+}
+
+/// The signing keys of a data directory or configuration, for commands that make links.
+///
+/// # Errors
+/// They cannot be read or made.
+pub fn load_keys(config: &Config) -> anyhow::Result<Keys> {
+    std::fs::create_dir_all(&config.data_dir)?;
+    Ok(Secrets::load_or_make(&config.data_dir, config)?.keys)
+}
+
+struct State {
+    spool: Spool,
+    health: watch::Receiver<Health>,
+    is_stopping: AtomicBool,
+}
+
+impl ServerState for State {
+    fn read(&self) -> Readiness {
+        Readiness {
+            is_taking: self.spool.is_taking(),
+            is_stopping: self.is_stopping.load(Ordering::Relaxed),
+            backlog: self.spool.backlog(),
+            bytes: self.spool.bytes(),
+            database: match *self.health.borrow() {
+                Health::Up => "up",
+                Health::Down => "down",
+                Health::Unknown => "unknown",
+            },
+        }
+    }
+
+    fn metrics(&self) -> String {
+        telemetry::prometheus()
+            .map(|recorder| recorder.render())
+            .unwrap_or_default()
+    }
+}

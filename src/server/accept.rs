@@ -1,0 +1,145 @@
+//! Accepts connections and serves them with hyper, with limits that axum's own loop does not have.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{ConnectInfo, MatchedPath};
+use axum::response::IntoResponse;
+use http::StatusCode;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tower::ServiceExt as _;
+
+use crate::config;
+
+/// Most bytes of a request's head.
+const MOST_HEAD: usize = 128 << 10;
+
+/// Serves until `shutdown` completes and every request that was begun is answered (or the budget is over).
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: &config::Server,
+    shutdown: impl Future<Output = ()>,
+) {
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(limits.max_connections));
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.read_timeout)
+        .max_buf_size(MOST_HEAD)
+        .pipeline_flush(true);
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let (stream, peer, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: a moment later some are free.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let router = router.clone();
+        let service = service_fn(move |mut request: http::Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            answer(router.clone(), request)
+        });
+        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            // A client that goes away in the middle is its own affair.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(limits.shutdown / 2, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some connections did not end within the budget");
+    }
+}
+
+type Accepted = (
+    tokio::net::TcpStream,
+    std::net::SocketAddr,
+    tokio::sync::OwnedSemaphorePermit,
+);
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Result<Accepted> {
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .map_err(std::io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
+}
+
+/// One request; at debug a line for it, without anything that tells who it was.
+async fn answer(
+    router: Router,
+    request: http::Request<Incoming>,
+) -> Result<axum::response::Response, std::convert::Infallible> {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return router.oneshot(request).await;
+    }
+    let started = Instant::now();
+    let method = request.method().clone();
+    let response = router.oneshot(request).await?;
+    let route = response
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("", MatchedPath::as_str)
+        .to_owned();
+    tracing::debug!(
+        http.method = %method,
+        http.route = route,
+        http.status = response.status().as_u16(),
+        duration_us = started.elapsed().as_micros() as u64,
+        "request"
+    );
+    Ok(response)
+}
+
+/// `GET /metrics` on a listener of its own, so that it is never public by accident.
+pub async fn serve_metrics(listener: TcpListener, recorder: PrometheusHandle) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let recorder = recorder.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request: http::Request<Incoming>| {
+                let answer = if request.uri().path() == "/metrics" {
+                    recorder.render().into_response()
+                } else {
+                    StatusCode::NOT_FOUND.into_response()
+                };
+                async move { Ok::<_, std::convert::Infallible>(answer) }
+            });
+            let mut builder = http1::Builder::new();
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(10));
+            let _ = builder
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}

@@ -1,0 +1,273 @@
+//! The SQLite file of the spool, and what the command line asks of it.
+
+use std::path::{Path, PathBuf};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use uuid::Uuid;
+
+use super::frame::decode_frames;
+use crate::hit::Hit;
+
+const FILE: &str = "spool.db";
+const BALLAST: &str = "spool.ballast";
+const BALLAST_BYTES: usize = 8 << 20;
+
+/// The spool's file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// SQLite's or the file system's reason.
+    #[error("spool {path}: {source}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// There is no spool here.
+    #[error("{0}: no spool here")]
+    Missing(PathBuf),
+}
+
+/// The writer's side of the file.
+pub(super) struct SpoolFile {
+    pub(super) connection: SqliteConnection,
+    pub(super) id: Uuid,
+    pub(super) deleted_to: i64,
+    pub(super) last: i64,
+    pub(super) bytes: u64,
+    pub(super) hits: u64,
+    ballast: PathBuf,
+}
+
+const SCHEMA: &str = "
+    create table if not exists meta (id blob not null, deleted_to integer not null) strict;
+    create table if not exists groups (seq integer primary key, hits integer not null, body blob not null) strict;
+";
+
+impl SpoolFile {
+    pub(super) async fn open(dir: &Path, new_id: Uuid) -> Result<Self, SpoolError> {
+        let path = dir.join(FILE);
+        Self::try_open(dir, &path, new_id)
+            .await
+            .map_err(|source| SpoolError::Database { path, source })
+    }
+
+    async fn try_open(dir: &Path, path: &Path, new_id: Uuid) -> sqlx::Result<Self> {
+        let mut connection = options(path)
+            .create_if_missing(true)
+            .page_size(8192)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            // 16 MB: a checkpoint flushes the main file too, so it should be rare, but the WAL must stay small.
+            .pragma("wal_autocheckpoint", "2000")
+            .pragma("cache_size", "-2000")
+            .connect()
+            .await?;
+        sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
+        sqlx::query(
+            "insert into meta (id, deleted_to) select $1, 0 where not exists (select 1 from meta)",
+        )
+        .bind(new_id)
+        .execute(&mut connection)
+        .await?;
+        let meta = sqlx::query("select id, deleted_to from meta")
+            .fetch_one(&mut connection)
+            .await?;
+        let (id, deleted_to): (Uuid, i64) = (meta.try_get(0)?, meta.try_get(1)?);
+        let sums = sqlx::query("select coalesce(max(seq), 0), coalesce(sum(length(body)), 0), coalesce(sum(hits), 0) from groups")
+            .fetch_one(&mut connection)
+            .await?;
+        let (last, bytes, hits): (i64, i64, i64) =
+            (sums.try_get(0)?, sums.try_get(1)?, sums.try_get(2)?);
+        let mut file = Self {
+            connection,
+            id,
+            deleted_to,
+            last: last.max(deleted_to),
+            bytes: bytes as u64,
+            hits: hits as u64,
+            ballast: dir.join(BALLAST),
+        };
+        file.restore_ballast();
+        Ok(file)
+    }
+
+    /// Writes a group; durable when this returns.
+    pub(super) async fn append(&mut self, seq: i64, hits: u32, body: Vec<u8>) -> sqlx::Result<()> {
+        sqlx::query("insert into groups (seq, hits, body) values ($1, $2, $3)")
+            .bind(seq)
+            .bind(hits)
+            .bind(body)
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Highest group in the file.
+    pub(super) async fn last_written(&mut self) -> sqlx::Result<i64> {
+        sqlx::query_scalar("select coalesce(max(seq), 0) from groups")
+            .fetch_one(&mut self.connection)
+            .await
+    }
+
+    /// Deletes groups up to `seq`; returns the hits and bytes that went.
+    pub(super) async fn delete(&mut self, seq: i64) -> sqlx::Result<(u64, u64)> {
+        match self.try_delete(seq).await {
+            Err(error) if is_full(&error) && self.release_ballast() => self.try_delete(seq).await,
+            result => result,
+        }
+    }
+
+    async fn try_delete(&mut self, seq: i64) -> sqlx::Result<(u64, u64)> {
+        let mut transaction = self.connection.begin().await?;
+        let sums = sqlx::query("select coalesce(sum(hits), 0), coalesce(sum(length(body)), 0) from groups where seq <= $1")
+            .bind(seq)
+            .fetch_one(&mut *transaction)
+            .await?;
+        sqlx::query("delete from groups where seq <= $1")
+            .bind(seq)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("update meta set deleted_to = $1 where deleted_to < $1")
+            .bind(seq)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        let (hits, bytes): (i64, i64) = (sums.try_get(0)?, sums.try_get(1)?);
+        Ok((hits as u64, bytes as u64))
+    }
+
+    /// Gives the ballast's room to SQLite; false where there is none left to give.
+    pub(super) fn release_ballast(&mut self) -> bool {
+        std::fs::remove_file(&self.ballast).is_ok()
+    }
+
+    /// Takes the ballast's room again, where the disk has it.
+    pub(super) fn restore_ballast(&mut self) {
+        let is_whole =
+            std::fs::metadata(&self.ballast).is_ok_and(|meta| meta.len() == BALLAST_BYTES as u64);
+        if !is_whole && std::fs::write(&self.ballast, vec![0x5a; BALLAST_BYTES]).is_err() {
+            let _ = std::fs::remove_file(&self.ballast);
+        }
+    }
+
+    /// Folds the journal into the file: the last step of a graceful stop.
+    pub(super) async fn close(mut self) -> sqlx::Result<()> {
+        sqlx::query("pragma wal_checkpoint(truncate)")
+            .execute(&mut self.connection)
+            .await?;
+        self.connection.close().await
+    }
+}
+
+/// Whether SQLite failed for want of room (`SQLITE_FULL`, or `SQLITE_IOERR` as the journal reports it).
+pub(super) fn is_full(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|code| {
+            // The primary code is the low byte of the extended one.
+            code.parse::<u32>()
+                .is_ok_and(|code| matches!(code & 0xff, 13 | 10))
+        })
+}
+
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(std::time::Duration::from_secs(5))
+}
+
+/// What `sillage spool status` tells.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SpoolStatus {
+    /// Id under which the database remembers the position.
+    pub id: Uuid,
+    /// Groups that wait.
+    pub groups: i64,
+    /// Hits that wait.
+    pub hits: i64,
+    /// Bytes that wait.
+    pub bytes: i64,
+    /// Highest group deleted.
+    pub deleted_to: i64,
+    /// Highest group written.
+    pub last: i64,
+}
+
+async fn open_read_only(dir: &Path) -> Result<SqliteConnection, SpoolError> {
+    let path = dir.join(FILE);
+    if !path.exists() {
+        return Err(SpoolError::Missing(path));
+    }
+    options(&path)
+        .read_only(true)
+        .connect()
+        .await
+        .map_err(|source| SpoolError::Database { path, source })
+}
+
+/// Reads the state of the spool in a directory, also while a server uses it.
+///
+/// # Errors
+/// There is no spool, or it cannot be read.
+pub async fn status(dir: &Path) -> Result<SpoolStatus, SpoolError> {
+    let mut connection = open_read_only(dir).await?;
+    let read = async {
+        let row = sqlx::query(
+            "select m.id, m.deleted_to, count(g.seq), coalesce(sum(g.hits), 0), coalesce(sum(length(g.body)), 0), coalesce(max(g.seq), m.deleted_to)
+             from meta m left join groups g on true",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        sqlx::Result::Ok(SpoolStatus {
+            id: row.try_get(0)?,
+            deleted_to: row.try_get(1)?,
+            groups: row.try_get(2)?,
+            hits: row.try_get(3)?,
+            bytes: row.try_get(4)?,
+            last: row.try_get(5)?,
+        })
+    };
+    read.await.map_err(|source| SpoolError::Database {
+        path: dir.join(FILE),
+        source,
+    })
+}
+
+/// Calls `each` with the first `limit` waiting hits and their group, oldest first.
+///
+/// # Errors
+/// There is no spool, or it cannot be read.
+pub async fn inspect(
+    dir: &Path,
+    limit: usize,
+    mut each: impl FnMut(i64, Result<Hit, String>),
+) -> Result<(), SpoolError> {
+    let mut connection = open_read_only(dir).await?;
+    let (mut after, mut left) = (0_i64, limit);
+    while left > 0 {
+        let row = sqlx::query("select seq, body from groups where seq > $1 order by seq limit 1")
+            .bind(after)
+            .fetch_optional(&mut connection)
+            .await;
+        let row = row.and_then(|row| {
+            row.map(|row| Ok((row.try_get(0)?, row.try_get::<Vec<u8>, _>(1)?)))
+                .transpose()
+        });
+        let Some((seq, body)) = row.map_err(|source| SpoolError::Database {
+            path: dir.join(FILE),
+            source,
+        })?
+        else {
+            break;
+        };
+        after = seq;
+        for frame in decode_frames(&body).take(left) {
+            left -= 1;
+            each(seq, frame.map_err(|bad| bad.reason));
+        }
+    }
+    Ok(())
+}

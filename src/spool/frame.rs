@@ -1,0 +1,113 @@
+//! Hits as bytes: length (u32, little-endian), then MessagePack.
+
+use crate::hit::Hit;
+
+/// A frame that holds no hit, with its bytes: the projection quarantines it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadFrame {
+    /// What stood there.
+    pub bytes: Vec<u8>,
+    /// Why it is no hit.
+    pub reason: String,
+}
+
+/// Appends a hit.
+pub fn encode_frame(hit: &Hit, body: &mut Vec<u8>) {
+    let start = body.len();
+    body.extend_from_slice(&[0; 4]);
+    // Writing to a Vec cannot fail and every field of a hit has a MessagePack form; were it otherwise, an empty frame would
+    // say so in the quarantine.
+    if let Err(error) = rmp_serde::encode::write(body, hit) {
+        tracing::error!(%error, "a hit could not be encoded");
+        body.truncate(start + 4);
+    }
+    let length = (body.len() - start - 4) as u32;
+    body[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Reads every frame of a body. A frame that is no hit is told; so is a body that ends within one.
+pub fn decode_frames(mut body: &[u8]) -> impl Iterator<Item = Result<Hit, BadFrame>> {
+    std::iter::from_fn(move || {
+        if body.is_empty() {
+            return None;
+        }
+        let whole = body;
+        let frame = body
+            .split_first_chunk::<4>()
+            .and_then(|(length, rest)| rest.split_at_checked(u32::from_le_bytes(*length) as usize));
+        let Some((frame, rest)) = frame else {
+            body = &[];
+            return Some(Err(BadFrame {
+                bytes: whole.to_vec(),
+                reason: "the group ends within a record".to_owned(),
+            }));
+        };
+        body = rest;
+        Some(rmp_serde::from_slice(frame).map_err(|error| BadFrame {
+            bytes: frame.to_vec(),
+            reason: error.to_string(),
+        }))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::clock::Micros;
+    use crate::hit::{Currency, Dialect, HitId, Kind, Money};
+
+    fn hit() -> Hit {
+        let mut hit = Hit::new(
+            HitId(Uuid::from_u128(7)),
+            Micros(1),
+            Kind::Transaction,
+            Dialect::Native,
+        );
+        hit.revenue = Some(Money(499_000));
+        hit.currency = Currency::parse("eur");
+        hit.ip = Some("2001:db8::1".parse().unwrap());
+        hit.keep("a", "b");
+        hit
+    }
+
+    #[test]
+    fn hits_come_back_and_a_broken_frame_spares_its_neighbours() {
+        let mut body = Vec::new();
+        encode_frame(&hit(), &mut body);
+        body.extend_from_slice(&[2, 0, 0, 0, 0xc1, 0xc1]);
+        encode_frame(&hit(), &mut body);
+        body.extend_from_slice(&[9, 0, 0, 0, 1]);
+        let read: Vec<_> = decode_frames(&body).collect();
+        assert_eq!(read.len(), 4);
+        assert_eq!(
+            (read[0].as_ref(), read[2].as_ref()),
+            (Ok(&hit()), Ok(&hit()))
+        );
+        assert!(read[1].is_err() && read[3].is_err());
+    }
+
+    #[test]
+    fn a_hit_of_an_older_server_is_read() {
+        // The last field is left out, as a server without it wrote it.
+        let mut body = Vec::new();
+        let mut older = rmp_serde::to_vec(&hit()).unwrap();
+        let fields = u16::from_be_bytes([older[1], older[2]]);
+        assert_eq!(older[0], 0xdc);
+        older[1..3].copy_from_slice(&(fields - 1).to_be_bytes());
+        let last = rmp_serde::to_vec(&hit().extra).unwrap();
+        older.truncate(older.len() - last.len());
+        body.extend_from_slice(&(older.len() as u32).to_le_bytes());
+        body.extend_from_slice(&older);
+        assert!(decode_frames(&body).next().unwrap().is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(body: Vec<u8>) {
+            let _ = decode_frames(&body).count();
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The store: Postgres in production, an embedded SQLite file for trying out and small sites.
+//!
+//! One SQL text a query; [`both!`] compiles the same body for either database. Bulk statements are written once too: see [`bulk`]. What
+//! truly differs (opening, partitions, the insert of hits) stands side by side in `dialect_differences` spots marked by a `match` on the
+//! database.
+
+mod bulk;
+pub mod contacts;
+pub mod figures;
+pub mod hit_rows;
+mod link_rows;
+pub mod maintenance;
+mod types;
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+pub use bulk::Bulk;
+pub use types::{Ip, Tags};
+
+/// Runs one body against whichever database it is: `both!(tx, c => sqlx::query("…").execute(&mut **c).await)`.
+#[macro_export]
+macro_rules! both {
+    ($database:expr, $name:ident => $body:expr) => {
+        match $database {
+            $crate::store::Either::Postgres($name) => $body,
+            $crate::store::Either::Sqlite($name) => $body,
+        }
+    };
+}
+
+/// One of the two databases' things: pools, connections, transactions.
+#[derive(Clone, Copy, Debug)]
+pub enum Either<P, S> {
+    /// Postgres.
+    Postgres(P),
+    /// Embedded SQLite.
+    Sqlite(S),
+}
+
+/// An open transaction.
+pub type Tx = Either<Transaction<'static, Postgres>, Transaction<'static, Sqlite>>;
+
+/// The store cannot be opened or brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The URL is none.
+    #[error("database URL: {0}")]
+    Url(sqlx::Error),
+    /// The database refuses or cannot be reached.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// A migration failed.
+    #[error("migration: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+/// Connections to the store; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pools: Either<PgPool, SqlitePools>,
+}
+
+/// SQLite has one writer at a time: a pool of one for it, and readers that never wait for it.
+#[derive(Clone, Debug)]
+struct SqlitePools {
+    write: SqlitePool,
+    read: SqlitePool,
+}
+
+/// The advisory lock under which hits, contacts and broadlogs are written: servers on one Postgres take turns, so
+/// rows get their numbers in the order in which they become visible and no two transactions can block each other.
+const LANE: i64 = 0x5111_a9e0_0001;
+
+impl Store {
+    /// Prepares connections; Postgres is not asked yet, so a server starts while it is down.
+    ///
+    /// # Errors
+    /// The URL is malformed, or the SQLite file cannot be opened.
+    pub async fn open(url: &str, max_connections: u32) -> Result<Self, StoreError> {
+        let pools = if let Some(file) = url.strip_prefix("sqlite:") {
+            Either::Sqlite(
+                open_sqlite(Path::new(file.trim_start_matches("//")), max_connections).await?,
+            )
+        } else {
+            let options = PgConnectOptions::from_str(url)
+                .map_err(StoreError::Url)?
+                .application_name("sillage");
+            let pool = PgPoolOptions::new()
+                .max_connections(max_connections.max(2))
+                // Whoever waits longer for the database has a reader or a sender waiting: better to say so.
+                .acquire_timeout(Duration::from_secs(5))
+                .connect_lazy_with(options);
+            Either::Postgres(pool)
+        };
+        Ok(Self { pools })
+    }
+
+    /// Brings the tables up to date.
+    ///
+    /// # Errors
+    /// The database cannot be reached or a migration fails.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        match &self.pools {
+            Either::Postgres(pool) => sqlx::migrate!("migrations/postgres").run(pool).await?,
+            Either::Sqlite(pools) => {
+                sqlx::migrate!("migrations/sqlite")
+                    .run(&pools.write)
+                    .await?
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is Postgres.
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.pools, Either::Postgres(_))
+    }
+
+    /// A pool to read from.
+    pub fn reader(&self) -> Either<&PgPool, &SqlitePool> {
+        match &self.pools {
+            Either::Postgres(pool) => Either::Postgres(pool),
+            Either::Sqlite(pools) => Either::Sqlite(&pools.read),
+        }
+    }
+
+    /// Begins a transaction that may write (on SQLite it has the writer at once).
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn begin(&self) -> sqlx::Result<Tx> {
+        Ok(match &self.pools {
+            Either::Postgres(pool) => Either::Postgres(pool.begin().await?),
+            Either::Sqlite(pools) => {
+                Either::Sqlite(pools.write.begin_with("begin immediate").await?)
+            }
+        })
+    }
+
+    /// Begins a transaction that writes hits, contacts or broadlogs: it waits its turn (see `LANE`).
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn begin_lane(&self) -> sqlx::Result<Tx> {
+        let mut tx = self.begin().await?;
+        if let Either::Postgres(c) = &mut tx {
+            sqlx::query("select pg_advisory_xact_lock($1)")
+                .bind(LANE)
+                .execute(&mut **c)
+                .await?;
+        }
+        Ok(tx)
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> sqlx::Result<()> {
+        both!(self.reader(), pool => sqlx::query("select 1").execute(pool).await.map(|_| ()))
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        match &self.pools {
+            Either::Postgres(pool) => pool.close().await,
+            Either::Sqlite(pools) => {
+                pools.read.close().await;
+                pools.write.close().await;
+            }
+        }
+    }
+}
+
+impl Tx {
+    /// Commits.
+    ///
+    /// # Errors
+    /// The database did not, or its answer was lost.
+    pub async fn commit(self) -> sqlx::Result<()> {
+        both!(self, c => c.commit().await)
+    }
+
+    /// Undoes everything.
+    ///
+    /// # Errors
+    /// The connection is lost (and with it the transaction).
+    pub async fn rollback(self) -> sqlx::Result<()> {
+        both!(self, c => c.rollback().await)
+    }
+
+    /// Runs statements of ours that take no values, such as savepoints.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn run(&mut self, sql: &'static str) -> sqlx::Result<()> {
+        both!(self, c => sqlx::raw_sql(sql).execute(&mut **c).await.map(|_| ()))
+    }
+
+    /// Takes `count` numbers of a counter; returns the first.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn take_numbers(&mut self, counter: &'static str, count: i64) -> sqlx::Result<i64> {
+        let sql = "update counters set value = value + $2 where name = $1 returning value";
+        let last: i64 = both!(self, c => sqlx::query_scalar(sql).bind(counter).bind(count).fetch_one(&mut **c).await)?;
+        Ok(last - count + 1)
+    }
+
+    /// Raises a counter so that it never gives out a number that someone has chosen.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn reserve_number(&mut self, counter: &'static str, number: i64) -> sqlx::Result<()> {
+        let sql = "update counters set value = $2 where name = $1 and value < $2";
+        both!(self, c => sqlx::query(sql).bind(counter).bind(number).execute(&mut **c).await.map(|_| ()))
+    }
+}
+
+async fn open_sqlite(file: &Path, max_connections: u32) -> Result<SqlitePools, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A commit of the projection must outlive a power cut: the spool forgets what it was told is stored.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(10))
+        // 32 MB of journal between checkpoints; 32 MB of cache for the one writer, whose indexes are random.
+        .pragma("wal_autocheckpoint", "8000")
+        .pragma("cache_size", "-32000");
+    let write = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(30))
+        .connect_with(options.clone())
+        .await?;
+    let read = SqlitePoolOptions::new()
+        .max_connections(max_connections.clamp(1, 4))
+        .connect_lazy_with(options.read_only(true).pragma("cache_size", "-4000"));
+    Ok(SqlitePools { write, read })
+}

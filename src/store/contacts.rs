@@ -1,0 +1,194 @@
+//! Reads and writes what identity needs: messages, visitors, unique values, contacts.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::Value;
+use sqlx::Row;
+use sqlx::types::Json;
+
+use super::{Bulk, Tags, Tx};
+use crate::clock::Micros;
+use crate::hit::{BroadlogId, ContactId, DeliveryId, VisitorId};
+use crate::identity::{Changes, Contact, Known, Wanted};
+use crate::{execute_bulk, fetch_bulk};
+
+impl Tx {
+    /// Loads what is wanted, all but contacts' data. Contacts that were merged away are followed to the survivor.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn load_known(&mut self, wanted: &Wanted) -> sqlx::Result<Known> {
+        let broadlogs = fetch_bulk!(
+            self,
+            Bulk::new().big("id", wanted.broadlogs.iter().map(|id| id.0)),
+            "select b.id, coalesce(c.merged_into, b.contact_id), b.delivery_id
+             from {rows} join broadlogs b on b.id = rows.id left join contacts c on c.id = b.contact_id",
+            row => (BroadlogId(row.try_get(0)?), (ContactId(row.try_get(1)?), DeliveryId(row.try_get(2)?)))
+        )?;
+        let visitors = fetch_bulk!(
+            self,
+            Bulk::new().uuid("id", wanted.visitors.iter().map(|id| id.0)),
+            "select v.id, v.contact_id from {rows} join visitors v on v.id = rows.id",
+            row => (VisitorId(row.try_get(0)?), ContactId(row.try_get(1)?))
+        )?;
+        let keys = fetch_bulk!(
+            self,
+            Bulk::new()
+                .text("field", wanted.keys.iter().map(|key| key.0.clone()))
+                .text("value", wanted.keys.iter().map(|key| key.1.clone())),
+            "select k.field, k.value, k.contact_id from {rows} join contact_keys k on k.field = rows.field and k.value = rows.value",
+            row => ((row.try_get(0)?, row.try_get(1)?), ContactId(row.try_get(2)?))
+        )?;
+        let ids = fetch_bulk!(
+            self,
+            Bulk::new().uuid("id", wanted.ids.iter().map(|id| id.0)),
+            "select c.id, coalesce(c.merged_into, c.id) from {rows} join contacts c on c.id = rows.id",
+            row => (ContactId(row.try_get(0)?), ContactId(row.try_get(1)?))
+        )?;
+        Ok(Known {
+            broadlogs: HashMap::from_iter(broadlogs),
+            visitors: HashMap::from_iter(visitors),
+            keys: HashMap::from_iter(keys),
+            ids: HashMap::from_iter(ids),
+            contacts: HashMap::new(),
+        })
+    }
+
+    /// Loads contacts' data.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn load_contacts(
+        &mut self,
+        ids: &BTreeSet<ContactId>,
+    ) -> sqlx::Result<HashMap<ContactId, Contact>> {
+        let contacts = fetch_bulk!(
+            self,
+            Bulk::new().uuid("id", ids.iter().map(|id| id.0)),
+            "select c.id, c.fields, c.tags from {rows} join contacts c on c.id = rows.id",
+            row => (
+                ContactId(row.try_get(0)?),
+                Contact { fields: texts(row.try_get::<Json<Value>, _>(1)?.0), tags: row.try_get::<Tags, _>(2)?.0 },
+            )
+        )?;
+        Ok(HashMap::from_iter(contacts))
+    }
+
+    /// Writes what identity changed, in the order of primary keys. Merges come last: they sweep up what the rest has written.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn save_changes(
+        &mut self,
+        changes: &Changes,
+        contacts: &HashMap<ContactId, Contact>,
+        now: Micros,
+    ) -> sqlx::Result<()> {
+        let changed: Vec<_> = changes
+            .contacts
+            .iter()
+            .filter_map(|id| contacts.get(id).map(|contact| (id.0, contact)))
+            .collect();
+        execute_bulk!(
+            self,
+            Bulk::new()
+                .uuid("id", changed.iter().map(|(id, _)| *id))
+                .json("fields", changed.iter().map(|(_, contact)| serde_json::to_string(&contact.fields).unwrap_or_default()))
+                .tags("tags", changed.iter().map(|(_, contact)| contact.tags.clone()))
+                .time("now", changed.iter().map(|_| now)),
+            "insert into contacts (id, fields, tags, created_at, changed_at) select id, fields, tags, now, now from {rows} where true
+             on conflict (id) do update set fields = excluded.fields, tags = excluded.tags, changed_at = excluded.changed_at"
+        )?;
+        execute_bulk!(
+            self,
+            Bulk::new()
+                .text("field", changes.keys.keys().map(|key| key.0.clone()))
+                .text("value", changes.keys.keys().map(|key| key.1.clone()))
+                .uuid("contact_id", changes.keys.values().map(|id| id.0)),
+            "insert into contact_keys (field, value, contact_id) select field, value, contact_id from {rows} where true
+             on conflict (field, value) do nothing"
+        )?;
+        execute_bulk!(
+            self,
+            Bulk::new()
+                .uuid("id", changes.visitors.keys().map(|id| id.0))
+                .uuid("contact_id", changes.visitors.values().map(|id| id.0))
+                .time("now", changes.visitors.keys().map(|_| now)),
+            "insert into visitors (id, contact_id, changed_at) select id, contact_id, now from {rows} where true
+             on conflict (id) do update set contact_id = excluded.contact_id, changed_at = excluded.changed_at"
+        )?;
+        for (from, into) in &changes.merges {
+            let bulk = || {
+                Bulk::new()
+                    .uuid("from_id", [from.0])
+                    .uuid("into_id", [into.0])
+            };
+            for sql in [
+                "update contacts set merged_into = rows.into_id from {rows} where id = rows.from_id or merged_into = rows.from_id",
+                "update contact_keys set contact_id = rows.into_id from {rows} where contact_id = rows.from_id",
+                "update visitors set contact_id = rows.into_id from {rows} where contact_id = rows.from_id",
+            ] {
+                execute_bulk!(self, bulk(), sql)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the earlier anonymous hits of visitors their person.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn complete_history(
+        &mut self,
+        completed: &BTreeMap<VisitorId, ContactId>,
+    ) -> sqlx::Result<u64> {
+        execute_bulk!(
+            self,
+            Bulk::new()
+                .uuid("visitor_id", completed.keys().map(|id| id.0))
+                .uuid("contact_id", completed.values().map(|id| id.0)),
+            "update hits set contact_id = rows.contact_id from {rows} where hits.visitor_id = rows.visitor_id and hits.contact_id is null"
+        )
+    }
+
+    /// Takes idempotency keys (scope and key); returns those that were taken before.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn take_idempotency_keys(
+        &mut self,
+        keys: &BTreeSet<(&'static str, String)>,
+        now: Micros,
+    ) -> sqlx::Result<BTreeSet<(String, String)>> {
+        let bulk = Bulk::new()
+            .text("scope", keys.iter().map(|key| key.0.to_owned()))
+            .text("key", keys.iter().map(|key| key.1.clone()))
+            .time("now", keys.iter().map(|_| now));
+        let fresh: Vec<(String, String)> = fetch_bulk!(
+            self,
+            bulk,
+            "insert into idempotency_keys (scope, key, received_at) select scope, key, now from {rows} where true
+             on conflict (scope, key) do nothing returning scope, key",
+            row => (row.try_get(0)?, row.try_get(1)?)
+        )?;
+        let fresh: BTreeSet<_> = fresh.into_iter().collect();
+        Ok(keys
+            .iter()
+            .map(|(scope, key)| ((*scope).to_owned(), key.clone()))
+            .filter(|key| !fresh.contains(key))
+            .collect())
+    }
+}
+
+fn texts(fields: Value) -> BTreeMap<String, String> {
+    let Value::Object(fields) = fields else {
+        return BTreeMap::new();
+    };
+    fields
+        .into_iter()
+        .map(|(name, value)| match value {
+            Value::String(text) => (name, text),
+            other => (name, other.to_string()),
+        })
+        .collect()
+}

@@ -1,0 +1,222 @@
+//! Positions of spools, quarantine, partitions and what is deleted after its time.
+
+use std::collections::BTreeSet;
+
+use sqlx::{AssertSqlSafe, Row};
+use time::{Date, Month};
+use uuid::Uuid;
+
+use super::{Either, Store, Tx};
+use crate::both;
+use crate::clock::Micros;
+
+/// A record that the database refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its id.
+    pub id: Uuid,
+    /// The spool it came from, and the group in it.
+    pub spool_id: Uuid,
+    /// Group.
+    pub position: i64,
+    /// When it was put aside.
+    pub quarantined_at: Micros,
+    /// What the database or the decoder said.
+    pub reason: String,
+    /// The frame as it stood in the spool, without its length.
+    pub body: Vec<u8>,
+}
+
+/// A month of hits, one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartitionMonth {
+    year: i32,
+    month: u8,
+}
+
+impl PartitionMonth {
+    /// The month of a time.
+    pub fn of(at: Micros) -> Self {
+        let date = at.date_time().date();
+        Self {
+            year: date.year(),
+            month: date.month() as u8,
+        }
+    }
+
+    /// `months` later (or earlier).
+    pub fn plus(self, months: i32) -> Self {
+        let index = self.year * 12 + i32::from(self.month) - 1 + months;
+        Self {
+            year: index.div_euclid(12),
+            month: (index.rem_euclid(12) + 1) as u8,
+        }
+    }
+
+    fn name(self) -> String {
+        format!("hits_{:04}_{:02}", self.year, self.month)
+    }
+
+    fn start(self) -> String {
+        let month = Month::try_from(self.month).unwrap_or(Month::January);
+        Date::from_calendar_date(self.year, month, 1)
+            .map(|date| format!("{date}"))
+            .unwrap_or_default()
+    }
+}
+
+impl Tx {
+    /// How far the database has read a spool. On Postgres the row is locked.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn position(&mut self, spool_id: Uuid) -> sqlx::Result<i64> {
+        let sql = "select position from spool_positions where spool_id = $1";
+        let position: Option<i64> = both!(self, c => sqlx::query_scalar(sql).bind(spool_id).fetch_optional(&mut **c).await)?;
+        Ok(position.unwrap_or(0))
+    }
+
+    /// Moves the position on.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn set_position(
+        &mut self,
+        spool_id: Uuid,
+        position: i64,
+        now: Micros,
+    ) -> sqlx::Result<()> {
+        let sql = "insert into spool_positions (spool_id, position, changed_at) values ($1, $2, $3)
+                   on conflict (spool_id) do update set position = excluded.position, changed_at = excluded.changed_at";
+        both!(self, c => sqlx::query(sql).bind(spool_id).bind(position).bind(now).execute(&mut **c).await.map(|_| ()))
+    }
+
+    /// Puts a record aside.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn quarantine(&mut self, record: &Quarantined) -> sqlx::Result<()> {
+        let sql = "insert into quarantine (id, spool_id, position, quarantined_at, reason, body) values ($1, $2, $3, $4, $5, $6)";
+        both!(self, c => sqlx::query(sql)
+            .bind(record.id)
+            .bind(record.spool_id)
+            .bind(record.position)
+            .bind(record.quarantined_at)
+            .bind(&record.reason)
+            .bind(&record.body)
+            .execute(&mut **c)
+            .await
+            .map(|_| ()))
+    }
+
+    /// Takes a record out of the quarantine.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn remove_quarantined(&mut self, id: Uuid) -> sqlx::Result<()> {
+        both!(self, c => sqlx::query("delete from quarantine where id = $1").bind(id).execute(&mut **c).await.map(|_| ()))
+    }
+
+    /// Makes the partitions of months; SQLite has none.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn ensure_partitions(
+        &mut self,
+        months: &BTreeSet<PartitionMonth>,
+    ) -> sqlx::Result<()> {
+        let Either::Postgres(c) = self else {
+            return Ok(());
+        };
+        for month in months {
+            let sql = format!(
+                "create table if not exists {} partition of hits for values from ('{} 00:00:00+00') to ('{} 00:00:00+00')",
+                month.name(),
+                month.start(),
+                month.plus(1).start()
+            );
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **c).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Records in quarantine, newest first; one where `id` is given.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn quarantined(
+        &self,
+        id: Option<Uuid>,
+        limit: i64,
+    ) -> sqlx::Result<Vec<Quarantined>> {
+        let sql = "select id, spool_id, position, quarantined_at, reason, body from quarantine
+                   where $1 is null or id = $1 order by quarantined_at desc, id limit $2";
+        both!(self.reader(), pool => sqlx::query(sql).bind(id).bind(limit).fetch_all(pool).await.and_then(|rows| {
+            rows.iter()
+                .map(|row| {
+                    Ok(Quarantined {
+                        id: row.try_get(0)?,
+                        spool_id: row.try_get(1)?,
+                        position: row.try_get(2)?,
+                        quarantined_at: row.try_get(3)?,
+                        reason: row.try_get(4)?,
+                        body: row.try_get(5)?,
+                    })
+                })
+                .collect()
+        }))
+    }
+
+    /// Makes the partitions of this month and the next two.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn prepare_months(&self, now: Micros) -> sqlx::Result<()> {
+        let this = PartitionMonth::of(now);
+        let mut tx = self.begin_lane().await?;
+        tx.ensure_partitions(&(0..3).map(|months| this.plus(months)).collect())
+            .await?;
+        tx.commit().await
+    }
+
+    /// Drops the partitions older than `keep_months` whole months (SQLite: deletes the rows), and idempotency keys older than a week.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn retire(&self, now: Micros, keep_months: u32) -> sqlx::Result<()> {
+        let mut tx = self.begin_lane().await?;
+        let week_ago = Micros(now.0 - 7 * 24 * Micros::HOUR);
+        let sql = "delete from idempotency_keys where received_at < $1";
+        both!(&mut tx, c => sqlx::query(sql).bind(week_ago).execute(&mut **c).await.map(|_| ()))?;
+        if keep_months > 0 {
+            let oldest = PartitionMonth::of(now).plus(-(keep_months as i32));
+            match &mut tx {
+                Either::Postgres(c) => {
+                    let sql = "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                               where i.inhparent = 'hits'::regclass and c.relname ~ '^hits_[0-9]{4}_[0-9]{2}$' and c.relname < $1";
+                    let names: Vec<String> = sqlx::query_scalar(sql)
+                        .bind(oldest.name())
+                        .fetch_all(&mut **c)
+                        .await?;
+                    for name in names {
+                        sqlx::raw_sql(AssertSqlSafe(format!("drop table {name}")))
+                            .execute(&mut **c)
+                            .await?;
+                        tracing::info!(partition = name, "old hits dropped");
+                    }
+                }
+                Either::Sqlite(c) => {
+                    let start = Micros::parse_rfc3339(&format!("{}T00:00:00Z", oldest.start()))
+                        .unwrap_or_default();
+                    sqlx::query("delete from hits where received_at < $1")
+                        .bind(start)
+                        .execute(&mut **c)
+                        .await?;
+                }
+            }
+        }
+        tx.commit().await
+    }
+}

@@ -1,0 +1,50 @@
+//! Log lines and the Prometheus recorder.
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::{Log, LogFormat};
+
+/// Starts logging on standard error; standard output is for what commands answer. A second call in one process does nothing.
+pub fn start_logging(log: &Log) {
+    // sqlx logs every statement at debug, with its text; the database's own log is the place for that.
+    let filter = EnvFilter::try_new(format!("sqlx=warn,hyper=warn,{}", log.level))
+        .unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    let _ = match log.format {
+        LogFormat::Text => registry
+            .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+            .try_init(),
+        LogFormat::Json => registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_writer(std::io::stderr),
+            )
+            .try_init(),
+    };
+}
+
+/// The process's Prometheus recorder; installed by the first call.
+pub fn prometheus() -> Option<&'static PrometheusHandle> {
+    static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    HANDLE
+        .get_or_init(|| {
+            let builder = PrometheusBuilder::new()
+                .set_buckets(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0])
+                .and_then(|builder| builder.install_recorder().map_err(Into::into));
+            match builder {
+                Ok(handle) => Some(handle),
+                Err(error) => {
+                    tracing::warn!(%error, "no metrics");
+                    None
+                }
+            }
+        })
+        .as_ref()
+}

@@ -1,0 +1,139 @@
+//! The one place that builds cookies.
+
+use cookie::time::Duration;
+use cookie::{Cookie, SameSite};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+use crate::dialect::native::{BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};
+use crate::hit::{Hit, VisitorId};
+use crate::link::{Keys, Purpose};
+
+/// How cookies of this server look.
+#[derive(Clone, Debug)]
+pub struct CookieMaker {
+    keys: Keys,
+    /// Without leading dots, longest first.
+    domains: Vec<String>,
+    is_https: bool,
+}
+
+impl CookieMaker {
+    /// `domains` as configured; `is_https` where the public reaches us so.
+    pub fn new(keys: Keys, domains: &[String], is_https: bool) -> Self {
+        let mut domains: Vec<String> = domains
+            .iter()
+            .map(|domain| domain.trim_start_matches('.').to_ascii_lowercase())
+            .collect();
+        domains.sort_by_key(|domain| std::cmp::Reverse(domain.len()));
+        Self {
+            keys,
+            domains,
+            is_https,
+        }
+    }
+
+    /// The value of a visitor in cookies and answers.
+    pub fn seal_visitor(&self, id: VisitorId) -> String {
+        let mut buffer = uuid::Uuid::encode_buffer();
+        self.keys
+            .seal(Purpose::Visitor, id.0.simple().encode_lower(&mut buffer))
+    }
+
+    /// The session cookies of a click: gone when the browser closes. A click without a message takes an earlier one's away, so
+    /// that its pages do not count for the wrong campaign.
+    pub fn write_session(&self, hit: &Hit, request: &HeaderMap, answer: &mut HeaderMap) {
+        let domain = self.domain(request);
+        let parts = [
+            (
+                BROADLOG_COOKIE,
+                Purpose::BroadlogCookie,
+                hit.broadlog_id.map(|id| id.0),
+            ),
+            (
+                DELIVERY_COOKIE,
+                Purpose::DeliveryCookie,
+                hit.delivery_id.map(|id| id.0),
+            ),
+        ];
+        for (name, purpose, id) in parts {
+            match id {
+                Some(id) => self.write(
+                    name,
+                    self.keys.seal(purpose, &id.to_string()),
+                    None,
+                    domain,
+                    answer,
+                ),
+                None => self.write(name, String::new(), Some(Duration::ZERO), domain, answer),
+            }
+        }
+    }
+
+    /// The visitor cookie, one year from now.
+    pub fn write_visitor(&self, id: VisitorId, request: &HeaderMap, answer: &mut HeaderMap) {
+        self.write(
+            VISITOR_COOKIE,
+            self.seal_visitor(id),
+            Some(Duration::days(365)),
+            self.domain(request),
+            answer,
+        );
+    }
+
+    fn write(
+        &self,
+        name: &'static str,
+        value: String,
+        max_age: Option<Duration>,
+        domain: Option<&str>,
+        answer: &mut HeaderMap,
+    ) {
+        // Third-party requests of the script need SameSite=None, which browsers take with Secure only.
+        let same_site = if self.is_https {
+            SameSite::None
+        } else {
+            SameSite::Lax
+        };
+        let mut cookie = Cookie::build((name, value))
+            .path("/")
+            .http_only(true)
+            .same_site(same_site)
+            .secure(self.is_https)
+            .build();
+        if let Some(max_age) = max_age {
+            cookie.set_max_age(max_age);
+        }
+        if let Some(domain) = domain {
+            cookie.set_domain(domain.to_owned());
+        }
+        if let Ok(value) = HeaderValue::try_from(cookie.to_string()) {
+            answer.append(SET_COOKIE, value);
+        }
+    }
+
+    /// The configured domain that the request's host belongs to.
+    fn domain(&self, request: &HeaderMap) -> Option<&str> {
+        if self.domains.is_empty() {
+            return None;
+        }
+        let host = request.get(http::header::HOST)?.to_str().ok()?;
+        let host = host
+            .rsplit_once(':')
+            .map_or(host, |(host, _)| host)
+            .to_ascii_lowercase();
+        self.domains.iter().map(String::as_str).find(|domain| {
+            host.strip_suffix(domain)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        })
+    }
+
+    /// Whether pages of a host get our cookies as their own.
+    pub fn is_own_host(&self, host: &str, own: &str) -> bool {
+        host == own
+            || self.domains.iter().any(|domain| {
+                host.strip_suffix(domain.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            })
+    }
+}

@@ -1,0 +1,85 @@
+//! Answers to what cannot be done: RFC 9457 `application/problem+json`.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+
+use crate::sink::Refused;
+
+/// A problem as the sender of a request is told it: nothing in it comes from the inside of the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    detail: String,
+    field: Option<String>,
+}
+
+impl Problem {
+    /// A problem with a status and one sentence.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+            field: None,
+        }
+    }
+
+    /// The request is wrong in one field.
+    pub fn field(field: impl Into<String>, why: impl std::fmt::Display) -> Self {
+        let field = field.into();
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            detail: format!("{field} {why}"),
+            field: Some(field),
+        }
+    }
+
+    /// Nothing here.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("there is no such {what}"))
+    }
+
+    /// The database does not answer; the sender may try again.
+    pub fn database(error: &impl std::fmt::Display) -> Self {
+        tracing::error!(%error, "a request failed in the database");
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the database does not answer; try again",
+        )
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not stored: {refused}; send again"),
+        )
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or_default(),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if let Some(field) = self.field {
+            body["field"] = field.into();
+        }
+        let mut response = (self.status, body.to_string()).into_response();
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        response
+    }
+}

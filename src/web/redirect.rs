@@ -1,0 +1,170 @@
+//! `/r/<token or slug>` and `/o/<token>.gif`: a reader who clicks gets to the page, whatever fails.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
+use http::header::{CACHE_CONTROL, LOCATION};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
+
+use super::App;
+use super::collect::gif;
+use crate::dialect::judge;
+use crate::dialect::native::{self, LANDING_PARAMETER};
+use crate::hit::{Hit, HitId, VisitorId};
+use crate::link::{LinkRecord, LinkToken, build_destination};
+use crate::link_copy::LinkName;
+
+/// Longest slug.
+const MOST_SLUG: usize = 100;
+
+/// `GET /r/<token or slug>`.
+pub async fn follow_link(State(app): State<Arc<App>>, parts: Parts) -> Response {
+    let path = parts.uri.path();
+    let name = path
+        .strip_prefix(app.paths.redirect.as_str())
+        .unwrap_or(path)
+        .trim_matches('/');
+    let token = LinkToken::decode(name, &app.rules.keys);
+    let link = match &token {
+        Some(LinkToken {
+            link_id: Some(id), ..
+        }) => app.links.get(LinkName::Id(*id)).await,
+        None if !name.is_empty() && name.len() <= MOST_SLUG => {
+            app.links.get(LinkName::Slug(name.into())).await
+        }
+        _ => None,
+    };
+    let Some(link) = link else {
+        app.counters.unknown_links.increment(1);
+        return unknown_link(&app);
+    };
+    let inbound = app.inbound(&parts, &[]);
+    let mut hit = native::click(&inbound, &app.rules, &link, token.as_ref());
+    let is_visit = parts.method == Method::GET && !judge::is_prefetch(&inbound);
+    let mut response = if link.is_expired(inbound.received_at) {
+        hit.note("link expired");
+        match &link.expiration_url {
+            Some(url) => redirect(url),
+            None => unknown_link(&app),
+        }
+    } else if is_visit && app.hands_over(&link) {
+        // The page needs the visitor, so it has to have one first.
+        set_visitor(&app, &mut hit);
+        let own = format!(
+            "{LANDING_PARAMETER}={}",
+            native::landing_value(&app.rules, &hit)
+        );
+        let query = if inbound.query.is_empty() {
+            own
+        } else {
+            format!("{}&{own}", inbound.query)
+        };
+        redirect(&build_destination(&link.url, &query, &link.utm))
+    } else {
+        redirect(&build_destination(&link.url, inbound.query, &link.utm))
+    };
+    if is_visit {
+        set_visitor(&app, &mut hit);
+        app.cookies
+            .write_session(&hit, &parts.headers, response.headers_mut());
+        if let Some(id) = hit.visitor_id {
+            app.cookies
+                .write_visitor(id, &parts.headers, response.headers_mut());
+        }
+    }
+    app.counters.redirects.increment(1);
+    app.keep(&mut [hit]).await;
+    response
+}
+
+/// `GET /o/<token>.gif`: always the GIF; an open where the token is ours.
+pub async fn open_mail(State(app): State<Arc<App>>, parts: Parts) -> Response {
+    let name = parts.uri.path().rsplit('/').next().unwrap_or_default();
+    let name = name.strip_suffix(".gif").unwrap_or(name);
+    match LinkToken::decode(name, &app.rules.keys) {
+        Some(token) if token.link_id.is_none() => {
+            let inbound = app.inbound(&parts, &[]);
+            let hit = native::open(&inbound, &app.rules, &token);
+            app.keep(&mut [hit]).await;
+        }
+        _ => app.counters.unknown_links.increment(1),
+    }
+    gif()
+}
+
+fn set_visitor(app: &App, hit: &mut Hit) {
+    if hit.visitor_id.is_none() {
+        hit.visitor_id = Some(VisitorId(app.clock.new_id(hit.received_at)));
+        hit.visitor_is_new = true;
+    }
+}
+
+fn redirect(location: &str) -> Response {
+    let Ok(location) = HeaderValue::try_from(location) else {
+        // Destinations are checked when they are made: this would be a row changed by hand.
+        return not_found_page();
+    };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::FOUND;
+    let headers = response.headers_mut();
+    headers.reserve(8);
+    headers.insert(LOCATION, location);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-robots-tag", HeaderValue::from_static("noindex"));
+    response
+}
+
+fn unknown_link(app: &App) -> Response {
+    match &app.fallback_url {
+        Some(url) => redirect(url),
+        None => not_found_page(),
+    }
+}
+
+fn not_found_page() -> Response {
+    let page = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+                <title>Link not found</title><style>body{font:1.1rem/1.5 system-ui;margin:15vh auto;max-width:30rem;padding:0 1rem}</style>\
+                <h1>This link leads nowhere</h1><p>It may be incomplete. Please copy it again from the message it came in.</p></html>";
+    let mut response = (StatusCode::NOT_FOUND, Html(page)).into_response();
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert("x-robots-tag", HeaderValue::from_static("noindex"));
+    response
+}
+
+impl App {
+    /// Whether the landing page is on a domain that does not get our cookies.
+    fn hands_over(&self, link: &LinkRecord) -> bool {
+        self.landing_parameter
+            && url::Url::parse(&link.url)
+                .ok()
+                .and_then(|url| {
+                    url.host_str()
+                        .map(|host| !self.cookies.is_own_host(host, &self.own_host))
+                })
+                .unwrap_or(false)
+    }
+
+    /// Gives hits their ids and makes them durable, or counts them as lost: the answer goes out in any case.
+    pub(super) async fn keep(&self, hits: &mut [Hit]) -> bool {
+        for hit in hits.iter_mut() {
+            hit.id = HitId(self.clock.new_id(hit.received_at));
+        }
+        let receipt = self.sink.offer(hits);
+        let kept = if self.is_durable {
+            receipt.durable(self.patience).await
+        } else {
+            receipt.refusal().map_or(Ok(()), Err)
+        };
+        if let Err(refused) = kept {
+            self.sink.count_lost(hits.len(), refused);
+        }
+        kept.is_ok()
+    }
+}
