@@ -7,6 +7,7 @@
 //! Promises: an anonymous visitor makes no contact; a person's fields are never overwritten by another's (a browser known as A that names B's
 //! value becomes B from that hit on); only an authenticated call merges two contacts.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
@@ -141,14 +142,15 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         (self.changes, self.known.contacts)
     }
 
-    /// Finds the contact of a hit and applies the hit's fields and tags to it. Fills in the delivery of a known message.
-    pub fn resolve(&mut self, hit: &mut Hit) -> Option<ContactId> {
+    /// Finds the contact of a hit and applies the hit's fields and tags to it. Changes the hit itself (and so copies it) only where
+    /// the delivery of a known message is missing or fields have no person to go to.
+    pub fn resolve(&mut self, hit: &mut Cow<'_, Hit>) -> Option<ContactId> {
         let message = hit
             .broadlog_id
             .and_then(|id| self.known.broadlogs.get(&id))
             .copied();
         if let (None, Some((_, delivery))) = (hit.delivery_id, message) {
-            hit.delivery_id = Some(delivery);
+            hit.to_mut().delivery_id = Some(delivery);
         }
         let message = message.map(|(contact, _)| contact);
         let by_link = message.filter(|_| hit.provenance == Provenance::Link);
@@ -171,8 +173,11 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         };
         let Some(contact) = contact else {
             // No person to give the fields to: they stay with the hit.
-            for (name, value) in std::mem::take(&mut hit.fields) {
-                hit.keep(&name, &value);
+            if !hit.fields.is_empty() {
+                let hit = hit.to_mut();
+                for (name, value) in std::mem::take(&mut hit.fields) {
+                    hit.keep(&name, &value);
+                }
             }
             return None;
         };
@@ -190,9 +195,7 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         Some(contact)
     }
 
-    fn named_by_authority(
-        &mut self,
-        hit: &mut Hit,
+    fn named_by_authority(&mut self, hit: &mut Cow<'_, Hit>,
         keys: &[Key],
         otherwise: Option<ContactId>,
     ) -> Option<ContactId> {
@@ -201,7 +204,7 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
             .and_then(|id| self.known.ids.get(&id))
             .copied();
         if hit.contact_id.is_some() && by_id.is_none() {
-            hit.note("contact id unknown");
+            hit.to_mut().note("contact id unknown");
         }
         let mut found: Vec<ContactId> = Vec::new();
         for id in by_id.into_iter().chain(
@@ -364,7 +367,11 @@ mod tests {
         Some(VisitorId(Uuid::from_u128(n)))
     }
 
-    fn hit(fields: &[(&str, &str)]) -> Hit {
+    fn hit(fields: &[(&str, &str)]) -> Cow<'static, Hit> {
+        Cow::Owned(owned(fields))
+    }
+
+    fn owned(fields: &[(&str, &str)]) -> Hit {
         let mut hit = Hit::new(
             HitId(Uuid::nil()),
             Micros(0),
@@ -410,10 +417,10 @@ mod tests {
         known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(1));
         let mut resolver = resolver(known, &unique);
         let mut named = hit(&[("email", " B@x "), ("firstname", "Bea")]);
-        named.visitor_id = visitor(9);
+        named.to_mut().visitor_id = visitor(9);
         assert_eq!(resolver.resolve(&mut named), Some(id(2)));
         let mut later = hit(&[]);
-        later.visitor_id = visitor(9);
+        later.to_mut().visitor_id = visitor(9);
         assert_eq!(resolver.resolve(&mut later), Some(id(2)));
         let (changes, contacts) = resolver.finish();
         assert_eq!(
@@ -432,10 +439,10 @@ mod tests {
         known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(1));
         let mut resolver = resolver(known, &unique);
         let mut added = hit(&[("customer_id", "7")]);
-        added.visitor_id = visitor(9);
+        added.to_mut().visitor_id = visitor(9);
         assert_eq!(resolver.resolve(&mut added), Some(id(1)));
         let mut other = hit(&[("email", "new@x")]);
-        other.visitor_id = visitor(9);
+        other.to_mut().visitor_id = visitor(9);
         assert_eq!(resolver.resolve(&mut other), Some(id(1_001)));
     }
 
@@ -444,12 +451,12 @@ mod tests {
         let unique = unique();
         let mut resolver = resolver(Known::default(), &unique);
         let mut anonymous = hit(&[("firstname", "X")]);
-        anonymous.visitor_id = visitor(9);
+        anonymous.to_mut().visitor_id = visitor(9);
         assert_eq!(resolver.resolve(&mut anonymous), None);
-        assert_eq!(anonymous.extra.unwrap()["firstname"], "X");
+        assert_eq!(anonymous.extra.as_ref().unwrap()["firstname"], "X");
         let mut named = hit(&[("email", "n@x")]);
-        named.visitor_id = visitor(9);
-        named.tags = vec![TagChange {
+        named.to_mut().visitor_id = visitor(9);
+        named.to_mut().tags = vec![TagChange {
             name: "t".into(),
             remove: false,
         }];
@@ -475,8 +482,8 @@ mod tests {
             (Provenance::Claimed, 2),
         ] {
             let mut named = hit(&[("email", "b@x")]);
-            named.broadlog_id = Some(BroadlogId(5));
-            named.provenance = provenance;
+            named.to_mut().broadlog_id = Some(BroadlogId(5));
+            named.to_mut().provenance = provenance;
             assert_eq!(
                 resolver.resolve(&mut named),
                 Some(id(expected)),
@@ -485,8 +492,8 @@ mod tests {
             assert_eq!(named.delivery_id, Some(DeliveryId(3)));
         }
         let mut claimed = hit(&[]);
-        claimed.broadlog_id = Some(BroadlogId(5));
-        claimed.provenance = Provenance::Claimed;
+        claimed.to_mut().broadlog_id = Some(BroadlogId(5));
+        claimed.to_mut().provenance = Provenance::Claimed;
         assert_eq!(resolver.resolve(&mut claimed), None);
     }
 
@@ -501,10 +508,10 @@ mod tests {
         let mut public = hit(&[("email", "a@x"), ("customer_id", "7")]);
         assert_eq!(resolver.resolve(&mut public), Some(id(1)));
         let mut authenticated = hit(&[("email", "a@x"), ("customer_id", "7")]);
-        authenticated.authority = Authority::Authenticated;
+        authenticated.to_mut().authority = Authority::Authenticated;
         assert_eq!(resolver.resolve(&mut authenticated), Some(id(1)));
         let mut later = hit(&[]);
-        later.visitor_id = visitor(9);
+        later.to_mut().visitor_id = visitor(9);
         assert_eq!(resolver.resolve(&mut later), Some(id(1)));
         assert_eq!(resolver.finish().0.merges, [(id(2), id(1))]);
     }
@@ -518,10 +525,10 @@ mod tests {
             .insert(BroadlogId(5), (id(1), DeliveryId(3)));
         let mut resolver = resolver(known, &unique);
         let mut click = hit(&[]);
-        click.broadlog_id = Some(BroadlogId(5));
-        click.provenance = Provenance::Link;
-        click.visitor_id = visitor(9);
-        click.verdict = Verdict::Bot;
+        click.to_mut().broadlog_id = Some(BroadlogId(5));
+        click.to_mut().provenance = Provenance::Link;
+        click.to_mut().visitor_id = visitor(9);
+        click.to_mut().verdict = Verdict::Bot;
         assert_eq!(resolver.resolve(&mut click), Some(id(1)));
         assert!(resolver.finish().0.visitors.is_empty());
     }

@@ -1,5 +1,6 @@
 //! One batch of hits on its way into the database, in a transaction that the caller owns.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use uuid::Uuid;
@@ -154,14 +155,14 @@ impl<'p> Batch<'p> {
 
     /// Identity, rows, figures. Returns how many hits were stored and how many were duplicates.
     async fn try_store(&self, tx: &mut Tx, hits: &[Hit]) -> sqlx::Result<(u64, u64)> {
-        let mut hits = hits.to_vec();
+        let mut hits: Vec<Cow<'_, Hit>> = hits.iter().map(Cow::Borrowed).collect();
         let duplicates = self.drop_duplicates(tx, &mut hits).await?;
         if hits.is_empty() {
             return Ok((0, duplicates));
         }
-        let mut known = tx.load_known(&wanted(self.unique, hits.iter())).await?;
+        let mut known = tx.load_known(&wanted(self.unique, hits.iter().map(Cow::as_ref))).await?;
         known.contacts = tx
-            .load_contacts(&wanted_contacts(self.unique, &known, hits.iter()))
+            .load_contacts(&wanted_contacts(self.unique, &known, hits.iter().map(Cow::as_ref)))
             .await?;
         let mut resolver = Resolver::new(self.unique, known, || self.clock.new_id(self.now));
         let contacts: Vec<_> = hits.iter_mut().map(|hit| resolver.resolve(hit)).collect();
@@ -193,7 +194,7 @@ impl<'p> Batch<'p> {
 
     /// Takes out hits whose idempotency key was there before, in the database or in this batch. A public key never meets an
     /// authenticated sender's: nobody can make such a hit disappear by sending its key first.
-    async fn drop_duplicates(&self, tx: &mut Tx, hits: &mut Vec<Hit>) -> sqlx::Result<u64> {
+    async fn drop_duplicates(&self, tx: &mut Tx, hits: &mut Vec<Cow<'_, Hit>>) -> sqlx::Result<u64> {
         let mut keys = BTreeSet::new();
         let before = hits.len();
         hits.retain(|hit| {

@@ -1,7 +1,7 @@
 //! When the projection gives way.
 //!
-//! While more arrives than could be projected, projecting cannot keep up and takes the processors from the answers. So in such a burst it
-//! waits: the spool is there to absorb it. The wait is bounded, and ends early when the burst does.
+//! While about as much arrives as could be projected, projecting hardly keeps up and takes the processors from the answers. So in such a
+//! burst it waits: the spool is there to absorb it. The wait is bounded, and ends early when the burst does.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,9 @@ use crate::spool::Spool;
 
 /// How often the rate of arrivals is looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// Share of the capacity above which arrivals are a burst. At two thirds the projection would be at work two thirds of the
+/// time; a lower bar would let the backlog grow under a load that the machine can carry.
+const BURST: f64 = 0.67;
 
 /// Compares what arrives with what can be projected.
 #[derive(Debug)]
@@ -61,7 +64,7 @@ impl Pace {
         }
         let is_more = self
             .capacity
-            .is_some_and(|capacity| self.arrivals > capacity);
+            .is_some_and(|capacity| self.arrivals > capacity * BURST);
         if !is_more {
             self.burst_since = None;
             return false;
