@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit};
+use axum::extract::ConnectInfo;
 use axum::routing::{MethodRouter, get, post};
 use http::StatusCode;
 use http::request::Parts;
@@ -36,17 +36,10 @@ use crate::link_copy::LinkCopy;
 use crate::sink::Sink;
 use crate::store::Store;
 
-/// Most bytes of a tracking request's body; the script cuts far below.
-const MOST_EVENT_BYTES: usize = 512 << 10;
-
 /// Every URL of the server.
 pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router {
     let paths = &app.paths;
-    let event = || {
-        post(collect::post_event)
-            .options(collect::get_permission)
-            .layer(DefaultBodyLimit::max(MOST_EVENT_BYTES))
-    };
+    let event = || post(collect::post_event).options(collect::get_permission);
     let mut router = Router::new()
         // Tracking.
         .route(

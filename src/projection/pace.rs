@@ -13,7 +13,7 @@ use crate::spool::Spool;
 const TICK: Duration = Duration::from_millis(100);
 /// Share of the capacity above which arrivals are a burst. At two thirds the projection would be at work two thirds of the
 /// time; a lower bar would let the backlog grow under a load that the machine can carry.
-const BURST: f64 = 0.67;
+const BURST: f64 = 0.3;
 
 /// Compares what arrives with what can be projected.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub struct Pace {
     /// Arrivals a second, over the last few ticks.
     arrivals: f64,
     burst_since: Option<Instant>,
+    busy_seen: Option<(Duration, Instant)>,
 }
 
 impl Pace {
@@ -37,6 +38,7 @@ impl Pace {
             seen: None,
             arrivals: 0.0,
             burst_since: None,
+            busy_seen: None,
         }
     }
 
@@ -48,6 +50,23 @@ impl Pace {
                 self.capacity
                     .map_or(rate, |capacity| capacity * 0.8 + rate * 0.2),
             );
+        }
+    }
+
+    /// Share of the last tick in which the runtime's workers were busy.
+    fn busy(&mut self) -> f64 {
+        let metrics = tokio::runtime::Handle::current().metrics();
+        let workers = metrics.num_workers();
+        let total: Duration = (0..workers)
+            .map(|worker| metrics.worker_total_busy_duration(worker))
+            .sum();
+        let now = Instant::now();
+        let (before, at) = self.busy_seen.replace((total, now)).unwrap_or((total, now));
+        let passed = now.duration_since(at).as_secs_f64() * workers as f64;
+        if passed > 0.0 {
+            total.saturating_sub(before).as_secs_f64() / passed
+        } else {
+            0.0
         }
     }
 
@@ -74,6 +93,14 @@ impl Pace {
 
     /// Waits while there is a burst and the spool has room: at half of its limit, storing matters more than speed.
     pub async fn give_way(&mut self, spool: &Spool, stop: &watch::Receiver<bool>) {
+        let busy = self.busy();
+        tracing::debug!(
+            busy,
+            arrivals = self.arrivals,
+            capacity = self.capacity,
+            backlog = spool.backlog(),
+            "pace"
+        );
         while self.is_burst(spool.accepted(), Instant::now()) && spool.has_room() && !*stop.borrow()
         {
             tokio::time::sleep(TICK).await;

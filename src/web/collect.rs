@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use http::request::Parts;
@@ -18,6 +18,9 @@ use crate::link::Purpose;
 
 /// A transparent 1x1 GIF: 43 bytes, where a PNG would have 67.
 const GIF: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
+
+/// Most bytes of a tracking request's body; the script cuts far below.
+const MOST_EVENT_BYTES: usize = 512 << 10;
 
 /// The pixel, never cached. Headers as Mautic sends them.
 pub fn gif() -> Response {
@@ -38,7 +41,8 @@ pub fn gif() -> Response {
 }
 
 /// `GET /mtracking.gif`: always the GIF.
-pub async fn get_pixel(State(app): State<Arc<App>>, parts: Parts) -> Response {
+pub async fn get_pixel(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
     let mut response = gif();
     collect(&app, &parts, &[], Reply::Gif, &mut response).await;
     response
@@ -46,7 +50,12 @@ pub async fn get_pixel(State(app): State<Arc<App>>, parts: Parts) -> Response {
 
 /// `POST /mtc/event`. An origin that may not read the answer is refused before anything is stored: its script then sends the pixel,
 /// and the hit counts once.
-pub async fn post_event(State(app): State<Arc<App>>, parts: Parts, body: Bytes) -> Response {
+pub async fn post_event(State(app): State<Arc<App>>, request: Request) -> Response {
+    // Taken apart by hand: the extractor of the head's parts would copy them all.
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MOST_EVENT_BYTES).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
     let permission = app.cors.permission(&parts.headers);
     if permission == Permission::Refused {
         app.counters.refused_origins.increment(1);
@@ -64,7 +73,8 @@ pub async fn post_event(State(app): State<Arc<App>>, parts: Parts, body: Bytes) 
 }
 
 /// `GET /mtc`: the visitor's ids, asked after a pixel delivery. Stores nothing and never waits for the database.
-pub async fn get_visitor(State(app): State<Arc<App>>, parts: Parts) -> Response {
+pub async fn get_visitor(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
     let permission = app.cors.permission(&parts.headers);
     let inbound = app.inbound(&parts, &[]);
     let known = inbound

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{Html, IntoResponse, Response};
 use http::header::{CACHE_CONTROL, LOCATION};
-use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::App;
@@ -21,7 +20,8 @@ use crate::link_copy::LinkName;
 const MOST_SLUG: usize = 100;
 
 /// `GET /r/<token or slug>`.
-pub async fn follow_link(State(app): State<Arc<App>>, parts: Parts) -> Response {
+pub async fn follow_link(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
     let path = parts.uri.path();
     let name = path
         .strip_prefix(app.paths.redirect.as_str())
@@ -81,7 +81,8 @@ pub async fn follow_link(State(app): State<Arc<App>>, parts: Parts) -> Response 
 }
 
 /// `GET /o/<token>.gif`: always the GIF; an open where the token is ours.
-pub async fn open_mail(State(app): State<Arc<App>>, parts: Parts) -> Response {
+pub async fn open_mail(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
     let name = parts.uri.path().rsplit('/').next().unwrap_or_default();
     let name = name.strip_suffix(".gif").unwrap_or(name);
     match LinkToken::decode(name, &app.rules.keys) {
