@@ -25,7 +25,7 @@ use crate::projection::{Health, Projection};
 use crate::spool::{Spool, SpoolLimits};
 use crate::store::Store;
 use crate::telemetry;
-use crate::web::{self, App, CookieMaker, Cors, Counters, Readiness, Script, ServerState};
+use crate::web::{App, CookieMaker, Cors, Counters, Readiness, Script, ServerState, Web};
 
 pub use secrets::Secrets;
 
@@ -162,8 +162,8 @@ pub async fn run(
     });
     let address = listeners.public.local_addr()?;
     tracing::info!(%address, public_url = base_url, database = if store.is_postgres() { "postgres" } else { "sqlite" }, "serving");
-    let router = web::router(Arc::clone(&app), config.server.max_body_bytes);
-    let serving = accept::serve(listeners.public, router, &config.server, async {
+    let web = Web::new(Arc::clone(&app), config.server.max_body_bytes);
+    let serving = accept::serve(listeners.public, web, &config.server, async {
         shutdown.await;
         state.is_stopping.store(true, Ordering::Relaxed);
         tracing::info!("stopping");

@@ -11,17 +11,19 @@ mod health;
 mod redirect;
 mod script;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
-use axum::routing::{MethodRouter, get, post};
-use http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 use http::request::Parts;
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
 use ipnet::IpNet;
 use metrics::Counter;
+use tower::ServiceExt as _;
 
 pub use cookies::CookieMaker;
 pub use cors::Cors;
@@ -37,58 +39,124 @@ use crate::sink::Sink;
 use crate::store::Store;
 
 /// Every URL of the server.
-pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router {
-    let paths = &app.paths;
-    let event = || post(collect::post_event).options(collect::get_permission);
-    let mut router = Router::new()
-        // Tracking.
-        .route(
-            &format!("{}/{{*name}}", paths.redirect),
-            get(redirect::follow_link),
-        )
-        .route(&format!("{}/", paths.redirect), get(redirect::follow_link))
-        .route("/o/{name}", get(redirect::open_mail))
-        .route(&paths.pixel, get(collect::get_pixel))
-        .route(&paths.script, get(script::get_script))
-        .route(&paths.event, event())
-        .route(
-            "/mtc",
-            get(collect::get_visitor).options(collect::get_permission),
-        );
-    // An alias is one more name: links and pages of yesterday go on working.
-    let usual = Paths::default();
-    for (path, alias, route) in [
-        (&usual.pixel, &paths.pixel, get(collect::get_pixel)),
-        (&usual.script, &paths.script, get(script::get_script)),
-        (&usual.event, &paths.event, event()),
-    ] as [(&String, &String, MethodRouter<Arc<App>>); 3]
-    {
-        if path != alias {
-            router = router.route(path, route);
+///
+/// Links, pixels and the script's requests are nearly all there is, so they go straight to their handlers: a walk through the
+/// router's tree, its boxes and extensions costs as much as all the rest of a redirect. Everything else is axum's.
+#[derive(Clone)]
+pub struct Web {
+    app: Arc<App>,
+    router: Router,
+}
+
+/// A request of the tracking surface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tracking {
+    Link,
+    Open,
+    Pixel,
+    Script,
+    Event,
+    Visitor,
+}
+
+impl Web {
+    /// All routes.
+    pub fn new(app: Arc<App>, max_body_bytes: usize) -> Self {
+        let mut router = Router::new()
+            .route("/livez", get(health::get_liveness))
+            .route("/readyz", get(health::get_readiness))
+            .route("/metrics", get(health::get_metrics))
+            .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
+            .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
+            .nest("/api/v1", api::router(Arc::clone(&app), max_body_bytes));
+        if app.is_demo {
+            router = router
+                .route("/demo", get(demo::get_mail))
+                .route("/demo/shop", get(demo::get_shop))
+                .route("/demo/demo.css", get(demo::get_style));
+        }
+        Self {
+            router: router.with_state(Arc::clone(&app)),
+            app,
         }
     }
-    if usual.redirect != paths.redirect {
-        router = router.route(
-            &format!("{}/{{*name}}", usual.redirect),
-            get(redirect::follow_link),
-        );
+
+    /// The tracking surface: the operator's names and the usual ones, so that links and pages of yesterday go on working.
+    fn tracking(&self, path: &str) -> Option<Tracking> {
+        let paths = &self.app.paths;
+        let is_below = |prefix: &str| {
+            path.strip_prefix(prefix)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        Some(match path {
+            _ if is_below(&paths.redirect) || path.starts_with("/r/") => Tracking::Link,
+            _ if path.starts_with("/o/") || path.starts_with("/email/") => Tracking::Open,
+            _ if path == paths.pixel || path == "/mtracking.gif" => Tracking::Pixel,
+            _ if path == paths.event || path == "/mtc/event" => Tracking::Event,
+            _ if path == paths.script || path == "/mtc.js" => Tracking::Script,
+            "/mtc" => Tracking::Visitor,
+            _ => return None,
+        })
     }
-    if app.is_demo {
-        router = router
-            .route("/demo", get(demo::get_mail))
-            .route("/demo/shop", get(demo::get_shop))
-            .route("/demo/demo.css", get(demo::get_style));
+
+    /// A name for the log: which kind of URL, nothing of what stands in it.
+    pub fn route_name(&self, path: &str) -> &'static str {
+        match self.tracking(path) {
+            Some(Tracking::Link) => "link",
+            Some(Tracking::Open) => "open",
+            Some(Tracking::Pixel) => "pixel",
+            Some(Tracking::Script) => "script",
+            Some(Tracking::Event) => "event",
+            Some(Tracking::Visitor) => "visitor",
+            None if path.starts_with("/api/") => "api",
+            None => "other",
+        }
     }
-    router
-        // Operation.
-        .route("/livez", get(health::get_liveness))
-        .route("/readyz", get(health::get_readiness))
-        .route("/metrics", get(health::get_metrics))
-        .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
-        .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
-        // API.
-        .nest("/api/v1", api::router(Arc::clone(&app), max_body_bytes))
-        .with_state(app)
+
+    /// Answers a request of the client at `peer`.
+    pub async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
+        let Some(tracking) = self.tracking(request.uri().path()) else {
+            return match Box::pin(self.router.clone().oneshot(request)).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+        };
+        let app = &*self.app;
+        let (parts, body) = request.into_parts();
+        let visit = Visit {
+            peer: peer.ip(),
+            parts: &parts,
+        };
+        match (tracking, &parts.method) {
+            (Tracking::Link, &(Method::GET | Method::HEAD)) => {
+                redirect::follow_link(app, visit).await
+            }
+            (Tracking::Open, &(Method::GET | Method::HEAD)) => {
+                redirect::open_mail(app, visit).await
+            }
+            (Tracking::Pixel, &(Method::GET | Method::HEAD)) => {
+                collect::get_pixel(app, visit).await
+            }
+            (Tracking::Script, &(Method::GET | Method::HEAD)) => {
+                script::get_script(app, &parts.headers)
+            }
+            (Tracking::Visitor, &(Method::GET | Method::HEAD)) => collect::get_visitor(app, visit),
+            (Tracking::Event, &Method::POST) => {
+                Box::pin(collect::post_event(app, visit, body)).await
+            }
+            (Tracking::Event | Tracking::Visitor, &Method::OPTIONS) => {
+                collect::get_permission(app, visit)
+            }
+            _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+        }
+    }
+}
+
+/// The head of a tracking request and where it came from.
+#[derive(Clone, Copy)]
+struct Visit<'a> {
+    peer: IpAddr,
+    parts: &'a Parts,
 }
 
 /// What the handlers share.
@@ -183,19 +251,15 @@ impl Default for Counters {
 
 impl App {
     /// A request as dialects see it.
-    fn inbound<'a>(&self, parts: &'a Parts, body: &'a [u8]) -> Inbound<'a> {
-        let peer = parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
-        let client = client_ip::client_ip(peer, &parts.headers, &self.proxies);
+    fn inbound<'a>(&self, visit: Visit<'a>, body: &'a [u8]) -> Inbound<'a> {
+        let Visit { peer, parts } = visit;
         Inbound {
             method: &parts.method,
             path: parts.uri.path(),
             query: parts.uri.query().unwrap_or_default(),
             headers: &parts.headers,
             body,
-            client,
+            client: client_ip::client_ip(peer, &parts.headers, &self.proxies),
             is_trusted_sender: client_ip::is_in(peer.to_canonical(), &self.senders),
             received_at: self.clock.now(),
         }

@@ -1,12 +1,12 @@
 //! Accepts connections and serves them with hyper, with limits that axum's own loop does not have.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::extract::{ConnectInfo, MatchedPath};
-use axum::response::IntoResponse;
-use http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,9 +15,9 @@ use hyper_util::server::graceful::GracefulShutdown;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tower::ServiceExt as _;
 
 use crate::config;
+use crate::web::Web;
 
 /// Most bytes of a request's head.
 const MOST_HEAD: usize = 128 << 10;
@@ -25,7 +25,7 @@ const MOST_HEAD: usize = 128 << 10;
 /// Serves until `shutdown` completes and every request that was begun is answered (or the budget is over).
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    web: Web,
     limits: &config::Server,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -54,10 +54,10 @@ pub async fn serve(
             }
         };
         let _ = stream.set_nodelay(true);
-        let router = router.clone();
-        let service = service_fn(move |mut request: http::Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            answer(router.clone(), request)
+        let web = web.clone();
+        let service = service_fn(move |request| {
+            let web = web.clone();
+            async move { Ok::<_, Infallible>(answer(&web, peer, request).await) }
         });
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
@@ -77,7 +77,7 @@ pub async fn serve(
 
 type Accepted = (
     tokio::net::TcpStream,
-    std::net::SocketAddr,
+    SocketAddr,
     tokio::sync::OwnedSemaphorePermit,
 );
 
@@ -90,22 +90,17 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Res
     Ok((stream, peer, place))
 }
 
-/// One request; at debug a line for it, without anything that tells who it was.
-async fn answer(
-    router: Router,
-    request: http::Request<Incoming>,
-) -> Result<axum::response::Response, std::convert::Infallible> {
+/// One request; at debug a line for it, without anything that tells who it was: tokens are in the path, so it is not logged.
+async fn answer(web: &Web, peer: SocketAddr, request: Request<Incoming>) -> Response {
     if !tracing::enabled!(tracing::Level::DEBUG) {
-        return router.oneshot(request).await;
+        return web.answer(peer, request).await;
     }
     let started = Instant::now();
-    let method = request.method().clone();
-    let response = router.oneshot(request).await?;
-    let route = response
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("", MatchedPath::as_str)
-        .to_owned();
+    let (method, route) = (
+        request.method().clone(),
+        web.route_name(request.uri().path()),
+    );
+    let response = Box::pin(web.answer(peer, request)).await;
     tracing::debug!(
         http.method = %method,
         http.route = route,
@@ -113,7 +108,7 @@ async fn answer(
         duration_us = started.elapsed().as_micros() as u64,
         "request"
     );
-    Ok(response)
+    response
 }
 
 /// `GET /metrics` on a listener of its own, so that it is never public by accident.
@@ -131,7 +126,7 @@ pub async fn serve_metrics(listener: TcpListener, recorder: PrometheusHandle) {
                 } else {
                     StatusCode::NOT_FOUND.into_response()
                 };
-                async move { Ok::<_, std::convert::Infallible>(answer) }
+                async move { Ok::<_, Infallible>(answer) }
             });
             let mut builder = http1::Builder::new();
             builder

@@ -1,17 +1,14 @@
 //! The pixel, the script's requests and the visitor's ids.
 
-use std::sync::Arc;
-
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
-use http::request::Parts;
 use http::{HeaderValue, StatusCode};
+use hyper::body::Incoming;
 use serde_json::json;
 
-use super::App;
 use super::cors::Permission;
+use super::{App, Visit};
 use crate::dialect::{Reply, judge, native};
 use crate::hit::VisitorId;
 use crate::link::Purpose;
@@ -41,19 +38,17 @@ pub fn gif() -> Response {
 }
 
 /// `GET /mtracking.gif`: always the GIF.
-pub async fn get_pixel(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (parts, _) = request.into_parts();
+pub(super) async fn get_pixel(app: &App, visit: Visit<'_>) -> Response {
     let mut response = gif();
-    collect(&app, &parts, &[], Reply::Gif, &mut response).await;
+    collect(app, visit, &[], Reply::Gif, &mut response).await;
     response
 }
 
 /// `POST /mtc/event`. An origin that may not read the answer is refused before anything is stored: its script then sends the pixel,
 /// and the hit counts once.
-pub async fn post_event(State(app): State<Arc<App>>, request: Request) -> Response {
-    // Taken apart by hand: the extractor of the head's parts would copy them all.
-    let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, MOST_EVENT_BYTES).await else {
+pub(super) async fn post_event(app: &App, visit: Visit<'_>, body: Incoming) -> Response {
+    let parts = visit.parts;
+    let Ok(body) = to_bytes(Body::new(body), MOST_EVENT_BYTES).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let permission = app.cors.permission(&parts.headers);
@@ -64,7 +59,7 @@ pub async fn post_event(State(app): State<Arc<App>>, request: Request) -> Respon
         return response;
     }
     let mut response = json_answer(StatusCode::OK, &json!({}));
-    let (visitor, is_kept) = collect(&app, &parts, &body, Reply::Visitor, &mut response).await;
+    let (visitor, is_kept) = collect(app, visit, &body, Reply::Visitor, &mut response).await;
     let sealed = visitor.map(|id| app.cookies.seal_visitor(id));
     let answer = json!({ "success": u8::from(is_kept), "id": visitor.map(|id| id.0), "sid": sealed, "device_id": sealed, "events": [] });
     *response.body_mut() = Body::from(answer.to_string());
@@ -73,10 +68,10 @@ pub async fn post_event(State(app): State<Arc<App>>, request: Request) -> Respon
 }
 
 /// `GET /mtc`: the visitor's ids, asked after a pixel delivery. Stores nothing and never waits for the database.
-pub async fn get_visitor(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (parts, _) = request.into_parts();
+pub(super) fn get_visitor(app: &App, visit: Visit<'_>) -> Response {
+    let parts = visit.parts;
     let permission = app.cors.permission(&parts.headers);
-    let inbound = app.inbound(&parts, &[]);
+    let inbound = app.inbound(visit, &[]);
     let known = inbound
         .cookie(native::VISITOR_COOKIE)
         .and_then(|sealed| app.rules.keys.open(Purpose::Visitor, sealed))
@@ -96,7 +91,8 @@ pub async fn get_visitor(State(app): State<Arc<App>>, request: Request) -> Respo
 }
 
 /// `OPTIONS` of the above.
-pub async fn get_permission(State(app): State<Arc<App>>, parts: Parts) -> Response {
+pub(super) fn get_permission(app: &App, visit: Visit<'_>) -> Response {
+    let parts = visit.parts;
     let mut response = StatusCode::NO_CONTENT.into_response();
     app.cors
         .permission(&parts.headers)
@@ -107,12 +103,12 @@ pub async fn get_permission(State(app): State<Arc<App>>, parts: Parts) -> Respon
 /// Decodes, stores, and sets the visitor cookie. Returns the visitor and whether the hit is stored.
 async fn collect(
     app: &App,
-    parts: &Parts,
+    visit: Visit<'_>,
     body: &[u8],
     reply: Reply,
     response: &mut Response,
 ) -> (Option<VisitorId>, bool) {
-    let inbound = app.inbound(parts, body);
+    let inbound = app.inbound(visit, body);
     let mut decoded = native::collect(&inbound, &app.rules, reply);
     let mut visitor = None;
     for hit in &mut decoded.hits {
@@ -126,7 +122,7 @@ async fn collect(
     }
     if let Some(id) = visitor {
         app.cookies
-            .write_visitor(id, &parts.headers, response.headers_mut());
+            .write_visitor(id, &visit.parts.headers, response.headers_mut());
     }
     app.counters.collected.increment(decoded.hits.len() as u64);
     let is_kept = app.keep(&mut decoded.hits).await;

@@ -1,15 +1,12 @@
 //! `/r/<token or slug>` and `/o/<token>.gif`: a reader who clicks gets to the page, whatever fails.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::{Request, State};
 use axum::response::{Html, IntoResponse, Response};
 use http::header::{CACHE_CONTROL, LOCATION};
 use http::{HeaderValue, Method, StatusCode};
 
-use super::App;
 use super::collect::gif;
+use super::{App, Visit};
 use crate::dialect::judge;
 use crate::dialect::native::{self, LANDING_PARAMETER};
 use crate::hit::{Hit, HitId, VisitorId};
@@ -20,11 +17,12 @@ use crate::link_copy::LinkName;
 const MOST_SLUG: usize = 100;
 
 /// `GET /r/<token or slug>`.
-pub async fn follow_link(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (parts, _) = request.into_parts();
+pub(super) async fn follow_link(app: &App, visit: Visit<'_>) -> Response {
+    let parts = visit.parts;
     let path = parts.uri.path();
-    let name = path
-        .strip_prefix(app.paths.redirect.as_str())
+    let name = [app.paths.redirect.as_str(), "/r"]
+        .iter()
+        .find_map(|prefix| path.strip_prefix(prefix))
         .unwrap_or(path)
         .trim_matches('/');
     let token = LinkToken::decode(name, &app.rules.keys);
@@ -39,20 +37,20 @@ pub async fn follow_link(State(app): State<Arc<App>>, request: Request) -> Respo
     };
     let Some(link) = link else {
         app.counters.unknown_links.increment(1);
-        return unknown_link(&app);
+        return unknown_link(app);
     };
-    let inbound = app.inbound(&parts, &[]);
+    let inbound = app.inbound(visit, &[]);
     let mut hit = native::click(&inbound, &app.rules, &link, token.as_ref());
     let is_visit = parts.method == Method::GET && !judge::is_prefetch(&inbound);
     let mut response = if link.is_expired(inbound.received_at) {
         hit.note("link expired");
         match &link.expiration_url {
             Some(url) => redirect(url),
-            None => unknown_link(&app),
+            None => unknown_link(app),
         }
     } else if is_visit && app.hands_over(&link) {
         // The page needs the visitor, so it has to have one first.
-        set_visitor(&app, &mut hit);
+        set_visitor(app, &mut hit);
         let own = format!(
             "{LANDING_PARAMETER}={}",
             native::landing_value(&app.rules, &hit)
@@ -67,7 +65,7 @@ pub async fn follow_link(State(app): State<Arc<App>>, request: Request) -> Respo
         redirect(&build_destination(&link.url, inbound.query, &link.utm))
     };
     if is_visit {
-        set_visitor(&app, &mut hit);
+        set_visitor(app, &mut hit);
         app.cookies
             .write_session(&hit, &parts.headers, response.headers_mut());
         if let Some(id) = hit.visitor_id {
@@ -81,13 +79,13 @@ pub async fn follow_link(State(app): State<Arc<App>>, request: Request) -> Respo
 }
 
 /// `GET /o/<token>.gif`: always the GIF; an open where the token is ours.
-pub async fn open_mail(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (parts, _) = request.into_parts();
+pub(super) async fn open_mail(app: &App, visit: Visit<'_>) -> Response {
+    let parts = visit.parts;
     let name = parts.uri.path().rsplit('/').next().unwrap_or_default();
     let name = name.strip_suffix(".gif").unwrap_or(name);
     match LinkToken::decode(name, &app.rules.keys) {
         Some(token) if token.link_id.is_none() => {
-            let inbound = app.inbound(&parts, &[]);
+            let inbound = app.inbound(visit, &[]);
             let hit = native::open(&inbound, &app.rules, &token);
             app.keep(&mut [hit]).await;
         }

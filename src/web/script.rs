@@ -1,10 +1,8 @@
 //! `/mtc.js`: made once at the start, cacheable, compressed.
 
 use std::io::Write as _;
-use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -52,7 +50,7 @@ impl Script {
 }
 
 /// `GET /mtc.js`.
-pub async fn get_script(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+pub(super) fn get_script(app: &App, headers: &HeaderMap) -> Response {
     let script = &app.script;
     let known = headers
         .get(IF_NONE_MATCH)
