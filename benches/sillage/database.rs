@@ -8,6 +8,7 @@ use sillage::store::Store;
 use tempfile::TempDir;
 
 use super::postgres::Cluster;
+use super::process::scratch_dir;
 use super::server::Server;
 
 /// Which of the two.
@@ -41,7 +42,7 @@ pub struct Database {
 impl Database {
     /// Makes one with all tables. `name` is for Postgres, where several share the cluster.
     pub async fn create(cluster: Option<&Cluster>, name: &str) -> anyhow::Result<Self> {
-        let dir = data_dir()?;
+        let dir = scratch_dir("data")?;
         let url = match cluster {
             Some(cluster) => cluster.create(name).await?,
             None => format!("sqlite://{}", dir.path().join("sillage.db").display()),
@@ -78,11 +79,4 @@ impl Database {
             both!(self.store.reader(), pool => sqlx::query_scalar(sql).fetch_one(pool).await)?;
         Ok(count as u64)
     }
-}
-
-/// A new, empty data directory.
-pub fn data_dir() -> std::io::Result<TempDir> {
-    tempfile::Builder::new()
-        .prefix("sillage-bench-data-")
-        .tempdir()
 }

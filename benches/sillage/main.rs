@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Debian packages: `nginx-light` and `wrk` (redirects), `postgresql` (sustained, projection, messages); a section whose package is missing
-//! is left out and says so. Servers, databases and directories are made for the run and taken away after it, also on Ctrl-C
-//! and on a panic. A figure that misses its bar is marked; the exit code is 1 only where hits were lost or stored twice.
+//! is left out and says so. Servers, databases and directories are made for the run and taken away after it, also on Ctrl-C,
+//! SIGTERM and a panic. A figure that misses its bar is marked; the exit code is 1 only where hits were lost or stored twice.
 
 mod database;
 mod decode;
@@ -32,6 +32,7 @@ mod wrk;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
 use database::Kind;
 use scoreboard::Scoreboard;
@@ -98,11 +99,14 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut board = Scoreboard::default();
     let outcome = runtime.block_on(async {
         // Leaving this block drops every guard: processes end, directories go.
+        let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
             outcome = run(&options, &mut board) => outcome,
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+            _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
         }
     });
+    runtime.shutdown_background();
     board.print();
     outcome?;
     Ok(if board.is_sound() {
@@ -118,6 +122,11 @@ async fn run(options: &Options, board: &mut Scoreboard) -> anyhow::Result<()> {
     } else {
         &options.sections
     };
+    println!(
+        "{} processors; directories under {}",
+        std::thread::available_parallelism()?,
+        process::scratch().display()
+    );
     for section in sections {
         match section {
             Section::Redirects => redirects::measure(options, board).await?,

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
 use super::http;
-use super::process::{Farewell, Process, find_program, free_address, is_root};
+use super::process::{Farewell, Process, find_program, free_address, is_root, scratch_dir};
 
 /// A running nginx.
 pub struct Nginx {
@@ -22,9 +22,7 @@ impl Nginx {
     /// Starts it on a free port with a configuration of its own.
     pub async fn start() -> anyhow::Result<Self> {
         let program = find_program("nginx").context("no nginx")?;
-        let dir = tempfile::Builder::new()
-            .prefix("sillage-bench-nginx-")
-            .tempdir()?;
+        let dir = scratch_dir("nginx")?;
         let address = free_address()?;
         let user = if is_root() { "user root;" } else { "" };
         // keepalive_requests: its default of 1,000 would make wrk connect anew all the time.

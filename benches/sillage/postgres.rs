@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 
-use super::process::{Farewell, Process, free_address, is_root};
+use super::process::{Farewell, Process, free_address, is_root, scratch_dir};
 
 /// What is missing where there is no Postgres.
 pub const MISSING: &str =
@@ -31,9 +31,7 @@ impl Cluster {
     /// Makes and starts a cluster.
     pub async fn start() -> anyhow::Result<Self> {
         let programs = programs().context(MISSING)?;
-        let dir = tempfile::Builder::new()
-            .prefix("sillage-bench-postgres-")
-            .tempdir()?;
+        let dir = scratch_dir("postgres")?;
         let owner = owner()?;
         if let Some((user, group)) = owner {
             std::os::unix::fs::chown(dir.path(), Some(user), Some(group))?;

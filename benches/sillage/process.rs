@@ -1,11 +1,13 @@
 //! Processes of the benchmark: they end when their guard goes, also on a panic, and tell what they use.
 
+use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use tempfile::TempDir;
 
 /// Kernel ticks a second in `/proc/<pid>/stat`; 100 on every Linux that Debian builds.
 const TICKS: f64 = 100.0;
@@ -64,6 +66,24 @@ impl Process {
             Some(status) => bail!("{} ended: {status}", self.name),
             None => Ok(()),
         }
+    }
+
+    /// Waits for its end; returns what it wrote to its standard output, which has to be a pipe.
+    pub async fn finish(&mut self) -> anyhow::Result<String> {
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let mut text = String::new();
+        if let Some(output) = &mut self.child.stdout {
+            output.read_to_string(&mut text)?;
+        }
+        if !status.success() {
+            bail!("{}: {status}", self.name);
+        }
+        Ok(text)
     }
 
     /// What it uses.
@@ -148,6 +168,18 @@ impl Usage {
             of_ended_children: seconds(13)?,
         })
     }
+}
+
+/// A new directory on disk. Not in `/tmp`: where that is memory, durable figures would mean nothing.
+pub fn scratch_dir(what: &str) -> std::io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(&format!("sillage-bench-{what}-"))
+        .tempdir_in(scratch())
+}
+
+/// Where the directories of the run are: `TMPDIR` where it is set.
+pub fn scratch() -> PathBuf {
+    std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from)
 }
 
 /// A port of the loopback that is free now.

@@ -42,7 +42,10 @@ struct Subject {
     rounds: Vec<Round>,
     ratios: Vec<f64>,
     resident: u64,
+    /// Stored twice, or not stored, by the count of rows.
     wrong: u64,
+    /// By the server's own count.
+    lost: u64,
 }
 
 async fn measure_on(kind: Kind, options: &Options, board: &mut Scoreboard) -> anyhow::Result<()> {
@@ -86,6 +89,7 @@ async fn measure_on(kind: Kind, options: &Options, board: &mut Scoreboard) -> an
             ratios: Vec::new(),
             resident: 0,
             wrong: 0,
+            lost: 0,
         });
     }
     let nginx = match find_program("nginx") {
@@ -146,7 +150,7 @@ impl Subject {
             self.wrong += new.abs_diff(round.requests);
         }
         self.wrong += stored - different;
-        self.wrong += self.server.counter("sillage_hits_lost_total")?;
+        self.lost = self.server.counter("sillage_hits_lost_total")?;
         self.stored = stored;
         self.resident = self.resident.max(memory.peak);
         println!(
@@ -194,7 +198,7 @@ impl Subject {
             "",
             Bar::Exactly(0.0),
         );
-        let wrong = self.wrong as f64;
+        let wrong = (self.wrong + self.lost) as f64;
         board.add(
             SECTION,
             name("hits lost or twice"),

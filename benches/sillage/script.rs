@@ -1,14 +1,14 @@
 //! The script's bytes on the wire.
 
-use super::database::data_dir;
 use super::http;
+use super::process::scratch_dir;
 use super::scoreboard::{Bar, Scoreboard};
 use super::server::Server;
 
 /// Runs the section.
 pub async fn measure(board: &mut Scoreboard) -> anyhow::Result<()> {
     board.open("mtc.js");
-    let dir = data_dir()?;
+    let dir = scratch_dir("data")?;
     let server = Server::start(dir.path(), &[]).await?;
     let answer = http::ask(
         server.address,

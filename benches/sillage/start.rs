@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::database::data_dir;
-use super::process::find_program;
+use super::process::{find_program, scratch_dir};
 use super::scoreboard::{Bar, Scoreboard, median};
 use super::server::Server;
 
@@ -27,7 +26,7 @@ pub async fn measure(board: &mut Scoreboard) -> anyhow::Result<()> {
     }
     let (mut first, mut again) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
-        let dir = data_dir()?;
+        let dir = scratch_dir("data")?;
         for times in [&mut first, &mut again] {
             let server = Server::start(dir.path(), &[]).await?;
             times.push(server.started_in.as_secs_f64() * 1e3);
@@ -55,7 +54,7 @@ fn stripped_bytes(program: &Path) -> anyhow::Result<Option<u64>> {
     let Some(strip) = find_program("strip") else {
         return Ok(None);
     };
-    let dir = tempfile::tempdir()?;
+    let dir = scratch_dir("strip")?;
     let copy = dir.path().join("sillage");
     let status = Command::new(strip)
         .arg("--strip-all")

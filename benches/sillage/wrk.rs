@@ -1,11 +1,11 @@
 //! `wrk`: as many requests as a server answers, from one thread over 64 keep-alive connections.
 
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
-use super::process::find_program;
+use super::process::{Farewell, Process, find_program};
 
 /// What a round showed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,17 +30,17 @@ pub async fn run(
     seconds: u64,
 ) -> anyhow::Result<Round> {
     let program = find_program("wrk").context("no wrk")?;
-    let mut command = Command::new(program);
-    command
-        .args(["-t1", "-c64", "--latency", "-H"])
-        .arg(format!("User-Agent: {user_agent}"))
-        .arg(format!("-d{seconds}s"))
-        .arg(format!("http://{address}{target}"));
-    let output = tokio::task::spawn_blocking(move || command.output()).await??;
-    if !output.status.success() {
-        bail!("wrk: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
+    let mut process = Process::spawn(
+        "wrk",
+        Command::new(program)
+            .args(["-t1", "-c64", "--latency", "-H"])
+            .arg(format!("User-Agent: {user_agent}"))
+            .arg(format!("-d{seconds}s"))
+            .arg(format!("http://{address}{target}"))
+            .stdout(Stdio::piped()),
+        Farewell::Kill,
+    )?;
+    let text = process.finish().await?;
     read(&text).with_context(|| format!("wrk said {text}"))
 }
 
