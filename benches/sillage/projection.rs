@@ -1,0 +1,180 @@
+//! The projection alone: a full spool, nobody asks anything, and the time until the database has it all.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use sillage::both;
+use sillage::clock::Clock;
+use sillage::dialect::Rules;
+use sillage::projection::Projection;
+use sillage::sink::Sink as _;
+use sillage::spool::{Spool, SpoolLimits};
+use sillage::store::Store;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::Options;
+use super::database::{Database, Kind};
+use super::mailing::Mailing;
+use super::postgres::{self, Cluster};
+use super::process::own_cpu_seconds;
+use super::scoreboard::{Bar, Scoreboard};
+use super::traffic::Traffic;
+
+const SECTION: &str = "projection";
+/// Hits of one commit while 64 connections send them.
+const GROUP: usize = 64;
+
+/// Runs the section.
+pub async fn measure(options: &Options, board: &mut Scoreboard) -> anyhow::Result<()> {
+    for kind in options.databases() {
+        if kind == Kind::Postgres && !Cluster::is_installed() {
+            board.skip("projection into Postgres", postgres::MISSING);
+            continue;
+        }
+        board.open(&format!(
+            "projection into {}: {} hits of {} messages",
+            kind.name(),
+            options.hits,
+            options.messages
+        ));
+        measure_into(kind, options, board).await?;
+    }
+    Ok(())
+}
+
+async fn measure_into(kind: Kind, options: &Options, board: &mut Scoreboard) -> anyhow::Result<()> {
+    let cluster = match kind {
+        Kind::Postgres => Some(Cluster::start().await?),
+        Kind::Sqlite => None,
+    };
+    let database = Database::create(cluster.as_ref(), "projection").await?;
+    let mailing = Mailing::of(options.messages)?;
+    mailing.write(&database.store).await?;
+    let filled = Instant::now();
+    fill(database.dir(), &mailing, options.hits).await?;
+    let took = filled.elapsed().as_secs_f64();
+    println!("  spool filled in {took:.1} s");
+    if let Some(cluster) = &cluster {
+        cluster.checkpoint().await?;
+    }
+
+    let cpu = |cluster: &Option<Cluster>| {
+        let postgres = cluster.as_ref().map_or(0.0, Cluster::cpu_seconds);
+        (own_cpu_seconds(), postgres)
+    };
+    let before = cpu(&cluster);
+    let took = project(&database).await?.as_secs_f64();
+    let after = cpu(&cluster);
+    println!(
+        "  {took:.2} s; processor: projection {:.1} s, postgres {:.1} s",
+        after.0 - before.0,
+        after.1 - before.1
+    );
+    let (stored, different) = database.count_hits().await?;
+    let name = |what: &str| format!("into {}{what}", kind.name());
+    board.add(
+        SECTION,
+        name(""),
+        options.hits as f64 / took,
+        "hits/s",
+        Bar::AtLeast(25_000.0),
+    );
+    let wrong = (options.hits as u64).abs_diff(different) + (stored - different);
+    board.add(
+        SECTION,
+        name(": hits lost or twice"),
+        wrong as f64,
+        "",
+        Bar::Exactly(0.0),
+    );
+    Ok(())
+}
+
+fn limits() -> SpoolLimits {
+    SpoolLimits {
+        max_bytes: 4 << 30,
+        linger: Duration::ZERO,
+    }
+}
+
+/// Writes a spool as a server leaves it behind whose database is away.
+async fn fill(dir: &Path, mailing: &Mailing, hits: usize) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let rules = Rules {
+        keys: mailing.keys.clone(),
+        unique: vec!["email".to_owned()],
+        public: Vec::new(),
+    };
+    let (spool, reader, writer) = Spool::open(dir, limits(), clock.new_id(clock.now())).await?;
+    drop(reader);
+    let mut traffic = Traffic::of(mailing);
+    let mut left = hits;
+    while left > 0 {
+        let count = left.min(GROUP);
+        left -= count;
+        let receipts: Vec<_> = (0..count)
+            .map(|_| spool.offer(&[traffic.next().hit(mailing, &rules, &clock)]))
+            .collect();
+        for receipt in receipts {
+            receipt.durable(Duration::from_secs(10)).await?;
+        }
+    }
+    drop(spool);
+    writer.await?;
+    Ok(())
+}
+
+/// Projects what a spool holds; returns the time it took.
+async fn project(database: &Database) -> anyhow::Result<Duration> {
+    let clock = Clock::system();
+    // As many connections as a server has, not the few of the preparation.
+    let store = Store::open(&database.url, 10).await?;
+    store.ping().await?;
+    let (spool, reader, writer) =
+        Spool::open(database.dir(), limits(), clock.new_id(clock.now())).await?;
+    let last = last_group(database.dir()).await?;
+    let projection = Projection::new(
+        store.clone(),
+        &spool,
+        reader,
+        clock,
+        vec!["email".to_owned()],
+        Duration::ZERO,
+    );
+    let (stop, stopped) = watch::channel(false);
+    let started = Instant::now();
+    let running = tokio::spawn(projection.run(stopped, Duration::ZERO));
+    while position(&database.store, spool.id()).await? < last {
+        anyhow::ensure!(!running.is_finished(), "the projection ended");
+        anyhow::ensure!(
+            started.elapsed() < Duration::from_secs(300),
+            "the projection does not end"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let took = started.elapsed();
+    stop.send_replace(true);
+    drop(spool);
+    running.await?;
+    writer.await?;
+    store.close().await;
+    Ok(took)
+}
+
+/// How far the database has read the spool.
+async fn position(store: &Store, spool: Uuid) -> anyhow::Result<i64> {
+    let sql = "select position from spool_positions where spool_id = $1";
+    let position: Option<i64> = both!(store.reader(), pool => sqlx::query_scalar(sql).bind(spool).fetch_optional(pool).await)?;
+    Ok(position.unwrap_or(0))
+}
+
+async fn last_group(dir: &Path) -> anyhow::Result<i64> {
+    let spool =
+        sqlx::SqlitePool::connect(&format!("sqlite://{}", dir.join("spool.db").display())).await?;
+    let last = sqlx::query_scalar("select max(seq) from groups")
+        .fetch_one(&spool)
+        .await?;
+    spool.close().await;
+    Ok(last)
+}

@@ -1,0 +1,261 @@
+//! What readers of a mailing do, as requests: 40 % open it, 30 % click, 25 % look at a page, 5 % buy.
+//!
+//! Messages are drawn evenly. Mail programs open without cookies; half of the clicks come from browsers that were here before. Page views
+//! and purchases are what `mtc.js` sends, after a click: with its session cookies, its idempotency key and its parameters about the browser.
+//! The draw is the same in every run.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use sillage::clock::Clock;
+use sillage::dialect::native::{self, BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};
+use sillage::dialect::{Reply, Rules};
+use sillage::hit::{Hit, HitId, Kind, VisitorId};
+use sillage::inbound::Inbound;
+use sillage::link::{LinkToken, Purpose};
+use uuid::Uuid;
+
+use super::mailing::Mailing;
+
+/// Site whose pages carry the script.
+pub const ORIGIN: &str = "https://shop.example";
+/// A usual browser.
+pub const BROWSER: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36";
+
+const BROWSERS: [&str; 4] = [
+    BROWSER,
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Safari/605.1.15",
+    "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0",
+];
+const MAILERS: [&str; 3] = [
+    "Mozilla/5.0",
+    "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)",
+];
+
+/// One request of a reader.
+pub struct Request {
+    method: Method,
+    target: String,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+    client: IpAddr,
+    token: Option<LinkToken>,
+}
+
+/// An endless stream of requests.
+pub struct Traffic<'m> {
+    mailing: &'m Mailing,
+    random: u64,
+    count: u64,
+}
+
+impl<'m> Traffic<'m> {
+    /// The readers of a mailing.
+    pub fn of(mailing: &'m Mailing) -> Self {
+        Self {
+            mailing,
+            random: 0x51_11a9e,
+            count: 0,
+        }
+    }
+
+    /// The next request.
+    pub fn next(&mut self) -> Request {
+        self.count += 1;
+        let message = 1 + self.draw(self.mailing.messages);
+        let client = IpAddr::V4(Ipv4Addr::from(0xc612_0000 | (message as u32 & 0x1_ffff)));
+        match self.draw(100) {
+            0..40 => self.open(message, client),
+            40..70 => self.click(message, client),
+            70..95 => self.page(message, client, Kind::Pageview),
+            _ => self.page(message, client, Kind::Transaction),
+        }
+    }
+
+    fn open(&mut self, message: u64, client: IpAddr) -> Request {
+        let token = self.mailing.token(message, None);
+        Request {
+            method: Method::GET,
+            target: format!("/o/{}.gif", token.encode(&self.mailing.keys)),
+            headers: vec![
+                ("user-agent", self.pick(&MAILERS)),
+                ("accept", "image/*,*/*;q=0.8".to_owned()),
+                ("accept-encoding", "gzip, deflate".to_owned()),
+            ],
+            body: String::new(),
+            client,
+            token: Some(token),
+        }
+    }
+
+    fn click(&mut self, message: u64, client: IpAddr) -> Request {
+        let nth = self.draw(5);
+        let token = self.mailing.token(message, Some(nth));
+        let mut headers = vec![
+            ("user-agent", self.pick(&BROWSERS)),
+            (
+                "accept",
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8".to_owned(),
+            ),
+            ("accept-language", "en-GB,en;q=0.9,de;q=0.7".to_owned()),
+            ("accept-encoding", "gzip, deflate, br".to_owned()),
+            ("upgrade-insecure-requests", "1".to_owned()),
+        ];
+        if self.draw(2) == 0 {
+            let visitor = self.visitor(message);
+            headers.push(("cookie", format!("{VISITOR_COOKIE}={visitor}")));
+        }
+        Request {
+            method: Method::GET,
+            target: format!("/r/{}", token.encode(&self.mailing.keys)),
+            headers,
+            body: String::new(),
+            client,
+            token: Some(token),
+        }
+    }
+
+    fn page(&mut self, message: u64, client: IpAddr, kind: Kind) -> Request {
+        let keys = &self.mailing.keys;
+        let visitor = self.visitor(message);
+        let cookies = format!(
+            "{BROADLOG_COOKIE}={}; {DELIVERY_COOKIE}={}; {VISITOR_COOKIE}={visitor}",
+            keys.seal(Purpose::BroadlogCookie, &message.to_string()),
+            keys.seal(
+                Purpose::DeliveryCookie,
+                &self.mailing.delivery(message).to_string()
+            ),
+        );
+        let (page, key) = (self.draw(500), self.draw(u64::MAX));
+        let mut body = format!(
+            "page_title=Article+{page}+-+Shop&page_language=en-GB&preferred_locale=en_GB&page_referrer=https%3A%2F%2Fshop.example%2F\
+             &page_url=https%3A%2F%2Fshop.example%2Farticle%2F{page}%3Futm_source%3Dnewsletter%26utm_medium%3Demail&counter=1\
+             &timezone_offset=-60&timezone=Europe%2FBerlin&resolution=1920x1080&platform=Win32&do_not_track=false&adblock=false\
+             &idempotency_key=mi8x{:x}k{key:x}&mautic_device_id={visitor}",
+            self.count,
+        );
+        if kind == Kind::Transaction {
+            let _ = write!(
+                body,
+                "&revenue={}.{:02}&currency=EUR&order_id=B-{}&quantity={}",
+                5 + self.draw(200),
+                self.draw(100),
+                1_000_000 + self.count,
+                1 + self.draw(4),
+            );
+        }
+        Request {
+            method: Method::POST,
+            target: "/mtc/event".to_owned(),
+            headers: vec![
+                ("user-agent", self.pick(&BROWSERS)),
+                ("accept", "*/*".to_owned()),
+                ("accept-language", "en-GB,en;q=0.9,de;q=0.7".to_owned()),
+                ("accept-encoding", "gzip, deflate, br".to_owned()),
+                (
+                    "content-type",
+                    "application/x-www-form-urlencoded".to_owned(),
+                ),
+                ("origin", ORIGIN.to_owned()),
+                ("referer", format!("{ORIGIN}/")),
+                ("cookie", cookies),
+            ],
+            body,
+            client,
+            token: None,
+        }
+    }
+
+    /// The browser of a message's reader, as its cookie says it.
+    fn visitor(&self, message: u64) -> String {
+        let id = Uuid::from_u128(0x0193_5000_0000_7000_9000 << 48 | u128::from(message));
+        let mut buffer = Uuid::encode_buffer();
+        self.mailing
+            .keys
+            .seal(Purpose::Visitor, id.simple().encode_lower(&mut buffer))
+    }
+
+    fn pick(&mut self, from: &[&str]) -> String {
+        from[self.draw(from.len() as u64) as usize].to_owned()
+    }
+
+    /// SplitMix64: evenly spread and the same in every run.
+    fn draw(&mut self, below: u64) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+}
+
+impl Request {
+    /// The bytes on the wire, as a reverse proxy passes them on.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut head = format!(
+            "{} {} HTTP/1.1\r\nhost: t.shop.example\r\nx-forwarded-for: {}\r\n",
+            self.method, self.target, self.client
+        );
+        for (name, value) in &self.headers {
+            let _ = write!(head, "{name}: {value}\r\n");
+        }
+        if self.method == Method::POST {
+            let _ = write!(head, "content-length: {}\r\n", self.body.len());
+        }
+        head.push_str("\r\n");
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(self.body.as_bytes());
+    }
+
+    /// The hit that the server makes of it, through the same dialect.
+    pub fn hit(&self, mailing: &Mailing, rules: &Rules, clock: &Clock) -> Hit {
+        let headers = self.header_map();
+        let (path, query) = self
+            .target
+            .split_once('?')
+            .unwrap_or((self.target.as_str(), ""));
+        let inbound = Inbound {
+            method: &self.method,
+            path,
+            query,
+            headers: &headers,
+            body: self.body.as_bytes(),
+            client: self.client,
+            is_trusted_sender: false,
+            received_at: clock.now(),
+        };
+        let mut hit = match self.token {
+            Some(token) => match token.link_id {
+                Some(id) => {
+                    let link = &mailing.links[id.0 as usize - 1];
+                    native::click(&inbound, rules, link, Some(&token))
+                }
+                None => native::open(&inbound, rules, &token),
+            },
+            None => native::collect(&inbound, rules, Reply::Visitor)
+                .hits
+                .remove(0),
+        };
+        hit.id = HitId(clock.new_id(hit.received_at));
+        if hit.visitor_id.is_none() && hit.kind != Kind::Open {
+            hit.visitor_id = Some(VisitorId(clock.new_id(hit.received_at)));
+            hit.visitor_is_new = true;
+        }
+        hit
+    }
+
+    fn header_map(&self) -> HeaderMap {
+        self.headers
+            .iter()
+            .filter_map(|(name, value)| {
+                Some((
+                    HeaderName::from_static(name),
+                    HeaderValue::try_from(value).ok()?,
+                ))
+            })
+            .collect()
+    }
+}
