@@ -166,7 +166,6 @@ impl Projection {
             Ok(done) => {
                 let took = started.elapsed();
                 self.meters.batch_seconds.record(took.as_secs_f64());
-                self.pace.projected(hits, took);
                 *position = (*position).max(done);
                 self.spool.mark_done(*position);
                 if self.health.send_replace(Health::Up) == Health::Down {
