@@ -160,9 +160,15 @@ impl<'p> Batch<'p> {
         if hits.is_empty() {
             return Ok((0, duplicates));
         }
-        let mut known = tx.load_known(&wanted(self.unique, hits.iter().map(Cow::as_ref))).await?;
+        let mut known = tx
+            .load_known(&wanted(self.unique, hits.iter().map(Cow::as_ref)))
+            .await?;
         known.contacts = tx
-            .load_contacts(&wanted_contacts(self.unique, &known, hits.iter().map(Cow::as_ref)))
+            .load_contacts(&wanted_contacts(
+                self.unique,
+                &known,
+                hits.iter().map(Cow::as_ref),
+            ))
             .await?;
         let mut resolver = Resolver::new(self.unique, known, || self.clock.new_id(self.now));
         let contacts: Vec<_> = hits.iter_mut().map(|hit| resolver.resolve(hit)).collect();
@@ -194,7 +200,11 @@ impl<'p> Batch<'p> {
 
     /// Takes out hits whose idempotency key was there before, in the database or in this batch. A public key never meets an
     /// authenticated sender's: nobody can make such a hit disappear by sending its key first.
-    async fn drop_duplicates(&self, tx: &mut Tx, hits: &mut Vec<Cow<'_, Hit>>) -> sqlx::Result<u64> {
+    async fn drop_duplicates(
+        &self,
+        tx: &mut Tx,
+        hits: &mut Vec<Cow<'_, Hit>>,
+    ) -> sqlx::Result<u64> {
         let mut keys = BTreeSet::new();
         let before = hits.len();
         hits.retain(|hit| {
