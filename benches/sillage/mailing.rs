@@ -4,7 +4,7 @@
 //! the five from `5 × (delivery - 1) + 1`. So a tracked link can be signed without asking the database.
 
 use sillage::both;
-use sillage::clock::{Clock, Micros};
+use sillage::clock::Clock;
 use sillage::hit::{BroadlogId, DeliveryId, LinkId, Utm};
 use sillage::link::{Keys, LinkRecord, LinkToken};
 use sillage::store::{Either, Store};
@@ -134,9 +134,4 @@ fn people<P, S>(database: &Either<P, S>) -> [&'static str; 3] {
              select i, 1 + i % 4, unhex('01935000000070008000' || printf('%012x', i)), 'html', $2 from n",
         ],
     }
-}
-
-/// When it is now.
-pub fn now() -> Micros {
-    Clock::system().now()
 }

@@ -1,23 +1,23 @@
 //! The benchmark: every figure that the project promises, measured on this machine and printed beside its bar.
 //!
 //! ```text
-//! cargo bench                                   all sections, about 15 minutes
+//! cargo bench                                   all sections, about ten minutes
 //! cargo bench -- redirects                      one section
 //! cargo bench -- sustained --seconds 20 --rate 8000
 //! ```
 //!
-//! Debian packages: `nginx-light` and `wrk` (redirects), `postgresql` (sustained, projection, messages); a section whose package is missing
+//! Debian packages: `nginx` and `wrk` (redirects), `binutils` (start), `postgresql` (sustained, projection, messages); a section whose package is missing
 //! is left out and says so. Servers, databases and directories are made for the run and taken away after it, also on Ctrl-C,
 //! SIGTERM and a panic. A figure that misses its bar is marked; the exit code is 1 only where hits were lost or stored twice.
 
 mod database;
 mod decode;
-mod http;
 mod load;
 mod mailing;
 mod messages;
 mod nginx;
 mod postgres;
+mod probe;
 mod process;
 mod projection;
 mod redirects;

@@ -17,7 +17,7 @@ use super::database::Database;
 use super::postgres::{self, Cluster};
 use super::scoreboard::{Bar, Scoreboard};
 use super::server::Server;
-use super::{Options, http as one, mailing};
+use super::{Options, mailing, probe};
 
 const SECTION: &str = "messages";
 /// Recipients in one chunk of the request's body.
@@ -86,7 +86,7 @@ fn make_delivery(server: &Server) -> anyhow::Result<Option<i64>> {
         ("content-type", "application/json"),
     ];
     let post = |path: &str, body: Value| {
-        one::ask(server.address, "POST", path, &headers, &body.to_string())
+        probe::ask(server.address, "POST", path, &headers, &body.to_string())
     };
     let answer = post(
         "/api/v1/deliveries",

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
-use super::http;
+use super::probe;
 use super::process::{Farewell, Process, find_program, free_address, is_root, scratch_dir};
 
 /// A running nginx.
@@ -47,7 +47,7 @@ impl Nginx {
             Farewell::Signal("TERM"),
         )?;
         let deadline = Instant::now() + Duration::from_secs(10);
-        while !http::get(address, "/").is_ok_and(|answer| answer.status == 302) {
+        while !probe::get(address, "/").is_ok_and(|answer| answer.status == 302) {
             process.check()?;
             if Instant::now() > deadline {
                 bail!("nginx does not answer");

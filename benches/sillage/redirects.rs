@@ -10,7 +10,7 @@ use super::scoreboard::{Bar, Scoreboard, median};
 use super::server::Server;
 use super::traffic::BROWSER;
 use super::wrk::{self, Round};
-use super::{Options, http};
+use super::{Options, probe};
 
 const SECTION: &str = "redirects";
 /// Connections of wrk: as many answers may be on the way when it stops counting.
@@ -67,7 +67,7 @@ async fn measure_on(kind: Kind, options: &Options, board: &mut Scoreboard) -> an
         mailing.write(&database.store).await?;
         let server = database.serve(&[("SPOOL__ACK", ack)]).await?;
         // The first click fetches the link into the local copy.
-        let answer = http::ask(
+        let answer = probe::ask(
             server.address,
             "GET",
             &target,

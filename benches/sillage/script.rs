@@ -1,6 +1,6 @@
 //! The script's bytes on the wire.
 
-use super::http;
+use super::probe;
 use super::process::scratch_dir;
 use super::scoreboard::{Bar, Scoreboard};
 use super::server::Server;
@@ -10,7 +10,7 @@ pub async fn measure(board: &mut Scoreboard) -> anyhow::Result<()> {
     board.open("mtc.js");
     let dir = scratch_dir("data")?;
     let server = Server::start(dir.path(), &[]).await?;
-    let answer = http::ask(
+    let answer = probe::ask(
         server.address,
         "GET",
         "/mtc.js",

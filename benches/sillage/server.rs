@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use super::http;
 use super::mailing;
+use super::probe;
 use super::process::{Farewell, Memory, Process, free_address};
 
 /// A running server.
@@ -46,7 +46,7 @@ impl Server {
         let started = Instant::now();
         let mut process = Process::spawn("sillage", &mut command, Farewell::Kill)?;
         let deadline = started + Duration::from_secs(30);
-        while !http::get(address, "/readyz").is_ok_and(|answer| answer.status == 200) {
+        while !probe::get(address, "/readyz").is_ok_and(|answer| answer.status == 200) {
             process.check()?;
             if Instant::now() > deadline {
                 bail!("the server does not get ready");
@@ -78,7 +78,7 @@ impl Server {
 
     /// Hits on disk that the database has not yet.
     pub fn backlog(&self) -> anyhow::Result<u64> {
-        let body = http::get(self.address, "/readyz")?.body;
+        let body = probe::get(self.address, "/readyz")?.body;
         let state: serde_json::Value = serde_json::from_slice(&body)?;
         state["spool"]["backlog"]
             .as_u64()
@@ -87,7 +87,7 @@ impl Server {
 
     /// A counter of `/metrics`, over all labels; one that was never counted up is 0.
     pub fn counter(&self, name: &str) -> anyhow::Result<u64> {
-        let body = http::get(self.metrics, "/metrics")?.body;
+        let body = probe::get(self.metrics, "/metrics")?.body;
         let text = String::from_utf8_lossy(&body);
         Ok(text
             .lines()
