@@ -1,1 +1,3 @@
+//! Benchmarks; see the README for what they need.
+
 fn main() {}

@@ -37,7 +37,7 @@ pub fn prometheus() -> Option<&'static PrometheusHandle> {
         .get_or_init(|| {
             let builder = PrometheusBuilder::new()
                 .set_buckets(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0])
-                .and_then(|builder| builder.install_recorder().map_err(Into::into));
+                .and_then(|builder| builder.install_recorder());
             match builder {
                 Ok(handle) => Some(handle),
                 Err(error) => {
