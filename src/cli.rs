@@ -1,5 +1,7 @@
 //! The command line.
 
+mod health;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -49,6 +51,8 @@ enum Command {
     Migrate,
     /// Check the configuration and print what is in force, without secrets
     CheckConfig,
+    /// Ask the running server how it is: exit code 0 if it answers
+    Health(health::Health),
 }
 
 #[derive(Debug, Default, Args)]
@@ -107,6 +111,7 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
                 println!("{config:#?}");
                 Ok(())
             }
+            Command::Health(asked) => health::ask_server(&asked, config.listen),
         }
     })
 }

@@ -3,6 +3,8 @@
 //! [`Config::load`] takes the environment as an argument, so no test sets variables. All problems are told at once. `server` hands
 //! each part its own section; nothing else reads the whole.
 
+#[cfg(test)]
+mod example;
 mod load;
 
 use std::net::SocketAddr;

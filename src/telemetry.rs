@@ -1,5 +1,6 @@
 //! Log lines and the Prometheus recorder.
 
+use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -16,9 +17,14 @@ pub fn start_logging(log: &Log) {
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
     let _ = match log.format {
-        LogFormat::Text => registry
-            .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
-            .try_init(),
+        LogFormat::Text => {
+            let mut lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+            // Colours are for people; a file or a journal would keep their codes.
+            if !std::io::stderr().is_terminal() {
+                lines.set_ansi(false);
+            }
+            registry.with(lines).try_init()
+        }
         LogFormat::Json => registry
             .with(
                 tracing_subscriber::fmt::layer()
@@ -37,7 +43,7 @@ pub fn prometheus() -> Option<&'static PrometheusHandle> {
         .get_or_init(|| {
             let builder = PrometheusBuilder::new()
                 .set_buckets(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0])
-                .and_then(|builder| builder.install_recorder().map_err(Into::into));
+                .and_then(|builder| builder.install_recorder());
             match builder {
                 Ok(handle) => Some(handle),
                 Err(error) => {

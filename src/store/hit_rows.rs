@@ -301,11 +301,6 @@ fn bind(row: &HitRow<'_>, values: &mut SqliteArguments) -> Result<(), sqlx::erro
     values.add(hit.user_agent.as_deref())?;
     values.add(hit.verdict.as_str())?;
     values.add(hit.reason.as_deref())?;
-    values.add(
-        hit.extra
-            .as_ref()
-            .map(|extra| serde_json::to_string(extra))
-            .transpose()?,
-    )?;
+    values.add(hit.extra.as_ref().map(serde_json::to_string).transpose()?)?;
     Ok(())
 }
