@@ -147,8 +147,7 @@ impl Projection {
                 }
             }
         }
-        let waiting = self.spool.backlog();
-        tracing::info!(position, waiting, "projection stopped");
+        tracing::info!(position, "projection stopped");
     }
 
     async fn round(&mut self, position: &mut i64) -> Round {

@@ -176,7 +176,6 @@ pub async fn run(
     for task in [refreshing, keeping] {
         task.abort();
     }
-    let waiting = spool.backlog();
     drop(spool);
     let budget = config.server.shutdown;
     finish("projection", projecting, budget).await;
@@ -185,7 +184,7 @@ pub async fn run(
         task.abort();
     }
     store.close().await;
-    tracing::info!(waiting, "stopped");
+    tracing::info!("stopped");
     Ok(())
 }
 
