@@ -93,9 +93,9 @@ impl Projection {
         }
     }
 
-    /// Tells whether the database answers.
-    pub fn health(&self) -> watch::Receiver<Health> {
-        self.health.subscribe()
+    /// Where it is told whether the database answers; who asks it before the projection does tells it there too.
+    pub fn health(&self) -> watch::Sender<Health> {
+        self.health.clone()
     }
 
     /// Runs until `stop` is true and then until the spool is empty or `drain` is over, whichever comes first.
