@@ -20,7 +20,7 @@ pub use batch::{Batch, retry_quarantined};
 
 use crate::clock::Clock;
 use crate::spool::{Group, Spool, SpoolReader};
-use crate::store::Store;
+use crate::store::{self, Store};
 use pace::Pace;
 
 /// Hits a transaction. More amortise the commit better and make the figures' upserts denser; fewer are seen sooner.
@@ -188,7 +188,7 @@ impl Projection {
     }
 
     /// Stores groups in one transaction; returns the position that the database has then.
-    async fn project(&self, groups: Vec<Group>) -> sqlx::Result<i64> {
+    async fn project(&self, groups: Vec<Group>) -> store::Result<i64> {
         let now = self.clock.now();
         let mut tx = self.store.begin_lane().await?;
         let stored = tx.position(self.spool_id).await?;
