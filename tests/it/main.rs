@@ -9,10 +9,15 @@
     reason = "a test fails by panicking"
 )]
 
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "the tests that use the rest are being written"
-)]
 mod harness;
 mod smoke;
+
+mod database_away;
+mod full_spool;
+mod identity;
+mod killed_server;
+mod layers;
+mod migrations;
+mod quarantine;
+mod stopping;
+mod two_servers;

@@ -149,15 +149,12 @@ pub struct Comparison {
 }
 
 impl Report {
-    pub fn count(&self, outcome: Outcome) -> usize {
+    /// Answers with another status than they should have.
+    pub fn wrong(&self) -> usize {
         self.outcomes
             .iter()
-            .filter(|(_, o, _)| *o == outcome)
+            .filter(|(_, outcome, _)| matches!(outcome, Outcome::Wrong(_)))
             .count()
-    }
-
-    pub fn answered(&self) -> usize {
-        self.count(Outcome::Answered)
     }
 
     /// Everything that is not an answer as it should be.

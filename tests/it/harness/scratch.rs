@@ -6,7 +6,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
@@ -35,8 +35,8 @@ rm -rf "$root"
 
 struct Scratch {
     root: PathBuf,
-    /// Open for as long as this process lives.
-    _pipe: ChildStdin,
+    /// Its standard input is open for as long as this process lives.
+    _guard: Child,
 }
 
 fn root() -> &'static Path {
@@ -50,7 +50,7 @@ fn root() -> &'static Path {
         // Postgres runs as another user than root and has to get through.
         std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).unwrap();
         std::fs::create_dir(root.join("processes")).unwrap();
-        let mut guard = Command::new("sh")
+        let guard = Command::new("sh")
             .args(["-c", GUARD, "sillage-it-guard"])
             .arg(&root)
             .stdin(Stdio::piped())
@@ -60,8 +60,10 @@ fn root() -> &'static Path {
             .process_group(0)
             .spawn()
             .expect("sh");
-        let pipe = guard.stdin.take().unwrap();
-        Scratch { root, _pipe: pipe }
+        Scratch {
+            root,
+            _guard: guard,
+        }
     });
     &scratch.root
 }
@@ -164,6 +166,18 @@ impl FullDisk {
             .status()
             .is_ok_and(|status| status.success());
         is_mounted.then_some(Self { dir })
+    }
+
+    /// Bytes that are left on it.
+    pub fn free(&self) -> u64 {
+        let answer = Command::new("stat")
+            .args(["--file-system", "--format=%a %S"])
+            .arg(&self.dir)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(answer.stdout).unwrap();
+        let (blocks, size) = text.trim().split_once(' ').unwrap();
+        blocks.parse::<u64>().unwrap() * size.parse::<u64>().unwrap()
     }
 }
 

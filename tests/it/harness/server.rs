@@ -223,7 +223,7 @@ impl TestServer {
         .await;
     }
 
-    /// A figure of `/metrics`, summed over its labels; 0 where it has not been counted yet.
+    /// A figure of `/metrics`, with its labels or summed over them; 0 where it has not been counted yet.
     pub async fn metric(&self, name: &str) -> f64 {
         let answer = self.client().admin().get("/metrics").await;
         assert_eq!(answer.status, 200, "{}", answer.text());
