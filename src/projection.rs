@@ -20,7 +20,7 @@ pub use batch::{Batch, retry_quarantined};
 
 use crate::clock::Clock;
 use crate::spool::{Group, Spool, SpoolReader};
-use crate::store::Store;
+use crate::store::{self, Store};
 use pace::Pace;
 
 /// Hits a transaction. More amortise the commit better and make the figures' upserts denser; fewer are seen sooner.
@@ -93,9 +93,9 @@ impl Projection {
         }
     }
 
-    /// Tells whether the database answers.
-    pub fn health(&self) -> watch::Receiver<Health> {
-        self.health.subscribe()
+    /// Where it is told whether the database answers; who asks it before the projection does tells it there too.
+    pub fn health(&self) -> watch::Sender<Health> {
+        self.health.clone()
     }
 
     /// Runs until `stop` is true and then until the spool is empty or `drain` is over, whichever comes first.
@@ -147,8 +147,7 @@ impl Projection {
                 }
             }
         }
-        let waiting = self.spool.backlog();
-        tracing::info!(position, waiting, "projection stopped");
+        tracing::info!(position, "projection stopped");
     }
 
     async fn round(&mut self, position: &mut i64) -> Round {
@@ -188,7 +187,7 @@ impl Projection {
     }
 
     /// Stores groups in one transaction; returns the position that the database has then.
-    async fn project(&self, groups: Vec<Group>) -> sqlx::Result<i64> {
+    async fn project(&self, groups: Vec<Group>) -> store::Result<i64> {
         let now = self.clock.now();
         let mut tx = self.store.begin_lane().await?;
         let stored = tx.position(self.spool_id).await?;

@@ -78,9 +78,10 @@ pub async fn run(
         config.contacts.unique.clone(),
         config.spool.give_way,
     );
+    let health = projection.health();
     let state = Arc::new(State {
         spool: spool.clone(),
-        health: projection.health(),
+        health: health.subscribe(),
         is_stopping: AtomicBool::new(false),
     });
 
@@ -127,9 +128,10 @@ pub async fn run(
     let (migrated, is_migrated) = watch::channel(false);
     if config.database.migrate {
         if store.is_postgres() {
-            tokio::spawn(migrate_when_up(store.clone(), migrated, stopped.clone()));
+            tokio::spawn(migrate_when_up(store.clone(), health, migrated, stopped.clone()));
         } else {
             store.migrate().await.context("embedded database")?;
+            health.send_replace(Health::Up);
             migrated.send_replace(true);
         }
     } else {
@@ -176,7 +178,6 @@ pub async fn run(
     for task in [refreshing, keeping] {
         task.abort();
     }
-    let waiting = spool.backlog();
     drop(spool);
     let budget = config.server.shutdown;
     finish("projection", projecting, budget).await;
@@ -185,7 +186,7 @@ pub async fn run(
         task.abort();
     }
     store.close().await;
-    tracing::info!(waiting, "stopped");
+    tracing::info!("stopped");
     Ok(())
 }
 
@@ -217,6 +218,7 @@ async fn after(
 
 async fn migrate_when_up(
     store: Store,
+    health: watch::Sender<Health>,
     migrated: watch::Sender<bool>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -224,12 +226,14 @@ async fn migrate_when_up(
     loop {
         match store.migrate().await {
             Ok(()) => {
+                health.send_replace(Health::Up);
                 migrated.send_replace(true);
                 // The channel must outlive those who wait for it.
                 migrated.closed().await;
                 return;
             }
             Err(error) => {
+                health.send_replace(Health::Down);
                 if !is_told {
                     tracing::error!(%error, "the database is not ready; hits wait in the spool");
                 }

@@ -71,7 +71,7 @@ struct Shared {
     /// Highest group on disk.
     written: watch::Sender<i64>,
     /// Highest group that the database has: up to here the writer deletes.
-    done: AtomicI64,
+    done: Arc<AtomicI64>,
     counters: Counters,
 }
 
@@ -113,14 +113,21 @@ impl Spool {
             accepted: AtomicU64::new(0),
             disk_fails: AtomicBool::new(false),
             written: watch::Sender::new(file.last),
-            done: AtomicI64::new(file.deleted_to),
+            done: Arc::new(AtomicI64::new(file.deleted_to)),
             counters: Counters {
                 accepted: metrics::counter!("sillage_hits_accepted_total"),
                 lost,
             },
         });
         let reader = SpoolReader::open(dir, file.deleted_to, shared.written.subscribe()).await?;
-        let writer = tokio::spawn(writer::run(file, entries, Arc::downgrade(&shared), limits));
+        let done = Arc::clone(&shared.done);
+        let writer = tokio::spawn(writer::run(
+            file,
+            entries,
+            Arc::downgrade(&shared),
+            done,
+            limits,
+        ));
         Ok((Self(shared), reader, writer))
     }
 

@@ -60,6 +60,28 @@ pub enum StoreError {
     Migration(#[from] sqlx::migrate::MigrateError),
 }
 
+/// What the store answers: the projection above it knows no database library.
+pub type Result<T, E = sqlx::Error> = std::result::Result<T, E>;
+
+/// Whether the database refuses the data itself, so that trying again is of no use: on Postgres the classes data exception,
+/// integrity, program limit and raised exceptions; on SQLite constraint, mismatch and too big.
+pub fn is_refusal(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Encode(_) => true,
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            match code.parse::<u32>() {
+                // SQLite's codes have up to four digits; the low byte is the primary one.
+                Ok(number) if code.len() < 5 => matches!(number & 0xff, 18..=20),
+                _ => ["22", "23", "54", "P0"]
+                    .iter()
+                    .any(|class| code.starts_with(class)),
+            }
+        }
+        _ => false,
+    }
+}
+
 /// Connections to the store; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {

@@ -12,7 +12,7 @@ use crate::spool::{BadFrame, Group, decode_frames, encode_frame};
 use crate::store::figures::Figures;
 use crate::store::hit_rows::HitRow;
 use crate::store::maintenance::{PartitionMonth, Quarantined};
-use crate::store::{Store, Tx};
+use crate::store::{self, Store, Tx, is_refusal};
 
 /// Hits that are to be stored, with the group each stood in.
 pub struct Batch<'p> {
@@ -67,7 +67,7 @@ impl<'p> Batch<'p> {
     ///
     /// # Errors
     /// The database cannot be reached; the transaction is of no more use.
-    pub async fn store(self, tx: &mut Tx) -> sqlx::Result<Done> {
+    pub async fn store(self, tx: &mut Tx) -> store::Result<Done> {
         let mut done = Done::default();
         for (position, bad) in &self.bad {
             self.put_aside(
@@ -96,7 +96,7 @@ impl<'p> Batch<'p> {
         from: usize,
         to: usize,
         done: &mut Done,
-    ) -> sqlx::Result<()> {
+    ) -> store::Result<()> {
         if from == to {
             return Ok(());
         }
@@ -140,7 +140,7 @@ impl<'p> Batch<'p> {
         body: Vec<u8>,
         reason: String,
         done: &mut Done,
-    ) -> sqlx::Result<()> {
+    ) -> store::Result<()> {
         done.quarantined += 1;
         let record = Quarantined {
             id: self.clock.new_id(self.now),
@@ -154,7 +154,7 @@ impl<'p> Batch<'p> {
     }
 
     /// Identity, rows, figures. Returns how many hits were stored and how many were duplicates.
-    async fn try_store(&self, tx: &mut Tx, hits: &[Hit]) -> sqlx::Result<(u64, u64)> {
+    async fn try_store(&self, tx: &mut Tx, hits: &[Hit]) -> store::Result<(u64, u64)> {
         let mut hits: Vec<Cow<'_, Hit>> = hits.iter().map(Cow::Borrowed).collect();
         let duplicates = self.drop_duplicates(tx, &mut hits).await?;
         if hits.is_empty() {
@@ -200,11 +200,7 @@ impl<'p> Batch<'p> {
 
     /// Takes out hits whose idempotency key was there before, in the database or in this batch. A public key never meets an
     /// authenticated sender's: nobody can make such a hit disappear by sending its key first.
-    async fn drop_duplicates(
-        &self,
-        tx: &mut Tx,
-        hits: &mut Vec<Cow<'_, Hit>>,
-    ) -> sqlx::Result<u64> {
+    async fn drop_duplicates(&self, tx: &mut Tx, hits: &mut Vec<Cow<'_, Hit>>) -> store::Result<u64> {
         let mut keys = BTreeSet::new();
         let before = hits.len();
         hits.retain(|hit| {
@@ -233,25 +229,6 @@ fn scope(hit: &Hit) -> &'static str {
     }
 }
 
-/// Whether the database refuses the data itself, so that trying again is of no use: on Postgres the classes data exception,
-/// integrity, program limit and raised exceptions; on SQLite constraint, mismatch and too big.
-fn is_refusal(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Encode(_) => true,
-        sqlx::Error::Database(error) => {
-            let code = error.code().unwrap_or_default();
-            match code.parse::<u32>() {
-                // SQLite's codes have up to four digits; the low byte is the primary one.
-                Ok(number) if code.len() < 5 => matches!(number & 0xff, 18..=20),
-                _ => ["22", "23", "54", "P0"]
-                    .iter()
-                    .any(|class| code.starts_with(class)),
-            }
-        }
-        _ => false,
-    }
-}
-
 /// Tries a quarantined record again, in a transaction of its own; true where it is stored now.
 ///
 /// # Errors
@@ -261,7 +238,7 @@ pub async fn retry_quarantined(
     clock: &Clock,
     unique: &[String],
     record: &Quarantined,
-) -> sqlx::Result<bool> {
+) -> store::Result<bool> {
     let now = clock.now();
     let mut tx = store.begin_lane().await?;
     let mut frame = (record.body.len() as u32).to_le_bytes().to_vec();

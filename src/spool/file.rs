@@ -152,12 +152,16 @@ impl SpoolFile {
         }
     }
 
-    /// Folds the journal into the file: the last step of a graceful stop.
-    pub(super) async fn close(mut self) -> sqlx::Result<()> {
+    /// Folds the journal into the file: the last step of a graceful stop. Returns the hits that wait for the next start.
+    pub(super) async fn close(mut self) -> sqlx::Result<i64> {
+        let waiting = sqlx::query_scalar("select coalesce(sum(hits), 0) from groups")
+            .fetch_one(&mut self.connection)
+            .await?;
         sqlx::query("pragma wal_checkpoint(truncate)")
             .execute(&mut self.connection)
             .await?;
-        self.connection.close().await
+        self.connection.close().await?;
+        Ok(waiting)
     }
 }
 

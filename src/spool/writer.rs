@@ -1,7 +1,7 @@
 //! The one writer: collects, commits, releases.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, Weak};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -21,6 +21,7 @@ pub(super) async fn run(
     mut file: SpoolFile,
     mut entries: mpsc::Receiver<Entry>,
     shared: Weak<Shared>,
+    done: Arc<AtomicI64>,
     limits: SpoolLimits,
 ) {
     let mut batch = Vec::with_capacity(MOST);
@@ -43,8 +44,18 @@ pub(super) async fn run(
         }
         deleted.delete(&mut file, &shared).await;
     }
-    if let Err(error) = file.close().await {
-        tracing::warn!(%error, "the spool's journal could not be folded in; the next start does it");
+    // What was stored on the way out: left here it would look as if it waited.
+    let done = done.load(Ordering::Acquire);
+    if done > deleted.to
+        && let Err(error) = file.delete(done).await
+    {
+        tracing::warn!(%error, "stored groups could not be deleted from the spool; the next start does it");
+    }
+    match file.close().await {
+        Ok(waiting) => tracing::info!(waiting, "spool closed"),
+        Err(error) => {
+            tracing::warn!(%error, "the spool's journal could not be folded in; the next start does it")
+        }
     }
 }
 

@@ -1,0 +1,104 @@
+//! Postgres is killed, or was never there: readers get to their pages, and their hits arrive later.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Campaign, Engine, Load, PostgresServer, TestServer, wait_for};
+
+const PER_SECOND: u32 = 300;
+const AWAY: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_is_answered_and_stored_once_while_postgres_is_killed_for_thirty_seconds() {
+    let mut postgres = PostgresServer::start().await;
+    let url = postgres.new_database().await;
+    let server = TestServer::on(Engine::Postgres)
+        .database(&url)
+        .start()
+        .await;
+    let mail = Campaign::make(server.db(), 1).await;
+    let load = Load::start("away", server.address(), &mail, 16, Some(PER_SECOND));
+    wait_for("load and rows", Duration::from_secs(20), async || {
+        load.sent() > 500 && server.db().hits().await > 100
+    })
+    .await;
+
+    postgres.kill().await;
+    let killed = Instant::now();
+    let before = load.sent();
+    wait_for("/readyz tells it", Duration::from_secs(10), async || {
+        server.readiness().await["database"] == "down"
+    })
+    .await;
+    wait_for("thirty seconds of load", AWAY * 2, async || {
+        killed.elapsed() >= AWAY && load.sent() >= before + (PER_SECOND * 29) as usize
+    })
+    .await;
+    postgres.start_again().await;
+    let after = load.sent();
+    wait_for("/readyz tells it", Duration::from_secs(20), async || {
+        server.readiness().await["database"] == "up"
+    })
+    .await;
+    wait_for("more load", Duration::from_secs(20), async || {
+        load.sent() > after + 500
+    })
+    .await;
+
+    let report = load.stop().await;
+    assert_eq!(report.failures(), [], "no error, no time-out");
+    server.wait_drained(Duration::from_secs(60)).await;
+    let comparison = report.compare(server.db()).await;
+    println!(
+        "Postgres away for 30 s: {comparison:?}, p99 {:?}, slowest {:?}",
+        report.quantile(0.99),
+        report.quantile(1.0)
+    );
+    assert_eq!(
+        (comparison.lost, comparison.twice),
+        (0, 0),
+        "{comparison:?}"
+    );
+    assert_eq!(server.metric("sillage_hits_lost_total").await, 0.0);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_starts_while_postgres_is_down_redirects_and_stores_later() {
+    let mut postgres = PostgresServer::start().await;
+    let url = postgres.new_database().await;
+    let mut server = TestServer::on(Engine::Postgres)
+        .database(&url)
+        .start()
+        .await;
+    let mail = Campaign::make(server.db(), 1).await;
+    // What one click has fetched is in the local copy.
+    assert_eq!(server.client().get(&mail.link_path(0)).await.status, 302);
+    assert_eq!(server.terminate(Duration::from_secs(30)).await, Some(0));
+    postgres.kill().await;
+
+    server.start_again().await;
+    let load = Load::start("down", server.address(), &mail, 8, Some(500));
+    wait_for("requests", Duration::from_secs(20), async || {
+        load.sent() > 1_000
+    })
+    .await;
+    wait_for("/readyz tells it", Duration::from_secs(10), async || {
+        server.readiness().await["database"] == "down"
+    })
+    .await;
+    let unknown = server.client().get("/r/no-such-link").await;
+    assert_eq!(unknown.status, 404, "a page, not an error");
+    let report = load.stop().await;
+    assert_eq!(report.failures(), []);
+
+    postgres.start_again().await;
+    server.wait_drained(Duration::from_secs(30)).await;
+    let comparison = report.compare(server.db()).await;
+    assert_eq!(
+        (comparison.lost, comparison.twice),
+        (0, 0),
+        "{comparison:?}"
+    );
+    assert_eq!(server.readiness().await["database"], "up");
+    server.finish().await;
+}

@@ -1,0 +1,172 @@
+//! Who may know whom in `src/`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// A source file of the crate, without its comments.
+struct Source {
+    /// `web/redirect.rs`
+    path: String,
+    /// First part of the path: `web`.
+    module: String,
+    /// Modules of the crate that it names: `store`, `hit`.
+    knows: BTreeSet<String>,
+    code: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut dirs = vec![root.clone()];
+    let mut files: Vec<PathBuf> = Vec::new();
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    assert!(files.len() > 40, "the sources are found");
+    files.into_iter().map(|file| read(&root, &file)).collect()
+}
+
+fn read(root: &Path, file: &Path) -> Source {
+    let path = file
+        .strip_prefix(root)
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let code: String = std::fs::read_to_string(file)
+        .unwrap()
+        .lines()
+        .map(|line| line.split("//").next().unwrap())
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let knows = code
+        .match_indices("crate::")
+        .map(|(at, word)| {
+            let rest = &code[at + word.len()..];
+            rest.chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect()
+        })
+        .collect();
+    let module = path.split(['/', '.']).next().unwrap().to_owned();
+    Source {
+        path,
+        module,
+        knows,
+        code,
+    }
+}
+
+impl Source {
+    fn uses(&self, library: &str) -> bool {
+        // `sqlx::query`, `use sqlx::…`; not `my_sqlx::`.
+        self.code
+            .match_indices(&format!("{library}::"))
+            .any(|(at, _)| !self.code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+    }
+}
+
+fn is_pure(module: &str) -> bool {
+    ["hit", "inbound", "identity", "link", "dialect"].contains(&module)
+}
+
+#[test]
+fn the_words_of_a_hit_know_no_web_framework_no_database_and_no_runtime() {
+    for source in sources().iter().filter(|source| is_pure(&source.module)) {
+        for library in ["axum", "sqlx", "tokio"] {
+            assert!(!source.uses(library), "{} uses {library}", source.path);
+        }
+        for known in &source.knows {
+            assert!(
+                is_pure(known) || known == "clock",
+                "{} knows {known}",
+                source.path
+            );
+        }
+    }
+}
+
+#[test]
+fn only_the_api_and_the_demo_know_the_store() {
+    for source in sources().iter().filter(|source| source.module == "web") {
+        let is_api = ["web/api", "web/demo", "web/console"]
+            .iter()
+            .any(|place| source.path.starts_with(place));
+        // web.rs carries the store to the API and does nothing else with it.
+        if is_api || source.path == "web.rs" {
+            continue;
+        }
+        for module in ["store", "report", "spool", "projection"] {
+            assert!(
+                !source.knows.contains(module),
+                "{} knows {module}",
+                source.path
+            );
+        }
+    }
+}
+
+#[test]
+fn only_the_projection_joins_spool_and_store() {
+    for source in sources() {
+        let allowed: &[&str] = match source.module.as_str() {
+            "spool" => &["clock", "hit", "sink", "spool"],
+            "sink" => &["hit"],
+            _ => {
+                let joins = source.knows.contains("spool") && source.knows.contains("store");
+                assert!(
+                    !joins || ["projection", "server", "cli"].contains(&source.module.as_str()),
+                    "{} joins spool and store",
+                    source.path
+                );
+                continue;
+            }
+        };
+        for known in &source.knows {
+            assert!(
+                allowed.contains(&known.as_str()),
+                "{} knows {known}",
+                source.path
+            );
+        }
+    }
+}
+
+#[test]
+fn sql_stays_where_the_databases_are() {
+    for source in sources() {
+        if !["spool", "store", "report", "link_copy"].contains(&source.module.as_str()) {
+            assert!(!source.uses("sqlx"), "{} uses sqlx", source.path);
+        }
+    }
+}
+
+#[test]
+fn nothing_knows_the_server_and_only_the_server_reads_the_configuration() {
+    for source in sources() {
+        let is_top = ["server", "cli", "main", "lib"].contains(&source.module.as_str());
+        if is_top {
+            continue;
+        }
+        for module in ["server", "cli"] {
+            assert!(
+                !source.knows.contains(module),
+                "{} knows {module}",
+                source.path
+            );
+        }
+        if source.module != "config" {
+            assert!(
+                !source.code.contains("config::Config"),
+                "{} reads the configuration",
+                source.path
+            );
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A record that the database refuses stands aside with the reason, and holds up nobody.
+
+use std::time::Duration;
+
+use sillage::clock::Clock;
+use sillage::projection::retry_quarantined;
+use sillage::store::Store;
+
+use crate::harness::{Engine, TestServer, on_both, wait_for};
+
+async fn a_refused_record_is_put_aside_with_the_reason_and_can_be_tried_again(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    server
+        .db()
+        .execute(
+            "alter table hits add constraint no_poison check (page_title <> 'poison')",
+            "create trigger no_poison before insert on hits when new.page_title = 'poison'
+             begin select raise(abort, 'no_poison'); end",
+        )
+        .await;
+    let mut reader = server.client();
+    for number in 0..200 {
+        let title = if number % 40 == 7 { "poison" } else { "bread" };
+        let path =
+            format!("/mtracking.gif?page_url=https://shop.example/{number}&page_title={title}");
+        assert_eq!(reader.get(&path).await.status, 200);
+    }
+    server.wait_drained(Duration::from_secs(20)).await;
+    assert_eq!(server.db().hits().await, 195);
+    assert_eq!(
+        server
+            .db()
+            .number("select count(distinct page_url) from hits where page_title = 'bread'")
+            .await,
+        195
+    );
+    let reasons = server.db().texts("select reason from quarantine").await;
+    assert_eq!(reasons.len(), 5);
+    assert!(
+        reasons
+            .iter()
+            .flatten()
+            .all(|reason| reason.contains("no_poison")),
+        "{reasons:?}"
+    );
+    assert_eq!(server.metric("sillage_hits_quarantined_total").await, 5.0);
+
+    // As long as the reason stands, a record stays where it is.
+    let url = match server.database_url() {
+        Some(url) => url.to_owned(),
+        None => format!(
+            "sqlite://{}",
+            server.data_dir().join("sillage.db").display()
+        ),
+    };
+    let store = Store::open(&url, 2).await.unwrap();
+    let unique = ["email".to_owned()];
+    let retry_all = async || {
+        let mut stored = 0;
+        for record in store.quarantined(None, 100).await.unwrap() {
+            stored += usize::from(
+                retry_quarantined(&store, &Clock::system(), &unique, &record)
+                    .await
+                    .unwrap(),
+            );
+        }
+        stored
+    };
+    assert_eq!(retry_all().await, 0);
+    assert_eq!(server.db().quarantined().await, 5);
+    server
+        .db()
+        .execute(
+            "alter table hits drop constraint no_poison",
+            "drop trigger no_poison",
+        )
+        .await;
+    assert_eq!(retry_all().await, 5);
+    store.close().await;
+    wait_for("all are stored", Duration::from_secs(5), async || {
+        server.db().hits().await == 200
+    })
+    .await;
+    assert_eq!(
+        server
+            .db()
+            .number("select count(distinct page_url) from hits")
+            .await,
+        200
+    );
+    server.finish().await;
+}
+on_both!(a_refused_record_is_put_aside_with_the_reason_and_can_be_tried_again);

@@ -1,0 +1,46 @@
+//! SIGTERM: nobody who was let in is turned away.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Campaign, Engine, Failure, Load, Outcome, TestServer, on_both, wait_for};
+
+/// `server.shutdown`.
+const BUDGET: Duration = Duration::from_secs(20);
+
+async fn every_request_that_was_taken_is_answered_and_stored_after_sigterm(engine: Engine) {
+    let mut server = TestServer::on(engine).start().await;
+    let mail = Campaign::make(server.db(), 1).await;
+    assert_eq!(server.client().get(&mail.link_path(0)).await.status, 302);
+    let load = Load::start("stop", server.address(), &mail, 32, None);
+    wait_for("load", Duration::from_secs(20), async || {
+        load.sent() > 2_000
+    })
+    .await;
+    let told = Instant::now();
+    assert_eq!(server.terminate(BUDGET).await, Some(0));
+    println!("stopped after {:?}", told.elapsed());
+    let report = load.stop().await;
+    // A request that the server never read ends with its connection; it must not be in the database then.
+    let strange: Vec<_> = report
+        .failures()
+        .into_iter()
+        .filter(|outcome| !matches!(outcome, Outcome::Failed(Failure::Refused | Failure::Closed)))
+        .collect();
+    assert_eq!(strange, []);
+    let spool = sillage::spool::status(server.data_dir()).await.unwrap();
+    assert_eq!(spool.hits, 0, "the database had time for all of it");
+    let comparison = report.compare(server.db()).await;
+    println!("SIGTERM on {engine:?}: {comparison:?}");
+    assert_eq!(
+        (
+            comparison.lost,
+            comparison.twice,
+            comparison.stored_unanswered
+        ),
+        (0, 0, 0),
+        "{comparison:?}"
+    );
+    server.start_again().await;
+    server.finish().await;
+}
+on_both!(every_request_that_was_taken_is_answered_and_stored_after_sigterm);

@@ -1,0 +1,77 @@
+//! Two servers on one Postgres: neither needs to know of the other.
+
+use std::time::Duration;
+
+use crate::harness::{Campaign, Engine, Load, PostgresServer, TestServer, wait_for};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hits_of_two_servers_are_stored_once_in_one_order() {
+    let url = PostgresServer::new_shared_database().await;
+    let one = TestServer::on(Engine::Postgres)
+        .database(&url)
+        .start()
+        .await;
+    let mut other = TestServer::on(Engine::Postgres)
+        .database(&url)
+        .start()
+        .await;
+    let mail = Campaign::make(one.db(), 1).await;
+    let to_one = Load::start("one", one.address(), &mail, 4, None);
+    let to_other = Load::start("other", other.address(), &mail, 4, None);
+    wait_for("load on one", Duration::from_secs(30), async || {
+        to_one.sent() > 1_000
+    })
+    .await;
+    wait_for("load on the other", Duration::from_secs(30), async || {
+        to_other.sent() > 1_000
+    })
+    .await;
+    // One of the two dies in between, and its own spool brings what it had answered.
+    other.kill().await;
+    other.launch();
+    other.wait_ready().await;
+    let (one_sent, other_sent) = (to_one.sent(), to_other.sent());
+    wait_for("load on both", Duration::from_secs(30), async || {
+        to_one.sent() > one_sent + 1_000 && to_other.sent() > other_sent + 1_000
+    })
+    .await;
+    let reports = [to_one.stop().await, to_other.stop().await];
+    for (server, report) in [&one, &other].into_iter().zip(&reports) {
+        server.wait_drained(Duration::from_secs(60)).await;
+        let comparison = report.compare(one.db()).await;
+        println!("{comparison:?}");
+        assert_eq!(
+            (comparison.lost, comparison.twice),
+            (0, 0),
+            "{comparison:?}"
+        );
+    }
+    assert_eq!(reports[0].failures(), []);
+    let hits = one.db().hits().await;
+    assert_eq!(
+        one.db()
+            .number("select count(distinct seq) from hits")
+            .await,
+        hits
+    );
+    assert_eq!(
+        one.db().number("select count(distinct id) from hits").await,
+        hits
+    );
+    assert_eq!(
+        one.db().number("select max(seq) from hits").await,
+        hits,
+        "numbers without a gap: reading on from one skips nothing"
+    );
+    // The figures of the shared delivery are those of both.
+    assert_eq!(
+        one.db()
+            .number("select sum(hits)::bigint from hourly_figures where kind = 'click'")
+            .await,
+        one.db()
+            .number("select count(*) from hits where kind = 'click'")
+            .await
+    );
+    one.finish().await;
+    other.finish().await;
+}
