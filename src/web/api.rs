@@ -1,6 +1,9 @@
 //! The API: `/api/v1`, with the admin token. One handler file a resource; [`json`] holds what they share.
 
+mod deliveries;
 pub mod json;
+mod links;
+mod messages;
 
 use std::sync::Arc;
 
@@ -8,6 +11,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 
@@ -17,6 +21,15 @@ use super::error::Problem;
 /// All routes of the API. Every answer that is no success is `application/problem+json`, also to paths and methods that do not exist.
 pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
     Router::new()
+        // Sending.
+        .route(
+            "/deliveries",
+            get(deliveries::list_deliveries).post(deliveries::create_delivery),
+        )
+        .route("/deliveries/{id}", get(deliveries::get_delivery))
+        .route("/deliveries/{id}/links", post(links::create_links))
+        .route("/deliveries/{id}/messages", post(messages::create_messages))
+        .route("/links", post(links::create_short_link))
         .fallback(async || Problem::not_found("path"))
         // After the routes: it covers those that are there by then.
         .method_not_allowed_fallback(async || {
