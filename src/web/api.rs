@@ -15,6 +15,9 @@ use axum::routing::{get, post};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 
+pub use deliveries::DeliveryAnswer;
+pub use links::LinkAnswer;
+
 use super::App;
 use super::error::Problem;
 
