@@ -1,0 +1,61 @@
+//! What the tests stand on: a throw-away Postgres, the server as a child process, an HTTP client, and load.
+//!
+//! A test body takes an [`Engine`] and is run on both databases by [`on_both!`]:
+//!
+//! ```ignore
+//! async fn a_click_redirects(engine: Engine) {
+//!     let server = TestServer::on(engine).start().await;
+//!     let mail = Campaign::make(server.db(), 1).await;
+//!     let answer = server.client().get(&mail.link_path(0)).await;
+//!     assert_eq!(answer.status, 302);
+//!     server.finish().await;
+//! }
+//! on_both!(a_click_redirects);
+//! ```
+
+mod campaign;
+mod client;
+mod database;
+mod load;
+mod postgres;
+mod scratch;
+mod server;
+
+pub use campaign::Campaign;
+pub use client::{Answer, Client, Failure};
+pub use database::{Db, Engine};
+pub use load::{Load, Outcome, Report};
+pub use postgres::PostgresServer;
+pub use scratch::{FullDisk, new_dir};
+pub use server::{ADMIN_TOKEN, TestServer};
+
+use std::time::{Duration, Instant};
+
+/// Makes two tests of each function: `<name>::on_sqlite` and `<name>::on_postgres`.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            use $crate::harness::Engine;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                super::$name(Engine::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                super::$name(Engine::Postgres).await;
+            }
+        }
+    )+};
+}
+pub(crate) use on_both;
+
+/// Asks again until the condition holds; a deadline reached is a failure that says what was waited for.
+pub async fn wait_for(what: &str, within: Duration, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + within;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,200 @@
+//! A throw-away Postgres: one for the whole test process, and more for tests that break theirs.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use super::scratch::{self, Process};
+
+/// A cluster with its data directory and its port, running or not.
+pub struct PostgresServer {
+    dir: PathBuf,
+    port: u16,
+    process: Option<Process>,
+}
+
+impl PostgresServer {
+    /// Makes a cluster and starts it.
+    pub async fn start() -> Self {
+        tokio::task::spawn_blocking(Self::start_blocking)
+            .await
+            .unwrap()
+    }
+
+    fn start_blocking() -> Self {
+        let dir = scratch::new_dir("postgres");
+        if let Some((uid, gid)) = other_user() {
+            std::os::unix::fs::chown(&dir, Some(uid), Some(gid)).unwrap();
+        }
+        let made = program("initdb", &dir)
+            .args(["--pgdata=data", "--username=sillage", "--auth=trust"])
+            .args(["--encoding=UTF8", "--locale=C", "--no-sync"])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let mut server = Self {
+            dir,
+            port: scratch::free_port(),
+            process: None,
+        };
+        server.launch();
+        server.await_answer();
+        server
+    }
+
+    /// The URL of a new, empty database on the cluster that all tests share.
+    pub async fn new_shared_database() -> String {
+        static SHARED: OnceLock<PostgresServer> = OnceLock::new();
+        let shared = tokio::task::spawn_blocking(|| SHARED.get_or_init(Self::start_blocking))
+            .await
+            .unwrap();
+        shared.new_database().await
+    }
+
+    /// The URL of a new, empty database.
+    pub async fn new_database(&self) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("it_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let mut connection = PgConnection::connect(&self.url("postgres")).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(format!("create database {name}")))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        self.url(&name)
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://sillage@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// kill -9 of the postmaster and everything it started, as a power cut would.
+    pub async fn kill(&mut self) {
+        let mut process = self.process.take().expect("it runs");
+        let mut ids = children_of(process.id());
+        ids.push(process.id());
+        scratch::send_signal("KILL", &ids);
+        super::wait_for("Postgres dies", Duration::from_secs(10), async || {
+            process.ended().is_some()
+        })
+        .await;
+    }
+
+    /// Starts it again after [`Self::kill`], on the same data and port.
+    pub async fn start_again(&mut self) {
+        assert!(self.process.is_none(), "it runs");
+        self.launch();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.answers() {
+            assert!(Instant::now() < deadline, "{}", self.log());
+            if self
+                .process
+                .as_mut()
+                .is_none_or(|process| process.ended().is_some())
+            {
+                // Children of the killed one still held its memory.
+                self.launch();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn launch(&mut self) {
+        let log = File::options()
+            .append(true)
+            .create(true)
+            .open(self.dir.join("log"))
+            .unwrap();
+        let mut command = program("postgres", &self.dir);
+        command
+            .args(["-D", "data", "-p", &self.port.to_string()])
+            .args(["-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", "unix_socket_directories="])
+            .args(["-c", "fsync=on", "-c", "full_page_writes=on"])
+            .args(["-c", "shared_buffers=64MB", "-c", "max_connections=200"])
+            .stderr(log)
+            .stdout(Stdio::null());
+        self.process = Some(Process::start(&mut command, "QUIT"));
+    }
+
+    fn await_answer(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.answers() {
+            assert!(Instant::now() < deadline, "{}", self.log());
+            let process = self.process.as_mut().unwrap();
+            assert!(process.ended().is_none(), "{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn answers(&self) -> bool {
+        program("pg_isready", &self.dir)
+            .args(["-h", "127.0.0.1", "-d", "postgres", "-p"])
+            .arg(self.port.to_string())
+            .stdout(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+
+    fn log(&self) -> String {
+        let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        format!("Postgres does not answer; its log:\n{log}")
+    }
+}
+
+/// A program of the newest Postgres here, to be run by a user whom Postgres takes.
+fn program(name: &str, dir: &Path) -> Command {
+    static BIN: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let bin = BIN.get_or_init(|| {
+        let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| {
+                let version = entry.file_name().to_str()?.parse().ok()?;
+                Some((version, entry.path().join("bin")))
+            })
+            .filter(|(_, bin)| bin.join("initdb").exists())
+            .collect();
+        versions.sort();
+        versions.pop().map(|(_, bin)| bin)
+    });
+    let mut command = match bin {
+        Some(bin) => Command::new(bin.join(name)),
+        // Elsewhere than on Debian it is found by its name.
+        None => Command::new(name),
+    };
+    command.current_dir(dir).env("LC_ALL", "C");
+    if let Some((uid, gid)) = other_user() {
+        command.uid(uid).gid(gid);
+    }
+    command
+}
+
+/// Postgres refuses to run as root: then its own user runs it.
+fn other_user() -> Option<(u32, u32)> {
+    let is_root =
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
+    is_root.then(|| {
+        let users = std::fs::read_to_string("/etc/passwd").unwrap();
+        let ids = users.lines().find_map(|line| {
+            let mut parts = line.strip_prefix("postgres:")?.split(':').skip(1);
+            Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+        });
+        ids.expect("a user named postgres: the Postgres server is installed")
+    })
+}
+
+fn children_of(id: u32) -> Vec<u32> {
+    let text =
+        std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    text.split_whitespace()
+        .filter_map(|id| id.parse().ok())
+        .collect()
+}

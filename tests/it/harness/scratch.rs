@@ -1,0 +1,174 @@
+//! The directory in which everything of a test process lives, and the process that clears up after it.
+//!
+//! A test process can end by a panic, by Ctrl-C or by kill -9, so it does not clear up itself: a shell waits on a pipe that the kernel
+//! closes when the test process is gone, whatever ended it. It then ends every process noted here, unmounts, and removes the directory.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+
+const GUARD: &str = r#"
+root=$1
+trap '' HUP INT TERM
+cat >/dev/null
+for note in "$root"/processes/*; do
+    [ -f "$note" ] && kill -s "$(cat "$note")" "${note##*/}" 2>/dev/null
+done
+for note in "$root"/processes/*; do
+    [ -f "$note" ] || continue
+    tries=0
+    while kill -0 "${note##*/}" 2>/dev/null; do
+        tries=$((tries + 1))
+        [ $tries -eq 100 ] && kill -9 "${note##*/}" 2>/dev/null
+        [ $tries -gt 150 ] && break
+        sleep 0.1
+    done
+done
+while read -r _ place _; do
+    case $place in "$root"/*) umount -l "$place" ;; esac
+done </proc/mounts
+rm -rf "$root"
+"#;
+
+struct Scratch {
+    root: PathBuf,
+    /// Open for as long as this process lives.
+    _pipe: ChildStdin,
+}
+
+fn root() -> &'static Path {
+    static SCRATCH: OnceLock<Scratch> = OnceLock::new();
+    let scratch = SCRATCH.get_or_init(|| {
+        let root = tempfile::Builder::new()
+            .prefix("sillage-it-")
+            .tempdir()
+            .unwrap()
+            .keep();
+        // Postgres runs as another user than root and has to get through.
+        std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::create_dir(root.join("processes")).unwrap();
+        let mut guard = Command::new("sh")
+            .args(["-c", GUARD, "sillage-it-guard"])
+            .arg(&root)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .current_dir("/")
+            .process_group(0)
+            .spawn()
+            .expect("sh");
+        let pipe = guard.stdin.take().unwrap();
+        Scratch { root, _pipe: pipe }
+    });
+    &scratch.root
+}
+
+/// A new, empty directory; it goes when the test process goes.
+pub fn new_dir(name: &str) -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let dir = root().join(format!("{number}-{name}"));
+    std::fs::create_dir(&dir).unwrap();
+    dir
+}
+
+/// A port nobody listens on, below those that the kernel gives to outgoing connections: so a server finds it free again when it restarts.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % 100) as u16 * 120;
+    loop {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A child process that does not outlive the test process.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    note: PathBuf,
+}
+
+impl Process {
+    /// Starts it; `signal` is what ends it for good when the tests are over (Postgres frees its shared memory on QUIT only).
+    pub fn start(command: &mut Command, signal: &str) -> Self {
+        let processes = root().join("processes");
+        let child = command
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let note = processes.join(child.id().to_string());
+        std::fs::write(&note, signal).unwrap();
+        Self { child, note }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, signal: &str) {
+        send_signal(signal, &[self.id()]);
+    }
+
+    /// The exit status, where the process has ended.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        let status = self.child.try_wait().unwrap();
+        if status.is_some() {
+            let _ = std::fs::remove_file(&self.note);
+        }
+        status
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.ended().is_none() {
+            let signal = std::fs::read_to_string(&self.note).unwrap_or_else(|_| "KILL".to_owned());
+            self.signal(&signal);
+            let _ = self.child.wait();
+            let _ = std::fs::remove_file(&self.note);
+        }
+    }
+}
+
+/// Sends a signal to processes, all at once; those that are gone already do not matter.
+pub fn send_signal(signal: &str, ids: &[u32]) {
+    let ids = ids.iter().map(u32::to_string);
+    // Not /bin/kill: it is in a package that not every system has.
+    let _ = Command::new("sh")
+        .args(["-c", "kill -s \"$@\" 2>/dev/null", "kill", signal])
+        .args(ids)
+        .status();
+}
+
+/// A small file system of its own.
+pub struct FullDisk {
+    /// Where it is mounted.
+    pub dir: PathBuf,
+}
+
+impl FullDisk {
+    /// Mounts one of so many bytes; none where this user may not mount.
+    pub fn mount(bytes: u64) -> Option<Self> {
+        let dir = new_dir("disk");
+        let is_mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "sillage-it"])
+            .arg(&dir)
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        is_mounted.then_some(Self { dir })
+    }
+}
+
+impl Drop for FullDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.dir).status();
+    }
+}

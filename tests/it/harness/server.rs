@@ -1,0 +1,290 @@
+//! The server as a child process: the real binary, killed and started again as often as a test likes.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use http::Method;
+
+use super::scratch::{self, Process};
+use super::{Client, Db, Engine, PostgresServer, wait_for};
+
+/// The token of every test server's API.
+pub const ADMIN_TOKEN: &str = "a-token-for-integration-tests";
+/// What every test server signs with.
+pub const SIGNING_KEY: &str = "1:0123456789abcdef0123456789abcdef";
+
+/// Longest start.
+const STARTING: Duration = Duration::from_secs(20);
+
+/// How a server is to be started.
+pub struct Setup {
+    engine: Engine,
+    dir: Option<PathBuf>,
+    database_url: Option<String>,
+    env: Vec<(String, String)>,
+    arguments: Vec<String>,
+}
+
+impl Setup {
+    /// Sets a key of the configuration by its variable, without `SILLAGE_`: `("SPOOL__ACK", "fast")`.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.env.push((format!("SILLAGE_{name}"), value.to_owned()));
+        self
+    }
+
+    /// Uses a Postgres database of the test's own.
+    pub fn database(mut self, url: &str) -> Self {
+        self.database_url = Some(url.to_owned());
+        self
+    }
+
+    /// Uses a data directory of the test's own.
+    pub fn data_dir(mut self, dir: &Path) -> Self {
+        self.dir = Some(dir.to_owned());
+        self
+    }
+
+    /// Adds an argument of the command line, such as `--demo`.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Starts it and waits until it is ready and its tables are there.
+    pub async fn start(self) -> TestServer {
+        let server = self.start_without_database().await;
+        wait_for("the tables are made", STARTING, async || {
+            server
+                .db()
+                .try_number("select count(*) from counters")
+                .await
+                .is_ok()
+        })
+        .await;
+        server
+    }
+
+    /// Starts it and waits until it is ready; the database may be away.
+    pub async fn start_without_database(self) -> TestServer {
+        let database_url = match (self.engine, self.database_url) {
+            (Engine::Sqlite, _) => None,
+            (Engine::Postgres, Some(url)) => Some(url),
+            (Engine::Postgres, None) => Some(PostgresServer::new_shared_database().await),
+        };
+        let dir = self.dir.unwrap_or_else(|| scratch::new_dir("data"));
+        let db = match &database_url {
+            Some(url) => Db::postgres(url),
+            None => Db::sqlite(&dir.join("sillage.db")),
+        };
+        let mut server = TestServer {
+            address: SocketAddr::from(([127, 0, 0, 1], scratch::free_port())),
+            log: scratch::new_dir("log").join("log"),
+            dir,
+            database_url,
+            db,
+            env: self.env,
+            arguments: self.arguments,
+            process: None,
+        };
+        server.start_again().await;
+        server
+    }
+}
+
+/// A server, running or not, with its data directory and its port.
+pub struct TestServer {
+    address: SocketAddr,
+    dir: PathBuf,
+    log: PathBuf,
+    database_url: Option<String>,
+    db: Db,
+    env: Vec<(String, String)>,
+    arguments: Vec<String>,
+    process: Option<Process>,
+}
+
+impl TestServer {
+    /// A server to be, on one of the two databases; Postgres is the cluster that all tests share unless the test says otherwise.
+    pub fn on(engine: Engine) -> Setup {
+        Setup {
+            engine,
+            dir: None,
+            database_url: None,
+            env: Vec::new(),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// `http://127.0.0.1:<port>`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// `postgres://…`, or none on SQLite.
+    pub fn database_url(&self) -> Option<&str> {
+        self.database_url.as_deref()
+    }
+
+    /// The database, past the server.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// A new browser without cookies.
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// Everything logged so far, over all restarts.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Starts the process (again) on the same data directory, database and port, and returns at once.
+    pub fn launch(&mut self) {
+        assert!(self.process.is_none(), "it runs");
+        let log = File::options()
+            .append(true)
+            .create(true)
+            .open(&self.log)
+            .unwrap();
+        let mut command = self.command();
+        command
+            .arg("serve")
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        self.process = Some(Process::start(&mut command, "KILL"));
+    }
+
+    /// The binary with this server's configuration, for other commands than `serve`.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sillage"));
+        command
+            .env_clear()
+            .env("SILLAGE_LISTEN", self.address.to_string())
+            .env("SILLAGE_DATA_DIR", &self.dir)
+            .env("SILLAGE_ADMIN_TOKEN", ADMIN_TOKEN)
+            .env("SILLAGE_KEYS__SIGNING", SIGNING_KEY)
+            // On the main listener, with the token: one port less to find.
+            .env("SILLAGE_METRICS__LISTEN", "")
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
+        if let Some(url) = &self.database_url {
+            command.env("DATABASE_URL", url);
+        }
+        command
+    }
+
+    /// [`Self::launch`], and waits until it takes hits.
+    pub async fn start_again(&mut self) {
+        self.launch();
+        self.wait_ready().await;
+    }
+
+    /// Waits until `/readyz` says 200.
+    pub async fn wait_ready(&mut self) {
+        let address = self.address;
+        let (process, log) = (&mut self.process, &self.log);
+        wait_for("ready", STARTING, async || {
+            if let Some(status) = process.as_mut().expect("launched").ended() {
+                let log = std::fs::read_to_string(log).unwrap_or_default();
+                panic!("the server ended with {status}:\n{log}");
+            }
+            let ready = Client::new(address)
+                .request(Method::GET, "/readyz", &[], Default::default())
+                .await;
+            ready.is_ok_and(|answer| answer.status == 200)
+        })
+        .await;
+    }
+
+    /// What `/readyz` says, whatever its status.
+    pub async fn readiness(&self) -> serde_json::Value {
+        self.client().get("/readyz").await.json()
+    }
+
+    /// Waits until the database has every hit that the spool had.
+    pub async fn wait_drained(&self, within: Duration) {
+        wait_for("the spool is empty", within, async || {
+            self.readiness().await["spool"]["backlog"] == 0
+        })
+        .await;
+    }
+
+    /// A figure of `/metrics`, summed over its labels; 0 where it has not been counted yet.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let answer = self.client().admin().get("/metrics").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer
+            .text()
+            .lines()
+            .filter(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with([' ', '{']))
+            })
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// kill -9.
+    pub async fn kill(&mut self) {
+        self.process.as_ref().expect("it runs").signal("KILL");
+        self.wait_end(Duration::from_secs(10)).await;
+    }
+
+    /// SIGTERM, and the exit code.
+    pub async fn terminate(&mut self, within: Duration) -> Option<i32> {
+        self.process.as_ref().expect("it runs").signal("TERM");
+        self.wait_end(within).await
+    }
+
+    async fn wait_end(&mut self, within: Duration) -> Option<i32> {
+        let mut process = self.process.take().expect("it runs");
+        let mut code = None;
+        wait_for("the server ends", within, async || {
+            let status = process.ended();
+            code = status.and_then(|status| status.code());
+            status.is_some()
+        })
+        .await;
+        code
+    }
+
+    /// Ends a test: a graceful stop, after which the spool is empty and nothing was put aside.
+    pub async fn finish(self) {
+        self.finish_with_quarantined(0).await;
+    }
+
+    /// [`Self::finish`] where so many records are expected in the quarantine.
+    pub async fn finish_with_quarantined(mut self, expected: i64) {
+        assert_eq!(self.terminate(Duration::from_secs(30)).await, Some(0));
+        let spool = sillage::spool::status(&self.dir).await.unwrap();
+        assert_eq!((spool.groups, spool.hits), (0, 0), "the spool is empty");
+        assert_eq!(self.db.quarantined().await, expected, "in quarantine");
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!(
+                "the server's last lines:\n{}",
+                lines[lines.len().saturating_sub(40)..].join("\n")
+            );
+        }
+    }
+}
