@@ -1,7 +1,7 @@
 //! `spool` and `quarantine`: the hits that are not where they should end up, yet or for good. Both work beside a running server.
 
 use anyhow::{Context as _, bail};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -41,14 +41,17 @@ pub(super) enum QuarantineCommand {
         id: Uuid,
     },
     /// Try to store a record, or all of them, once more
-    Retry {
-        /// Its id
-        #[arg(required_unless_present = "all", conflicts_with = "all")]
-        id: Option<Uuid>,
-        /// Every record
-        #[arg(long)]
-        all: bool,
-    },
+    Retry(Which),
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Which {
+    /// Its id
+    id: Option<Uuid>,
+    /// Every record
+    #[arg(long)]
+    all: bool,
 }
 
 impl SpoolCommand {
@@ -88,7 +91,7 @@ impl QuarantineCommand {
                 told["hit"] = hit_of(record);
                 print_json(&told)?;
             }
-            Self::Retry { id, .. } => {
+            Self::Retry(Which { id, .. }) => {
                 let mut records = store.quarantined(id, MOST_RETRIED).await?;
                 if id.is_some() && records.is_empty() {
                     bail!("there is no such record");
