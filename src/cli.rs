@@ -1,7 +1,11 @@
-//! The command line.
+//! The command line: `serve` and what an operator does beside it. Answers are on standard output, as JSON where they are data; everything
+//! else is on standard error. Exit code 2 for wrong usage or configuration, 1 for what failed.
 
 mod health;
+mod queue;
+mod sending;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,6 +16,7 @@ use tokio::net::TcpListener;
 use crate::clock::Clock;
 use crate::config::{Config, Flags};
 use crate::server::{self, Listeners};
+use crate::store::Store;
 use crate::telemetry;
 
 /// Tracking redirect server: clicks, opens, page views and purchases, stored exactly once in your own database.
@@ -53,7 +58,24 @@ enum Command {
     CheckConfig,
     /// Ask the running server how it is: exit code 0 if it answers
     Health(health::Health),
+    /// Make deliveries
+    #[command(subcommand)]
+    Delivery(sending::DeliveryCommand),
+    /// Make links
+    #[command(subcommand)]
+    Link(sending::LinkCommand),
+    /// Look at the hits that wait for the database
+    #[command(subcommand)]
+    Spool(queue::SpoolCommand),
+    /// Look at the hits that the database refused, and try them again
+    #[command(subcommand)]
+    Quarantine(queue::QuarantineCommand),
 }
+
+/// A value on the command line that cannot be taken.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongUsage(String);
 
 #[derive(Debug, Default, Args)]
 struct Serve {
@@ -88,7 +110,11 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sillage: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<WrongUsage>() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -107,6 +133,10 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
                 println!("the tables are up to date");
                 Ok(())
             }
+            Command::Delivery(command) => command.execute(&config).await,
+            Command::Link(command) => command.execute(&config).await,
+            Command::Spool(command) => command.execute(&config).await,
+            Command::Quarantine(command) => command.execute(&config).await,
             Command::CheckConfig => {
                 println!("{config:#?}");
                 Ok(())
@@ -114,6 +144,25 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
             Command::Health(asked) => health::ask_server(&asked, config.listen),
         }
     })
+}
+
+/// The store with its tables.
+async fn ready_store(config: &Config) -> anyhow::Result<Store> {
+    std::fs::create_dir_all(&config.data_dir)?;
+    let store = server::open_store(config).await?;
+    if config.database.migrate {
+        store.migrate().await?;
+    }
+    Ok(store)
+}
+
+/// Prints a value as one line of JSON.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut line = serde_json::to_string(value)?;
+    line.push('\n');
+    // Not println: it panics where the reader of a pipe has gone.
+    std::io::stdout().write_all(line.as_bytes())?;
+    Ok(())
 }
 
 async fn serve_until_signal(config: Config, is_demo: bool) -> anyhow::Result<()> {

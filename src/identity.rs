@@ -142,6 +142,22 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         (self.changes, self.known.contacts)
     }
 
+    /// The receiver and the delivery of a message.
+    pub fn message(&self, id: BroadlogId) -> Option<(ContactId, DeliveryId)> {
+        self.known.broadlogs.get(&id).copied()
+    }
+
+    /// Makes a new message known to what is resolved after it.
+    pub fn note_message(&mut self, id: BroadlogId, contact: ContactId, delivery: DeliveryId) {
+        self.known.broadlogs.insert(id, (contact, delivery));
+    }
+
+    /// Whether a hit names this contact, by its id or by a unique value.
+    pub fn is_named(&self, hit: &Hit, contact: ContactId) -> bool {
+        hit.contact_id.and_then(|id| self.known.ids.get(&id)) == Some(&contact)
+            || unique_keys(self.unique, hit).any(|key| self.known.keys.get(&key) == Some(&contact))
+    }
+
     /// Finds the contact of a hit and applies the hit's fields and tags to it. Changes the hit itself (and so copies it) only where
     /// the delivery of a known message is missing or fields have no person to go to.
     pub fn resolve(&mut self, hit: &mut Cow<'_, Hit>) -> Option<ContactId> {

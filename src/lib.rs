@@ -22,6 +22,8 @@ pub mod projection;
 pub mod sink;
 pub mod spool;
 pub mod store;
+// What is sent, so that there is something to hit.
+pub mod sending;
 // Around it.
 pub mod cli;
 pub mod clock;

@@ -3,7 +3,9 @@
 //! [`run`] takes its outside world as arguments (configuration, listeners, clock, shutdown), so tests run it as it is.
 
 mod accept;
+mod demo;
 mod secrets;
+mod welcome;
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -27,10 +29,15 @@ use crate::store::Store;
 use crate::telemetry;
 use crate::web::{App, CookieMaker, Cors, Counters, Readiness, Script, ServerState, Web};
 
+use welcome::Welcome;
+
 pub use secrets::Secrets;
 
 /// In fast mode the writer waits so long for company: fewer flushes, and nobody waits for them.
 const FAST_LINGER: Duration = Duration::from_millis(5);
+
+/// The embedded database in the data directory.
+const EMBEDDED: &str = "sillage.db";
 
 /// The sockets of a server, bound by the caller.
 pub struct Listeners {
@@ -45,12 +52,14 @@ pub struct Listeners {
 /// # Errors
 /// The data directory, the spool or the embedded database cannot be used. Postgres being away is no error.
 pub async fn run(
-    config: Config,
+    mut config: Config,
     listeners: Listeners,
     clock: Clock,
     is_demo: bool,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    // Port 0 is a port that the system chose: the public URL needs to know which.
+    config.listen = listeners.public.local_addr()?;
     let recorder = telemetry::prometheus();
     let dir = config.data_dir.as_path();
     let _lock = lock_data_dir(dir)?;
@@ -85,6 +94,17 @@ pub async fn run(
         is_stopping: AtomicBool::new(false),
     });
 
+    let welcome = Welcome {
+        database: if store.is_postgres() {
+            "Postgres".to_owned()
+        } else {
+            match &config.database_url {
+                Some(url) => url.0.clone(),
+                None => format!("SQLite in {}", dir.join(EMBEDDED).display()),
+            }
+        },
+        is_token_new: secrets.is_new,
+    };
     let keys = secrets.keys;
     let base_url = config.base_url();
     let own_host = url::Url::parse(&base_url)
@@ -159,11 +179,17 @@ pub async fn run(
         ),
     ));
 
+    let opening_demo = is_demo.then(|| {
+        let opening = welcome::open_demo(Arc::clone(&app));
+        tokio::spawn(after(is_migrated.clone(), stopped.clone(), opening))
+    });
+
     let metrics_task = listeners.metrics.zip(recorder).map(|(listener, recorder)| {
         tokio::spawn(accept::serve_metrics(listener, recorder.clone()))
     });
     let address = listeners.public.local_addr()?;
     tracing::info!(%address, public_url = base_url, database = if store.is_postgres() { "postgres" } else { "sqlite" }, "serving");
+    welcome.tell(&app);
     let web = Web::new(Arc::clone(&app), config.server.max_body_bytes);
     let serving = accept::serve(listeners.public, web, &config.server, async {
         shutdown.await;
@@ -175,7 +201,7 @@ pub async fn run(
     // Nobody can offer hits any more. First the disk has them all, then the database gets what time allows.
     stop.send_replace(true);
     drop((app, state));
-    for task in [refreshing, keeping] {
+    for task in [refreshing, keeping].into_iter().chain(opening_demo) {
         task.abort();
     }
     drop(spool);
@@ -272,7 +298,7 @@ async fn keep_house(store: Store, clock: Clock, keep_months: u32, mut stop: watc
 pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let url = match &config.database_url {
         Some(url) => url.0.clone(),
-        None => format!("sqlite://{}", config.data_dir.join("sillage.db").display()),
+        None => format!("sqlite://{}", config.data_dir.join(EMBEDDED).display()),
     };
     Store::open(&url, config.database.max_connections)
         .await

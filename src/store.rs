@@ -6,10 +6,12 @@
 
 mod bulk;
 pub mod contacts;
+pub mod deliveries;
 pub mod figures;
 pub mod hit_rows;
 mod link_rows;
 pub mod maintenance;
+pub mod messages;
 mod types;
 
 use std::path::Path;
@@ -98,6 +100,9 @@ struct SqlitePools {
 /// The advisory lock under which hits, contacts and broadlogs are written: servers on one Postgres take turns, so
 /// rows get their numbers in the order in which they become visible and no two transactions can block each other.
 const LANE: i64 = 0x5111_a9e0_0001;
+
+/// Up to here counters count; greater numbers are free for whoever chooses them.
+pub const MOST_COUNTED: i64 = 1 << 62;
 
 impl Store {
     /// Prepares connections; Postgres is not asked yet, so a server starts while it is down.
@@ -235,11 +240,15 @@ impl Tx {
         Ok(last - count + 1)
     }
 
-    /// Raises a counter so that it never gives out a number that someone has chosen.
+    /// Raises a counter so that it never gives out a number that someone has chosen. Numbers that it will not reach in this
+    /// universe are left out: the greatest one would leave nothing to give.
     ///
     /// # Errors
     /// The database refuses.
     pub async fn reserve_number(&mut self, counter: &'static str, number: i64) -> sqlx::Result<()> {
+        if number > MOST_COUNTED {
+            return Ok(());
+        }
         let sql = "update counters set value = $2 where name = $1 and value < $2";
         both!(self, c => sqlx::query(sql).bind(counter).bind(number).execute(&mut **c).await.map(|_| ()))
     }

@@ -39,6 +39,13 @@ pub struct LinkToken {
 impl LinkToken {
     /// Signs and encodes. Ids must not be negative.
     pub fn encode(&self, keys: &Keys) -> String {
+        let mut text = String::with_capacity(MAX_CHARS);
+        self.encode_into(keys, &mut text);
+        text
+    }
+
+    /// Signs and encodes to the end of a text: a message has many links, and a sender many messages.
+    pub fn encode_into(&self, keys: &Keys, text: &mut String) {
         let mut bytes = Vec::with_capacity(48);
         bytes.push(VERSION << 4 | keys.signing_number());
         put_varint(&mut bytes, self.delivery_id.0 as u64);
@@ -51,7 +58,7 @@ impl LinkToken {
         );
         let tag = keys.sign(Purpose::Link, &bytes);
         bytes.extend_from_slice(&tag);
-        URL_SAFE_NO_PAD.encode(bytes)
+        URL_SAFE_NO_PAD.encode_string(bytes, text);
     }
 
     /// Decodes and verifies; none for anything that no key of ours has signed.

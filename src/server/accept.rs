@@ -35,8 +35,9 @@ pub async fn serve(
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.read_timeout)
-        .max_buf_size(MOST_HEAD)
-        .pipeline_flush(true);
+        // Bounds what waits for a slow reader too; hyper's pipeline_flush would lift that bound, and a streamed answer
+        // of any length would then pile up in memory.
+        .max_buf_size(MOST_HEAD);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {

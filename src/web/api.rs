@@ -1,16 +1,61 @@
-//! The API: `/api/v1`, with the admin token.
+//! The API: `/api/v1`, with the admin token. One handler file a resource; [`json`] holds what they share.
+
+mod deliveries;
+pub mod json;
+mod links;
+mod messages;
 
 use std::sync::Arc;
 
 use axum::Router;
-use http::HeaderMap;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
+
+pub use deliveries::DeliveryAnswer;
+pub use links::LinkAnswer;
 
 use super::App;
+use super::error::Problem;
 
-/// All routes of the API.
-pub fn router(_app: Arc<App>, _max_body_bytes: usize) -> Router<Arc<App>> {
+/// All routes of the API. Every answer that is no success is `application/problem+json`, also to paths and methods that do not exist.
+pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
     Router::new()
+        // Sending.
+        .route(
+            "/deliveries",
+            get(deliveries::list_deliveries).post(deliveries::create_delivery),
+        )
+        .route("/deliveries/{id}", get(deliveries::get_delivery))
+        .route("/deliveries/{id}/links", post(links::create_links))
+        .route("/deliveries/{id}/messages", post(messages::create_messages))
+        .route("/links", post(links::create_short_link))
+        .fallback(async || Problem::not_found("path"))
+        // After the routes: it covers those that are there by then.
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path knows other methods",
+            )
+        })
+        .layer(DefaultBodyLimit::max(max_body_bytes))
+        .layer(from_fn_with_state(app, require_admin))
+}
+
+/// Lets requests with the admin token through; nobody else learns even which paths there are.
+async fn require_admin(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if is_admin(&app.admin_token, request.headers()) {
+        next.run(request).await
+    } else {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "the admin token is missing or wrong",
+        )
+        .into_response()
+    }
 }
 
 /// Whether a request carries the admin token. Compared in constant time.

@@ -22,23 +22,46 @@ pub struct DemoLinks {
 /// `GET /demo`: the mail.
 pub async fn get_mail(State(app): State<Arc<App>>) -> Response {
     let links = app.demo.get().cloned().unwrap_or_default();
-    let page = include_str!("../../static/demo/mail.html")
-        .replace("{{link_shop}}", &links.shop)
-        .replace("{{link_article}}", &links.article)
-        .replace("{{open_pixel}}", &links.open_pixel)
-        .replace("{{base}}", &app.base_url);
+    let page = fill(
+        include_str!("../../static/demo/mail.html"),
+        &[
+            ("{{link_shop}}", &links.shop),
+            ("{{link_article}}", &links.article),
+            ("{{open_pixel}}", &links.open_pixel),
+            ("{{base}}", &app.base_url),
+        ],
+    );
     Html(page).into_response()
 }
 
 /// `GET /demo/shop`: the landing page with the script.
 pub async fn get_shop(State(app): State<Arc<App>>) -> Response {
-    let page = include_str!("../../static/demo/shop.html")
-        .replace(
-            "{{script}}",
-            &format!("{}{}", app.base_url, app.paths.script),
-        )
-        .replace("{{base}}", &app.base_url);
+    let script = format!("{}{}", app.base_url, app.paths.script);
+    let page = fill(
+        include_str!("../../static/demo/shop.html"),
+        &[("{{script}}", &script), ("{{base}}", &app.base_url)],
+    );
     Html(page).into_response()
+}
+
+/// Puts values into a page, escaped: a public URL may hold an ampersand or, by mistake, worse.
+fn fill(page: &str, values: &[(&str, &str)]) -> String {
+    values.iter().fold(page.to_owned(), |page, (place, value)| {
+        let mut escaped = String::with_capacity(value.len());
+        for c in value.chars() {
+            match c {
+                '&' => escaped.push_str("&amp;"),
+                '<' => escaped.push_str("&lt;"),
+                '>' => escaped.push_str("&gt;"),
+                '"' => escaped.push_str("&quot;"),
+                '\'' => escaped.push_str("&#39;"),
+                // Ends a line in a script's string.
+                '\\' | '\n' | '\r' => {}
+                c => escaped.push(c),
+            }
+        }
+        page.replace(place, &escaped)
+    })
 }
 
 /// `GET /demo/demo.css`.
@@ -48,4 +71,17 @@ pub async fn get_style() -> Response {
         include_str!("../../static/demo/demo.css"),
     )
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_cannot_leave_its_place_in_the_page() {
+        assert_eq!(
+            fill("<a href=\"{{x}}\">", &[("{{x}}", "\"><script>'&\\")]),
+            "<a href=\"&quot;&gt;&lt;script&gt;&#39;&amp;\">"
+        );
+    }
 }

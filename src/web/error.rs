@@ -1,7 +1,7 @@
 //! Answers to what cannot be done: RFC 9457 `application/problem+json`.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
@@ -35,6 +35,14 @@ impl Problem {
         }
     }
 
+    /// The request is right by itself but cannot be with what is there: 409.
+    pub fn conflict(field: impl Into<String>, why: impl std::fmt::Display) -> Self {
+        Self {
+            status: StatusCode::CONFLICT,
+            ..Self::field(field, why)
+        }
+    }
+
     /// Nothing here.
     pub fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("there is no such {what}"))
@@ -59,22 +67,34 @@ impl From<Refused> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// The document that is sent.
+    pub fn as_json(&self) -> serde_json::Value {
         let mut body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or_default(),
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
-        if let Some(field) = self.field {
-            body["field"] = field.into();
+        if let Some(field) = &self.field {
+            body["field"] = field.as_str().into();
         }
-        let mut response = (self.status, body.to_string()).into_response();
+        body
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.as_json().to_string()).into_response();
         response.headers_mut().insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
+        if self.status == StatusCode::UNAUTHORIZED {
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response
                 .headers_mut()

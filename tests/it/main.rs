@@ -21,3 +21,4 @@ mod migrations;
 mod quarantine;
 mod stopping;
 mod two_servers;
+mod sending;

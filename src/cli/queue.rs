@@ -1,0 +1,137 @@
+//! `spool` and `quarantine`: the hits that are not where they should end up, yet or for good. Both work beside a running server.
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{print_json, ready_store};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::projection::retry_quarantined;
+use crate::spool::{self, decode_frames};
+use crate::store::maintenance::Quarantined;
+
+/// Most records that `quarantine retry --all` takes in one go.
+const MOST_RETRIED: i64 = 100_000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SpoolCommand {
+    /// Print how much waits, as JSON
+    Status,
+    /// Print waiting hits as JSON lines, oldest first
+    Inspect {
+        /// Most hits
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum QuarantineCommand {
+    /// Print what is there as JSON lines, newest first
+    List {
+        /// Most records
+        #[arg(long, default_value_t = 1_000)]
+        limit: u32,
+    },
+    /// Print one record with its hit
+    Show {
+        /// Its id
+        id: Uuid,
+    },
+    /// Try to store a record, or all of them, once more
+    Retry(Which),
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Which {
+    /// Its id
+    id: Option<Uuid>,
+    /// Every record
+    #[arg(long)]
+    all: bool,
+}
+
+impl SpoolCommand {
+    pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
+        match self {
+            Self::Status => print_json(&spool::status(&config.data_dir).await?),
+            Self::Inspect { limit } => {
+                let mut printed = Ok(());
+                spool::inspect(&config.data_dir, limit, |group, hit| {
+                    if printed.is_ok() {
+                        printed = print_json(&match hit {
+                            Ok(hit) => json!({"group": group, "hit": hit}),
+                            Err(reason) => json!({"group": group, "error": reason}),
+                        });
+                    }
+                })
+                .await?;
+                printed
+            }
+        }
+    }
+}
+
+impl QuarantineCommand {
+    pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
+        let store = ready_store(config).await?;
+        match self {
+            Self::List { limit } => {
+                for record in store.quarantined(None, i64::from(limit)).await? {
+                    print_json(&describe(&record))?;
+                }
+            }
+            Self::Show { id } => {
+                let records = store.quarantined(Some(id), 1).await?;
+                let record = records.first().context("there is no such record")?;
+                let mut told = describe(record);
+                told["hit"] = hit_of(record);
+                print_json(&told)?;
+            }
+            Self::Retry(Which { id, .. }) => {
+                let mut records = store.quarantined(id, MOST_RETRIED).await?;
+                if id.is_some() && records.is_empty() {
+                    bail!("there is no such record");
+                }
+                // In the order in which they came.
+                records.reverse();
+                let (clock, unique) = (Clock::system(), &config.contacts.unique);
+                let mut refused = 0;
+                for record in &records {
+                    let is_stored = retry_quarantined(&store, &clock, unique, record).await?;
+                    refused += usize::from(!is_stored);
+                    print_json(&json!({"id": record.id, "stored": is_stored}))?;
+                }
+                if refused > 0 {
+                    bail!("{refused} of {} are refused again", records.len());
+                }
+            }
+        }
+        store.close().await;
+        Ok(())
+    }
+}
+
+fn describe(record: &Quarantined) -> Value {
+    json!({
+        "id": record.id,
+        "quarantined_at": record.quarantined_at.rfc3339(),
+        "reason": record.reason,
+        "spool_id": record.spool_id,
+        "position": record.position,
+        "bytes": record.body.len(),
+    })
+}
+
+/// The hit of a record, or what of it can be shown where it cannot be decoded.
+fn hit_of(record: &Quarantined) -> Value {
+    let mut frame = (record.body.len() as u32).to_le_bytes().to_vec();
+    frame.extend_from_slice(&record.body);
+    match decode_frames(&frame).next() {
+        Some(Ok(hit)) => json!(hit),
+        _ => json!({"undecodable": String::from_utf8_lossy(&record.body)}),
+    }
+}

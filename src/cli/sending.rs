@@ -1,0 +1,143 @@
+//! `delivery create` and `link create`: the same as the API's, straight into the database. Running servers learn of it within `links.refresh`.
+
+use clap::{Args, Subcommand, value_parser};
+
+use super::{WrongUsage, print_json, ready_store};
+use crate::clock::{Clock, Micros};
+use crate::config::Config;
+use crate::hit::{DeliveryId, LinkId, Utm};
+use crate::sending::{NewDelivery, NewLink, SendingError, create_delivery, create_short_link};
+use crate::web::api::{DeliveryAnswer, LinkAnswer};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeliveryCommand {
+    /// Make a delivery and print it as JSON
+    Create(DeliveryArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DeliveryArgs {
+    /// Name in reports
+    #[arg(long)]
+    label: String,
+    /// Its number, where another system has given it one [default: the next]
+    #[arg(long, value_parser = value_parser!(i64).range(1..))]
+    id: Option<i64>,
+    /// email, push, … [default: email]
+    #[arg(long)]
+    channel: Option<String>,
+    /// When it is sent, such as 2026-01-31T09:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    sent_at: Option<Micros>,
+    /// From then on its links lead to the expiration URL
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    expires_at: Option<Micros>,
+    /// Where its links lead once it has expired [default: the fallback]
+    #[arg(long, value_name = "URL")]
+    expiration_url: Option<String>,
+    /// Added to destinations that have none
+    #[arg(long, value_name = "TEXT")]
+    utm_source: Option<String>,
+    /// Added to destinations that have none
+    #[arg(long, value_name = "TEXT")]
+    utm_medium: Option<String>,
+    /// Added to destinations that have none
+    #[arg(long, value_name = "TEXT")]
+    utm_campaign: Option<String>,
+    /// Added to destinations that have none
+    #[arg(long, value_name = "TEXT")]
+    utm_term: Option<String>,
+    /// Added to destinations that have none
+    #[arg(long, value_name = "TEXT")]
+    utm_content: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LinkCommand {
+    /// Make a short link and print it as JSON
+    Create(LinkArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LinkArgs {
+    /// Destination
+    url: String,
+    /// Name in /r/<slug> [default: seven random characters]
+    #[arg(long)]
+    slug: Option<String>,
+    /// Number of the delivery that it belongs to
+    #[arg(long, value_name = "ID", value_parser = value_parser!(i64).range(1..))]
+    delivery: Option<i64>,
+    /// Its number [default: the next]
+    #[arg(long, value_parser = value_parser!(i64).range(1..))]
+    id: Option<i64>,
+    /// Name in reports
+    #[arg(long)]
+    label: Option<String>,
+    /// optout, mirror, or a word for reports
+    #[arg(long)]
+    category: Option<String>,
+}
+
+impl DeliveryCommand {
+    pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
+        let Self::Create(args) = self;
+        let draft = NewDelivery {
+            id: args.id.map(DeliveryId),
+            label: args.label,
+            channel: args.channel,
+            sent_at: args.sent_at,
+            expires_at: args.expires_at,
+            expiration_url: args.expiration_url,
+            utm: Utm {
+                source: args.utm_source,
+                medium: args.utm_medium,
+                campaign: args.utm_campaign,
+                term: args.utm_term,
+                content: args.utm_content,
+            },
+        };
+        let store = ready_store(config).await?;
+        let delivery = create_delivery(&store, &Clock::system(), draft)
+            .await
+            .map_err(explain)?;
+        store.close().await;
+        print_json(&DeliveryAnswer::from(delivery))
+    }
+}
+
+impl LinkCommand {
+    pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
+        let Self::Create(args) = self;
+        let draft = NewLink {
+            id: args.id.map(LinkId),
+            delivery_id: args.delivery.map(DeliveryId),
+            slug: args.slug,
+            url: args.url,
+            label: args.label,
+            category: args.category,
+        };
+        let store = ready_store(config).await?;
+        let (_, link) = create_short_link(&store, &Clock::system(), draft)
+            .await
+            .map_err(explain)?;
+        store.close().await;
+        print_json(&LinkAnswer::at(
+            link,
+            &config.base_url(),
+            &config.paths.redirect,
+        ))
+    }
+}
+
+fn time(text: &str) -> Result<Micros, String> {
+    Micros::parse_rfc3339(text).map_err(|_| "no time such as 2026-01-31T09:00:00Z".to_owned())
+}
+
+/// What was given wrong is wrong usage; the database's failures are not.
+fn explain(error: SendingError) -> anyhow::Error {
+    match error {
+        SendingError::Database(error) => error.into(),
+        error => WrongUsage(error.to_string()).into(),
+    }
+}

@@ -1,0 +1,214 @@
+//! Messages: one line a recipient in, the message's number, its contact and the minute of sending out.
+//!
+//! A contact is found and changed by the rules of [`crate::identity`], as for a hit of an authenticated sender, so there is one place that says
+//! who is whom. A line with a `broadlog_id` may be sent again: the same delivery, contact and number give the same answer, to the letter.
+
+use std::borrow::Cow;
+
+use crate::clock::{Clock, Micros};
+use crate::hit::{
+    Authority, BroadlogId, ContactId, DeliveryId, Dialect, Hit, HitId, Kind, Limit, clean,
+};
+use crate::identity::{Resolver, wanted, wanted_contacts};
+use crate::store::messages::NewMessage;
+use crate::store::{MOST_COUNTED, Store};
+
+/// A recipient as the sender gives it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipient {
+    // The form that identity reads; only what names and describes the contact is filled in.
+    evidence: Hit,
+    broadlog_id: Option<BroadlogId>,
+    format: Option<String>,
+}
+
+impl Recipient {
+    /// A recipient with the contact's fields, of which the unique ones name it; so does `contact_id`. Texts are cleaned and cut as for hits.
+    pub fn new(
+        contact_id: Option<ContactId>,
+        fields: Vec<(String, String)>,
+        broadlog_id: Option<BroadlogId>,
+        format: Option<&str>,
+    ) -> Self {
+        let mut evidence = Hit::new(
+            HitId(uuid::Uuid::nil()),
+            Micros(0),
+            Kind::Event,
+            Dialect::Native,
+        );
+        evidence.authority = Authority::Authenticated;
+        evidence.contact_id = contact_id;
+        evidence.fields = fields
+            .into_iter()
+            .filter_map(|(name, value)| {
+                let (name, value) = (fit(name, Limit::WORD), fit(value, Limit::TITLE));
+                (!name.is_empty() && !value.is_empty()).then_some((name, value))
+            })
+            .collect();
+        Self {
+            evidence,
+            broadlog_id,
+            format: format
+                .map(|format| clean(format, Limit::WORD).0.into_owned())
+                .filter(|format| !format.is_empty()),
+        }
+    }
+}
+
+fn fit(text: String, limit: Limit) -> String {
+    match clean(&text, limit).0 {
+        // Nearly always: nothing to do, nothing to copy.
+        Cow::Borrowed(cleaned) if cleaned.len() == text.len() => text,
+        cleaned => cleaned.into_owned(),
+    }
+}
+
+/// A message that is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its number.
+    pub broadlog_id: BroadlogId,
+    /// Who gets it.
+    pub contact_id: ContactId,
+    /// When it was made.
+    pub created_at: Micros,
+}
+
+impl Sent {
+    /// The minute in the message's links: that of the delivery where it lies ahead, else that in which the message was made.
+    pub fn sent_minute(&self, delivery_sent_at: Option<Micros>) -> i64 {
+        delivery_sent_at
+            .map_or(self.created_at, |at| at.max(self.created_at))
+            .minutes()
+    }
+}
+
+/// Why a line makes no message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// It cannot be read.
+    #[error("{0}")]
+    Line(String),
+    /// Nothing in it says who the contact is.
+    #[error("contact names nobody: it needs one of the unique fields ({0})")]
+    Nobody(String),
+    /// The number is another delivery's.
+    #[error("broadlog_id belongs to another delivery")]
+    OtherDelivery,
+    /// The number is another contact's.
+    #[error("broadlog_id belongs to another contact")]
+    OtherContact,
+    /// The database does not answer.
+    #[error("not stored: the database does not answer; send again")]
+    Database,
+}
+
+/// What a line became.
+pub type Outcome = Result<Sent, MessageError>;
+
+/// Stores one chunk of recipients in a transaction of its own; the outcomes are in the order of the lines.
+///
+/// # Errors
+/// The database refuses or cannot be reached; nothing of the chunk is stored then, unless it was the answer to the commit that got lost.
+pub async fn store_messages(
+    store: &Store,
+    clock: &Clock,
+    unique: &[String],
+    delivery_id: DeliveryId,
+    lines: &[Result<Recipient, MessageError>],
+) -> sqlx::Result<Vec<Outcome>> {
+    let now = clock.now();
+    let recipients = || lines.iter().flatten();
+    let mut want = wanted(unique, recipients().map(|r| &r.evidence));
+    want.broadlogs = recipients().filter_map(|r| r.broadlog_id).collect();
+
+    let mut tx = store.begin_lane().await?;
+    let mut known = tx.load_known(&want).await?;
+    let mut times = tx.message_times(&want.broadlogs).await?;
+    let ids = wanted_contacts(unique, &known, recipients().map(|r| &r.evidence));
+    known.contacts = tx.load_contacts(&ids).await?;
+
+    let mut resolver = Resolver::new(unique, known, || clock.new_id(now));
+    let mut outcomes: Vec<Outcome> = Vec::with_capacity(lines.len());
+    let mut rows: Vec<NewMessage> = Vec::with_capacity(lines.len());
+    // Which lines wait for a number.
+    let mut unnumbered: Vec<(usize, usize)> = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        let recipient = match line {
+            Ok(recipient) => recipient,
+            Err(error) => {
+                outcomes.push(Err(error.clone()));
+                continue;
+            }
+        };
+        let contact_id = match resolve(&mut resolver, unique, delivery_id, recipient) {
+            Ok(contact_id) => contact_id,
+            Err(error) => {
+                outcomes.push(Err(error));
+                continue;
+            }
+        };
+        let asked = recipient.broadlog_id;
+        let made_at = asked.and_then(|id| times.get(&id)).copied();
+        let broadlog_id = asked.unwrap_or(BroadlogId(0));
+        outcomes.push(Ok(Sent {
+            broadlog_id,
+            contact_id,
+            created_at: made_at.unwrap_or(now),
+        }));
+        if made_at.is_some() {
+            continue;
+        }
+        match asked {
+            Some(id) => {
+                resolver.note_message(id, contact_id, delivery_id);
+                times.insert(id, now);
+            }
+            None => unnumbered.push((index, rows.len())),
+        }
+        rows.push(NewMessage {
+            id: broadlog_id,
+            contact_id,
+            format: recipient.format.clone(),
+        });
+    }
+    // Chosen numbers first: the counter must not give out what this very chunk takes.
+    let chosen = rows.iter().map(|row| row.id.0);
+    if let Some(most) = chosen.filter(|id| (1..=MOST_COUNTED).contains(id)).max() {
+        tx.reserve_number("broadlog", most).await?;
+    }
+    if !unnumbered.is_empty() {
+        let first = tx.take_numbers("broadlog", unnumbered.len() as i64).await?;
+        for ((line, row), number) in unnumbered.into_iter().zip(first..) {
+            rows[row].id = BroadlogId(number);
+            if let Ok(sent) = &mut outcomes[line] {
+                sent.broadlog_id = BroadlogId(number);
+            }
+        }
+    }
+    let (changes, data) = resolver.finish();
+    tx.save_changes(&changes, &data, now).await?;
+    tx.insert_messages(delivery_id, rows, now).await?;
+    tx.commit().await?;
+    Ok(outcomes)
+}
+
+fn resolve<N: FnMut() -> uuid::Uuid>(
+    resolver: &mut Resolver<'_, N>,
+    unique: &[String],
+    delivery_id: DeliveryId,
+    recipient: &Recipient,
+) -> Result<ContactId, MessageError> {
+    if let Some((contact, delivery)) = recipient.broadlog_id.and_then(|id| resolver.message(id)) {
+        if delivery != delivery_id {
+            return Err(MessageError::OtherDelivery);
+        }
+        // Before anything is changed: a mistaken line leaves no trace.
+        if !resolver.is_named(&recipient.evidence, contact) {
+            return Err(MessageError::OtherContact);
+        }
+    }
+    resolver
+        .resolve(&mut Cow::Borrowed(&recipient.evidence))
+        .ok_or_else(|| MessageError::Nobody(unique.join(", ")))
+}

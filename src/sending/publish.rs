@@ -1,0 +1,137 @@
+//! Makes deliveries and links in the database.
+
+use super::{DraftError, NewDelivery, NewLink, random_slug};
+use crate::clock::Clock;
+use crate::hit::DeliveryId;
+use crate::store::Store;
+use crate::store::deliveries::{Delivery, Link, Taken};
+
+/// Tries to find a random slug that nobody has.
+const SLUG_TRIES: usize = 5;
+
+/// Why a delivery or a link is not made.
+#[derive(Debug, thiserror::Error)]
+pub enum SendingError {
+    /// A field cannot be taken; the index where several were given.
+    #[error("{1}")]
+    Draft(Option<usize>, DraftError),
+    /// A field's value belongs to something else already; the index where several were given.
+    #[error("{1} is taken")]
+    Taken(Option<usize>, &'static str),
+    /// The delivery does not exist.
+    #[error("there is no such delivery")]
+    NoDelivery,
+    /// The database refuses or cannot be reached.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Makes a delivery.
+///
+/// # Errors
+/// A field cannot be taken, the id is taken, or the database fails.
+pub async fn create_delivery(
+    store: &Store,
+    clock: &Clock,
+    draft: NewDelivery,
+) -> Result<Delivery, SendingError> {
+    let draft = draft
+        .check()
+        .map_err(|error| SendingError::Draft(None, error))?;
+    let mut tx = store.begin().await?;
+    match tx.create_delivery(&draft, clock.now()).await? {
+        Ok(delivery) => {
+            tx.commit().await?;
+            Ok(delivery)
+        }
+        Err(taken) => {
+            tx.rollback().await?;
+            Err(SendingError::Taken(None, taken.field()))
+        }
+    }
+}
+
+/// Makes links of a delivery: all of them or none. Answers the delivery too: its expiry and campaign parameters are the links'.
+///
+/// # Errors
+/// There is no such delivery, a field cannot be taken, an id is taken, or the database fails.
+pub async fn create_links(
+    store: &Store,
+    clock: &Clock,
+    delivery_id: DeliveryId,
+    drafts: Vec<NewLink>,
+) -> Result<(Delivery, Vec<Link>), SendingError> {
+    let delivery = store
+        .delivery(delivery_id)
+        .await?
+        .ok_or(SendingError::NoDelivery)?;
+    let drafts = drafts
+        .into_iter()
+        .enumerate()
+        .map(|(index, draft)| {
+            NewLink {
+                delivery_id: Some(delivery_id),
+                ..draft
+            }
+            .check()
+            .map_err(|error| SendingError::Draft(Some(index), error))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let now = clock.now();
+    let mut tx = store.begin().await?;
+    let mut links = Vec::with_capacity(drafts.len());
+    for (index, draft) in drafts.into_iter().enumerate() {
+        match tx.create_link(draft, now).await? {
+            Ok(link) => links.push(link),
+            Err(taken) => {
+                tx.rollback().await?;
+                return Err(SendingError::Taken(Some(index), taken.field()));
+            }
+        }
+    }
+    tx.commit().await?;
+    Ok((delivery, links))
+}
+
+/// Makes a link with a slug of its own; a random one where none is given.
+///
+/// # Errors
+/// A field cannot be taken, slug or id are taken, the delivery does not exist, or the database fails.
+pub async fn create_short_link(
+    store: &Store,
+    clock: &Clock,
+    draft: NewLink,
+) -> Result<(Option<Delivery>, Link), SendingError> {
+    let draft = draft
+        .check()
+        .map_err(|error| SendingError::Draft(None, error))?;
+    let delivery = match draft.delivery_id {
+        Some(id) => Some(store.delivery(id).await?.ok_or(SendingError::NoDelivery)?),
+        None => None,
+    };
+    let now = clock.now();
+    let mut tries = SLUG_TRIES;
+    loop {
+        let mut tx = store.begin().await?;
+        let named = NewLink {
+            slug: Some(match &draft.slug {
+                Some(slug) => slug.clone(),
+                None => random_slug(clock.new_id(now)),
+            }),
+            ..draft.clone()
+        };
+        match tx.create_link(named, now).await? {
+            Ok(link) => {
+                tx.commit().await?;
+                return Ok((delivery, link));
+            }
+            Err(taken) => {
+                tx.rollback().await?;
+                tries -= 1;
+                if taken == Taken::Id || draft.slug.is_some() || tries == 0 {
+                    return Err(SendingError::Taken(None, taken.field()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The delivery behind `/demo`: a mail with two links to a sample reader, made at the first start with `--demo` and found again by its
+//! label at the next.
+
+use anyhow::{Context as _, bail};
+
+use crate::hit::{BroadlogId, LinkId, Utm};
+use crate::link::LinkToken;
+use crate::sending::messages::{Recipient, store_messages};
+use crate::sending::{NewDelivery, NewLink, create_delivery, create_links};
+use crate::store::deliveries::Delivery;
+use crate::web::{App, DemoLinks};
+
+const LABEL: &str = "Sillage demo";
+const SHOP: &str = "Shop";
+const ARTICLE: &str = "Article";
+
+/// Makes or finds the delivery, its links and its one message, and lets this server serve them.
+///
+/// # Errors
+/// The database fails, or no field names a contact.
+pub(super) async fn prepare(app: &App) -> anyhow::Result<DemoLinks> {
+    let delivery = match app.store.delivery_by_label(LABEL).await? {
+        Some(delivery) => delivery,
+        None => {
+            let draft = NewDelivery {
+                label: LABEL.to_owned(),
+                utm: Utm {
+                    source: Some("sillage".to_owned()),
+                    medium: Some("email".to_owned()),
+                    campaign: Some("demo".to_owned()),
+                    ..Utm::default()
+                },
+                ..NewDelivery::default()
+            };
+            create_delivery(&app.store, &app.clock, draft).await?
+        }
+    };
+    let shop = format!("{}/demo/shop", app.base_url);
+    let article = format!("{shop}#care");
+    let (shop, article) = (
+        link_to(app, &delivery, SHOP, &shop).await?,
+        link_to(app, &delivery, ARTICLE, &article).await?,
+    );
+    let broadlog_id = match app.store.first_message(delivery.id).await? {
+        Some(id) => id,
+        None => send_to_reader(app, &delivery).await?,
+    };
+    let token = |link_id: Option<LinkId>| {
+        let token = LinkToken {
+            delivery_id: delivery.id,
+            broadlog_id,
+            link_id,
+            // Unknown: a click seconds after the start is somebody trying it out, no scanner.
+            sent_minute: None,
+        };
+        token.encode(&app.rules.keys)
+    };
+    let (base, path) = (&app.base_url, &app.paths.redirect);
+    Ok(DemoLinks {
+        shop: format!("{base}{path}/{}", token(Some(shop))),
+        article: format!("{base}{path}/{}", token(Some(article))),
+        open_pixel: format!("{base}/o/{}.gif", token(None)),
+    })
+}
+
+/// The demo's link of a label, with the destination that it has under today's public URL.
+async fn link_to(app: &App, delivery: &Delivery, label: &str, url: &str) -> anyhow::Result<LinkId> {
+    let links = app.store.links_of(delivery.id).await?;
+    let found = links
+        .into_iter()
+        .find(|link| link.label.as_deref() == Some(label));
+    let link = match found {
+        Some(mut link) => {
+            if link.url != url {
+                let mut tx = app.store.begin().await?;
+                tx.set_link_url(link.id, url, app.clock.now()).await?;
+                tx.commit().await?;
+                url.clone_into(&mut link.url);
+            }
+            link
+        }
+        None => {
+            let draft = NewLink {
+                url: url.to_owned(),
+                label: Some(label.to_owned()),
+                ..NewLink::default()
+            };
+            let made = create_links(&app.store, &app.clock, delivery.id, vec![draft]).await?;
+            made.1.into_iter().next().context("no link was made")?
+        }
+    };
+    app.links.put(&[link.record(Some(delivery))]).await?;
+    Ok(link.id)
+}
+
+async fn send_to_reader(app: &App, delivery: &Delivery) -> anyhow::Result<BroadlogId> {
+    let unique = &app.rules.unique;
+    let field = unique
+        .iter()
+        .find(|field| *field == "email")
+        .or(unique.first());
+    let Some(field) = field else {
+        bail!("contacts.unique is empty, so nobody can be sent anything");
+    };
+    let fields = [
+        (field.as_str(), "reader@quai9.example"),
+        ("firstname", "Robin"),
+    ];
+    let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let line = Ok(Recipient::new(None, fields.to_vec(), None, Some("html")));
+    let outcomes = store_messages(&app.store, &app.clock, unique, delivery.id, &[line]).await?;
+    let sent = outcomes.into_iter().next().context("no message was made")?;
+    Ok(sent?.broadlog_id)
+}

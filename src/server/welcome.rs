@@ -1,0 +1,64 @@
+//! What the terminal is told at the start: where the server listens, and what to try next. On standard output; the log is on standard error.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::demo;
+use crate::web::App;
+
+/// What is known only while the server is put together.
+pub(super) struct Welcome {
+    /// The database as the operator knows it, without its password.
+    pub(super) database: String,
+    /// The token was made just now: this is the one time that it is told.
+    pub(super) is_token_new: bool,
+}
+
+impl Welcome {
+    /// Tells what holds at once.
+    pub(super) fn tell(&self, app: &App) {
+        let base = &app.base_url;
+        say(&format!(
+            "Sillage listens at {base}, database: {}",
+            self.database
+        ));
+        if self.is_token_new {
+            say(&format!(
+                "The API's token, told this once (it is kept in admin.token in the data directory):\n  {token}\n\
+                 Make a tracked link, then follow its short_url:\n  \
+                 curl -sS {base}/api/v1/links -H 'Authorization: Bearer {token}' -d '{{\"url\": \"https://www.example.com/\"}}'",
+                token = app.admin_token
+            ));
+        }
+    }
+}
+
+/// Makes the demo ready, as soon as the database is, and tells where it is.
+pub(super) async fn open_demo(app: Arc<App>) {
+    let mut is_told = false;
+    loop {
+        match demo::prepare(&app).await {
+            Ok(links) => {
+                say(&format!(
+                    "Demo: a mail and a shop at {}/demo\nA tracked link, ready to click:\n  {}",
+                    app.base_url, links.shop
+                ));
+                let _ = app.demo.set(links);
+                return;
+            }
+            Err(error) => {
+                if !is_told {
+                    tracing::warn!(%error, "the demo is not ready; trying again");
+                }
+                is_told = true;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// A closed standard output is no reason to stop.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,288 @@
+//! Deliveries and links as senders make and see them.
+//!
+//! Every change sets `changed_at`: that is how the servers' local copies learn of it. The number of messages is no such change.
+
+use sqlx::Row;
+
+use super::{Store, Tx};
+use crate::both;
+use crate::clock::Micros;
+use crate::hit::{DeliveryId, LinkId, Utm};
+use crate::link::LinkRecord;
+use crate::sending::{NewDelivery, NewLink};
+
+/// A delivery as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Campaign.
+    pub id: DeliveryId,
+    /// Name in reports.
+    pub label: String,
+    /// `email` and the like.
+    pub channel: String,
+    /// When it is or was sent.
+    pub sent_at: Option<Micros>,
+    /// From then on its links lead to `expiration_url`.
+    pub expires_at: Option<Micros>,
+    /// Where they lead then.
+    pub expiration_url: Option<String>,
+    /// Added to destinations.
+    pub utm: Utm,
+    /// Messages made so far.
+    pub messages: i64,
+    /// When it was made.
+    pub created_at: Micros,
+}
+
+/// A link as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Id in tokens.
+    pub id: LinkId,
+    /// Campaign; none where it stands alone.
+    pub delivery_id: Option<DeliveryId>,
+    /// Name in `/r/<slug>`.
+    pub slug: Option<String>,
+    /// Destination.
+    pub url: String,
+    /// Name in reports.
+    pub label: Option<String>,
+    /// `optout`, `mirror`, or a word for reports.
+    pub category: Option<String>,
+}
+
+impl Link {
+    /// What a server must know of it to answer a click.
+    pub fn record(&self, delivery: Option<&Delivery>) -> LinkRecord {
+        LinkRecord {
+            id: self.id,
+            url: self.url.clone(),
+            slug: self.slug.clone(),
+            delivery_id: self.delivery_id,
+            category: self.category.clone(),
+            expires_at: delivery.and_then(|delivery| delivery.expires_at),
+            expiration_url: delivery.and_then(|delivery| delivery.expiration_url.clone()),
+            utm: delivery.map_or_else(Utm::default, |delivery| delivery.utm.clone()),
+        }
+    }
+}
+
+/// What a new row cannot have because another row has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The id.
+    Id,
+    /// The slug.
+    Slug,
+}
+
+impl Taken {
+    /// The field's name in requests.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Slug => "slug",
+        }
+    }
+}
+
+macro_rules! delivery {
+    ($row:expr) => {{
+        let row = $row;
+        Ok::<_, sqlx::Error>(Delivery {
+            id: DeliveryId(row.try_get(0)?),
+            label: row.try_get(1)?,
+            channel: row.try_get(2)?,
+            sent_at: row.try_get(3)?,
+            expires_at: row.try_get(4)?,
+            expiration_url: row.try_get(5)?,
+            utm: Utm {
+                source: row.try_get(6)?,
+                medium: row.try_get(7)?,
+                campaign: row.try_get(8)?,
+                term: row.try_get(9)?,
+                content: row.try_get(10)?,
+            },
+            messages: row.try_get(11)?,
+            created_at: row.try_get(12)?,
+        })
+    }};
+}
+
+macro_rules! link {
+    ($row:expr) => {{
+        let row = $row;
+        Ok::<_, sqlx::Error>(Link {
+            id: LinkId(row.try_get(0)?),
+            delivery_id: row.try_get::<Option<i64>, _>(1)?.map(DeliveryId),
+            slug: row.try_get(2)?,
+            url: row.try_get(3)?,
+            label: row.try_get(4)?,
+            category: row.try_get(5)?,
+        })
+    }};
+}
+
+macro_rules! select_deliveries {
+    ($rest:literal) => {
+        concat!(
+            "select id, label, channel, sent_at, expires_at, expiration_url, utm_source, utm_medium, utm_campaign, utm_term, utm_content,
+                    messages, created_at
+             from deliveries ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// One delivery.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn delivery(&self, id: DeliveryId) -> sqlx::Result<Option<Delivery>> {
+        let sql = select_deliveries!("where id = $1");
+        both!(self.reader(), pool => sqlx::query(sql).bind(id.0).fetch_optional(pool).await
+            .and_then(|row| row.map(|row| delivery!(row)).transpose()))
+    }
+
+    /// The first delivery made with a label.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn delivery_by_label(&self, label: &str) -> sqlx::Result<Option<Delivery>> {
+        let sql = select_deliveries!("where label = $1 order by created_at, id limit 1");
+        both!(self.reader(), pool => sqlx::query(sql).bind(label).fetch_optional(pool).await
+            .and_then(|row| row.map(|row| delivery!(row)).transpose()))
+    }
+
+    /// Deliveries by falling ids, from below `before` on.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn deliveries(
+        &self,
+        before: Option<DeliveryId>,
+        limit: i64,
+    ) -> sqlx::Result<Vec<Delivery>> {
+        let sql = select_deliveries!("where $1 is null or id < $1 order by id desc limit $2");
+        let before = before.map(|id| id.0);
+        both!(self.reader(), pool => sqlx::query(sql).bind(before).bind(limit).fetch_all(pool).await
+            .and_then(|rows| rows.iter().map(|row| delivery!(row)).collect()))
+    }
+
+    /// The links of a delivery, in the order of ids.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn links_of(&self, delivery_id: DeliveryId) -> sqlx::Result<Vec<Link>> {
+        let sql = "select id, delivery_id, slug, url, label, category from links where delivery_id = $1 order by id";
+        both!(self.reader(), pool => sqlx::query(sql).bind(delivery_id.0).fetch_all(pool).await
+            .and_then(|rows| rows.iter().map(|row| link!(row)).collect()))
+    }
+}
+
+impl Tx {
+    /// Makes a delivery; its id may be taken.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn create_delivery(
+        &mut self,
+        new: &NewDelivery,
+        now: Micros,
+    ) -> sqlx::Result<Result<Delivery, Taken>> {
+        let id = self.number("delivery", new.id.map(|id| id.0)).await?;
+        let delivery = Delivery {
+            id: DeliveryId(id),
+            label: new.label.clone(),
+            channel: new.channel.clone().unwrap_or_else(|| "email".to_owned()),
+            sent_at: new.sent_at,
+            expires_at: new.expires_at,
+            expiration_url: new.expiration_url.clone(),
+            utm: new.utm.clone(),
+            messages: 0,
+            created_at: now,
+        };
+        let sql = "insert into deliveries (id, label, channel, sent_at, expires_at, expiration_url, utm_source, utm_medium, utm_campaign,
+                                           utm_term, utm_content, messages, created_at, changed_at)
+                   values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, $12) on conflict (id) do nothing";
+        let made = both!(self, c => sqlx::query(sql)
+            .bind(id)
+            .bind(&delivery.label)
+            .bind(&delivery.channel)
+            .bind(delivery.sent_at)
+            .bind(delivery.expires_at)
+            .bind(&delivery.expiration_url)
+            .bind(&delivery.utm.source)
+            .bind(&delivery.utm.medium)
+            .bind(&delivery.utm.campaign)
+            .bind(&delivery.utm.term)
+            .bind(&delivery.utm.content)
+            .bind(now)
+            .execute(&mut **c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(if made == 1 {
+            Ok(delivery)
+        } else {
+            Err(Taken::Id)
+        })
+    }
+
+    /// Makes a link; its id or its slug may be taken.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn create_link(
+        &mut self,
+        new: NewLink,
+        now: Micros,
+    ) -> sqlx::Result<Result<Link, Taken>> {
+        let id = self.number("link", new.id.map(|id| id.0)).await?;
+        let link = Link {
+            id: LinkId(id),
+            delivery_id: new.delivery_id,
+            slug: new.slug,
+            url: new.url,
+            label: new.label,
+            category: new.category,
+        };
+        let sql = "insert into links (id, delivery_id, slug, url, label, category, created_at, changed_at)
+                   values ($1, $2, $3, $4, $5, $6, $7, $7) on conflict do nothing";
+        let made = both!(self, c => sqlx::query(sql)
+            .bind(id)
+            .bind(link.delivery_id.map(|id| id.0))
+            .bind(&link.slug)
+            .bind(&link.url)
+            .bind(&link.label)
+            .bind(&link.category)
+            .bind(now)
+            .execute(&mut **c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if made == 1 {
+            return Ok(Ok(link));
+        }
+        let sql = "select count(*) from links where id = $1";
+        let same_id: i64 =
+            both!(self, c => sqlx::query_scalar(sql).bind(id).fetch_one(&mut **c).await)?;
+        Ok(Err(if same_id > 0 { Taken::Id } else { Taken::Slug }))
+    }
+
+    /// Gives a link another destination.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn set_link_url(&mut self, id: LinkId, url: &str, now: Micros) -> sqlx::Result<()> {
+        let sql = "update links set url = $2, changed_at = $3 where id = $1";
+        both!(self, c => sqlx::query(sql).bind(id.0).bind(url).bind(now).execute(&mut **c).await.map(|_| ()))
+    }
+
+    /// The number that was asked for, from then on never given out, or the next one.
+    async fn number(&mut self, counter: &'static str, asked: Option<i64>) -> sqlx::Result<i64> {
+        match asked {
+            Some(number) => self.reserve_number(counter, number).await.map(|()| number),
+            None => self.take_numbers(counter, 1).await,
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! JSON at the edge of the API: bodies and queries in; ids, times and cursors in both directions.
+//!
+//! Whatever is wrong with a request is a [`Problem`]: text that is no JSON 400, a body that is too large 413, a field of the wrong type,
+//! missing or unknown 422 with the field's path (`utm.source`, `[3].url`).
+
+use std::fmt;
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use bytes::Bytes;
+use http::StatusCode;
+use http::request::Parts;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::clock::Micros;
+use crate::hit::{BroadlogId, DeliveryId, LinkId};
+use crate::web::error::Problem;
+
+/// Greatest integer that every JSON reader keeps exactly.
+const MOST_EXACT: i64 = 1 << 53;
+
+/// A body of JSON, whatever its content type says.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiJson<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body =
+            Bytes::from_request(request, state)
+                .await
+                .map_err(|rejection| match rejection.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => {
+                        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
+                    }
+                    status => Problem::new(status, "the body did not arrive whole"),
+                })?;
+        parse_json(&body).map(Self)
+    }
+}
+
+/// A query string.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiQuery<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for ApiQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(query)) => Ok(Self(query)),
+            Err(rejection) => {
+                let text = rejection.body_text();
+                let text = text.rsplit_once("query string: ").map_or("", |part| part.1);
+                Err(match text.split_once(": ") {
+                    Some((field, why)) => Problem::field(field, format_args!("is wrong: {why}")),
+                    None => Problem::new(
+                        StatusCode::UNPROCESSABLE_ENTITY,
+                        format!("the query is wrong: {text}"),
+                    ),
+                })
+            }
+        }
+    }
+}
+
+/// The one parameter in a path, percent-decoded.
+#[derive(Clone, Debug)]
+pub struct PathText(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathText {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Path::from_request_parts(parts, state)
+            .await
+            .map(|Path(text)| Self(text))
+            .map_err(|_| Problem::not_found("path"))
+    }
+}
+
+impl PathText {
+    /// The id that it is; what is none cannot be found.
+    ///
+    /// # Errors
+    /// It is no positive 64-bit integer: 404 that names `what`.
+    pub fn id(&self, what: &str) -> Result<Id, Problem> {
+        Id::parse(&self.0).ok_or_else(|| Problem::not_found(what))
+    }
+}
+
+/// Reads a whole text of JSON.
+///
+/// # Errors
+/// It is no JSON (400), or not of the form that is asked for (422, with the field's path).
+pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let no_json = |error: &serde_json::Error| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("the body is no JSON: {error}"),
+        )
+    };
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let inner = error.inner();
+        if !inner.is_data() {
+            return no_json(inner);
+        }
+        let (field, why) = locate(&error.path().to_string(), &inner.to_string());
+        if field.is_empty() {
+            Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                format!("the body is wrong: {why}"),
+            )
+        } else {
+            Problem::field(field, why)
+        }
+    })?;
+    json.end().map_err(|error| no_json(&error))?;
+    Ok(value)
+}
+
+/// The path of the wrong field and what is wrong with it. A missing field has no place of its own: its name is in serde's text only.
+pub(super) fn locate(path: &str, text: &str) -> (String, String) {
+    let path = if path == "." { "" } else { path };
+    let quoted = |prefix: &str| {
+        text.strip_prefix(prefix)
+            .and_then(|rest| rest.split('`').next())
+    };
+    let below = |name: &str| {
+        if path.is_empty() || path == name {
+            name.to_owned()
+        } else if path.ends_with(&format!(".{name}")) {
+            path.to_owned()
+        } else {
+            format!("{path}.{name}")
+        }
+    };
+    if let Some(name) = quoted("missing field `") {
+        (below(name), "is missing".to_owned())
+    } else if let Some(name) = quoted("unknown field `") {
+        (below(name), "is no field here".to_owned())
+    } else if let Some(name) = quoted("duplicate field `") {
+        (below(name), "is given twice".to_owned())
+    } else {
+        (path.to_owned(), format!("is wrong: {text}"))
+    }
+}
+
+/// One object or an array of them; the answer has the same form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum OneOrMany<T> {
+    /// An object.
+    One(T),
+    /// An array.
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    /// All of them.
+    pub fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
+}
+
+// Not `untagged` in this direction: it would lose which field is wrong.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = OneOrMany<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object or an array of objects")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(OneOrMany::One)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(seq)).map(OneOrMany::Many)
+            }
+        }
+        deserializer.deserialize_any(Either(std::marker::PhantomData))
+    }
+}
+
+/// A 64-bit id from 1 on. In JSON a number up to 2^53 and a string of digits above; both are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(pub i64);
+
+impl Id {
+    /// The id of its digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|id| *id > 0).map(Self)
+    }
+}
+
+macro_rules! id_of {
+    ($($name:ident),+) => {
+        $(impl From<$name> for Id {
+            fn from(id: $name) -> Self {
+                Self(id.0)
+            }
+        }
+
+        impl From<Id> for $name {
+            fn from(id: Id) -> Self {
+                Self(id.0)
+            }
+        })+
+    };
+}
+id_of!(DeliveryId, BroadlogId, LinkId);
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if (-MOST_EXACT..=MOST_EXACT).contains(&self.0) {
+            serializer.serialize_i64(self.0)
+        } else {
+            serializer.collect_str(&self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Digits).map(Self)
+    }
+}
+
+/// Reads a positive integer from a number or a string.
+struct Digits;
+
+impl Visitor<'_> for Digits {
+    type Value = i64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number from 1 to 9223372036854775807, as a number or a string")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<i64, E> {
+        i64::try_from(number)
+            .ok()
+            .filter(|id| *id > 0)
+            .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Unsigned(number), &self))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<i64, E> {
+        u64::try_from(number)
+            .map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(number), &self))
+            .and_then(|number| self.visit_u64(number))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<i64, E> {
+        Id::parse(text.trim())
+            .map(|id| id.0)
+            .ok_or_else(|| E::custom("expected a whole number from 1 to 9223372036854775807"))
+    }
+}
+
+/// A time: RFC 3339 with any offset in, UTC out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Micros);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.rfc3339())
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Micros::parse_rfc3339(text.trim())
+            .map(Self)
+            .map_err(|_| D::Error::custom("expected an RFC 3339 time such as 2026-01-31T09:00:00Z"))
+    }
+}
+
+/// Where a listing goes on: a place in the order of storage. Opaque to the reader, so a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor(pub i64);
+
+impl Serialize for Cursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse()
+            .ok()
+            .filter(|place| *place >= 0)
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("expected a cursor of an earlier answer"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        id: Option<Id>,
+        at: Option<Time>,
+        inner: Option<Inner>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        name: String,
+    }
+
+    fn problem(body: &str) -> serde_json::Value {
+        let problem = parse_json::<OneOrMany<Sample>>(body.as_bytes()).unwrap_err();
+        problem.as_json()
+    }
+
+    #[test]
+    fn ids_are_numbers_up_to_2_to_the_53_and_strings_above() {
+        for (id, json) in [
+            (1 << 53, "9007199254740992"),
+            ((1 << 53) + 1, "\"9007199254740993\""),
+            (i64::MAX, "\"9223372036854775807\""),
+        ] {
+            assert_eq!(serde_json::to_string(&Id(id)).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Id>(json).unwrap(), Id(id));
+        }
+        for wrong in [
+            "0",
+            "-1",
+            "1.0",
+            "9223372036854775808",
+            "\"\"",
+            "\"x\"",
+            "true",
+            "\"-5\"",
+        ] {
+            assert!(serde_json::from_str::<Id>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_of_any_offset_are_told_in_utc() {
+        let time: Time = serde_json::from_str("\"2026-11-21T18:00:00.000001+01:00\"").unwrap();
+        assert_eq!(
+            serde_json::to_string(&time).unwrap(),
+            "\"2026-11-21T17:00:00.000001Z\""
+        );
+    }
+
+    #[test]
+    fn an_error_names_the_field() {
+        for (body, status, field) in [
+            ("{", 400, None),
+            ("{} x", 400, None),
+            ("", 400, None),
+            ("7", 422, None),
+            ("{\"id\":\"x\"}", 422, Some("id")),
+            ("{\"at\":\"yesterday\"}", 422, Some("at")),
+            ("{\"nope\":1}", 422, Some("nope")),
+            ("{\"inner\":{}}", 422, Some("inner.name")),
+            ("{\"inner\":{\"name\":7}}", 422, Some("inner.name")),
+            ("{\"inner\":{\"nam\":7}}", 422, Some("inner.nam")),
+            ("[{},{\"inner\":{}}]", 422, Some("[1].inner.name")),
+        ] {
+            let problem = problem(body);
+            assert_eq!(problem["status"], status, "{body}: {problem}");
+            assert_eq!(problem["field"].as_str(), field, "{body}: {problem}");
+        }
+    }
+
+    #[test]
+    fn json_as_deep_as_a_mine_is_refused() {
+        let deep = "[".repeat(1_000_000);
+        let problem = parse_json::<serde_json::Value>(deep.as_bytes()).unwrap_err();
+        assert_eq!(problem.as_json()["status"], 400);
+    }
+}

@@ -1,0 +1,160 @@
+//! `/deliveries/{id}/links` and `/links`: tracked destinations.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::json::{ApiJson, Id, OneOrMany, PathText};
+use crate::link::LinkRecord;
+use crate::sending::{self, NewLink, SendingError};
+use crate::store::deliveries::Link;
+use crate::web::App;
+use crate::web::error::Problem;
+
+/// Most links in one request: they are made one by one in a transaction.
+const MOST_LINKS: usize = 1_000;
+
+/// A link of a delivery as the sender gives it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LinkRequest {
+    url: String,
+    label: Option<String>,
+    category: Option<String>,
+    id: Option<Id>,
+}
+
+/// A short link as the sender gives it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ShortLinkRequest {
+    url: String,
+    slug: Option<String>,
+    delivery_id: Option<Id>,
+    label: Option<String>,
+    category: Option<String>,
+    id: Option<Id>,
+}
+
+/// A link as it is told.
+#[derive(Debug, Serialize)]
+pub struct LinkAnswer {
+    id: Id,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery_id: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slug: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    short_url: Option<String>,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    category: Option<String>,
+}
+
+impl LinkAnswer {
+    pub(super) fn new(link: Link, app: &App) -> Self {
+        Self::at(link, &app.base_url, &app.paths.redirect)
+    }
+
+    /// `base_url` without a slash at its end, `path` as in `paths.redirect`.
+    pub fn at(link: Link, base_url: &str, path: &str) -> Self {
+        Self {
+            id: link.id.into(),
+            delivery_id: link.delivery_id.map(Into::into),
+            short_url: link
+                .slug
+                .as_ref()
+                .map(|slug| format!("{base_url}{path}/{slug}")),
+            slug: link.slug,
+            url: link.url,
+            label: link.label,
+            category: link.category,
+        }
+    }
+}
+
+/// `POST /deliveries/{id}/links`: one link or an array of them, all or none.
+pub(super) async fn create_links(
+    State(app): State<Arc<App>>,
+    id: PathText,
+    ApiJson(request): ApiJson<OneOrMany<LinkRequest>>,
+) -> Result<(StatusCode, Json<OneOrMany<LinkAnswer>>), Problem> {
+    let delivery_id = id.id("delivery")?.into();
+    let is_one = matches!(request, OneOrMany::One(_));
+    let requests = request.into_vec();
+    if requests.len() > MOST_LINKS {
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("more than {MOST_LINKS} links in one request"),
+        ));
+    }
+    let drafts = requests
+        .into_iter()
+        .map(|request| NewLink {
+            id: request.id.map(Into::into),
+            url: request.url,
+            label: request.label,
+            category: request.category,
+            ..NewLink::default()
+        })
+        .collect();
+    let made = sending::create_links(&app.store, &app.clock, delivery_id, drafts).await;
+    let (delivery, links) = made.map_err(|error| match error {
+        // One link given by itself has no place in an array.
+        SendingError::Draft(_, draft) if is_one => SendingError::Draft(None, draft).into(),
+        SendingError::Taken(_, field) if is_one => SendingError::Taken(None, field).into(),
+        error => Problem::from(error),
+    })?;
+    let records: Vec<_> = links
+        .iter()
+        .map(|link| link.record(Some(&delivery)))
+        .collect();
+    serve_at_once(&app, &records).await;
+    let mut answers: Vec<_> = links
+        .into_iter()
+        .map(|link| LinkAnswer::new(link, &app))
+        .collect();
+    let answer = match answers.pop() {
+        Some(answer) if is_one => OneOrMany::One(answer),
+        last => {
+            answers.extend(last);
+            OneOrMany::Many(answers)
+        }
+    };
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// `POST /links`: a short link.
+pub(super) async fn create_short_link(
+    State(app): State<Arc<App>>,
+    ApiJson(request): ApiJson<ShortLinkRequest>,
+) -> Result<(StatusCode, Json<LinkAnswer>), Problem> {
+    let draft = NewLink {
+        id: request.id.map(Into::into),
+        delivery_id: request.delivery_id.map(Into::into),
+        slug: request.slug,
+        url: request.url,
+        label: request.label,
+        category: request.category,
+    };
+    let made = sending::create_short_link(&app.store, &app.clock, draft).await;
+    let (delivery, link) = made.map_err(|error| match error {
+        // Here it is a field, not the path.
+        SendingError::NoDelivery => Problem::field("delivery_id", "is no delivery's"),
+        error => error.into(),
+    })?;
+    serve_at_once(&app, &[link.record(delivery.as_ref())]).await;
+    Ok((StatusCode::CREATED, Json(LinkAnswer::new(link, &app))))
+}
+
+/// Puts new links into the local copy. Where its file cannot be written, memory has them, and the next refresh tries again.
+async fn serve_at_once(app: &App, records: &[LinkRecord]) {
+    if let Err(error) = app.links.put(records).await {
+        tracing::warn!(%error, "the local link copy cannot be written");
+    }
+}

@@ -1,0 +1,218 @@
+//! Reads one line: `{"contact": {"email": …, …}, "broadlog_id"?: …, "format"?: …}`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use uuid::Uuid;
+
+use super::lines::{MOST_LINE, TooLong};
+use crate::hit::ContactId;
+use crate::sending::messages::{MessageError, Recipient};
+use crate::web::api::json::{Id, locate};
+
+/// Most fields of a contact in one line.
+const MOST_FIELDS: usize = 200;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'l> {
+    contact: Contact,
+    broadlog_id: Option<Id>,
+    #[serde(borrow)]
+    format: Option<Cow<'l, str>>,
+}
+
+/// `id` names the contact itself, all others are fields.
+struct Contact {
+    id: Option<Uuid>,
+    fields: Vec<(String, String)>,
+}
+
+/// The recipient of a line; none for an empty one.
+pub(super) fn read(line: Result<&[u8], TooLong>) -> Option<Result<Recipient, MessageError>> {
+    let line = match line {
+        Ok(line) => line.trim_ascii(),
+        Err(TooLong) => {
+            let text = format!("the line is longer than {MOST_LINE} bytes");
+            return Some(Err(MessageError::Line(text)));
+        }
+    };
+    if line.is_empty() {
+        return None;
+    }
+    Some(match serde_json::from_slice::<Line<'_>>(line) {
+        Ok(line) => Ok(Recipient::new(
+            line.contact.id.map(ContactId),
+            line.contact.fields,
+            line.broadlog_id.map(Into::into),
+            line.format.as_deref(),
+        )),
+        Err(error) => Err(MessageError::Line(explain(line, &error))),
+    })
+}
+
+/// Reads a wrong line once more, slower, to tell the field.
+fn explain(line: &[u8], error: &serde_json::Error) -> String {
+    if !error.is_data() {
+        return format!("the line is no JSON: {error}");
+    }
+    let mut json = serde_json::Deserializer::from_slice(line);
+    match serde_path_to_error::deserialize::<_, Line<'_>>(&mut json) {
+        Ok(_) => error.to_string(),
+        Err(error) => {
+            let (field, why) = locate(&error.path().to_string(), &error.inner().to_string());
+            if field.is_empty() {
+                format!("the line {why}")
+            } else {
+                format!("{field} {why}")
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Contact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Contact;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of fields")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Contact, A::Error> {
+                let (mut id, mut fields) = (None, Vec::<(String, String)>::with_capacity(4));
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "id" {
+                        id = map.next_value()?;
+                        continue;
+                    }
+                    let Scalar(Some(value)) = map.next_value()? else {
+                        continue;
+                    };
+                    if fields.len() == MOST_FIELDS {
+                        return Err(A::Error::custom("more than 200 fields"));
+                    }
+                    // The last of several of one name, as every JSON reader has it.
+                    match fields.iter_mut().find(|had| had.0 == name) {
+                        Some(had) => had.1 = value,
+                        None => fields.push((name, value)),
+                    }
+                }
+                Ok(Contact { id, fields })
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// A field's value as text; null is none.
+struct Scalar(Option<String>);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Scalar;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, number or boolean")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+                Ok(Scalar(Some(text.to_owned())))
+            }
+
+            fn visit_string<E>(self, text: String) -> Result<Scalar, E> {
+                Ok(Scalar(Some(text)))
+            }
+
+            fn visit_bool<E>(self, yes: bool) -> Result<Scalar, E> {
+                Ok(Scalar(Some(yes.to_string())))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Scalar, E> {
+                Ok(Scalar(Some(number.to_string())))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
+                Ok(Scalar(Some(number.to_string())))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Scalar, E> {
+                Ok(Scalar(
+                    serde_json::Number::from_f64(number).map(|number| number.to_string()),
+                ))
+            }
+
+            fn visit_unit<E>(self) -> Result<Scalar, E> {
+                Ok(Scalar(None))
+            }
+        }
+        deserializer.deserialize_any(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hit::BroadlogId;
+
+    fn error(line: &[u8]) -> String {
+        read(Ok(line)).unwrap().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_scalar_is_a_field_and_null_is_none() {
+        let line = br#" {"contact":{"email":"a@x","age":7,"score":1.5,"vip":true,"gone":null,"email":"b@x"},"broadlog_id":"9","format":"html"} "#;
+        let fields = [
+            ("email", "b@x"),
+            ("age", "7"),
+            ("score", "1.5"),
+            ("vip", "true"),
+        ];
+        let expected = Recipient::new(
+            None,
+            fields.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec(),
+            Some(BroadlogId(9)),
+            Some("html"),
+        );
+        assert_eq!(read(Ok(line)), Some(Ok(expected)));
+        assert_eq!(read(Ok(b" \r")), None);
+    }
+
+    #[test]
+    fn a_wrong_line_names_its_field() {
+        for (line, part) in [
+            (&b"{}"[..], "contact is missing"),
+            (b"{\"contact\":7}", "contact is wrong"),
+            (b"{\"contact\":{\"email\":[1]}}", "contact.email is wrong"),
+            (b"{\"contact\":{\"id\":\"x\"}}", "contact.id is wrong"),
+            (
+                b"{\"contact\":{},\"broadlog_id\":-1}",
+                "broadlog_id is wrong",
+            ),
+            (b"{\"contact\":{},\"kontakt\":1}", "kontakt is no field"),
+            (b"{\"contact\":{}", "no JSON"),
+            (b"{\"contact\":{}} x", "no JSON"),
+            (b"\xff\xfe", "no JSON"),
+            (b"{\"contact\":{\"email\":\"\xff\"}}", "no JSON"),
+        ] {
+            let error = error(line);
+            assert!(error.contains(part), "{error}");
+        }
+        let error = read(Err(TooLong)).unwrap().unwrap_err();
+        assert!(error.to_string().contains("longer than"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_line_panics(line: Vec<u8>) {
+            let _ = read(Ok(&line));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Writes the answers: `{"broadlog_id": …, "contact_id": …, "links": {"<link id>": "<url>"}, "open_pixel": "<url>"}`, a line a message.
+//!
+//! All that is the same in every line is made once; a line then costs a signature a link and no JSON tree.
+
+use std::fmt::Write as _;
+
+use super::super::json::Id;
+use crate::clock::Micros;
+use crate::hit::{DeliveryId, LinkId};
+use crate::link::{Keys, LinkToken};
+use crate::sending::messages::{Outcome, Sent};
+use crate::store::deliveries::{Delivery, Link};
+
+/// What the lines of one delivery are made of.
+pub(super) struct Stationery {
+    keys: Keys,
+    delivery_id: DeliveryId,
+    sent_at: Option<Micros>,
+    /// Each link with what comes before its token: `,"7":"https://…/r/`.
+    links: Vec<(LinkId, String)>,
+    /// `},"open_pixel":"https://…/o/`
+    before_pixel: String,
+}
+
+impl Stationery {
+    /// `base_url` without a slash at its end, `path` as in `paths.redirect`.
+    pub(super) fn new(
+        keys: Keys,
+        delivery: &Delivery,
+        links: &[Link],
+        base_url: &str,
+        path: &str,
+    ) -> Self {
+        let open_string = |url: String| {
+            let mut text = serde_json::Value::from(url).to_string();
+            text.pop();
+            text
+        };
+        let links = links.iter().enumerate().map(|(index, link)| {
+            let comma = if index == 0 { "" } else { "," };
+            let url = open_string(format!("{base_url}{path}/"));
+            (link.id, format!("{comma}\"{}\":{url}", link.id))
+        });
+        Self {
+            keys,
+            delivery_id: delivery.id,
+            sent_at: delivery.sent_at,
+            links: links.collect(),
+            before_pixel: format!(
+                "}},\"open_pixel\":{}",
+                open_string(format!("{base_url}/o/"))
+            ),
+        }
+    }
+
+    /// The lines of a chunk.
+    pub(super) fn write(&self, outcomes: &[Outcome]) -> String {
+        let a_line = 160 + self.before_pixel.len() + self.links.len() * 80;
+        let mut text = String::with_capacity(outcomes.len() * a_line);
+        for outcome in outcomes {
+            match outcome {
+                Ok(sent) => self.write_message(sent, &mut text),
+                Err(error) => {
+                    let error = serde_json::json!({ "error": error.to_string() });
+                    let _ = write!(text, "{error}");
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    fn write_message(&self, sent: &Sent, text: &mut String) {
+        let mut token = LinkToken {
+            delivery_id: self.delivery_id,
+            broadlog_id: sent.broadlog_id,
+            link_id: None,
+            sent_minute: Some(sent.sent_minute(self.sent_at)),
+        };
+        text.push_str("{\"broadlog_id\":");
+        text.push_str(&serde_json::to_string(&Id::from(sent.broadlog_id)).unwrap_or_default());
+        text.push_str(",\"contact_id\":\"");
+        let mut buffer = uuid::Uuid::encode_buffer();
+        text.push_str(sent.contact_id.0.hyphenated().encode_lower(&mut buffer));
+        text.push_str("\",\"links\":{");
+        for (id, before) in &self.links {
+            token.link_id = Some(*id);
+            text.push_str(before);
+            token.encode_into(&self.keys, text);
+            text.push('"');
+        }
+        token.link_id = None;
+        text.push_str(&self.before_pixel);
+        token.encode_into(&self.keys, text);
+        text.push_str(".gif\"}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::hit::{BroadlogId, ContactId, Utm};
+    use crate::link::TOKEN_EPOCH_MINUTES;
+    use crate::sending::messages::MessageError;
+
+    const MINUTE: i64 = 60 * Micros::SECOND;
+
+    fn minute(minute: i64) -> Micros {
+        Micros((TOKEN_EPOCH_MINUTES + minute) * MINUTE + 5)
+    }
+
+    fn lines(sent_at: Option<Micros>, outcomes: &[Outcome]) -> (Keys, Vec<Value>) {
+        let keys = Keys::parse(&["1:0123456789abcdef0123456789abcdef".to_owned()]).unwrap();
+        let delivery = Delivery {
+            id: DeliveryId(4),
+            label: String::new(),
+            channel: String::new(),
+            sent_at,
+            expires_at: None,
+            expiration_url: None,
+            utm: Utm::default(),
+            messages: 0,
+            created_at: Micros(0),
+        };
+        let link = |id| Link {
+            id: LinkId(id),
+            delivery_id: None,
+            slug: None,
+            url: String::new(),
+            label: None,
+            category: None,
+        };
+        let stationery = Stationery::new(
+            keys.clone(),
+            &delivery,
+            &[link(7), link(8)],
+            "https://t.example/\"q",
+            "/r",
+        );
+        let text = stationery.write(outcomes);
+        let lines = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        (keys, lines)
+    }
+
+    fn sent(broadlog: i64) -> Outcome {
+        Ok(Sent {
+            broadlog_id: BroadlogId(broadlog),
+            contact_id: ContactId(Uuid::from_u128(3)),
+            created_at: minute(100),
+        })
+    }
+
+    #[test]
+    fn a_line_holds_a_signed_token_for_each_link_and_the_pixel() {
+        let (keys, lines) = lines(None, &[sent(5)]);
+        let token = |url: &Value, before: &str, after: &str| {
+            let name = url.as_str().unwrap().strip_prefix(before).unwrap();
+            LinkToken::decode(name.strip_suffix(after).unwrap(), &keys).unwrap()
+        };
+        let line = &lines[0];
+        assert_eq!(line["broadlog_id"], 5);
+        assert_eq!(line["contact_id"], Uuid::from_u128(3).to_string());
+        assert_eq!(line["links"].as_object().unwrap().len(), 2);
+        let second = token(&line["links"]["8"], "https://t.example/\"q/r/", "");
+        assert_eq!(
+            second,
+            LinkToken {
+                delivery_id: DeliveryId(4),
+                broadlog_id: BroadlogId(5),
+                link_id: Some(LinkId(8)),
+                sent_minute: Some(TOKEN_EPOCH_MINUTES + 100),
+            }
+        );
+        let pixel = token(&line["open_pixel"], "https://t.example/\"q/o/", ".gif");
+        assert_eq!((pixel.link_id, pixel.broadlog_id), (None, BroadlogId(5)));
+    }
+
+    #[test]
+    fn the_minute_of_sending_is_the_deliverys_where_that_lies_ahead() {
+        for (sent_at, expected) in [(None, 100), (Some(50), 100), (Some(200), 200)] {
+            let (keys, lines) = lines(sent_at.map(minute), &[sent(5)]);
+            let name = lines[0]["links"]["7"].as_str().unwrap();
+            let token = LinkToken::decode(name.rsplit('/').next().unwrap(), &keys).unwrap();
+            assert_eq!(token.sent_minute, Some(TOKEN_EPOCH_MINUTES + expected));
+        }
+    }
+
+    #[test]
+    fn an_error_stands_in_its_lines_place_and_great_numbers_are_strings() {
+        let wrong = Err(MessageError::Line("\"quoted\"".to_owned()));
+        let (_, lines) = lines(None, &[sent(i64::MAX), wrong, sent(6)]);
+        assert_eq!(lines[0]["broadlog_id"], i64::MAX.to_string());
+        assert_eq!(lines[1], serde_json::json!({"error": "\"quoted\""}));
+        assert_eq!(lines[2]["broadlog_id"], 6);
+    }
+}
