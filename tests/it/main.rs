@@ -15,5 +15,6 @@
     reason = "the tests that use the rest are being written"
 )]
 mod harness;
+mod measuring;
 mod sending;
 mod smoke;
