@@ -19,6 +19,7 @@ pub mod inbound;
 pub mod link;
 pub mod link_copy;
 pub mod projection;
+pub mod report;
 pub mod sink;
 pub mod spool;
 pub mod store;

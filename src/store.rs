@@ -12,6 +12,8 @@ pub mod hit_rows;
 mod link_rows;
 pub mod maintenance;
 pub mod messages;
+pub mod persons;
+pub mod stored_hits;
 mod types;
 
 use std::path::Path;

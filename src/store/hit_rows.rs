@@ -11,8 +11,8 @@ use super::types::{POSTGRES_EPOCH, put_inet, put_numeric};
 use super::{Either, Tx};
 use crate::hit::{ContactId, Hit};
 
-/// Names of the columns in the order in which both writers fill them.
-const COLUMNS: [&str; 33] = [
+/// Names of the columns in the order in which both writers fill them and [`super::stored_hits`] reads them.
+pub const COLUMNS: [&str; 33] = [
     "seq",
     "id",
     "received_at",

@@ -1,9 +1,12 @@
 //! The API: `/api/v1`, with the admin token. One handler file a resource; [`json`] holds what they share.
 
+mod contacts;
 mod deliveries;
+mod hits;
 pub mod json;
 mod links;
 mod messages;
+mod reports;
 
 use std::sync::Arc;
 
@@ -33,6 +36,12 @@ pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
         .route("/deliveries/{id}/links", post(links::create_links))
         .route("/deliveries/{id}/messages", post(messages::create_messages))
         .route("/links", post(links::create_short_link))
+        // Measuring.
+        .route("/hits", post(hits::post_hits).get(hits::export::list_hits))
+        .route("/contacts", get(contacts::find_contact))
+        .route("/contacts/{id}", get(contacts::show_contact))
+        .route("/contacts/{id}/timeline", get(contacts::show_timeline))
+        .route("/deliveries/{id}/report", get(reports::show_report))
         .fallback(async || Problem::not_found("path"))
         // After the routes: it covers those that are there by then.
         .method_not_allowed_fallback(async || {

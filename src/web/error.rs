@@ -13,6 +13,7 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     field: Option<String>,
+    more: Option<(&'static str, serde_json::Value)>,
 }
 
 impl Problem {
@@ -22,6 +23,15 @@ impl Problem {
             status,
             detail: detail.into(),
             field: None,
+            more: None,
+        }
+    }
+
+    /// With one more member, such as the list of what is wrong.
+    pub fn with(self, name: &'static str, value: serde_json::Value) -> Self {
+        Self {
+            more: Some((name, value)),
+            ..self
         }
     }
 
@@ -32,6 +42,7 @@ impl Problem {
             status: StatusCode::UNPROCESSABLE_ENTITY,
             detail: format!("{field} {why}"),
             field: Some(field),
+            more: None,
         }
     }
 
@@ -78,6 +89,9 @@ impl Problem {
         });
         if let Some(field) = &self.field {
             body["field"] = field.as_str().into();
+        }
+        if let Some((name, value)) = &self.more {
+            body[*name] = value.clone();
         }
         body
     }

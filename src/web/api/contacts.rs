@@ -1,0 +1,183 @@
+//! Contacts, as they are known now. Any id that ever stood for a person finds it: its own, one that was merged into it, a browser's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::hits::HitLine;
+use super::json::{ApiQuery, Cursor, PathText, Time};
+use crate::hit::ContactId;
+use crate::identity::normalise;
+use crate::store::persons::Person;
+use crate::store::stored_hits::{HitFilter, StoredHit};
+use crate::web::App;
+use crate::web::error::Problem;
+
+mod utm;
+
+/// Entries of a timeline where no limit is given.
+const USUAL_ENTRIES: i64 = 100;
+/// Most entries of a timeline.
+const MOST_ENTRIES: i64 = 1_000;
+
+/// `GET /contacts/{id}`. A visitor without a name that has left hits answers with `id: null`.
+pub async fn show_contact(
+    State(app): State<Arc<App>>,
+    path: PathText,
+) -> Result<Json<Value>, Problem> {
+    match find(&app, &path).await? {
+        Person::Contact(id) => contact(&app, id).await,
+        Person::Anonymous(visitor) => Ok(Json(json!({
+            "id": null,
+            "former_ids": [],
+            "fields": {},
+            "tags": [],
+            "visitor_ids": [visitor],
+            "created_at": null,
+            "changed_at": null,
+        }))),
+    }
+}
+
+/// `GET /contacts?email=…`: the contact that has this value of a unique field. Case and spaces around it do not matter.
+pub async fn find_contact(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Problem> {
+    let query = query.unwrap_or_default();
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    let (Some((field, value)), None) = (pairs.next(), pairs.next()) else {
+        return Err(Problem::field(
+            app.rules.unique.join(" or "),
+            "is to be given, and nothing else",
+        ));
+    };
+    if !app.rules.unique.iter().any(|unique| *unique == field) {
+        return Err(Problem::field(field, "is no unique field"));
+    }
+    let value = normalise(&value);
+    // No value that is stored has one, and Postgres takes none in a text.
+    if value.is_empty() || value.contains('\0') {
+        return Err(Problem::not_found("contact"));
+    }
+    let id = app
+        .store
+        .contact_by_key(&field, &value)
+        .await
+        .map_err(|error| Problem::database(&error))?
+        .ok_or_else(|| Problem::not_found("contact"))?;
+    contact(&app, id).await
+}
+
+async fn find(app: &App, path: &PathText) -> Result<Person, Problem> {
+    let nobody = || Problem::not_found("contact");
+    let id = Uuid::try_parse(&path.0).map_err(|_| nobody())?;
+    app.store
+        .find_person(id)
+        .await
+        .map_err(|error| Problem::database(&error))?
+        .ok_or_else(nobody)
+}
+
+async fn contact(app: &App, id: ContactId) -> Result<Json<Value>, Problem> {
+    let contact = app
+        .store
+        .contact(id)
+        .await
+        .map_err(|error| Problem::database(&error))?
+        .ok_or_else(|| Problem::not_found("contact"))?;
+    Ok(Json(json!({
+        "id": contact.id,
+        "former_ids": contact.former_ids,
+        "fields": contact.fields,
+        "tags": contact.tags,
+        "visitor_ids": contact.visitor_ids,
+        "created_at": Time(contact.created_at),
+        "changed_at": Time(contact.changed_at),
+    })))
+}
+
+/// The query string of a timeline.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    limit: Option<i64>,
+    before: Option<Cursor>,
+}
+
+/// Hits, newest first.
+#[derive(Debug, Serialize)]
+struct Timeline<'h> {
+    hits: Vec<Entry<'h>>,
+    /// `before` of the next older part; none where this is the oldest.
+    before: Option<Cursor>,
+}
+
+/// A hit; one with UTM values has a title and an icon too.
+#[derive(Debug, Serialize)]
+struct Entry<'h> {
+    #[serde(flatten)]
+    hit: HitLine<'h>,
+    #[serde(flatten)]
+    campaign: Option<BTreeMap<&'static str, Option<&'h str>>>,
+}
+
+impl<'h> From<&'h StoredHit> for Entry<'h> {
+    fn from(hit: &'h StoredHit) -> Self {
+        let has_utm = [
+            &hit.utm_source,
+            &hit.utm_medium,
+            &hit.utm_campaign,
+            &hit.utm_term,
+            &hit.utm_content,
+        ]
+        .into_iter()
+        .any(Option::is_some);
+        let icon = utm::icon(hit.utm_medium.as_deref(), hit.utm_source.as_deref());
+        Self {
+            hit: HitLine(hit),
+            campaign: has_utm.then(|| {
+                BTreeMap::from([("title", hit.utm_campaign.as_deref()), ("icon", Some(icon))])
+            }),
+        }
+    }
+}
+
+/// `GET /contacts/{id}/timeline?limit=&before=`: what a person did, newest first, up to 1,000 hits an answer.
+pub async fn show_timeline(
+    State(app): State<Arc<App>>,
+    path: PathText,
+    ApiQuery(wanted): ApiQuery<Wanted>,
+) -> Result<Json<Value>, Problem> {
+    let limit = wanted.limit.unwrap_or(USUAL_ENTRIES);
+    if !(1..=MOST_ENTRIES).contains(&limit) {
+        return Err(Problem::field(
+            "limit",
+            format_args!("is not from 1 to {MOST_ENTRIES}"),
+        ));
+    }
+    let person = find(&app, &path).await?;
+    let before = wanted.before.map_or(i64::MAX, |cursor| cursor.0);
+    let page = async {
+        let filter = HitFilter {
+            whose: Some(app.store.hits_of(person).await?),
+            ..HitFilter::default()
+        };
+        app.store.hits_before(&filter, before, limit).await
+    };
+    let page = page.await.map_err(|error| Problem::database(&error))?;
+    let timeline = Timeline {
+        hits: page.hits.iter().map(Entry::from).collect(),
+        before: page
+            .hits
+            .last()
+            .filter(|_| !page.is_last)
+            .map(|hit| Cursor(hit.seq)),
+    };
+    Ok(Json(serde_json::to_value(timeline).unwrap_or_default()))
+}

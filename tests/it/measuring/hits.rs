@@ -1,0 +1,199 @@
+//! Hits in through the API and out of it again.
+
+use serde_json::{Value, json};
+
+use super::{DRAINING, HITS, post_hits, read_hits};
+use crate::harness::{Engine, TestServer, on_both};
+
+async fn hits_come_in_as_an_object_an_array_or_lines(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let hit = r#"{"kind":"event","event":"x","ip":"192.0.2.7","at":"2026-01-02T03:04:05Z"}"#;
+    for (content_type, body, accepted) in [
+        ("application/json", hit.to_owned(), 1),
+        ("application/json", format!("[{hit},{hit}]"), 2),
+        ("application/x-ndjson", format!("{hit}\n{hit}\n{hit}\n"), 3),
+        ("text/plain", format!("{hit}\n{hit}"), 2),
+    ] {
+        let answer = api.post(HITS, content_type, body).await;
+        assert_eq!(answer.status, 202);
+        assert_eq!(
+            answer.json(),
+            json!({ "accepted": accepted, "rejected": [] })
+        );
+    }
+    let answer = api
+        .post(
+            HITS,
+            "application/json",
+            format!(r#"[{hit},{{"kind":"nope"}}]"#),
+        )
+        .await;
+    assert_eq!(answer.status, 202);
+    assert_eq!(answer.json()["accepted"], 1);
+    assert_eq!(answer.json()["rejected"][0]["index"], 1);
+    assert_eq!(answer.json()["rejected"][0]["field"], "kind");
+    for (body, status) in [
+        ("{", 400),
+        ("", 400),
+        ("[1]", 422),
+        (r#"{"revenue":true}"#, 422),
+    ] {
+        let answer = api.post(HITS, "application/json", body).await;
+        assert_eq!(answer.status, status, "{body}");
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+    }
+    let nobody = server.client().post(HITS, "application/json", hit).await;
+    assert_eq!(nobody.status, 401);
+
+    server.wait_drained(DRAINING).await;
+    let (hits, _) = read_hits(&mut api, "").await;
+    assert_eq!(hits.len(), 9);
+    for hit in hits {
+        assert_eq!(hit["ip"], "192.0.2.7", "not the sender's");
+        assert_eq!(hit["user_agent"], Value::Null, "not the sender's");
+        assert_eq!(hit["occurred_at"], "2026-01-02T03:04:05Z");
+        assert_eq!(hit["verdict"], "human");
+    }
+    server.finish().await;
+}
+
+async fn amounts_come_out_to_the_last_digit(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let amounts = [
+        "0.1",
+        "0.2",
+        "12345678901234.5678",
+        "-99999999999999.9999",
+        "\"49.90\"",
+        "7",
+    ];
+    let lines: String = amounts
+        .iter()
+        .map(|amount| format!("{{\"revenue\":{amount},\"currency\":\"eur\",\"delivery_id\":\"9007199254740993\"}}\n"))
+        .collect();
+    assert_eq!(
+        api.post(HITS, "application/x-ndjson", lines).await.status,
+        202
+    );
+    server.wait_drained(DRAINING).await;
+    let (hits, _) = read_hits(&mut api, "kind=transaction").await;
+    let told: Vec<&str> = hits
+        .iter()
+        .map(|hit| hit["revenue"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "0.1",
+            "0.2",
+            "12345678901234.5678",
+            "-99999999999999.9999",
+            "49.9",
+            "7"
+        ]
+    );
+    assert_eq!(hits[0]["currency"], "EUR");
+    assert_eq!(
+        hits[0]["delivery_id"], "9007199254740993",
+        "beyond 2^53 a string"
+    );
+    server.finish().await;
+}
+
+async fn a_stream_is_longer_than_a_page_and_ends_at_its_limit(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let small = "{\"kind\":\"event\",\"event\":\"small\"}\n".repeat(2_400);
+    assert_eq!(
+        api.post(HITS, "application/x-ndjson", small).await.status,
+        202
+    );
+    // A page would hold these in memory at once, were it not ended by their size.
+    let large = format!(
+        "{{\"kind\":\"event\",\"event\":\"large\",\"extra\":{{{}}}}}\n",
+        (0..60)
+            .map(|n| format!("\"n{n}\":\"{}\"", "x".repeat(3_900)))
+            .collect::<Vec<_>>()
+            .join(",")
+    );
+    for _ in 0..2 {
+        assert_eq!(
+            api.post(HITS, "application/x-ndjson", large.repeat(20))
+                .await
+                .status,
+            202
+        );
+    }
+    server.wait_drained(DRAINING).await;
+    let (all, end) = read_hits(&mut api, "limit=1000000").await;
+    assert_eq!(all.len(), 2_440);
+    assert_eq!(
+        all[2_439]["extra"]["n59"].as_str().map(str::len),
+        Some(3_900)
+    );
+    let (some, cursor) = read_hits(&mut api, "limit=2405").await;
+    assert_eq!((some.len(), &some[..]), (2_405, &all[..2_405]));
+    let (rest, cursor) = read_hits(&mut api, &format!("limit=2405&after={cursor}")).await;
+    assert_eq!((&rest[..], &cursor), (&all[2_405..], &end));
+    let (none, cursor) = read_hits(&mut api, &format!("after={cursor}")).await;
+    assert_eq!((none.len(), cursor), (0, end));
+    assert_eq!(read_hits(&mut api, "").await.0.len(), 1_000);
+    for (wrong, field) in [
+        ("limit=0", "limit"),
+        ("limit=1000001", "limit"),
+        ("kind=nope", "kind"),
+        ("after=x", "after"),
+    ] {
+        let answer = api.get(&format!("{HITS}?{wrong}")).await;
+        assert_eq!(
+            (answer.status, &answer.json()["field"]),
+            (422, &json!(field)),
+            "{wrong}"
+        );
+    }
+    server.finish().await;
+}
+
+async fn no_cell_of_a_csv_is_a_formula(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let hostile = "=cmd|' /C calc'!A0";
+    post_hits(
+        &mut api,
+        &json!([
+            { "kind": "transaction", "page_title": hostile, "page_url": "@SUM(A1,\"2\")", "referrer": "-2+3", "order_id": "+4", "revenue": "-5.5", "tags": ["-vip", "a"] },
+            { "kind": "event", "event": "# cursor=1", "page_title": "plain, \"quoted\"" },
+        ]),
+    )
+    .await;
+    server.wait_drained(DRAINING).await;
+    let answer = api.get(&format!("{HITS}?format=csv")).await;
+    assert_eq!(answer.header("content-type"), "text/csv; charset=utf-8");
+    let text = answer.text();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    assert!(lines[0].starts_with("seq,id,received_at,"), "{text}");
+    assert!(lines[1].contains(&format!(",\"'{hostile}\",")), "{text}");
+    assert!(lines[1].contains(",\"'@SUM(A1,\"\"2\"\")\","), "{text}");
+    assert!(lines[1].contains(",\"'-2+3\","), "{text}");
+    assert!(lines[1].contains(",\"'+4\","), "{text}");
+    assert!(lines[1].contains(",\"'-vip,a\","), "{text}");
+    assert!(lines[1].contains(",-5.5,"), "a number stays one: {text}");
+    assert!(lines[2].contains(",\"plain, \"\"quoted\"\"\","), "{text}");
+    let cursor = lines[3].strip_prefix("# cursor=").unwrap();
+    let again = api
+        .get(&format!("{HITS}?format=csv&after={cursor}"))
+        .await
+        .text();
+    assert_eq!(again.lines().count(), 2, "header and cursor: {again}");
+    server.finish().await;
+}
+
+on_both!(
+    hits_come_in_as_an_object_an_array_or_lines,
+    amounts_come_out_to_the_last_digit,
+    a_stream_is_longer_than_a_page_and_ends_at_its_limit,
+    no_cell_of_a_csv_is_a_formula,
+);
