@@ -3,6 +3,7 @@
 //! [`run`] takes its outside world as arguments (configuration, listeners, clock, shutdown), so tests run it as it is.
 
 mod accept;
+mod mend;
 mod secrets;
 
 use std::fs::{File, TryLockError};

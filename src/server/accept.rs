@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
+use super::mend::Mended;
 use crate::config;
 
 /// Most bytes of a request's head.
@@ -59,7 +60,8 @@ pub async fn serve(
             request.extensions_mut().insert(ConnectInfo(peer));
             answer(router.clone(), request)
         });
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let connection =
+            graceful.watch(builder.serve_connection(TokioIo::new(Mended::new(stream)), service));
         tokio::spawn(async move {
             // A client that goes away in the middle is its own affair.
             let _ = connection.await;
