@@ -51,10 +51,10 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
         hit.delivery_id = Some(delivery);
         hit.provenance = Provenance::Claimed;
     }
-    if hit.page_url.is_none() {
-        if let Some(referer) = inbound.header("referer") {
-            hit.page_url = hit.take("page_url", &referer, Limit::URL);
-        }
+    if hit.page_url.is_none()
+        && let Some(referer) = inbound.header("referer")
+    {
+        hit.page_url = hit.take("page_url", &referer, Limit::URL);
     }
     take_page_utm(&mut hit);
     hit.kind = kind_of(&hit);
