@@ -36,8 +36,8 @@ pub async fn serve(
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.read_timeout)
-        .max_buf_size(MOST_HEAD)
-        .pipeline_flush(true);
+        // Not `pipeline_flush`: with it hyper closes on a malformed request without having sent its 400.
+        .max_buf_size(MOST_HEAD);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {

@@ -343,26 +343,34 @@ impl Mender {
         let (name, value) = name_and_value(text);
         let bare = name.trim_ascii();
         self.framing.see(bare, value);
-        // A folded line may go on with one that decides something: hyper refuses it.
-        if text.starts_with(b" ") || text.starts_with(b"\t") || decides_something(bare) {
+        // A folded line may go on with one that frames the body: hyper refuses it.
+        let is_verbatim = text.starts_with(b" ") || text.starts_with(b"\t") || frames_body(bare);
+        if is_verbatim || names_client(bare) {
             if has_gap {
                 return Err(io::Error::other("a header line is too long"));
             }
+        } else if name.len() == text.len() || !is_token(name) {
+            self.is_repaired = true;
+            return Ok(());
+        } else if self.lines == MOST_LINES
+            || self.head.len() + text.len().min(MOST_LINE) > MOST_KEPT
+        {
+            self.is_cut = true;
+            return Ok(());
+        } else {
+            self.lines += 1;
+        }
+        if is_verbatim {
             self.head.extend_from_slice(line);
             return Ok(());
         }
-        if name.len() == text.len() || !is_token(name) {
-            self.is_repaired = true;
-            return Ok(());
-        }
-        let kept = &text[..text.len().min(MOST_LINE)];
-        if self.lines == MOST_LINES || self.head.len() + kept.len() > MOST_KEPT {
-            self.is_cut = true;
-            return Ok(());
-        }
+        let kept = if names_client(bare) {
+            text
+        } else {
+            &text[..text.len().min(MOST_LINE)]
+        };
         self.is_cut |= kept.len() < text.len();
         self.is_repaired |= !is_value(kept);
-        self.lines += 1;
         let mended = kept
             .iter()
             .map(|&byte| if is_value_byte(byte) { byte } else { b' ' });
@@ -443,19 +451,28 @@ fn name_and_value(line: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Lines whose loss would change which bytes are a body, or who the client is.
-fn decides_something(name: &[u8]) -> bool {
-    [
-        "connection",
-        "content-length",
-        "forwarded",
-        "host",
-        "transfer-encoding",
-        "upgrade",
-        "x-forwarded-for",
-    ]
-    .iter()
-    .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+/// Lines that say which bytes are a body, or whether another request follows.
+fn frames_body(name: &[u8]) -> bool {
+    is_any(
+        name,
+        &[
+            "connection",
+            "content-length",
+            "transfer-encoding",
+            "upgrade",
+        ],
+    )
+}
+
+/// Lines that say who is there and what for: a flood of others must not push them out.
+fn names_client(name: &[u8]) -> bool {
+    is_any(name, &["forwarded", "host", "x-forwarded-for"])
+}
+
+fn is_any(name: &[u8], known: &[&str]) -> bool {
+    known
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 fn is_token(name: &[u8]) -> bool {

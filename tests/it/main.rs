@@ -15,4 +15,5 @@
     reason = "the tests that use the rest are being written"
 )]
 mod harness;
+mod hostile;
 mod smoke;

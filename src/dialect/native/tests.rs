@@ -304,7 +304,12 @@ fn a_request_that_did_not_arrive_whole_is_noted() {
         crate::inbound::MENDED_HEADER,
         HeaderValue::from_static("cut"),
     );
-    headers.insert("user-agent", HeaderValue::from_static("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"));
+    headers.insert(
+        "user-agent",
+        HeaderValue::from_static(
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        ),
+    );
     let decoded = collect(
         &inbound(&Method::GET, "", &headers, &[]),
         &rules(),
