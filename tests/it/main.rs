@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod browser;
 #[expect(
     dead_code,
     unused_imports,
