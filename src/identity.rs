@@ -195,9 +195,7 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         Some(contact)
     }
 
-    fn named_by_authority(
-        &mut self,
-        hit: &mut Cow<'_, Hit>,
+    fn named_by_authority(&mut self, hit: &mut Cow<'_, Hit>,
         keys: &[Key],
         otherwise: Option<ContactId>,
     ) -> Option<ContactId> {
