@@ -7,6 +7,10 @@ use http::{HeaderMap, Method};
 
 use crate::clock::Micros;
 
+/// Header in which the server tells itself that a request's head did not arrive whole: `cut` or `repaired`. A client that sends it gets no
+/// more than the note.
+pub const MENDED_HEADER: &str = "x-sillage-mended";
+
 /// A request, borrowed from the server's.
 #[derive(Clone, Copy, Debug)]
 pub struct Inbound<'a> {

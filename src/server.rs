@@ -4,6 +4,7 @@
 
 mod accept;
 mod demo;
+mod mend;
 mod secrets;
 mod welcome;
 
@@ -148,7 +149,12 @@ pub async fn run(
     let (migrated, is_migrated) = watch::channel(false);
     if config.database.migrate {
         if store.is_postgres() {
-            tokio::spawn(migrate_when_up(store.clone(), health, migrated, stopped.clone()));
+            tokio::spawn(migrate_when_up(
+                store.clone(),
+                health,
+                migrated,
+                stopped.clone(),
+            ));
         } else {
             store.migrate().await.context("embedded database")?;
             health.send_replace(Health::Up);

@@ -1,7 +1,7 @@
 //! The verdict: who is believed to have caused a hit, from the request alone.
 
 use crate::hit::{Hit, Limit, Verdict};
-use crate::inbound::Inbound;
+use crate::inbound::{Inbound, MENDED_HEADER};
 
 /// Headers that say that a page is fetched before anyone has clicked, and the word in them.
 /// Sources: the Fetch standard (`Sec-Purpose`), Chromium and Safari (`Purpose`), Firefox (`X-Moz`), older Safari (`X-Purpose`).
@@ -36,6 +36,11 @@ pub fn judge_request(hit: &mut Hit, inbound: &Inbound<'_>) {
     hit.ip = Some(inbound.client);
     if let Some(agent) = inbound.header("user-agent") {
         hit.user_agent = hit.take("user_agent", &agent, Limit::AGENT);
+    }
+    for (word, note) in [("cut", "request cut"), ("repaired", "request repaired")] {
+        if inbound.header_has(MENDED_HEADER, word) {
+            hit.note(note);
+        }
     }
     if is_prefetch(inbound) {
         hit.judge(Verdict::Prefetch, "prefetch header");

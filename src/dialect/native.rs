@@ -170,3 +170,6 @@ fn take_landing(hit: &mut Hit, rules: &Rules, sealed: &str) {
     hit.provenance = Provenance::Session;
     hit.visitor_id = visitor.map(VisitorId).or(hit.visitor_id);
 }
+
+#[cfg(test)]
+mod tests;

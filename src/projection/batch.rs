@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use crate::clock::{Clock, Micros};
-use crate::hit::{Authority, Hit};
+use crate::hit::{Authority, Hit, Limit, clean};
 use crate::identity::{Resolver, wanted, wanted_contacts};
 use crate::spool::{BadFrame, Group, decode_frames, encode_frame};
 use crate::store::figures::Figures;
@@ -147,7 +147,8 @@ impl<'p> Batch<'p> {
             spool_id: self.spool_id,
             position,
             quarantined_at: self.now,
-            reason,
+            // What a decoder says may quote what it read, which the database then refuses in turn.
+            reason: clean(&reason, Limit::AGENT).0.into_owned(),
             body,
         };
         tx.quarantine(&record).await
@@ -200,7 +201,11 @@ impl<'p> Batch<'p> {
 
     /// Takes out hits whose idempotency key was there before, in the database or in this batch. A public key never meets an
     /// authenticated sender's: nobody can make such a hit disappear by sending its key first.
-    async fn drop_duplicates(&self, tx: &mut Tx, hits: &mut Vec<Cow<'_, Hit>>) -> store::Result<u64> {
+    async fn drop_duplicates(
+        &self,
+        tx: &mut Tx,
+        hits: &mut Vec<Cow<'_, Hit>>,
+    ) -> store::Result<u64> {
         let mut keys = BTreeSet::new();
         let before = hits.len();
         hits.retain(|hit| {

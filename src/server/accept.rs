@@ -16,6 +16,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::mend::Mended;
 use crate::config;
 use crate::web::Web;
 
@@ -36,7 +37,7 @@ pub async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.read_timeout)
         // Bounds what waits for a slow reader too; hyper's pipeline_flush would lift that bound, and a streamed answer
-        // of any length would then pile up in memory.
+        // of any length would then pile up in memory. With it hyper also closes on a malformed request without its 400.
         .max_buf_size(MOST_HEAD);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -60,7 +61,8 @@ pub async fn serve(
             let web = web.clone();
             async move { Ok::<_, Infallible>(answer(&web, peer, request).await) }
         });
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let connection =
+            graceful.watch(builder.serve_connection(TokioIo::new(Mended::new(stream)), service));
         tokio::spawn(async move {
             // A client that goes away in the middle is its own affair.
             let _ = connection.await;

@@ -26,7 +26,7 @@ pub use client::{Answer, Client, Failure};
 pub use database::{Db, Engine};
 pub use load::{Load, Outcome, Report};
 pub use postgres::PostgresServer;
-pub use scratch::{FullDisk, new_dir};
+pub use scratch::{FullDisk, Process, free_port, new_dir, send_signal};
 pub use server::{ADMIN_TOKEN, TestServer};
 
 use std::time::{Duration, Instant};

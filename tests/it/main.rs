@@ -12,8 +12,10 @@
 mod harness;
 mod smoke;
 
+mod browser;
 mod database_away;
 mod full_spool;
+mod hostile;
 mod identity;
 mod killed_server;
 mod layers;

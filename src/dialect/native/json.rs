@@ -13,6 +13,10 @@ use crate::hit::{
     LinkId, Provenance, Verdict, VisitorId,
 };
 
+/// The years 0 to 9999 in UTC: an offset can lead out of them, and then the time could be stored but not told.
+const CALENDAR: std::ops::Range<Micros> =
+    Micros(-62_167_219_200_000_000)..Micros(253_402_300_800_000_000);
+
 /// A field that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {why}")]
@@ -99,8 +103,7 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
             }
             "quantity" => {
                 hit.quantity = Some(
-                    id(name, &value)
-                        .ok()
+                    whole_number(&value)
                         .and_then(|n| n.try_into().ok())
                         .ok_or_else(|| wrong(name, "is not a whole number in 32 bits"))?,
                 )
@@ -116,7 +119,9 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
             "at" => {
                 hit.occurred_at = Some(
                     Micros::parse_rfc3339(text(name, &value)?)
-                        .map_err(|_| wrong(name, "is not an RFC 3339 time"))?,
+                        .ok()
+                        .filter(|at| CALENDAR.contains(at))
+                        .ok_or_else(|| wrong(name, "is not an RFC 3339 time"))?,
                 )
             }
             "contact" => take_contact(&mut hit, name, value)?,
@@ -167,14 +172,20 @@ fn take(
     }
 }
 
-/// A 64-bit id, as a number or, for JavaScript's sake, as a string.
-fn id(name: &str, value: &Value) -> Result<i64, FieldError> {
+/// As a number or, for JavaScript's sake, as a string.
+fn whole_number(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64(),
         Value::String(digits) => digits.trim().parse().ok(),
         _ => None,
     }
-    .ok_or_else(|| wrong(name, "is not a whole number in 64 bits"))
+}
+
+/// A 64-bit id. 0 stands for none in the figures.
+fn id(name: &str, value: &Value) -> Result<i64, FieldError> {
+    whole_number(value)
+        .filter(|id| *id > 0)
+        .ok_or_else(|| wrong(name, "is not a positive whole number in 64 bits"))
 }
 
 fn uuid(name: &str, value: &Value) -> Result<Uuid, FieldError> {
@@ -215,10 +226,11 @@ fn take_contact(hit: &mut Hit, name: &str, value: Value) -> Result<(), FieldErro
 }
 
 fn push_field(hit: &mut Hit, field: &str, value: &str) {
-    if let (Some(field), Some(value)) = (
-        hit.take("field", field, Limit::WORD),
-        hit.take(field, value, Limit::TITLE),
-    ) {
+    // The cleaned name from here on: it stands in the note of a repair too.
+    let Some(field) = hit.take("field", field, Limit::WORD) else {
+        return;
+    };
+    if let Some(value) = hit.take(&field, value, Limit::TITLE) {
         hit.fields.push((field, value));
     }
 }

@@ -1,0 +1,161 @@
+//! Chromium through chromedriver, from Debian's packages. One browser at a time: two cores hold no more without stumbling.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use fantoccini::{Client, ClientBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::harness::{Process, free_port, new_dir, send_signal, wait_for};
+
+/// Chromium's own start, on a machine that compiles at the same time.
+const STARTING: Duration = Duration::from_secs(60);
+/// A page's load, a script's answer.
+pub const LOADING: Duration = Duration::from_secs(20);
+
+/// A new browser without history.
+pub struct Browser {
+    client: Client,
+    profile: PathBuf,
+    _driver: Process,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Browser {
+    pub async fn start() -> Self {
+        static TURN: Mutex<()> = Mutex::const_new(());
+        let turn = TURN.lock().await;
+        let (port, profile) = (free_port(), new_dir("chromium"));
+        let log = std::fs::File::create(profile.join("chromedriver.log")).unwrap();
+        let driver = Process::start(
+            Command::new("chromedriver")
+                .arg(format!("--port={port}"))
+                .stdin(Stdio::null())
+                .stdout(log.try_clone().unwrap())
+                .stderr(log),
+            "TERM",
+        );
+        let arguments = [
+            "--headless=new",
+            // As root there is no sandbox to be had.
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--lang=de-DE",
+            "--window-size=1200,900",
+        ];
+        let arguments = arguments.map(str::to_owned).into_iter();
+        let profile_argument = format!("--user-data-dir={}", profile.display());
+        let options = json!({ "args": arguments.chain([profile_argument]).collect::<Vec<_>>(), "prefs": { "intl.accept_languages": "de-DE,de" } });
+        let capabilities = [
+            ("browserName".to_owned(), json!("chrome")),
+            ("goog:chromeOptions".to_owned(), options),
+        ];
+        let url = format!("http://127.0.0.1:{port}");
+        wait_for("chromedriver listens", STARTING, async || {
+            tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .is_ok()
+        })
+        .await;
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities.into_iter().collect())
+            .connect(&url)
+            .await
+            .unwrap();
+        Self {
+            client,
+            profile,
+            _driver: driver,
+            _turn: turn,
+        }
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub async fn open(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
+    }
+
+    /// Follows the link or presses the button that a selector finds.
+    pub async fn click(&self, selector: &str) {
+        let element = self
+            .client
+            .find(fantoccini::Locator::Css(selector))
+            .await
+            .unwrap();
+        element.click().await.unwrap();
+    }
+
+    /// What a script returns.
+    pub async fn run(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.unwrap()
+    }
+
+    pub async fn address(&self) -> String {
+        self.client.current_url().await.unwrap().into()
+    }
+
+    /// Waits until an expression is true in the page, through whatever pages come on the way.
+    pub async fn wait_until(&self, expression: &str) {
+        let script = format!("return !!({expression})");
+        wait_for(expression, LOADING, async || {
+            self.client
+                .execute(&script, Vec::new())
+                .await
+                .is_ok_and(|value| value == true)
+        })
+        .await;
+    }
+
+    /// The list that the page keeps in `told`, once it has so many entries.
+    pub async fn told(&self, entries: usize) -> Vec<String> {
+        self.wait_until(&format!("window.told && told.length >= {entries}"))
+            .await;
+        serde_json::from_value(self.run("return told").await).unwrap()
+    }
+
+    /// A picture of the page in the directory that `SILLAGE_SCREENSHOTS` names, for those who look.
+    pub async fn picture(&self, name: &str) {
+        if let Ok(dir) = std::env::var("SILLAGE_SCREENSHOTS") {
+            let picture = self.client.screenshot().await.unwrap();
+            std::fs::write(format!("{dir}/{name}.png"), picture).unwrap();
+        }
+    }
+
+    pub async fn close(self) {
+        self.client.clone().close().await.unwrap();
+    }
+}
+
+impl Drop for Browser {
+    /// A test that failed has not closed its browser, and chromedriver leaves it behind.
+    fn drop(&mut self) {
+        let profile = self.profile.display().to_string();
+        let own = std::fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| {
+                let command = std::fs::read(entry.path().join("cmdline")).ok()?;
+                String::from_utf8_lossy(&command)
+                    .contains(&profile)
+                    .then_some(entry)?
+                    .file_name()
+                    .to_str()?
+                    .parse()
+                    .ok()
+            });
+        send_signal("KILL", &own.collect::<Vec<u32>>());
+    }
+}
