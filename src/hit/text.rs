@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(clean(" a\nb ", Limit::NAME), (Cow::Borrowed("a b"), None));
         assert_eq!(clean("äöü", Limit(2)), (Cow::Borrowed("äö"), Some("cut")));
         assert_eq!(
-            clean("\u{85}", Limit(2)),
+            clean("\u{86}", Limit(2)),
             (Cow::Borrowed(""), Some("repaired"))
         );
     }
