@@ -119,7 +119,9 @@ impl Store {
         } else {
             let options = PgConnectOptions::from_str(url)
                 .map_err(StoreError::Url)?
-                .application_name("sillage");
+                .application_name("sillage")
+                // Our statements are short; compiling one takes longer than running it.
+                .options([("jit", "off")]);
             let pool = PgPoolOptions::new()
                 .max_connections(max_connections.max(2))
                 // Whoever waits longer for the database has a reader or a sender waiting: better to say so.
@@ -179,10 +181,11 @@ impl Store {
     pub async fn begin_lane(&self) -> sqlx::Result<Tx> {
         let mut tx = self.begin().await?;
         if let Either::Postgres(c) = &mut tx {
-            sqlx::query("select pg_advisory_xact_lock($1)")
-                .bind(LANE)
-                .execute(&mut **c)
-                .await?;
+            // Bulk statements look thousands of keys up in tables of any size. The planner would at times rather read a whole
+            // table for it, and plan that anew as the table grows.
+            let sql = "select pg_advisory_xact_lock($1), set_config('enable_hashjoin', 'off', true),
+                       set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true)";
+            sqlx::query(sql).bind(LANE).execute(&mut **c).await?;
         }
         Ok(tx)
     }
@@ -265,8 +268,8 @@ async fn open_sqlite(file: &Path, max_connections: u32) -> Result<SqlitePools, S
         // A commit of the projection must outlive a power cut: the spool forgets what it was told is stored.
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(10))
-        // 32 MB of journal between checkpoints; 16 MB of cache for the one writer, whose indexes are random.
-        .pragma("wal_autocheckpoint", "8000")
+        // 64 MB of journal between checkpoints; 16 MB of cache for the one writer, whose indexes are random.
+        .pragma("wal_autocheckpoint", "16000")
         .pragma("cache_size", "-16000");
     let write = SqlitePoolOptions::new()
         .max_connections(1)

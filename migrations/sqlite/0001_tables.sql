@@ -112,7 +112,8 @@ create index hits_time on hits (received_at);
 -- rowid, with which every index ends).
 create index hits_contact on hits (contact_id) where contact_id is not null;
 create index hits_delivery on hits (delivery_id) where delivery_id is not null;
-create index hits_visitor on hits (visitor_id) where visitor_id is not null;
+-- Only hits without a person are looked up by visitor: to complete them when the person is known.
+create index hits_visitor on hits (visitor_id) where visitor_id is not null and contact_id is null;
 
 -- Figures of a message. Opens and clicks stand in the row without a currency, money in a row for each currency.
 create table broadlog_figures (

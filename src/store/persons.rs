@@ -56,7 +56,7 @@ impl Store {
         if let Some(contact) = contact {
             return Ok(Some(Person::Contact(ContactId(contact))));
         }
-        let sql = "select seq from hits where visitor_id = $1 limit 1";
+        let sql = "select seq from hits where visitor_id = $1 and contact_id is null limit 1";
         let hit: Option<i64> = both!(self.reader(), pool => sqlx::query_scalar(sql).bind(id).fetch_optional(pool).await)?;
         Ok(hit.map(|_| Person::Anonymous(VisitorId(id))))
     }

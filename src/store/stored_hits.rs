@@ -160,7 +160,9 @@ impl HitFilter {
                 let list: Vec<String> = ids.iter().map(|_| next()).collect();
                 sql += &format!(" and contact_id in ({})", list.join(", "));
             }
-            Some(Whose::Visitor(_)) => sql += &format!(" and visitor_id = {}", next()),
+            Some(Whose::Visitor(_)) => {
+                sql += &format!(" and contact_id is null and visitor_id = {}", next())
+            }
             None => {}
         }
         if self.kind.is_some() {
