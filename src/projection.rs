@@ -24,7 +24,7 @@ use crate::store::{self, Store};
 use pace::Pace;
 
 /// Hits a transaction. More amortise the commit better and make the figures' upserts denser; fewer are seen sooner.
-const BATCH: usize = 8_000;
+const BATCH: usize = 6_000;
 /// Least time between two transactions, so that a trickle does not cost a transaction a hit.
 const LINGER: Duration = Duration::from_millis(100);
 /// Longest wait between two tries while the database is away.
@@ -43,12 +43,10 @@ pub enum Health {
 
 /// The task between spool and store.
 pub struct Projection {
-    store: Store,
-    spool_id: Uuid,
+    target: Target,
     spool: Spool,
     reader: SpoolReader,
-    clock: Clock,
-    unique: Vec<String>,
+    ahead: Option<Ahead>,
     pace: Pace,
     health: watch::Sender<Health>,
     meters: Meters,
@@ -74,12 +72,15 @@ impl Projection {
         give_way: Duration,
     ) -> Self {
         Self {
-            store,
-            spool_id: spool.id(),
+            target: Target {
+                store,
+                spool_id: spool.id(),
+                clock,
+                unique,
+            },
             spool: spool.clone(),
             reader,
-            clock,
-            unique,
+            ahead: None,
             pace: Pace::new(give_way),
             health: watch::Sender::new(Health::Unknown),
             meters: Meters {
@@ -152,16 +153,39 @@ impl Projection {
 
     async fn round(&mut self, position: &mut i64) -> Round {
         self.meters.backlog.set(self.spool.backlog() as f64);
-        let groups = match self.reader.read(*position, BATCH).await {
-            Ok(groups) => groups,
-            Err(error) => {
-                tracing::error!(%error, "the spool cannot be read; trying again");
-                return Round::Failed;
-            }
+        let ahead = self.ahead.take().filter(|ahead| ahead.after == *position);
+        let groups = match ahead {
+            Some(ahead) => ahead.groups,
+            None => match self.reader.read(*position, BATCH).await {
+                Ok(groups) => groups,
+                Err(error) => {
+                    tracing::error!(%error, "the spool cannot be read; trying again");
+                    return Round::Failed;
+                }
+            },
         };
         let hits: usize = groups.iter().map(|group| group.hits.len()).sum();
+        let last = groups.last().map_or(*position, |group| group.seq);
         let started = std::time::Instant::now();
-        match self.project(groups).await {
+        // While the database works on this batch, the next one is read and decoded.
+        let Self {
+            target,
+            reader,
+            meters,
+            ..
+        } = self;
+        let (projected, next) = tokio::join!(target.project(groups, meters), async {
+            if hits >= BATCH {
+                reader.read(last, BATCH).await.ok()
+            } else {
+                None
+            }
+        });
+        self.ahead = next.map(|groups| Ahead {
+            after: last,
+            groups,
+        });
+        match projected {
             Ok(done) => {
                 let took = started.elapsed();
                 self.meters.batch_seconds.record(took.as_secs_f64());
@@ -185,9 +209,25 @@ impl Projection {
             }
         }
     }
+}
 
+/// Groups that were read ahead.
+struct Ahead {
+    after: i64,
+    groups: Vec<Group>,
+}
+
+/// Where hits go, and under which name.
+struct Target {
+    store: Store,
+    spool_id: Uuid,
+    clock: Clock,
+    unique: Vec<String>,
+}
+
+impl Target {
     /// Stores groups in one transaction; returns the position that the database has then.
-    async fn project(&self, groups: Vec<Group>) -> store::Result<i64> {
+    async fn project(&self, groups: Vec<Group>, meters: &Meters) -> store::Result<i64> {
         let now = self.clock.now();
         let mut tx = self.store.begin_lane().await?;
         let stored = tx.position(self.spool_id).await?;
@@ -199,9 +239,9 @@ impl Projection {
         let done = batch.store(&mut tx).await?;
         tx.set_position(self.spool_id, last, now).await?;
         tx.commit().await?;
-        self.meters.stored.increment(done.stored);
-        self.meters.quarantined.increment(done.quarantined);
-        self.meters.duplicates.increment(done.duplicates);
+        meters.stored.increment(done.stored);
+        meters.quarantined.increment(done.quarantined);
+        meters.duplicates.increment(done.duplicates);
         Ok(last)
     }
 }

@@ -36,6 +36,8 @@ impl SpoolReader {
         let connection = options(&path)
             .read_only(true)
             .pragma("cache_size", "-2000")
+            // Groups of a burst are a megabyte each; sqlx would keep fifty of them ready.
+            .row_buffer_size(2)
             .connect()
             .await
             .map_err(|source| SpoolError::Database { path, source })?;
