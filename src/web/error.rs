@@ -7,6 +7,9 @@ use serde_json::json;
 
 use crate::sink::Refused;
 
+/// Longest text of a problem, in characters.
+const MOST_QUOTED: usize = 500;
+
 /// A problem as the sender of a request is told it: nothing in it comes from the inside of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -81,14 +84,16 @@ impl From<Refused> for Problem {
 impl Problem {
     /// The document that is sent.
     pub fn as_json(&self) -> serde_json::Value {
+        // What is wrong is quoted, and the sender's field may be a megabyte.
+        let cut = |text: &str| text.chars().take(MOST_QUOTED).collect::<String>();
         let mut body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or_default(),
             "status": self.status.as_u16(),
-            "detail": self.detail,
+            "detail": cut(&self.detail),
         });
         if let Some(field) = &self.field {
-            body["field"] = field.as_str().into();
+            body["field"] = cut(field).into();
         }
         if let Some((name, value)) = &self.more {
             body[*name] = value.clone();

@@ -397,6 +397,46 @@ async fn a_landing_page_on_another_site_belongs_to_the_mail(engine: Engine) {
     server.finish().await;
 }
 
+async fn the_demo_shows_the_whole_way(engine: Engine) {
+    let server = TestServer::on(engine).argument("--demo").start().await;
+    let db = server.db();
+    let browser = Browser::start().await;
+    let mail = format!("{}/demo", server.url());
+    crate::harness::wait_for("the mail has its links", DRAINED, async || {
+        browser.open(&mail).await;
+        let link = browser
+            .run("return document.querySelector('a.button').pathname")
+            .await;
+        link.as_str().is_some_and(|path| path.starts_with("/r/"))
+    })
+    .await;
+    browser.picture("demo-mail").await;
+    browser.click("a.button").await;
+    let rows = "document.querySelectorAll('#hits tr').length";
+    browser.wait_until(&format!("{rows} == 1")).await;
+    browser.click("#look").await;
+    browser.wait_until(&format!("{rows} == 2")).await;
+    browser.click("#buy").await;
+    browser.wait_until(&format!("{rows} == 3")).await;
+    browser.picture("demo-shop").await;
+    let callbacks = browser.run("return [].map.call(document.querySelectorAll('#hits td:nth-child(2)'), function (cell) { return cell.textContent })").await;
+    assert_eq!(callbacks, serde_json::json!(["onload", "onload", "onload"]));
+    server.wait_drained(DRAINED).await;
+    for (kind, count) in [("click", 1), ("pageview", 2), ("transaction", 1)] {
+        let row = format!(
+            "select count(*) from hits where kind = '{kind}' and broadlog_id is not null and contact_id is not null"
+        );
+        assert_eq!(db.number(&row).await, count, "{kind}");
+    }
+    assert!(
+        db.number("select count(*) from hits where kind = 'open'")
+            .await
+            >= 1
+    );
+    browser.close().await;
+    server.finish().await;
+}
+
 async fn the_script_is_small_and_cached(engine: Engine) {
     let server = TestServer::on(engine).start().await;
     let mut client = server.client();
@@ -443,5 +483,6 @@ on_both!(
     a_purchase_lands_with_its_money,
     a_page_after_a_click_belongs_to_the_mail,
     a_landing_page_on_another_site_belongs_to_the_mail,
+    the_demo_shows_the_whole_way,
     the_script_is_small_and_cached,
 );

@@ -16,6 +16,7 @@ mod browser;
 mod database_away;
 mod full_spool;
 mod hostile;
+mod hostile_api;
 mod identity;
 mod killed_server;
 mod layers;

@@ -79,10 +79,6 @@ impl Browser {
         }
     }
 
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
     pub async fn open(&self, url: &str) {
         self.client.goto(url).await.unwrap();
     }
