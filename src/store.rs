@@ -65,11 +65,14 @@ pub enum StoreError {
 }
 
 /// What the store answers: the projection above it knows no database library.
-pub type Result<T, E = sqlx::Error> = std::result::Result<T, E>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a database says when it does not do what it was asked.
+pub type Error = sqlx::Error;
 
 /// Whether the database refuses the data itself, so that trying again is of no use: on Postgres the classes data exception,
 /// integrity, program limit and raised exceptions; on SQLite constraint, mismatch and too big.
-pub fn is_refusal(error: &sqlx::Error) -> bool {
+pub fn is_refusal(error: &Error) -> bool {
     match error {
         sqlx::Error::Encode(_) => true,
         sqlx::Error::Database(error) => {

@@ -11,7 +11,7 @@ use crate::hit::{
 };
 use crate::identity::{Resolver, wanted, wanted_contacts};
 use crate::store::messages::NewMessage;
-use crate::store::{MOST_COUNTED, Store};
+use crate::store::{self, MOST_COUNTED, Store};
 
 /// A recipient as the sender gives it.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,7 +116,7 @@ pub async fn store_messages(
     unique: &[String],
     delivery_id: DeliveryId,
     lines: &[Result<Recipient, MessageError>],
-) -> sqlx::Result<Vec<Outcome>> {
+) -> store::Result<Vec<Outcome>> {
     let now = clock.now();
     let recipients = || lines.iter().flatten();
     let mut want = wanted(unique, recipients().map(|r| &r.evidence));

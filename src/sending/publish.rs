@@ -3,8 +3,8 @@
 use super::{DraftError, NewDelivery, NewLink, random_slug};
 use crate::clock::Clock;
 use crate::hit::DeliveryId;
-use crate::store::Store;
 use crate::store::deliveries::{Delivery, Link, Taken};
+use crate::store::{self, Store};
 
 /// Tries to find a random slug that nobody has.
 const SLUG_TRIES: usize = 5;
@@ -23,7 +23,7 @@ pub enum SendingError {
     NoDelivery,
     /// The database refuses or cannot be reached.
     #[error(transparent)]
-    Database(#[from] sqlx::Error),
+    Database(#[from] store::Error),
 }
 
 /// Makes a delivery.

@@ -78,12 +78,24 @@ async fn a_spool_at_its_limit_answers_and_counts_and_recovers(engine: Engine) {
         (ready.status, &ready.json()["spool"]["taking"]),
         (503, &false.into())
     );
+    // A server that sends is told to come back, and nothing of what it sent is kept.
+    let order = serde_json::json!({ "kind": "transaction", "order_id": "A-1", "revenue": "10.00", "currency": "EUR" });
+    let mut shop = server.client().admin();
+    let refused = shop.post_json("/api/v1/hits", &order).await;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(
+        refused
+            .header("retry-after")
+            .parse::<u32>()
+            .is_ok_and(|seconds| seconds > 0)
+    );
 
     held.release().await;
     wait_for("it takes hits again", Duration::from_secs(30), async || {
         server.client().get("/readyz").await.status == 200
     })
     .await;
+    assert_eq!(shop.post_json("/api/v1/hits", &order).await.status, 202);
     let lost = server.metric("sillage_hits_lost_total").await;
     let sent = load.sent();
     wait_for("more load", Duration::from_secs(20), async || {
@@ -93,6 +105,13 @@ async fn a_spool_at_its_limit_answers_and_counts_and_recovers(engine: Engine) {
     let report = load.stop().await;
     server.wait_drained(Duration::from_secs(30)).await;
     assert_losses_are_counted(&server, &report).await;
+    assert_eq!(
+        server
+            .db()
+            .number("select count(*) from hits where order_id = 'A-1'")
+            .await,
+        1
+    );
     let after = server.metric("sillage_hits_lost_total").await;
     assert!(
         after < lost + 400.0,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// A source file of the crate, without its comments.
+/// A source file of the crate, without its comments and its tests.
 struct Source {
     /// `web/redirect.rs`
     path: String,
@@ -23,7 +23,9 @@ fn sources() -> Vec<Source> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 dirs.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("tests.rs")
+            {
                 files.push(path);
             }
         }
@@ -42,6 +44,7 @@ fn read(root: &Path, file: &Path) -> Source {
     let code: String = std::fs::read_to_string(file)
         .unwrap()
         .lines()
+        .take_while(|line| *line != "#[cfg(test)]")
         .map(|line| line.split("//").next().unwrap())
         .flat_map(|line| [line, "\n"])
         .collect();

@@ -2,11 +2,22 @@
 
 use std::time::Duration;
 
-use sillage::clock::Clock;
-use sillage::projection::retry_quarantined;
-use sillage::store::Store;
+use crate::harness::{Engine, TestServer, on_both};
 
-use crate::harness::{Engine, TestServer, on_both, wait_for};
+/// `sillage quarantine retry --all`, beside the running server: whether all are stored now, and how many are.
+fn retry_all(server: &TestServer) -> (bool, usize) {
+    let output = server
+        .command()
+        .args(["quarantine", "retry", "--all"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    let stored = told.lines().filter(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["stored"] == true
+    });
+    (output.status.success(), stored.count())
+}
 
 async fn a_refused_record_is_put_aside_with_the_reason_and_can_be_tried_again(engine: Engine) {
     let server = TestServer::on(engine).start().await;
@@ -46,27 +57,7 @@ async fn a_refused_record_is_put_aside_with_the_reason_and_can_be_tried_again(en
     assert_eq!(server.metric("sillage_hits_quarantined_total").await, 5.0);
 
     // As long as the reason stands, a record stays where it is.
-    let url = match server.database_url() {
-        Some(url) => url.to_owned(),
-        None => format!(
-            "sqlite://{}",
-            server.data_dir().join("sillage.db").display()
-        ),
-    };
-    let store = Store::open(&url, 2).await.unwrap();
-    let unique = ["email".to_owned()];
-    let retry_all = async || {
-        let mut stored = 0;
-        for record in store.quarantined(None, 100).await.unwrap() {
-            stored += usize::from(
-                retry_quarantined(&store, &Clock::system(), &unique, &record)
-                    .await
-                    .unwrap(),
-            );
-        }
-        stored
-    };
-    assert_eq!(retry_all().await, 0);
+    assert_eq!(retry_all(&server), (false, 0));
     assert_eq!(server.db().quarantined().await, 5);
     server
         .db()
@@ -75,12 +66,8 @@ async fn a_refused_record_is_put_aside_with_the_reason_and_can_be_tried_again(en
             "drop trigger no_poison",
         )
         .await;
-    assert_eq!(retry_all().await, 5);
-    store.close().await;
-    wait_for("all are stored", Duration::from_secs(5), async || {
-        server.db().hits().await == 200
-    })
-    .await;
+    assert_eq!(retry_all(&server), (true, 5));
+    assert_eq!(server.db().hits().await, 200);
     assert_eq!(
         server
             .db()

@@ -14,13 +14,15 @@ const GUARD: &str = r#"
 root=$1
 trap '' HUP INT TERM
 cat >/dev/null
+# A dead process whose parent has not asked for it yet is as good as gone.
+is_alive() { grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status" 2>/dev/null; }
 for note in "$root"/processes/*; do
     [ -f "$note" ] && kill -s "$(cat "$note")" "${note##*/}" 2>/dev/null
 done
 for note in "$root"/processes/*; do
     [ -f "$note" ] || continue
     tries=0
-    while kill -0 "${note##*/}" 2>/dev/null; do
+    while is_alive "${note##*/}"; do
         tries=$((tries + 1))
         [ $tries -eq 100 ] && kill -9 "${note##*/}" 2>/dev/null
         [ $tries -gt 150 ] && break
