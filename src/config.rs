@@ -369,6 +369,9 @@ impl Config {
         {
             problems.push("admin_token: has fewer than 16 characters".to_owned());
         }
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log.level) {
+            problems.push(format!("log.level: {error}"));
+        }
         if self.spool.max_bytes < 1 << 16 {
             problems.push("spool.max_bytes: is less than 65536".to_owned());
         }

@@ -191,6 +191,7 @@ impl Projection {
                 self.meters.batch_seconds.record(took.as_secs_f64());
                 *position = (*position).max(done);
                 self.spool.mark_done(*position);
+                self.meters.backlog.set(self.spool.backlog() as f64);
                 if self.health.send_replace(Health::Up) == Health::Down {
                     tracing::info!("the database is back");
                 }

@@ -9,6 +9,7 @@ mod secrets;
 mod welcome;
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,7 +77,7 @@ pub async fn run(
             Duration::ZERO
         },
     };
-    let (spool, reader, writer) = Spool::open(dir, limits, clock.new_id(clock.now())).await?;
+    let (spool, reader, writer) = Spool::open(dir, limits, &clock).await?;
     let links = LinkCopy::open(dir, store.clone(), config.spool.patience, clock.clone())
         .await
         .context("local link copy")?;
@@ -313,7 +314,12 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
 
 /// Makes the directory and takes it for this process alone: two servers on one spool would each answer for the other's hits.
 fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
-    std::fs::create_dir_all(dir).with_context(|| format!("data directory {}", dir.display()))?;
+    // What lies in it is personal data and keys.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("data directory {}", dir.display()))?;
     let path = dir.join("lock");
     let file = File::create(&path).with_context(|| format!("data directory {}", dir.display()))?;
     match file.try_lock() {

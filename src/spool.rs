@@ -4,8 +4,9 @@
 //! answer: group commit, so one flush of the disk serves all requests that wait for it.
 //!
 //! **Format.** `spool.db`, table `groups(seq, hits, body)`; a body is a sequence of frames, each a length (u32, little-endian) and a hit as
-//! a MessagePack array (see [`crate::hit::Hit`]). `seq` rises by one and is never used twice, also after a restart: `meta` keeps how far
-//! has been deleted. `meta` also holds the id under which the database remembers this spool's position.
+//! a MessagePack array (see [`crate::hit::Hit`]). `seq` rises and is never used twice: after a start it goes on from the
+//! present time in microseconds (above every number that was ever given out, also where an old copy of the file was put back).
+//! `meta` keeps how far has been deleted. `meta` also holds the id under which the database remembers this spool's position.
 //!
 //! **How it fails.** Limit reached: offers are refused ([`Refused::Full`]) until the projection has made room. Disk full: the write fails,
 //! everyone waiting is told, and the next write tries again; a ballast file is given up so that deleting (which in SQLite writes too) still
@@ -30,6 +31,7 @@ pub use file::{SpoolError, SpoolStatus, inspect, status};
 pub use frame::{BadFrame, decode_frames, encode_frame};
 pub use reader::{Group, SpoolReader};
 
+use crate::clock::Clock;
 use crate::hit::Hit;
 use crate::sink::{Claim, Receipt, Refused, Sink};
 
@@ -97,9 +99,9 @@ impl Spool {
     pub async fn open(
         dir: &Path,
         limits: SpoolLimits,
-        new_id: Uuid,
+        clock: &Clock,
     ) -> Result<(Self, SpoolReader, JoinHandle<()>), SpoolError> {
-        let file = file::SpoolFile::open(dir, new_id).await?;
+        let file = file::SpoolFile::open(dir, clock).await?;
         let (queue, entries) = mpsc::channel(QUEUE);
         let lost = REASONS
             .map(|reason| metrics::counter!("sillage_hits_lost_total", "reason" => reason.label()));

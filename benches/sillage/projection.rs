@@ -106,7 +106,7 @@ async fn fill(dir: &Path, mailing: &Mailing, hits: usize) -> anyhow::Result<()> 
         unique: vec!["email".to_owned()],
         public: Vec::new(),
     };
-    let (spool, reader, writer) = Spool::open(dir, limits(), clock.new_id(clock.now())).await?;
+    let (spool, reader, writer) = Spool::open(dir, limits(), &clock).await?;
     drop(reader);
     let mut traffic = Traffic::of(mailing);
     let mut left = hits;
@@ -131,8 +131,7 @@ async fn project(database: &Database) -> anyhow::Result<Duration> {
     // As many connections as a server has, not the few of the preparation.
     let store = Store::open(&database.url, 10).await?;
     store.ping().await?;
-    let (spool, reader, writer) =
-        Spool::open(database.dir(), limits(), clock.new_id(clock.now())).await?;
+    let (spool, reader, writer) = Spool::open(database.dir(), limits(), &clock).await?;
     let last = last_group(database.dir()).await?;
     let projection = Projection::new(
         store.clone(),

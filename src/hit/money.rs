@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An amount in 1/10,000 of the currency's unit: the four places of `numeric(18,4)`, in 64 bits.
 #[derive(
@@ -96,9 +96,21 @@ impl fmt::Display for Money {
 }
 
 /// An ISO 4217 code: three ASCII capitals. Unknown but well-formed codes are taken: the list changes, a shop's code does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency([u8; 3]);
+
+impl Serialize for Currency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = <&str>::deserialize(deserializer)?;
+        Self::parse(code).ok_or_else(|| serde::de::Error::custom("no currency"))
+    }
+}
 
 impl Currency {
     /// Reads a code in any case.

@@ -7,6 +7,7 @@ use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::frame::decode_frames;
+use crate::clock::Clock;
 use crate::hit::Hit;
 
 const FILE: &str = "spool.db";
@@ -46,14 +47,15 @@ const SCHEMA: &str = "
 ";
 
 impl SpoolFile {
-    pub(super) async fn open(dir: &Path, new_id: Uuid) -> Result<Self, SpoolError> {
+    pub(super) async fn open(dir: &Path, clock: &Clock) -> Result<Self, SpoolError> {
         let path = dir.join(FILE);
-        Self::try_open(dir, &path, new_id)
+        Self::try_open(dir, &path, clock)
             .await
             .map_err(|source| SpoolError::Database { path, source })
     }
 
-    async fn try_open(dir: &Path, path: &Path, new_id: Uuid) -> sqlx::Result<Self> {
+    async fn try_open(dir: &Path, path: &Path, clock: &Clock) -> sqlx::Result<Self> {
+        let now = clock.now();
         let mut connection = options(path)
             .create_if_missing(true)
             .page_size(8192)
@@ -68,7 +70,7 @@ impl SpoolFile {
         sqlx::query(
             "insert into meta (id, deleted_to) select $1, 0 where not exists (select 1 from meta)",
         )
-        .bind(new_id)
+        .bind(clock.new_id(now))
         .execute(&mut connection)
         .await?;
         let meta = sqlx::query("select id, deleted_to from meta")
@@ -84,7 +86,7 @@ impl SpoolFile {
             connection,
             id,
             deleted_to,
-            last: last.max(deleted_to),
+            last: last.max(deleted_to).max(now.0),
             bytes: bytes as u64,
             hits: hits as u64,
             ballast: dir.join(BALLAST),

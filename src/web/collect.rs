@@ -1,5 +1,7 @@
 //! The pixel, the script's requests and the visitor's ids.
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
@@ -18,6 +20,8 @@ const GIF: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!
 
 /// Most bytes of a tracking request's body; the script cuts far below.
 const MOST_EVENT_BYTES: usize = 512 << 10;
+/// How long that body may take to arrive.
+const MOST_EVENT_TIME: Duration = Duration::from_secs(15);
 
 /// The pixel, never cached. Headers as Mautic sends them.
 pub fn gif() -> Response {
@@ -48,8 +52,11 @@ pub(super) async fn get_pixel(app: &App, visit: Visit<'_>) -> Response {
 /// and the hit counts once.
 pub(super) async fn post_event(app: &App, visit: Visit<'_>, body: Incoming) -> Response {
     let parts = visit.parts;
-    let Ok(body) = to_bytes(Body::new(body), MOST_EVENT_BYTES).await else {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    let read = tokio::time::timeout(MOST_EVENT_TIME, to_bytes(Body::new(body), MOST_EVENT_BYTES));
+    let body = match read.await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
     let permission = app.cors.permission(&parts.headers);
     if permission == Permission::Refused {
