@@ -277,3 +277,31 @@ pub async fn inspect(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Micros;
+
+    /// The database may have stored groups that an old copy of the file knows nothing of: their numbers must not come again.
+    #[tokio::test]
+    async fn an_old_copy_of_the_file_gives_no_number_out_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::fixed(Micros(1_000_000));
+        let mut spool = SpoolFile::open(dir.path(), &clock).await.unwrap();
+        let first = spool.last + 1;
+        spool.append(first, 1, vec![1]).await.unwrap();
+        spool.close().await.unwrap();
+        let copy = std::fs::read(dir.path().join(FILE)).unwrap();
+
+        let mut spool = SpoolFile::open(dir.path(), &clock).await.unwrap();
+        assert_eq!(spool.last, first, "what waits keeps its number");
+        spool.append(first + 1, 1, vec![2]).await.unwrap();
+        spool.close().await.unwrap();
+
+        std::fs::write(dir.path().join(FILE), copy).unwrap();
+        clock.advance(Micros::SECOND);
+        let spool = SpoolFile::open(dir.path(), &clock).await.unwrap();
+        assert!(spool.last > first + 1, "{} after {}", spool.last, first + 1);
+    }
+}
