@@ -24,7 +24,7 @@ use crate::store::{self, Store};
 use pace::Pace;
 
 /// Hits a transaction. More amortise the commit better and make the figures' upserts denser; fewer are seen sooner.
-const BATCH: usize = 6_000;
+const BATCH: usize = 4_000;
 /// Least time between two transactions, so that a trickle does not cost a transaction a hit.
 const LINGER: Duration = Duration::from_millis(100);
 /// Longest wait between two tries while the database is away.

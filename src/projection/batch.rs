@@ -20,7 +20,11 @@ pub struct Batch<'p> {
     clock: &'p Clock,
     unique: &'p [String],
     now: Micros,
-    hits: Vec<Hit>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a hit has a kilobyte, and a growing list would copy them all"
+    )]
+    hits: Vec<Box<Hit>>,
     positions: Vec<i64>,
     bad: Vec<(i64, BadFrame)>,
 }
@@ -155,24 +159,32 @@ impl<'p> Batch<'p> {
     }
 
     /// Identity, rows, figures. Returns how many hits were stored and how many were duplicates.
-    async fn try_store(&self, tx: &mut Tx, hits: &[Hit]) -> store::Result<(u64, u64)> {
-        let mut hits: Vec<Cow<'_, Hit>> = hits.iter().map(Cow::Borrowed).collect();
+    async fn try_store(&self, tx: &mut Tx, hits: &[Box<Hit>]) -> store::Result<(u64, u64)> {
+        let mut hits: Vec<&Hit> = hits.iter().map(Box::as_ref).collect();
         let duplicates = self.drop_duplicates(tx, &mut hits).await?;
         if hits.is_empty() {
             return Ok((0, duplicates));
         }
         let mut known = tx
-            .load_known(&wanted(self.unique, hits.iter().map(Cow::as_ref)))
+            .load_known(&wanted(self.unique, hits.iter().copied()))
             .await?;
         known.contacts = tx
-            .load_contacts(&wanted_contacts(
-                self.unique,
-                &known,
-                hits.iter().map(Cow::as_ref),
-            ))
+            .load_contacts(&wanted_contacts(self.unique, &known, hits.iter().copied()))
             .await?;
         let mut resolver = Resolver::new(self.unique, known, || self.clock.new_id(self.now));
-        let contacts: Vec<_> = hits.iter_mut().map(|hit| resolver.resolve(hit)).collect();
+        let mut contacts = Vec::with_capacity(hits.len());
+        let mut copies: Vec<Option<Box<Hit>>> = Vec::with_capacity(hits.len());
+        for hit in &hits {
+            let mut hit = Cow::Borrowed(*hit);
+            contacts.push(resolver.resolve(&mut hit));
+            copies.push(match hit {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(changed) => Some(Box::new(changed)),
+            });
+        }
+        for (hit, copy) in hits.iter_mut().zip(&copies) {
+            *hit = copy.as_deref().unwrap_or(hit);
+        }
         let (changes, data) = resolver.finish();
         tx.save_changes(&changes, &data, self.now).await?;
 
@@ -201,11 +213,7 @@ impl<'p> Batch<'p> {
 
     /// Takes out hits whose idempotency key was there before, in the database or in this batch. A public key never meets an
     /// authenticated sender's: nobody can make such a hit disappear by sending its key first.
-    async fn drop_duplicates(
-        &self,
-        tx: &mut Tx,
-        hits: &mut Vec<Cow<'_, Hit>>,
-    ) -> store::Result<u64> {
+    async fn drop_duplicates(&self, tx: &mut Tx, hits: &mut Vec<&Hit>) -> store::Result<u64> {
         let mut keys = BTreeSet::new();
         let before = hits.len();
         hits.retain(|hit| {

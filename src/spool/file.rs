@@ -272,7 +272,7 @@ pub async fn inspect(
         after = seq;
         for frame in decode_frames(&body).take(left) {
             left -= 1;
-            each(seq, frame.map_err(|bad| bad.reason));
+            each(seq, frame.map(|hit| *hit).map_err(|bad| bad.reason));
         }
     }
     Ok(())

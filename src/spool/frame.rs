@@ -25,8 +25,8 @@ pub fn encode_frame(hit: &Hit, body: &mut Vec<u8>) {
     body[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
 
-/// Reads every frame of a body. A frame that is no hit is told; so is a body that ends within one.
-pub fn decode_frames(mut body: &[u8]) -> impl Iterator<Item = Result<Hit, BadFrame>> {
+/// Reads every frame of a body. Hits are boxed: one has a kilobyte, and thousands wait together. A frame that is no hit is told; so is a body that ends within one.
+pub fn decode_frames(mut body: &[u8]) -> impl Iterator<Item = Result<Box<Hit>, BadFrame>> {
     std::iter::from_fn(move || {
         if body.is_empty() {
             return None;
@@ -43,10 +43,14 @@ pub fn decode_frames(mut body: &[u8]) -> impl Iterator<Item = Result<Hit, BadFra
             }));
         };
         body = rest;
-        Some(rmp_serde::from_slice(frame).map_err(|error| BadFrame {
-            bytes: frame.to_vec(),
-            reason: error.to_string(),
-        }))
+        Some(
+            rmp_serde::from_slice(frame)
+                .map(Box::new)
+                .map_err(|error| BadFrame {
+                    bytes: frame.to_vec(),
+                    reason: error.to_string(),
+                }),
+        )
     })
 }
 
@@ -84,7 +88,7 @@ mod tests {
         assert_eq!(read.len(), 4);
         assert_eq!(
             (read[0].as_ref(), read[2].as_ref()),
-            (Ok(&hit()), Ok(&hit()))
+            (Ok(&Box::new(hit())), Ok(&Box::new(hit())))
         );
         assert!(read[1].is_err() && read[3].is_err());
     }

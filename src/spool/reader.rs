@@ -16,7 +16,7 @@ pub struct Group {
     /// Its place; the position that the database remembers.
     pub seq: i64,
     /// Its hits in order of arrival.
-    pub hits: Vec<Result<Hit, BadFrame>>,
+    pub hits: Vec<Result<Box<Hit>, BadFrame>>,
 }
 
 /// Reads groups in order.

@@ -3,7 +3,6 @@
 //! They are read, added to in memory and written back whole: the projection's lock lets nobody else write them, and
 //! amounts saturate here instead of failing in the database.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use sqlx::Row;
@@ -55,7 +54,7 @@ impl Figures {
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn load(tx: &mut Tx, hits: &[Cow<'_, Hit>]) -> sqlx::Result<Self> {
+    pub async fn load(tx: &mut Tx, hits: &[&Hit]) -> sqlx::Result<Self> {
         let mut ids: Vec<i64> = hits
             .iter()
             .filter(|hit| hit.verdict.counts())

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use sqlx::postgres::{PgConnection, PgCopyIn};
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Sqlite, Transaction};
 
@@ -75,8 +76,8 @@ impl Tx {
                     COLUMNS.join(", ")
                 );
                 let mut copy = c.copy_in_raw(&sql).await?;
-                match copy.send(copy_data(rows)).await {
-                    Ok(_) => copy.finish().await.map(|_| ()),
+                match send_rows(&mut copy, rows).await {
+                    Ok(()) => copy.finish().await.map(|_| ()),
                     Err(error) => {
                         copy.abort("a row could not be sent").await?;
                         Err(error)
@@ -88,13 +89,29 @@ impl Tx {
     }
 }
 
-/// The rows in Postgres' binary `COPY` format: a header, then for each row the number of fields and each field's length and bytes.
-fn copy_data(rows: &[HitRow<'_>]) -> Vec<u8> {
-    let mut data = Vec::with_capacity(64 + rows.len() * 700);
-    data.extend_from_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
+/// Rows a message: about 300 KB, so that neither side keeps a buffer for the whole batch.
+const SENT_AT_ONCE: usize = 512;
+
+async fn send_rows(
+    copy: &mut PgCopyIn<&mut PgConnection>,
+    rows: &[HitRow<'_>],
+) -> sqlx::Result<()> {
+    let mut data = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    for part in rows.chunks(SENT_AT_ONCE) {
+        put_rows(part, &mut data);
+        copy.send(data.as_slice()).await?;
+        data.clear();
+    }
+    copy.send((-1_i16).to_be_bytes().as_slice())
+        .await
+        .map(|_| ())
+}
+
+/// Rows in Postgres' binary `COPY` format: for each the number of fields, then each field's length and bytes.
+fn put_rows(rows: &[HitRow<'_>], data: &mut Vec<u8>) {
     for row in rows {
         let hit = row.hit;
-        let mut out = Fields { data: &mut data };
+        let mut out = Fields { data };
         out.data
             .extend_from_slice(&(COLUMNS.len() as i16).to_be_bytes());
         out.bytes(&row.seq.to_be_bytes());
@@ -152,8 +169,6 @@ fn copy_data(rows: &[HitRow<'_>]) -> Vec<u8> {
             let _ = serde_json::to_writer(data, extra);
         });
     }
-    data.extend_from_slice(&(-1_i16).to_be_bytes());
-    data
 }
 
 /// A tag as it stands in `hits.tags`: `-` before one that is taken away.
