@@ -16,15 +16,18 @@ use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use batch::{Batch, retry_quarantined};
+pub use batch::{Batch, Done, retry_quarantined};
 
 use crate::clock::Clock;
-use crate::spool::{Group, Spool, SpoolReader};
+use crate::spool::{Spool, SpoolReader};
 use crate::store::{self, Store};
 use pace::Pace;
 
 /// Hits a transaction. More amortise the commit better and make the figures' upserts denser; fewer are seen sooner.
 const BATCH: usize = 4_000;
+/// Batches a transaction on the embedded database: there a commit writes every page that was touched, and messages lie all over
+/// theirs, so four batches together touch hardly more pages than one. On Postgres others wait for the lane meanwhile.
+const BATCHES_ON_SQLITE: usize = 4;
 /// Least time between two transactions, so that a trickle does not cost a transaction a hit.
 const LINGER: Duration = Duration::from_millis(100);
 /// Longest wait between two tries while the database is away.
@@ -46,7 +49,6 @@ pub struct Projection {
     target: Target,
     spool: Spool,
     reader: SpoolReader,
-    ahead: Option<Ahead>,
     pace: Pace,
     health: watch::Sender<Health>,
     meters: Meters,
@@ -80,7 +82,6 @@ impl Projection {
             },
             spool: spool.clone(),
             reader,
-            ahead: None,
             pace: Pace::new(give_way),
             health: watch::Sender::new(Health::Unknown),
             meters: Meters {
@@ -153,69 +154,87 @@ impl Projection {
 
     async fn round(&mut self, position: &mut i64) -> Round {
         self.meters.backlog.set(self.spool.backlog() as f64);
-        let ahead = self.ahead.take().filter(|ahead| ahead.after == *position);
-        let groups = match ahead {
-            Some(ahead) => ahead.groups,
-            None => match self.reader.read(*position, BATCH).await {
-                Ok(groups) => groups,
-                Err(error) => {
-                    tracing::error!(%error, "the spool cannot be read; trying again");
-                    return Round::Failed;
-                }
-            },
-        };
-        let hits: usize = groups.iter().map(|group| group.hits.len()).sum();
-        let last = groups.last().map_or(*position, |group| group.seq);
         let started = std::time::Instant::now();
-        // While the database works on this batch, the next one is read and decoded.
-        let Self {
-            target,
-            reader,
-            meters,
-            ..
-        } = self;
-        let (projected, next) = tokio::join!(target.project(groups, meters), async {
-            if hits >= BATCH {
-                reader.read(last, BATCH).await.ok()
-            } else {
-                None
-            }
-        });
-        self.ahead = next.map(|groups| Ahead {
-            after: last,
-            groups,
-        });
-        match projected {
-            Ok(done) => {
-                let took = started.elapsed();
-                self.meters.batch_seconds.record(took.as_secs_f64());
+        match self.project(*position).await {
+            Ok((done, is_full)) => {
+                self.meters
+                    .batch_seconds
+                    .record(started.elapsed().as_secs_f64());
                 *position = (*position).max(done);
                 self.spool.mark_done(*position);
                 self.meters.backlog.set(self.spool.backlog() as f64);
                 if self.health.send_replace(Health::Up) == Health::Down {
                     tracing::info!("the database is back");
                 }
-                if hits >= BATCH {
-                    Round::Full
-                } else {
-                    Round::Part
-                }
+                if is_full { Round::Full } else { Round::Part }
             }
             Err(error) => {
                 self.meters.failures.increment(1);
                 if self.health.send_replace(Health::Down) != Health::Down {
-                    tracing::error!(%error, "the database does not take hits; the spool holds them until it does");
+                    tracing::error!(%error, "hits cannot be stored now; the spool holds them until they can");
                 }
                 Round::Failed
             }
         }
     }
-}
 
-/// Groups that were read ahead.
-struct Ahead {
-    after: i64,
-    groups: Vec<Group>,
+    /// Stores groups after `position` in one transaction; returns the position that the database has then, and whether more is likely to
+    /// wait. Where the database is ahead (the answer to a commit was lost), it goes on from there.
+    async fn project(&mut self, position: i64) -> Result<(i64, bool), ProjectionError> {
+        let Self {
+            target:
+                Target {
+                    store,
+                    spool_id,
+                    clock,
+                    unique,
+                },
+            reader,
+            meters,
+            ..
+        } = self;
+        let now = clock.now();
+        let mut tx = store.begin_lane().await?;
+        let mut at = tx.position(*spool_id).await?.max(position);
+        let mut done = Done::default();
+        let mut groups = reader
+            .read(at, BATCH)
+            .await
+            .map_err(ProjectionError::Spool)?;
+        let mut is_full = false;
+        for batch_number in 1..=if store.is_postgres() {
+            1
+        } else {
+            BATCHES_ON_SQLITE
+        } {
+            let Some(last) = groups.last().map(|group| group.seq) else {
+                break;
+            };
+            is_full = groups.iter().map(|group| group.hits.len()).sum::<usize>() >= BATCH;
+            let mut batch = Batch::new(*spool_id, clock, unique, now);
+            for group in std::mem::take(&mut groups) {
+                batch.push(group);
+            }
+            // While the database works on this batch, the next one of the transaction is read and decoded.
+            let reads_on = is_full && !store.is_postgres() && batch_number < BATCHES_ON_SQLITE;
+            let (stored, next) = tokio::join!(batch.store(&mut tx), async {
+                if reads_on {
+                    reader.read(last, BATCH).await
+                } else {
+                    Ok(Vec::new())
+                }
+            });
+            done += stored?;
+            at = last;
+            groups = next.map_err(ProjectionError::Spool)?;
+        }
+        tx.set_position(*spool_id, at, now).await?;
+        tx.commit().await?;
+        meters.stored.increment(done.stored);
+        meters.quarantined.increment(done.quarantined);
+        meters.duplicates.increment(done.duplicates);
+        Ok((at, is_full))
+    }
 }
 
 /// Where hits go, and under which name.
@@ -226,25 +245,13 @@ struct Target {
     unique: Vec<String>,
 }
 
-impl Target {
-    /// Stores groups in one transaction; returns the position that the database has then.
-    async fn project(&self, groups: Vec<Group>, meters: &Meters) -> store::Result<i64> {
-        let now = self.clock.now();
-        let mut tx = self.store.begin_lane().await?;
-        let stored = tx.position(self.spool_id).await?;
-        let last = groups.last().map_or(stored, |group| group.seq).max(stored);
-        let mut batch = Batch::new(self.spool_id, &self.clock, &self.unique, now);
-        for group in groups.into_iter().filter(|group| group.seq > stored) {
-            batch.push(group);
-        }
-        let done = batch.store(&mut tx).await?;
-        tx.set_position(self.spool_id, last, now).await?;
-        tx.commit().await?;
-        meters.stored.increment(done.stored);
-        meters.quarantined.increment(done.quarantined);
-        meters.duplicates.increment(done.duplicates);
-        Ok(last)
-    }
+/// What kept a transaction from its end.
+#[derive(Debug, thiserror::Error)]
+enum ProjectionError {
+    #[error("the database: {0}")]
+    Database(#[from] store::Error),
+    #[error("the spool cannot be read: {0}")]
+    Spool(store::Error),
 }
 
 enum Round {

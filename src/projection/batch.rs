@@ -40,6 +40,14 @@ pub struct Done {
     pub duplicates: u64,
 }
 
+impl std::ops::AddAssign for Done {
+    fn add_assign(&mut self, more: Self) {
+        self.stored += more.stored;
+        self.quarantined += more.quarantined;
+        self.duplicates += more.duplicates;
+    }
+}
+
 impl<'p> Batch<'p> {
     /// An empty batch.
     pub fn new(spool_id: Uuid, clock: &'p Clock, unique: &'p [String], now: Micros) -> Self {
