@@ -25,9 +25,10 @@ use pace::Pace;
 
 /// Hits a transaction. More amortise the commit better and make the figures' upserts denser; fewer are seen sooner.
 const BATCH: usize = 4_000;
-/// Batches a transaction on the embedded database: there a commit writes every page that was touched, and messages lie all over
-/// theirs, so four batches together touch hardly more pages than one. On Postgres others wait for the lane meanwhile.
-const BATCHES_ON_SQLITE: usize = 4;
+/// Most batches a transaction. While the database works on one the next is read; and a commit of SQLite writes every page that was
+/// touched: messages lie all over theirs, so four batches together touch hardly more pages than one. More would let other servers
+/// and the API wait longer for their turn, about half a second while a backlog is worked off.
+const BATCHES: usize = 4;
 /// Least time between two transactions, so that a trickle does not cost a transaction a hit.
 const LINGER: Duration = Duration::from_millis(100);
 /// Longest wait between two tries while the database is away.
@@ -202,11 +203,7 @@ impl Projection {
             .await
             .map_err(ProjectionError::Spool)?;
         let mut is_full = false;
-        for batch_number in 1..=if store.is_postgres() {
-            1
-        } else {
-            BATCHES_ON_SQLITE
-        } {
+        for number in 1..=BATCHES {
             let Some(last) = groups.last().map(|group| group.seq) else {
                 break;
             };
@@ -216,7 +213,7 @@ impl Projection {
                 batch.push(group);
             }
             // While the database works on this batch, the next one of the transaction is read and decoded.
-            let reads_on = is_full && !store.is_postgres() && batch_number < BATCHES_ON_SQLITE;
+            let reads_on = is_full && number < BATCHES;
             let (stored, next) = tokio::join!(batch.store(&mut tx), async {
                 if reads_on {
                     reader.read(last, BATCH).await
