@@ -1,8 +1,7 @@
 //! The store: Postgres in production, an embedded SQLite file for trying out and small sites.
 //!
 //! One SQL text a query; `both!` compiles the same body for either database. Bulk statements are written once too: see `store/bulk.rs`. What
-//! truly differs (opening, partitions, the insert of hits) stands side by side in `dialect_differences` spots marked by a `match` on the
-//! database.
+//! truly differs (opening, partitions, the insert of hits) stands side by side in a `match` on the database.
 
 mod bulk;
 pub mod contacts;

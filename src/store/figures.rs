@@ -189,7 +189,7 @@ impl Figures {
     /// The database refuses.
     pub async fn save(mut self, tx: &mut Tx) -> sqlx::Result<()> {
         self.load_hours(tx).await?;
-        // Apart, since nobody else writes here: an upsert has to look first and costs half as much again.
+        // Apart, since nobody else writes here: an upsert would look each row up once more.
         let (changed, new) = self.message_rows();
         execute_bulk!(
             tx,

@@ -1,6 +1,6 @@
 //! Writing hits: binary `COPY` on Postgres, rows of placeholders on SQLite.
 //!
-//! `COPY` was measured against `unnest` over 33 arrays: the server parses each value once and fills pages many rows at a time.
+//! `COPY` instead of `unnest` over 33 arrays: Postgres takes each value once and fills pages many rows at a time.
 
 use std::fmt::Write as _;
 

@@ -66,7 +66,7 @@ impl PartitionMonth {
 }
 
 impl Tx {
-    /// How far the database has read a spool. On Postgres the row is locked.
+    /// How far the database has read a spool. The lane's lock keeps it from moving meanwhile.
     ///
     /// # Errors
     /// The database refuses.
