@@ -14,6 +14,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::AdobeMode;
+
 pub use load::{Flags, Problems};
 
 /// Every key with its default. `config.example.toml` explains them; a test holds the two together.
@@ -46,6 +48,12 @@ pub struct Config {
     pub paths: Paths,
     /// Redirects.
     pub links: Links,
+    /// Adobe Campaign's protocol.
+    pub adobe: Adobe,
+    /// Mapp Intelligence's protocol.
+    pub mapp: Mapp,
+    /// Looking at what becomes of a request.
+    pub debug: Debug,
     /// The Prometheus listener.
     pub metrics: Metrics,
     /// Signing keys.
@@ -174,6 +182,35 @@ section!(
         /// How often the local copy asks the database for changes.
         #[serde(with = "humantime_serde")]
         refresh: Duration = Duration::from_secs(2),
+        /// Hosts that may stand in a destination whose host comes from the link's own parameters.
+        personal_hosts: Vec<String> = Vec::new(),
+    }
+);
+section!(
+    /// Adobe Campaign's protocol.
+    Adobe {
+        /// Which hits of page tags count.
+        mode: AdobeMode = AdobeMode::Session,
+    }
+);
+section!(
+    /// Mapp Intelligence's protocol.
+    Mapp {
+        /// A further path of its hits, beside `/<track id>/wt`; empty: none.
+        path: String = String::new(),
+        /// Whether its own cookies are set.
+        third_party_cookies: bool = false,
+        /// Hosts that `re.pl` may lead to.
+        redirect_hosts: Vec<String> = Vec::new(),
+        /// `"<track id>:<at least 16 characters>"`: who sends the secret may name another client's address, agent and page.
+        secrets: Vec<Secret> = Vec::new(),
+    }
+);
+section!(
+    /// Looking at what becomes of a request.
+    Debug {
+        /// Who sends it in `X-Sillage-Debug` gets the verdict back in a header; none: nobody does.
+        key: Option<Secret> = None,
     }
 );
 section!(
@@ -272,6 +309,9 @@ impl Default for Config {
             database: Database::default(),
             paths: Paths::default(),
             links: Links::default(),
+            adobe: Adobe::default(),
+            mapp: Mapp::default(),
+            debug: Debug::default(),
             metrics: Metrics::default(),
             keys: KeyRing::default(),
             server: Server::default(),
@@ -309,15 +349,38 @@ impl Config {
             ("event", &self.paths.event),
             ("redirect", &self.paths.redirect),
         ] {
-            let fits = path.len() > 1
-                && path.starts_with('/')
-                && !path.ends_with('/')
-                && path
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
-            if !fits {
-                problems.push(format!("paths.{name}: {path:?} must start with a slash, not end with one, and hold letters, digits and /._- only"));
+            if !is_path(path) {
+                problems.push(format!("paths.{name}: {path:?} {PATH_RULE}"));
             }
+        }
+        if !self.mapp.path.is_empty() && !is_path(&self.mapp.path) {
+            problems.push(format!("mapp.path: {:?} {PATH_RULE}", self.mapp.path));
+        }
+        for host in self
+            .mapp
+            .redirect_hosts
+            .iter()
+            .chain(&self.links.personal_hosts)
+        {
+            if url::Host::parse(host.strip_prefix("*.").unwrap_or(host)).is_err() {
+                problems.push(format!(
+                    "{host:?} is no host such as www.example.com or *.example.com"
+                ));
+            }
+        }
+        for secret in &self.mapp.secrets {
+            if !secret
+                .0
+                .split_once(':')
+                .is_some_and(|(site, secret)| !site.is_empty() && secret.len() >= 16)
+            {
+                problems.push(
+                    "mapp.secrets: an entry is not <track id>:<at least 16 characters>".to_owned(),
+                );
+            }
+        }
+        if self.debug.key.as_ref().is_some_and(|key| key.0.len() < 16) {
+            problems.push("debug.key: has fewer than 16 characters".to_owned());
         }
         if let Some(url) = &self.database_url
             && !["postgres://", "postgresql://", "sqlite:"]
@@ -377,4 +440,16 @@ impl Config {
         }
         problems
     }
+}
+
+const PATH_RULE: &str =
+    "must start with a slash, not end with one, and hold letters, digits and /._- only";
+
+fn is_path(path: &str) -> bool {
+    path.len() > 1
+        && path.starts_with('/')
+        && !path.ends_with('/')
+        && path
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b))
 }

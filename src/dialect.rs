@@ -1,10 +1,16 @@
 //! Dialects: each turns a request of its vendor's protocol into hits and names the answer. Pure functions: no I/O, no
 //! clock, no ids (the server fills in [`crate::hit::HitId`] and a new visitor afterwards), so a recorded request is a whole test.
 
+pub mod adobe;
 pub mod judge;
+pub mod mapp;
+pub mod mautic;
 pub mod native;
 
-use crate::hit::Hit;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::hit::{Hit, VisitorId};
 use crate::link::Keys;
 
 /// What a dialect made of a request.
@@ -34,4 +40,54 @@ pub struct Rules {
     pub unique: Vec<String>,
     /// Fields that anyone may set.
     pub public: Vec<String>,
+    /// Which hits of Adobe's page tags count.
+    pub adobe_mode: AdobeMode,
+    /// Mapp's part.
+    pub mapp: MappRules,
+}
+
+impl Rules {
+    /// Rules as they are without a configuration.
+    pub fn new(keys: Keys) -> Self {
+        Self {
+            keys,
+            unique: vec!["email".to_owned()],
+            public: Vec::new(),
+            adobe_mode: AdobeMode::Session,
+            mapp: MappRules::default(),
+        }
+    }
+}
+
+/// Which hits of Adobe's page tags count (`protocols/adobe.md`, modes).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdobeMode {
+    /// Those of a session that a click began.
+    #[default]
+    Session,
+    /// Those of visitors that ever clicked.
+    Permanent,
+    /// All; a later click tells whose they were.
+    Anonymous,
+}
+
+/// How Mapp's requests are read.
+#[derive(Clone, Debug, Default)]
+pub struct MappRules {
+    /// Secrets by track id: who sends it may name another client's address, agent and page.
+    pub secrets: Vec<(String, String)>,
+}
+
+/// The visitor that a vendor's own, unsigned id stands for. It is derived, so that nobody can name a visitor of ours by sending
+/// its id as a vendor's. `vendor` keeps equal ids of two vendors apart.
+pub fn foreign_visitor(vendor: &str, id: &str) -> VisitorId {
+    let digest = Sha256::new()
+        .chain_update(vendor)
+        .chain_update([0])
+        .chain_update(id)
+        .finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    VisitorId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }

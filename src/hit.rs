@@ -169,6 +169,9 @@ pub enum Provenance {
     Session,
     /// Given openly in the request: a hint for figures, no proof of a person.
     Claimed,
+    /// An unsigned id of a vendor's link, or the session that its click began: who holds the mail has it, but it can be guessed.
+    /// It names the person of this hit, weaker than anything signed, and never takes a browser over from somebody else.
+    Unsigned,
 }
 
 /// Who vouches for the fields of a hit.
@@ -231,6 +234,41 @@ impl Utm {
         .into_iter()
         .filter_map(|(name, value)| value.as_deref().map(|value| (name, value)))
     }
+}
+
+/// What a vendor's request says that only the database can answer; the projection reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Foreign {
+    /// The message under a name of its vendor: `mautic:<tracking hash>`, `adobe:<uuid>`. Table `message_keys` knows its broadlog.
+    pub message_key: Option<String>,
+    /// A unique field and its value that name an existing contact (Adobe's `rcpid`): it makes no contact and sets nothing.
+    pub recipient: Option<(String, String)>,
+    /// The hit counts only where its visitor is known from an earlier click (Adobe's permanent mode).
+    pub is_for_known_visitors: bool,
+    /// `page_tag` as the request describes it, to be made where there is none of the name yet.
+    pub page_tag: Option<PageTagDraft>,
+    /// Why the record goes straight into quarantine: it was answered, but it is no hit.
+    pub refused: Option<String>,
+}
+
+word!(
+    /// What a page tag stands for.
+    PageTagKind {
+        /// A page: Adobe's `w`.
+        Web = "web",
+        /// A transaction: Adobe's `t`.
+        Transaction = "transaction",
+    }
+);
+
+/// A page tag made on the fly: `tagid=<identifier>|<w or t>|<folder>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageTagDraft {
+    /// What it stands for.
+    pub kind: PageTagKind,
+    /// Where its maker wants it listed.
+    pub folder: Option<String>,
 }
 
 /// One thing that happened. See the module for what holds of every hit.
@@ -306,6 +344,9 @@ pub struct Hit {
     /// What no column holds.
     #[serde(default)]
     pub extra: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What a vendor's request leaves to the projection.
+    #[serde(default)]
+    pub foreign: Option<Box<Foreign>>,
 }
 
 impl Hit {
@@ -345,7 +386,18 @@ impl Hit {
             idempotency_key: None,
             occurred_at: None,
             extra: None,
+            foreign: None,
         }
+    }
+
+    /// What a vendor's request leaves to the projection, to be filled in.
+    pub fn foreign_mut(&mut self) -> &mut Foreign {
+        self.foreign.get_or_insert_default()
+    }
+
+    /// The message under its vendor's name.
+    pub fn message_key(&self) -> Option<&str> {
+        self.foreign.as_ref()?.message_key.as_deref()
     }
 
     /// Adds a word to `reason`, once.

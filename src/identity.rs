@@ -1,8 +1,9 @@
 //! Identity: which contact a hit belongs to, and what the hit changes about contacts.
 //!
 //! A pure function over what is [`Known`]: the projection loads it, calls [`Resolver::resolve`] hit by hit in order of arrival, and writes the
-//! [`Changes`]. Evidence, strongest first: a contact named by an authenticated sender; the signed message in the link; a unique field
-//! in the hit, where the configuration lets the public name it; the signed session of an earlier click; what is known of the visitor.
+//! [`Changes`]. Evidence, strongest first: a contact named by an authenticated sender; the signed message in the link; the recipient that a page
+//! tag names; a unique field in the hit, where the configuration lets the public name it; the session of an earlier click, or the unsigned
+//! message of a vendor's link; what is known of the visitor.
 //!
 //! Promises: an anonymous visitor makes no contact; a person's fields are never overwritten by another's (a browser known as A that names B's
 //! value becomes B from that hit on); only an authenticated call merges two contacts.
@@ -36,6 +37,8 @@ pub struct Contact {
 pub struct Known {
     /// Messages and their receivers.
     pub broadlogs: HashMap<BroadlogId, (ContactId, DeliveryId)>,
+    /// Messages by their vendors' names.
+    pub message_keys: HashMap<String, BroadlogId>,
     /// Visitors whose person is known.
     pub visitors: HashMap<VisitorId, ContactId>,
     /// Unique values and their owners.
@@ -51,6 +54,8 @@ pub struct Known {
 pub struct Wanted {
     /// Messages.
     pub broadlogs: BTreeSet<BroadlogId>,
+    /// Messages by their vendors' names.
+    pub message_keys: BTreeSet<String>,
     /// Visitors.
     pub visitors: BTreeSet<VisitorId>,
     /// Unique values.
@@ -102,8 +107,20 @@ pub fn wanted<'h>(unique: &[String], hits: impl Iterator<Item = &'h Hit>) -> Wan
         if !hit.fields.is_empty() {
             wanted.keys.extend(unique_keys(unique, hit));
         }
+        if let Some(foreign) = &hit.foreign {
+            wanted.message_keys.extend(foreign.message_key.clone());
+            wanted.keys.extend(recipient_key(unique, hit));
+        }
     }
     wanted
+}
+
+/// The unique value by which a page tag names its recipient.
+fn recipient_key(unique: &[String], hit: &Hit) -> Option<Key> {
+    let (field, value) = hit.foreign.as_ref()?.recipient.as_ref()?;
+    unique
+        .contains(field)
+        .then(|| (field.clone(), normalise(value)))
 }
 
 /// The contacts whose data these hits may change.
@@ -117,9 +134,11 @@ pub fn wanted_contacts<'h>(
         wanted.extend(hit.contact_id.and_then(|id| known.ids.get(&id)));
         wanted.extend(
             hit.broadlog_id
+                .or_else(|| known.message_keys.get(hit.message_key()?).copied())
                 .and_then(|id| known.broadlogs.get(&id))
                 .map(|(contact, _)| contact),
         );
+        wanted.extend(recipient_key(unique, hit).and_then(|key| known.keys.get(&key)));
         wanted.extend(hit.visitor_id.and_then(|id| known.visitors.get(&id)));
         wanted.extend(unique_keys(unique, hit).filter_map(|key| known.keys.get(&key)));
     }
@@ -161,6 +180,9 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
     /// Finds the contact of a hit and applies the hit's fields and tags to it. Changes the hit itself (and so copies it) only where
     /// the delivery of a known message is missing or fields have no person to go to.
     pub fn resolve(&mut self, hit: &mut Cow<'_, Hit>) -> Option<ContactId> {
+        if hit.foreign.is_some() {
+            self.find_message(hit);
+        }
         let message = hit
             .broadlog_id
             .and_then(|id| self.known.broadlogs.get(&id))
@@ -170,7 +192,8 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         }
         let message = message.map(|(contact, _)| contact);
         let by_link = message.filter(|_| hit.provenance == Provenance::Link);
-        let by_session = message.filter(|_| hit.provenance == Provenance::Session);
+        let by_session = message
+            .filter(|_| matches!(hit.provenance, Provenance::Session | Provenance::Unsigned));
         let before = hit
             .visitor_id
             .and_then(|id| self.known.visitors.get(&id))
@@ -185,7 +208,9 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
                 self.named_by_authority(hit, &keys, by_link.or(by_session).or(before))
             }
             Authority::Public if by_link.is_some() => by_link,
-            Authority::Public => self.named_by_public(&keys, by_session.or(before)),
+            Authority::Public => self
+                .recipient(hit)
+                .or_else(|| self.named_by_public(&keys, by_session.or(before))),
         };
         let Some(contact) = contact else {
             // No person to give the fields to: they stay with the hit.
@@ -198,9 +223,11 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
             return None;
         };
         self.apply(contact, hit);
+        // What can be guessed names nobody in a browser that has a name.
+        let is_proved = before.is_none() || hit.provenance != Provenance::Unsigned;
         if let Some(visitor) = hit
             .visitor_id
-            .filter(|_| before != Some(contact) && hit.verdict.counts())
+            .filter(|_| before != Some(contact) && is_proved && hit.verdict.counts())
         {
             self.known.visitors.insert(visitor, contact);
             self.changes.visitors.insert(visitor, contact);
@@ -209,6 +236,33 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
             }
         }
         Some(contact)
+    }
+
+    /// Puts the broadlog in the place of its vendor's name.
+    fn find_message(&self, hit: &mut Cow<'_, Hit>) {
+        let Some(key) = hit.message_key().filter(|_| hit.broadlog_id.is_none()) else {
+            return;
+        };
+        match self.known.message_keys.get(key).copied() {
+            Some(id) => {
+                let hit = hit.to_mut();
+                hit.broadlog_id = Some(id);
+                if matches!(hit.provenance, Provenance::None | Provenance::Claimed) {
+                    hit.provenance = Provenance::Unsigned;
+                }
+            }
+            None => hit.to_mut().note("message unknown"),
+        }
+    }
+
+    /// The contact that a page tag names.
+    fn recipient(&self, hit: &mut Cow<'_, Hit>) -> Option<ContactId> {
+        let named = hit.foreign.as_ref()?.recipient.is_some();
+        let found = recipient_key(self.unique, hit).and_then(|key| self.known.keys.get(&key));
+        if named && found.is_none() {
+            hit.to_mut().note("recipient unknown");
+        }
+        found.copied()
     }
 
     fn named_by_authority(
@@ -372,182 +426,4 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Micros;
-    use crate::hit::{Dialect, HitId, Kind, TagChange, Verdict};
-
-    fn id(n: u128) -> ContactId {
-        ContactId(Uuid::from_u128(n))
-    }
-
-    fn visitor(n: u128) -> Option<VisitorId> {
-        Some(VisitorId(Uuid::from_u128(n)))
-    }
-
-    fn hit(fields: &[(&str, &str)]) -> Cow<'static, Hit> {
-        Cow::Owned(owned(fields))
-    }
-
-    fn owned(fields: &[(&str, &str)]) -> Hit {
-        let mut hit = Hit::new(
-            HitId(Uuid::nil()),
-            Micros(0),
-            Kind::Pageview,
-            Dialect::Native,
-        );
-        hit.fields = fields
-            .iter()
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-            .collect();
-        hit
-    }
-
-    fn person(n: u128, email: &str, known: &mut Known) {
-        known.keys.insert(("email".into(), email.into()), id(n));
-        known.ids.insert(id(n), id(n));
-        known.contacts.insert(
-            id(n),
-            Contact {
-                fields: BTreeMap::from([("email".into(), email.into())]),
-                tags: vec![],
-            },
-        );
-    }
-
-    fn unique() -> Vec<String> {
-        vec!["email".into(), "customer_id".into()]
-    }
-
-    fn resolver(known: Known, unique: &[String]) -> Resolver<'_, impl FnMut() -> Uuid> {
-        let mut next = 1_000;
-        Resolver::new(unique, known, move || {
-            next += 1;
-            Uuid::from_u128(next)
-        })
-    }
-
-    #[test]
-    fn a_browser_known_as_a_that_names_b_becomes_b_and_a_stays_as_it_was() {
-        let (mut known, unique) = (Known::default(), unique());
-        person(1, "a@x", &mut known);
-        person(2, "b@x", &mut known);
-        known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(1));
-        let mut resolver = resolver(known, &unique);
-        let mut named = hit(&[("email", " B@x "), ("firstname", "Bea")]);
-        named.to_mut().visitor_id = visitor(9);
-        assert_eq!(resolver.resolve(&mut named), Some(id(2)));
-        let mut later = hit(&[]);
-        later.to_mut().visitor_id = visitor(9);
-        assert_eq!(resolver.resolve(&mut later), Some(id(2)));
-        let (changes, contacts) = resolver.finish();
-        assert_eq!(
-            contacts[&id(1)].fields,
-            BTreeMap::from([("email".into(), "a@x".into())])
-        );
-        assert_eq!(contacts[&id(2)].fields["firstname"], "Bea");
-        assert_eq!(changes.visitors.len(), 1);
-        assert!(changes.completed.is_empty() && changes.keys.is_empty());
-    }
-
-    #[test]
-    fn a_value_nobody_has_goes_to_a_only_where_the_field_is_empty() {
-        let (mut known, unique) = (Known::default(), unique());
-        person(1, "a@x", &mut known);
-        known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(1));
-        let mut resolver = resolver(known, &unique);
-        let mut added = hit(&[("customer_id", "7")]);
-        added.to_mut().visitor_id = visitor(9);
-        assert_eq!(resolver.resolve(&mut added), Some(id(1)));
-        let mut other = hit(&[("email", "new@x")]);
-        other.to_mut().visitor_id = visitor(9);
-        assert_eq!(resolver.resolve(&mut other), Some(id(1_001)));
-    }
-
-    #[test]
-    fn an_anonymous_visitor_makes_no_contact_and_is_completed_when_named() {
-        let unique = unique();
-        let mut resolver = resolver(Known::default(), &unique);
-        let mut anonymous = hit(&[("firstname", "X")]);
-        anonymous.to_mut().visitor_id = visitor(9);
-        assert_eq!(resolver.resolve(&mut anonymous), None);
-        assert_eq!(anonymous.extra.as_ref().unwrap()["firstname"], "X");
-        let mut named = hit(&[("email", "n@x")]);
-        named.to_mut().visitor_id = visitor(9);
-        named.to_mut().tags = vec![TagChange {
-            name: "t".into(),
-            remove: false,
-        }];
-        let contact = resolver.resolve(&mut named).unwrap();
-        let (changes, contacts) = resolver.finish();
-        assert_eq!(changes.completed[&VisitorId(Uuid::from_u128(9))], contact);
-        assert_eq!(contacts.len(), 1);
-        assert_eq!(contacts[&contact].tags, ["t"]);
-    }
-
-    #[test]
-    fn the_signed_link_wins_over_a_named_field_and_that_over_the_session() {
-        let (mut known, unique) = (Known::default(), unique());
-        person(1, "a@x", &mut known);
-        person(2, "b@x", &mut known);
-        known
-            .broadlogs
-            .insert(BroadlogId(5), (id(1), DeliveryId(3)));
-        let mut resolver = resolver(known, &unique);
-        for (provenance, expected) in [
-            (Provenance::Link, 1),
-            (Provenance::Session, 2),
-            (Provenance::Claimed, 2),
-        ] {
-            let mut named = hit(&[("email", "b@x")]);
-            named.to_mut().broadlog_id = Some(BroadlogId(5));
-            named.to_mut().provenance = provenance;
-            assert_eq!(
-                resolver.resolve(&mut named),
-                Some(id(expected)),
-                "{provenance:?}"
-            );
-            assert_eq!(named.delivery_id, Some(DeliveryId(3)));
-        }
-        let mut claimed = hit(&[]);
-        claimed.to_mut().broadlog_id = Some(BroadlogId(5));
-        claimed.to_mut().provenance = Provenance::Claimed;
-        assert_eq!(resolver.resolve(&mut claimed), None);
-    }
-
-    #[test]
-    fn only_an_authenticated_call_merges() {
-        let (mut known, unique) = (Known::default(), unique());
-        person(1, "a@x", &mut known);
-        person(2, "b@x", &mut known);
-        known.keys.insert(("customer_id".into(), "7".into()), id(2));
-        known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(2));
-        let mut resolver = resolver(known, &unique);
-        let mut public = hit(&[("email", "a@x"), ("customer_id", "7")]);
-        assert_eq!(resolver.resolve(&mut public), Some(id(1)));
-        let mut authenticated = hit(&[("email", "a@x"), ("customer_id", "7")]);
-        authenticated.to_mut().authority = Authority::Authenticated;
-        assert_eq!(resolver.resolve(&mut authenticated), Some(id(1)));
-        let mut later = hit(&[]);
-        later.to_mut().visitor_id = visitor(9);
-        assert_eq!(resolver.resolve(&mut later), Some(id(1)));
-        assert_eq!(resolver.finish().0.merges, [(id(2), id(1))]);
-    }
-
-    #[test]
-    fn a_bot_binds_no_visitor() {
-        let (mut known, unique) = (Known::default(), unique());
-        person(1, "a@x", &mut known);
-        known
-            .broadlogs
-            .insert(BroadlogId(5), (id(1), DeliveryId(3)));
-        let mut resolver = resolver(known, &unique);
-        let mut click = hit(&[]);
-        click.to_mut().broadlog_id = Some(BroadlogId(5));
-        click.to_mut().provenance = Provenance::Link;
-        click.to_mut().visitor_id = visitor(9);
-        click.to_mut().verdict = Verdict::Bot;
-        assert_eq!(resolver.resolve(&mut click), Some(id(1)));
-        assert!(resolver.finish().0.visitors.is_empty());
-    }
-}
+mod tests;

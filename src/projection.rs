@@ -59,6 +59,7 @@ struct Meters {
     stored: Counter,
     quarantined: Counter,
     duplicates: Counter,
+    unknown: Counter,
     failures: Counter,
     batch_seconds: Histogram,
     backlog: Gauge,
@@ -89,6 +90,7 @@ impl Projection {
                 stored: metrics::counter!("sillage_hits_stored_total"),
                 quarantined: metrics::counter!("sillage_hits_quarantined_total"),
                 duplicates: metrics::counter!("sillage_hits_duplicate_total"),
+                unknown: metrics::counter!("sillage_hits_refused_total", "reason" => "visitor unknown"),
                 failures: metrics::counter!("sillage_projection_failures_total"),
                 batch_seconds: metrics::histogram!("sillage_projection_batch_seconds"),
                 backlog: metrics::gauge!("sillage_spool_backlog_hits"),
@@ -230,6 +232,7 @@ impl Projection {
         meters.stored.increment(done.stored);
         meters.quarantined.increment(done.quarantined);
         meters.duplicates.increment(done.duplicates);
+        meters.unknown.increment(done.unknown);
         Ok((at, is_full))
     }
 }

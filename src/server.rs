@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Micros};
-use crate::config::{Ack, Config};
-use crate::dialect::Rules;
+use crate::config::{Ack, Config, Secret};
+use crate::dialect::{MappRules, Rules};
 use crate::link::Keys;
 use crate::link_copy::LinkCopy;
 use crate::projection::{Health, Projection};
@@ -118,6 +118,10 @@ pub async fn run(
             keys: keys.clone(),
             unique: config.contacts.unique.clone(),
             public: config.contacts.public.clone(),
+            adobe_mode: config.adobe.mode,
+            mapp: MappRules {
+                secrets: mapp_secrets(&config.mapp.secrets),
+            },
         },
         sink: Arc::new(spool.clone()),
         links: links.clone(),
@@ -136,6 +140,9 @@ pub async fn run(
         own_host,
         fallback_url: config.links.fallback_url.clone(),
         landing_parameter: config.links.landing_parameter,
+        personal_hosts: config.links.personal_hosts.clone(),
+        mapp: config.mapp.clone(),
+        debug_key: config.debug.key.as_ref().map(|key| key.0.clone()),
         is_durable: config.spool.ack == Ack::Durable,
         patience: config.spool.patience,
         admin_token: secrets.admin_token,
@@ -221,6 +228,15 @@ pub async fn run(
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// `<track id>:<secret>`, as the configuration was checked to be.
+fn mapp_secrets(secrets: &[Secret]) -> Vec<(String, String)> {
+    secrets
+        .iter()
+        .filter_map(|secret| secret.0.split_once(':'))
+        .map(|(site, secret)| (site.to_owned(), secret.to_owned()))
+        .collect()
 }
 
 /// Waits for a task on the way out; what takes longer than the budget is left: everything answered is on disk already.

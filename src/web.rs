@@ -1,5 +1,6 @@
 //! The web: every URL on one page, and what the handlers share.
 
+mod adobe;
 pub mod api;
 pub mod client_ip;
 mod collect;
@@ -7,7 +8,9 @@ mod cookies;
 mod cors;
 mod demo;
 pub mod error;
+mod form;
 mod health;
+mod mapp;
 mod redirect;
 mod script;
 
@@ -16,10 +19,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::request::Parts;
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use metrics::Counter;
@@ -31,8 +35,9 @@ pub use demo::DemoLinks;
 pub use script::Script;
 
 use crate::clock::Clock;
-use crate::config::Paths;
-use crate::dialect::Rules;
+use crate::config::{self, Paths};
+use crate::dialect::{self, Rules};
+use crate::hit::Hit;
 use crate::inbound::Inbound;
 use crate::link_copy::LinkCopy;
 use crate::sink::Sink;
@@ -57,6 +62,45 @@ enum Tracking {
     Script,
     Event,
     Visitor,
+    Form,
+    Adobe,
+    Mapp,
+}
+
+/// What a tracking request comes to: the answer that goes out once its hits are safe.
+struct Outcome {
+    response: Response,
+    hits: Vec<Hit>,
+    /// The answer where the hits could not be kept and the sender can do something about it.
+    if_lost: Option<Box<Response>>,
+    /// Why what the request said is no hit.
+    refused: Option<&'static str>,
+}
+
+impl Outcome {
+    fn of(response: Response, hits: Vec<Hit>) -> Self {
+        Self {
+            response,
+            hits,
+            if_lost: None,
+            refused: None,
+        }
+    }
+
+    /// An answer that leaves no hit behind, and why.
+    fn refused(response: Response, why: &'static str) -> Self {
+        Self {
+            refused: Some(why),
+            ..Self::from(response)
+        }
+    }
+}
+
+impl From<Response> for Outcome {
+    /// An answer to what is not meant to be a hit.
+    fn from(response: Response) -> Self {
+        Self::of(response, Vec::new())
+    }
 }
 
 impl Web {
@@ -81,76 +125,148 @@ impl Web {
         }
     }
 
-    /// The tracking surface: the operator's names and the usual ones, so that links and pages of yesterday go on working.
-    fn tracking(&self, path: &str) -> Option<Tracking> {
-        let paths = &self.app.paths;
-        let is_below = |prefix: &str| {
-            path.strip_prefix(prefix)
-                .is_some_and(|rest| rest.starts_with('/'))
-        };
-        Some(match path {
-            _ if is_below(&paths.redirect) || path.starts_with("/r/") => Tracking::Link,
-            _ if path.starts_with("/o/") || path.starts_with("/email/") => Tracking::Open,
-            _ if path == paths.pixel || path == "/mtracking.gif" => Tracking::Pixel,
-            _ if path == paths.event || path == "/mtc/event" => Tracking::Event,
-            _ if path == paths.script || path == "/mtc.js" => Tracking::Script,
-            "/mtc" => Tracking::Visitor,
-            _ => return None,
-        })
-    }
-
     /// A name for the log: which kind of URL, nothing of what stands in it.
-    pub fn route_name(&self, path: &str) -> &'static str {
-        match self.tracking(path) {
+    pub fn route_name(&self, uri: &Uri) -> &'static str {
+        match self.app.tracking(uri) {
             Some(Tracking::Link) => "link",
             Some(Tracking::Open) => "open",
             Some(Tracking::Pixel) => "pixel",
             Some(Tracking::Script) => "script",
             Some(Tracking::Event) => "event",
             Some(Tracking::Visitor) => "visitor",
-            None if path.starts_with("/api/") => "api",
+            Some(Tracking::Form) => "form",
+            Some(Tracking::Adobe) => "adobe",
+            Some(Tracking::Mapp) => "mapp",
+            None if uri.path().starts_with("/api/") => "api",
             None => "other",
         }
     }
 
     /// Answers a request of the client at `peer`.
     pub async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
-        let Some(tracking) = self.tracking(request.uri().path()) else {
+        let app = &*self.app;
+        let Some(tracking) = app.tracking(request.uri()) else {
             return match Box::pin(self.router.clone().oneshot(request)).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
         };
-        let app = &*self.app;
         let (parts, body) = request.into_parts();
+        let body = match parts.method {
+            Method::POST => Body::new(body),
+            _ => Body::empty(),
+        };
         let visit = Visit {
             peer: peer.ip(),
             parts: &parts,
         };
-        match (tracking, &parts.method) {
+        let outcome = app.track(tracking, visit, body).await;
+        app.settle(outcome, &parts.headers).await
+    }
+}
+
+impl App {
+    /// The tracking surface: the operator's names and the usual ones, so that links and pages of yesterday go on working.
+    fn tracking(&self, uri: &Uri) -> Option<Tracking> {
+        let path = uri.path();
+        // Some mails were sent with `//r/`.
+        let path = match path.strip_prefix('/') {
+            Some(rest) if rest.starts_with('/') => rest,
+            _ => path,
+        };
+        let paths = &self.paths;
+        let below = |prefix: &str| {
+            path.strip_prefix(prefix)
+                .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if let Some(rest) = below(&paths.redirect).or_else(|| below("/r")) {
+            let query = uri.query().unwrap_or_default();
+            return if dialect::adobe::recognises(rest, query) {
+                Some(Tracking::Adobe)
+            } else {
+                Some(Tracking::Link)
+            };
+        }
+        Some(match path {
+            _ if path.starts_with("/o/") || path.starts_with("/email/") => Tracking::Open,
+            _ if path == paths.pixel || path == "/mtracking.gif" => Tracking::Pixel,
+            _ if path == paths.event || path == "/mtc/event" => Tracking::Event,
+            _ if path == paths.script || path == "/mtc.js" => Tracking::Script,
+            "/mtc" => Tracking::Visitor,
+            "/form/submit" | "/form/submit/ajax" => Tracking::Form,
+            _ if dialect::mapp::recognises(path, &self.mapp.path) => Tracking::Mapp,
+            _ => return None,
+        })
+    }
+
+    /// What a tracking request comes to. Stores nothing.
+    async fn track(&self, tracking: Tracking, visit: Visit<'_>, body: Body) -> Outcome {
+        match (tracking, &visit.parts.method) {
             (Tracking::Link, &(Method::GET | Method::HEAD)) => {
-                redirect::follow_link(app, visit).await
+                redirect::follow_link(self, visit).await
             }
-            (Tracking::Open, &(Method::GET | Method::HEAD)) => {
-                redirect::open_mail(app, visit).await
-            }
-            (Tracking::Pixel, &(Method::GET | Method::HEAD)) => {
-                collect::get_pixel(app, visit).await
-            }
+            (Tracking::Open, &(Method::GET | Method::HEAD)) => redirect::open_mail(self, visit),
+            (Tracking::Pixel, &(Method::GET | Method::HEAD)) => collect::get_pixel(self, visit),
             (Tracking::Script, &(Method::GET | Method::HEAD)) => {
-                script::get_script(app, &parts.headers)
+                script::get_script(self, &visit.parts.headers).into()
             }
-            (Tracking::Visitor, &(Method::GET | Method::HEAD)) => collect::get_visitor(app, visit),
+            (Tracking::Visitor, &(Method::GET | Method::HEAD)) => {
+                collect::get_visitor(self, visit).into()
+            }
             (Tracking::Event, &Method::POST) => {
-                Box::pin(collect::post_event(app, visit, body)).await
+                Box::pin(collect::post_event(self, visit, body)).await
             }
             (Tracking::Event | Tracking::Visitor, &Method::OPTIONS) => {
-                collect::get_permission(app, visit)
+                collect::get_permission(self, visit).into()
             }
-            _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+            (Tracking::Form, _) => Box::pin(form::answer_form(self, visit, body)).await,
+            (Tracking::Adobe, _) => Box::pin(adobe::answer_adobe(self, visit)).await,
+            (Tracking::Mapp, _) => Box::pin(mapp::answer_mapp(self, visit, body)).await,
+            _ => StatusCode::METHOD_NOT_ALLOWED.into_response().into(),
+        }
+    }
+
+    /// Makes the hits durable and gives the answer.
+    async fn settle(&self, outcome: Outcome, request: &HeaderMap) -> Response {
+        let Outcome {
+            mut response,
+            mut hits,
+            if_lost,
+            refused,
+        } = outcome;
+        if let Some(reason) = refused {
+            metrics::counter!("sillage_hits_refused_total", "reason" => reason).increment(1);
+        }
+        let is_kept = hits.is_empty() || self.keep(&mut hits).await;
+        if let (false, Some(answer)) = (is_kept, if_lost) {
+            response = *answer;
+        }
+        if self.is_debugging(request) {
+            let verdict = hits.first().map_or("none", |hit| hit.verdict.as_str());
+            let reason = hits.first().and_then(|hit| hit.reason.as_deref());
+            let headers = response.headers_mut();
+            headers.insert("x-sillage-verdict", HeaderValue::from_static(verdict));
+            if let Some(reason) = reason.or(refused) {
+                let reason = reason.replace(|c: char| !matches!(c, ' '..='~'), "?");
+                if let Ok(reason) = HeaderValue::try_from(reason) {
+                    headers.insert("x-sillage-reason", reason);
+                }
+            }
+        }
+        response
+    }
+
+    /// Whether the sender may see what becomes of its request.
+    fn is_debugging(&self, request: &HeaderMap) -> bool {
+        match (&self.debug_key, request.get(DEBUG_HEADER)) {
+            (Some(key), Some(given)) => api::is_same(key.as_bytes(), given.as_bytes()),
+            _ => false,
         }
     }
 }
+
+/// Header with the key that makes verdicts visible.
+const DEBUG_HEADER: &str = "x-sillage-debug";
 
 /// The head of a tracking request and where it came from.
 #[derive(Clone, Copy)]
@@ -189,6 +305,12 @@ pub struct App {
     pub fallback_url: Option<String>,
     /// Whether redirects hand visits over to other domains.
     pub landing_parameter: bool,
+    /// Hosts that a destination with a personal host may have.
+    pub personal_hosts: Vec<String>,
+    /// Mapp's section.
+    pub mapp: config::Mapp,
+    /// What makes verdicts visible.
+    pub debug_key: Option<String>,
     /// Whether answers wait for the disk.
     pub is_durable: bool,
     /// How long they wait at most.

@@ -25,11 +25,7 @@ pub fn measure(board: &mut Scoreboard) -> anyhow::Result<()> {
     board.open("decoding, median of 200 rounds");
     let mailing = Mailing::of(1_000)?;
     let token = mailing.token(1, Some(0)).encode(&mailing.keys);
-    let rules = Rules {
-        keys: mailing.keys.clone(),
-        unique: vec!["email".to_owned()],
-        public: Vec::new(),
-    };
+    let rules = Rules::new(mailing.keys.clone());
     let mut headers = HeaderMap::new();
     headers.insert(USER_AGENT, HeaderValue::from_static(BROWSER));
     let inbound = Inbound {

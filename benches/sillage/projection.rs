@@ -101,11 +101,7 @@ fn limits() -> SpoolLimits {
 /// Writes a spool as a server leaves it behind whose database is away.
 async fn fill(dir: &Path, mailing: &Mailing, hits: usize) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let rules = Rules {
-        keys: mailing.keys.clone(),
-        unique: vec!["email".to_owned()],
-        public: Vec::new(),
-    };
+    let rules = Rules::new(mailing.keys.clone());
     let (spool, reader, writer) = Spool::open(dir, limits(), &clock).await?;
     drop(reader);
     let mut traffic = Traffic::of(mailing);

@@ -77,14 +77,19 @@ fn message_hit(inbound: &Inbound<'_>, rules: &Rules, kind: Kind, token: Option<&
     hit
 }
 
-fn take_header(hit: &mut Hit, inbound: &Inbound<'_>, name: &str) {
+pub(super) fn take_header(hit: &mut Hit, inbound: &Inbound<'_>, name: &str) {
     if let Some(referrer) = inbound.header(name) {
         hit.referrer = hit.take("referrer", &referrer, Limit::URL);
     }
 }
 
 /// The visitor of a signed cookie, else of a signed parameter.
-fn take_visitor(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules, parameter: Option<&str>) {
+pub(super) fn take_visitor(
+    hit: &mut Hit,
+    inbound: &Inbound<'_>,
+    rules: &Rules,
+    parameter: Option<&str>,
+) {
     for sealed in [inbound.cookie(VISITOR_COOKIE), parameter]
         .into_iter()
         .flatten()
@@ -104,25 +109,52 @@ fn take_visitor(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules, parameter: 
     }
 }
 
+/// Marks a session that an unsigned link began: what it proves is no more than what the link did.
+const UNSIGNED: &str = "u:";
+
+/// The message of a click as the session cookie holds it: its number or its vendor's name for it.
+pub fn session_message(hit: &Hit) -> Option<String> {
+    let mark = if hit.provenance == Provenance::Link {
+        ""
+    } else {
+        UNSIGNED
+    };
+    match (hit.broadlog_id, hit.message_key()) {
+        (Some(id), _) => Some(format!("{mark}{id}")),
+        (None, Some(key)) => Some(format!("{mark}{key}")),
+        (None, None) => None,
+    }
+}
+
 /// Delivery and message of an earlier click in this browser session.
-fn take_session(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) {
-    let mut read = |name, purpose| -> Option<i64> {
+pub(super) fn take_session(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) {
+    let mut read = |name, purpose| -> Option<&str> {
         let sealed = inbound.cookie(name)?;
-        let id = rules
-            .keys
-            .open(purpose, sealed)
-            .and_then(|id| id.parse().ok());
-        if id.is_none() {
+        let value = rules.keys.open(purpose, sealed);
+        if value.is_none() {
             hit.note("session cookie not signed by us");
         }
-        id
+        value
     };
-    let broadlog = read(BROADLOG_COOKIE, Purpose::BroadlogCookie);
-    let delivery = read(DELIVERY_COOKIE, Purpose::DeliveryCookie);
-    if broadlog.is_some() || delivery.is_some() {
-        hit.broadlog_id = broadlog.map(BroadlogId);
-        hit.delivery_id = delivery.map(DeliveryId);
-        hit.provenance = Provenance::Session;
+    let message = read(BROADLOG_COOKIE, Purpose::BroadlogCookie);
+    let delivery =
+        read(DELIVERY_COOKIE, Purpose::DeliveryCookie).and_then(|id| id.parse::<i64>().ok());
+    if message.is_none() && delivery.is_none() {
+        return;
+    }
+    hit.delivery_id = delivery.map(DeliveryId);
+    hit.provenance = Provenance::Session;
+    let Some(message) = message else { return };
+    let message = match message.strip_prefix(UNSIGNED) {
+        Some(message) => {
+            hit.provenance = Provenance::Unsigned;
+            message
+        }
+        None => message,
+    };
+    match message.parse() {
+        Ok(id) => hit.broadlog_id = Some(BroadlogId(id)),
+        Err(_) => hit.foreign_mut().message_key = Some(message.to_owned()),
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Done {
     pub quarantined: u64,
     /// Hits dropped because their idempotency key was there.
     pub duplicates: u64,
+    /// Hits dropped because they count for known visitors only and theirs is not.
+    pub unknown: u64,
 }
 
 impl std::ops::AddAssign for Done {
@@ -45,6 +47,7 @@ impl std::ops::AddAssign for Done {
         self.stored += more.stored;
         self.quarantined += more.quarantined;
         self.duplicates += more.duplicates;
+        self.unknown += more.unknown;
     }
 }
 
@@ -66,10 +69,13 @@ impl<'p> Batch<'p> {
     pub fn push(&mut self, group: Group) {
         for hit in group.hits {
             match hit {
-                Ok(hit) => {
-                    self.hits.push(hit);
-                    self.positions.push(group.seq);
-                }
+                Ok(hit) => match hit.foreign.as_ref().and_then(|f| f.refused.clone()) {
+                    Some(reason) => self.bad.push((group.seq, bad_frame(&hit, reason))),
+                    None => {
+                        self.hits.push(hit);
+                        self.positions.push(group.seq);
+                    }
+                },
                 Err(bad) => self.bad.push((group.seq, bad)),
             }
         }
@@ -114,10 +120,9 @@ impl<'p> Batch<'p> {
         }
         tx.run("savepoint part").await?;
         match self.try_store(tx, &self.hits[from..to]).await {
-            Ok((stored, duplicates)) => {
+            Ok(part) => {
                 tx.run("release savepoint part").await?;
-                done.stored += stored;
-                done.duplicates += duplicates;
+                *done += part;
                 Ok(())
             }
             Err(error) if is_refusal(&error) => {
@@ -128,17 +133,10 @@ impl<'p> Batch<'p> {
                     Box::pin(self.store_range(tx, from, middle, done)).await?;
                     Box::pin(self.store_range(tx, middle, to, done)).await
                 } else {
-                    let mut frame = Vec::new();
-                    encode_frame(&self.hits[from], &mut frame);
                     tracing::warn!(position = self.positions[from], hit = %self.hits[from].id, %error, "a hit is put into quarantine");
-                    self.put_aside(
-                        tx,
-                        self.positions[from],
-                        frame.split_off(4),
-                        error.to_string(),
-                        done,
-                    )
-                    .await
+                    let bad = bad_frame(&self.hits[from], error.to_string());
+                    self.put_aside(tx, self.positions[from], bad.bytes, bad.reason, done)
+                        .await
                 }
             }
             Err(error) => Err(error),
@@ -166,13 +164,13 @@ impl<'p> Batch<'p> {
         tx.quarantine(&record).await
     }
 
-    /// Identity, rows, figures. Returns how many hits were stored and how many were duplicates.
-    async fn try_store(&self, tx: &mut Tx, hits: &[Box<Hit>]) -> store::Result<(u64, u64)> {
+    /// Identity, rows, figures. Nothing is put aside here.
+    async fn try_store(&self, tx: &mut Tx, hits: &[Box<Hit>]) -> store::Result<Done> {
         let mut hits: Vec<&Hit> = hits.iter().map(Box::as_ref).collect();
-        let duplicates = self.drop_duplicates(tx, &mut hits).await?;
-        if hits.is_empty() {
-            return Ok((0, duplicates));
-        }
+        let mut done = Done {
+            duplicates: self.drop_duplicates(tx, &mut hits).await?,
+            ..Done::default()
+        };
         let mut known = tx
             .load_known(&wanted(self.unique, hits.iter().copied()))
             .await?;
@@ -182,19 +180,29 @@ impl<'p> Batch<'p> {
         let mut resolver = Resolver::new(self.unique, known, || self.clock.new_id(self.now));
         let mut contacts = Vec::with_capacity(hits.len());
         let mut copies: Vec<Option<Box<Hit>>> = Vec::with_capacity(hits.len());
-        for hit in &hits {
+        hits.retain(|hit| {
             let mut hit = Cow::Borrowed(*hit);
-            contacts.push(resolver.resolve(&mut hit));
+            let contact = resolver.resolve(&mut hit);
+            let is_unknown = contact.is_none() && is_for_known_visitors(&hit);
+            if is_unknown {
+                done.unknown += 1;
+                return false;
+            }
+            contacts.push(contact);
             copies.push(match hit {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(changed) => Some(Box::new(changed)),
             });
-        }
+            true
+        });
         for (hit, copy) in hits.iter_mut().zip(&copies) {
             *hit = copy.as_deref().unwrap_or(hit);
         }
         let (changes, data) = resolver.finish();
         tx.save_changes(&changes, &data, self.now).await?;
+        if hits.is_empty() {
+            return Ok(done);
+        }
 
         let first = tx.take_numbers("hit", hits.len() as i64).await?;
         let rows: Vec<HitRow<'_>> = hits
@@ -216,7 +224,8 @@ impl<'p> Batch<'p> {
             figures.add(hit);
         }
         figures.save(tx).await?;
-        Ok((hits.len() as u64, duplicates))
+        done.stored = hits.len() as u64;
+        Ok(done)
     }
 
     /// Takes out hits whose idempotency key was there before, in the database or in this batch. A public key never meets an
@@ -240,6 +249,22 @@ impl<'p> Batch<'p> {
             }
         }
         Ok((before - hits.len()) as u64)
+    }
+}
+
+fn is_for_known_visitors(hit: &Hit) -> bool {
+    hit.foreign
+        .as_ref()
+        .is_some_and(|foreign| foreign.is_for_known_visitors)
+}
+
+/// A hit as it goes into quarantine.
+fn bad_frame(hit: &Hit, reason: String) -> BadFrame {
+    let mut frame = Vec::new();
+    encode_frame(hit, &mut frame);
+    BadFrame {
+        bytes: frame.split_off(4),
+        reason,
     }
 }
 

@@ -18,9 +18,17 @@ impl Tx {
     /// # Errors
     /// The database refuses.
     pub async fn load_known(&mut self, wanted: &Wanted) -> sqlx::Result<Known> {
+        let message_keys: Vec<(String, BroadlogId)> = fetch_bulk!(
+            self,
+            Bulk::new().text("key", wanted.message_keys.iter().cloned()),
+            "select k.key, k.broadlog_id from {rows} join message_keys k on k.key = rows.key",
+            row => (row.try_get(0)?, BroadlogId(row.try_get(1)?))
+        )?;
+        let ids = message_keys.iter().map(|(_, id)| *id);
+        let broadlog_ids: BTreeSet<_> = wanted.broadlogs.iter().copied().chain(ids).collect();
         let broadlogs = fetch_bulk!(
             self,
-            Bulk::new().big("id", wanted.broadlogs.iter().map(|id| id.0)),
+            Bulk::new().big("id", broadlog_ids.iter().map(|id| id.0)),
             "select b.id, coalesce(c.merged_into, b.contact_id), b.delivery_id
              from {rows} join broadlogs b on b.id = rows.id left join contacts c on c.id = b.contact_id",
             row => (BroadlogId(row.try_get(0)?), (ContactId(row.try_get(1)?), DeliveryId(row.try_get(2)?)))
@@ -47,6 +55,7 @@ impl Tx {
         )?;
         Ok(Known {
             broadlogs: HashMap::from_iter(broadlogs),
+            message_keys: HashMap::from_iter(message_keys),
             visitors: HashMap::from_iter(visitors),
             keys: HashMap::from_iter(keys),
             ids: HashMap::from_iter(ids),

@@ -67,19 +67,21 @@ async fn require_admin(State(app): State<Arc<App>>, request: Request, next: Next
     }
 }
 
-/// Whether a request carries the admin token. Compared in constant time.
+/// Whether a request carries the admin token.
 pub fn is_admin(token: &str, headers: &HeaderMap) -> bool {
     let given = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "));
-    given.is_some_and(|given| {
-        let given = given.trim().as_bytes();
-        given.len() == token.len()
-            && given
-                .iter()
-                .zip(token.as_bytes())
-                .fold(0, |differs, (a, b)| differs | (a ^ b))
-                == 0
-    })
+    given.is_some_and(|given| is_same(token.as_bytes(), given.trim().as_bytes()))
+}
+
+/// Compares a secret in constant time.
+pub fn is_same(secret: &[u8], given: &[u8]) -> bool {
+    given.len() == secret.len()
+        && given
+            .iter()
+            .zip(secret)
+            .fold(0, |differs, (a, b)| differs | (a ^ b))
+            == 0
 }

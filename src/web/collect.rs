@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use http::{HeaderValue, StatusCode};
-use hyper::body::Incoming;
 use serde_json::json;
 
 use super::cors::Permission;
-use super::{App, Visit};
+use super::redirect::set_visitor;
+use super::{App, Outcome, Visit};
 use crate::dialect::{Reply, judge, native};
 use crate::hit::VisitorId;
 use crate::link::Purpose;
@@ -42,36 +42,40 @@ pub fn gif() -> Response {
 }
 
 /// `GET /mtracking.gif`: always the GIF.
-pub(super) async fn get_pixel(app: &App, visit: Visit<'_>) -> Response {
-    let mut response = gif();
-    collect(app, visit, &[], Reply::Gif, &mut response).await;
-    response
+pub(super) fn get_pixel(app: &App, visit: Visit<'_>) -> Outcome {
+    collect(app, visit, &[], Reply::Gif)
 }
 
 /// `POST /mtc/event`. An origin that may not read the answer is refused before anything is stored: its script then sends the pixel,
 /// and the hit counts once.
-pub(super) async fn post_event(app: &App, visit: Visit<'_>, body: Incoming) -> Response {
+pub(super) async fn post_event(app: &App, visit: Visit<'_>, body: Body) -> Outcome {
     let parts = visit.parts;
-    let read = tokio::time::timeout(MOST_EVENT_TIME, to_bytes(Body::new(body), MOST_EVENT_BYTES));
-    let body = match read.await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
-        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    let body = match read_body(body, MOST_EVENT_BYTES).await {
+        Ok(body) => body,
+        Err(status) => return status.into_response().into(),
     };
     let permission = app.cors.permission(&parts.headers);
     if permission == Permission::Refused {
         app.counters.refused_origins.increment(1);
         let mut response = json_answer(StatusCode::FORBIDDEN, &json!({ "success": 0 }));
         permission.write(response.headers_mut());
-        return response;
+        return response.into();
     }
-    let mut response = json_answer(StatusCode::OK, &json!({}));
-    let (visitor, is_kept) = collect(app, visit, &body, Reply::Visitor, &mut response).await;
-    let sealed = visitor.map(|id| app.cookies.seal_visitor(id));
-    let answer = json!({ "success": u8::from(is_kept), "id": visitor.map(|id| id.0), "sid": sealed, "device_id": sealed, "events": [] });
-    *response.body_mut() = Body::from(answer.to_string());
-    permission.write(response.headers_mut());
-    response
+    let mut outcome = collect(app, visit, &body, Reply::Visitor);
+    permission.write(outcome.response.headers_mut());
+    if let Some(response) = &mut outcome.if_lost {
+        permission.write(response.headers_mut());
+    }
+    outcome
+}
+
+/// A body of at most `most` bytes; else what to answer.
+pub(super) async fn read_body(body: Body, most: usize) -> Result<Bytes, StatusCode> {
+    match tokio::time::timeout(MOST_EVENT_TIME, to_bytes(body, most)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
 }
 
 /// `GET /mtc`: the visitor's ids, asked after a pixel delivery. Stores nothing and never waits for the database.
@@ -107,36 +111,46 @@ pub(super) fn get_permission(app: &App, visit: Visit<'_>) -> Response {
     response
 }
 
-/// Decodes, stores, and sets the visitor cookie. Returns the visitor and whether the hit is stored.
-async fn collect(
-    app: &App,
-    visit: Visit<'_>,
-    body: &[u8],
-    reply: Reply,
-    response: &mut Response,
-) -> (Option<VisitorId>, bool) {
+/// Decodes, and sets the visitor cookie.
+fn collect(app: &App, visit: Visit<'_>, body: &[u8], reply: Reply) -> Outcome {
     let inbound = app.inbound(visit, body);
     let mut decoded = native::collect(&inbound, &app.rules, reply);
     let mut visitor = None;
     for hit in &mut decoded.hits {
         if !judge::is_prefetch(&inbound) {
-            hit.visitor_is_new = hit.visitor_id.is_none();
-            hit.visitor_id = hit
-                .visitor_id
-                .or_else(|| Some(VisitorId(app.clock.new_id(hit.received_at))));
+            set_visitor(app, hit);
         }
         visitor = hit.visitor_id;
     }
-    if let Some(id) = visitor {
-        app.cookies
-            .write_visitor(id, &visit.parts.headers, response.headers_mut());
-    }
+    let answer = |is_kept| {
+        let mut response = match reply {
+            Reply::Gif => gif(),
+            Reply::Visitor => visitor_answer(app, visitor, is_kept),
+        };
+        if let Some(id) = visitor {
+            app.cookies
+                .write_visitor(id, &visit.parts.headers, response.headers_mut());
+        }
+        response
+    };
     app.counters.collected.increment(decoded.hits.len() as u64);
-    let is_kept = app.keep(&mut decoded.hits).await;
-    (visitor, is_kept)
+    let mut outcome = Outcome::of(answer(true), decoded.hits);
+    if reply == Reply::Visitor {
+        outcome.if_lost = Some(Box::new(answer(false)));
+    }
+    outcome
 }
 
-fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response {
+/// What the script gets back.
+fn visitor_answer(app: &App, visitor: Option<VisitorId>, is_kept: bool) -> Response {
+    let sealed = visitor.map(|id| app.cookies.seal_visitor(id));
+    json_answer(
+        StatusCode::OK,
+        &json!({ "success": u8::from(is_kept), "id": visitor.map(|id| id.0), "sid": sealed, "device_id": sealed, "events": [] }),
+    )
+}
+
+pub(super) fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response {
     let mut response = (status, body.to_string()).into_response();
     response
         .headers_mut()

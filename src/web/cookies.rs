@@ -5,7 +5,7 @@ use cookie::{Cookie, SameSite};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-use crate::dialect::native::{BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};
+use crate::dialect::native::{self, BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};
 use crate::hit::{Hit, VisitorId};
 use crate::link::{Keys, Purpose};
 
@@ -48,23 +48,19 @@ impl CookieMaker {
             (
                 BROADLOG_COOKIE,
                 Purpose::BroadlogCookie,
-                hit.broadlog_id.map(|id| id.0),
+                native::session_message(hit),
             ),
             (
                 DELIVERY_COOKIE,
                 Purpose::DeliveryCookie,
-                hit.delivery_id.map(|id| id.0),
+                hit.delivery_id.map(|id| id.to_string()),
             ),
         ];
-        for (name, purpose, id) in parts {
-            match id {
-                Some(id) => self.write(
-                    name,
-                    self.keys.seal(purpose, &id.to_string()),
-                    None,
-                    domain,
-                    answer,
-                ),
+        for (name, purpose, value) in parts {
+            match value {
+                Some(value) => {
+                    self.write(name, self.keys.seal(purpose, &value), None, domain, answer)
+                }
                 None => self.write(name, String::new(), Some(Duration::ZERO), domain, answer),
             }
         }

@@ -6,7 +6,7 @@ use http::header::{CACHE_CONTROL, LOCATION};
 use http::{HeaderValue, Method, StatusCode};
 
 use super::collect::gif;
-use super::{App, Visit};
+use super::{App, Outcome, Visit};
 use crate::dialect::judge;
 use crate::dialect::native::{self, LANDING_PARAMETER};
 use crate::hit::{Hit, HitId, VisitorId};
@@ -17,7 +17,7 @@ use crate::link_copy::LinkName;
 const MOST_SLUG: usize = 100;
 
 /// `GET /r/<token or slug>`.
-pub(super) async fn follow_link(app: &App, visit: Visit<'_>) -> Response {
+pub(super) async fn follow_link(app: &App, visit: Visit<'_>) -> Outcome {
     let parts = visit.parts;
     let path = parts.uri.path();
     let name = [app.paths.redirect.as_str(), "/r"]
@@ -37,7 +37,7 @@ pub(super) async fn follow_link(app: &App, visit: Visit<'_>) -> Response {
     };
     let Some(link) = link else {
         app.counters.unknown_links.increment(1);
-        return unknown_link(app);
+        return unknown_link(app).into();
     };
     let inbound = app.inbound(visit, &[]);
     let mut hit = native::click(&inbound, &app.rules, &link, token.as_ref());
@@ -74,34 +74,34 @@ pub(super) async fn follow_link(app: &App, visit: Visit<'_>) -> Response {
         }
     }
     app.counters.redirects.increment(1);
-    app.keep(&mut [hit]).await;
-    response
+    Outcome::of(response, vec![hit])
 }
 
 /// `GET /o/<token>.gif`: always the GIF; an open where the token is ours.
-pub(super) async fn open_mail(app: &App, visit: Visit<'_>) -> Response {
+pub(super) fn open_mail(app: &App, visit: Visit<'_>) -> Outcome {
     let parts = visit.parts;
     let name = parts.uri.path().rsplit('/').next().unwrap_or_default();
     let name = name.strip_suffix(".gif").unwrap_or(name);
     match LinkToken::decode(name, &app.rules.keys) {
         Some(token) if token.link_id.is_none() => {
             let inbound = app.inbound(visit, &[]);
-            let hit = native::open(&inbound, &app.rules, &token);
-            app.keep(&mut [hit]).await;
+            Outcome::of(gif(), vec![native::open(&inbound, &app.rules, &token)])
         }
-        _ => app.counters.unknown_links.increment(1),
+        _ => {
+            app.counters.unknown_links.increment(1);
+            gif().into()
+        }
     }
-    gif()
 }
 
-fn set_visitor(app: &App, hit: &mut Hit) {
+pub(super) fn set_visitor(app: &App, hit: &mut Hit) {
     if hit.visitor_id.is_none() {
         hit.visitor_id = Some(VisitorId(app.clock.new_id(hit.received_at)));
         hit.visitor_is_new = true;
     }
 }
 
-fn redirect(location: &str) -> Response {
+pub(super) fn redirect(location: &str) -> Response {
     let Ok(location) = HeaderValue::try_from(location) else {
         // Destinations are checked when they are made: this would be a row changed by hand.
         return not_found_page();
@@ -116,14 +116,14 @@ fn redirect(location: &str) -> Response {
     response
 }
 
-fn unknown_link(app: &App) -> Response {
+pub(super) fn unknown_link(app: &App) -> Response {
     match &app.fallback_url {
         Some(url) => redirect(url),
         None => not_found_page(),
     }
 }
 
-fn not_found_page() -> Response {
+pub(super) fn not_found_page() -> Response {
     let page = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
                 <title>Link not found</title><style>body{font:1.1rem/1.5 system-ui;margin:15vh auto;max-width:30rem;padding:0 1rem}</style>\
                 <h1>This link leads nowhere</h1><p>It may be incomplete. Please copy it again from the message it came in.</p></html>";
@@ -139,7 +139,7 @@ fn not_found_page() -> Response {
 
 impl App {
     /// Whether the landing page is on a domain that does not get our cookies.
-    fn hands_over(&self, link: &LinkRecord) -> bool {
+    pub(super) fn hands_over(&self, link: &LinkRecord) -> bool {
         self.landing_parameter
             && url::Url::parse(&link.url)
                 .ok()

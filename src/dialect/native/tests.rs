@@ -16,9 +16,8 @@ const NOW: Micros = Micros(1_795_000_000_000_000);
 
 fn rules() -> Rules {
     Rules {
-        keys: Keys::parse(&[format!("1:{}", "k".repeat(32))]).unwrap(),
-        unique: vec!["email".to_owned()],
         public: vec!["email".to_owned(), "firstname".to_owned()],
+        ..Rules::new(Keys::parse(&[format!("1:{}", "k".repeat(32))]).unwrap())
     }
 }
 

@@ -1,0 +1,228 @@
+//! Who a hit belongs to, rule by rule.
+
+use super::*;
+use crate::clock::Micros;
+use crate::hit::{Dialect, HitId, Kind, TagChange, Verdict};
+
+fn id(n: u128) -> ContactId {
+    ContactId(Uuid::from_u128(n))
+}
+
+fn visitor(n: u128) -> Option<VisitorId> {
+    Some(VisitorId(Uuid::from_u128(n)))
+}
+
+fn hit(fields: &[(&str, &str)]) -> Cow<'static, Hit> {
+    Cow::Owned(owned(fields))
+}
+
+fn owned(fields: &[(&str, &str)]) -> Hit {
+    let mut hit = Hit::new(
+        HitId(Uuid::nil()),
+        Micros(0),
+        Kind::Pageview,
+        Dialect::Native,
+    );
+    hit.fields = fields
+        .iter()
+        .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+        .collect();
+    hit
+}
+
+fn person(n: u128, email: &str, known: &mut Known) {
+    known.keys.insert(("email".into(), email.into()), id(n));
+    known.ids.insert(id(n), id(n));
+    known.contacts.insert(
+        id(n),
+        Contact {
+            fields: BTreeMap::from([("email".into(), email.into())]),
+            tags: vec![],
+        },
+    );
+}
+
+fn unique() -> Vec<String> {
+    vec!["email".into(), "customer_id".into()]
+}
+
+fn resolver(known: Known, unique: &[String]) -> Resolver<'_, impl FnMut() -> Uuid> {
+    let mut next = 1_000;
+    Resolver::new(unique, known, move || {
+        next += 1;
+        Uuid::from_u128(next)
+    })
+}
+
+#[test]
+fn a_browser_known_as_a_that_names_b_becomes_b_and_a_stays_as_it_was() {
+    let (mut known, unique) = (Known::default(), unique());
+    person(1, "a@x", &mut known);
+    person(2, "b@x", &mut known);
+    known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(1));
+    let mut resolver = resolver(known, &unique);
+    let mut named = hit(&[("email", " B@x "), ("firstname", "Bea")]);
+    named.to_mut().visitor_id = visitor(9);
+    assert_eq!(resolver.resolve(&mut named), Some(id(2)));
+    let mut later = hit(&[]);
+    later.to_mut().visitor_id = visitor(9);
+    assert_eq!(resolver.resolve(&mut later), Some(id(2)));
+    let (changes, contacts) = resolver.finish();
+    assert_eq!(
+        contacts[&id(1)].fields,
+        BTreeMap::from([("email".into(), "a@x".into())])
+    );
+    assert_eq!(contacts[&id(2)].fields["firstname"], "Bea");
+    assert_eq!(changes.visitors.len(), 1);
+    assert!(changes.completed.is_empty() && changes.keys.is_empty());
+}
+
+#[test]
+fn a_value_nobody_has_goes_to_a_only_where_the_field_is_empty() {
+    let (mut known, unique) = (Known::default(), unique());
+    person(1, "a@x", &mut known);
+    known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(1));
+    let mut resolver = resolver(known, &unique);
+    let mut added = hit(&[("customer_id", "7")]);
+    added.to_mut().visitor_id = visitor(9);
+    assert_eq!(resolver.resolve(&mut added), Some(id(1)));
+    let mut other = hit(&[("email", "new@x")]);
+    other.to_mut().visitor_id = visitor(9);
+    assert_eq!(resolver.resolve(&mut other), Some(id(1_001)));
+}
+
+#[test]
+fn an_anonymous_visitor_makes_no_contact_and_is_completed_when_named() {
+    let unique = unique();
+    let mut resolver = resolver(Known::default(), &unique);
+    let mut anonymous = hit(&[("firstname", "X")]);
+    anonymous.to_mut().visitor_id = visitor(9);
+    assert_eq!(resolver.resolve(&mut anonymous), None);
+    assert_eq!(anonymous.extra.as_ref().unwrap()["firstname"], "X");
+    let mut named = hit(&[("email", "n@x")]);
+    named.to_mut().visitor_id = visitor(9);
+    named.to_mut().tags = vec![TagChange {
+        name: "t".into(),
+        remove: false,
+    }];
+    let contact = resolver.resolve(&mut named).unwrap();
+    let (changes, contacts) = resolver.finish();
+    assert_eq!(changes.completed[&VisitorId(Uuid::from_u128(9))], contact);
+    assert_eq!(contacts.len(), 1);
+    assert_eq!(contacts[&contact].tags, ["t"]);
+}
+
+#[test]
+fn the_signed_link_wins_over_a_named_field_and_that_over_the_session() {
+    let (mut known, unique) = (Known::default(), unique());
+    person(1, "a@x", &mut known);
+    person(2, "b@x", &mut known);
+    known
+        .broadlogs
+        .insert(BroadlogId(5), (id(1), DeliveryId(3)));
+    let mut resolver = resolver(known, &unique);
+    for (provenance, expected) in [
+        (Provenance::Link, 1),
+        (Provenance::Session, 2),
+        (Provenance::Claimed, 2),
+    ] {
+        let mut named = hit(&[("email", "b@x")]);
+        named.to_mut().broadlog_id = Some(BroadlogId(5));
+        named.to_mut().provenance = provenance;
+        assert_eq!(
+            resolver.resolve(&mut named),
+            Some(id(expected)),
+            "{provenance:?}"
+        );
+        assert_eq!(named.delivery_id, Some(DeliveryId(3)));
+    }
+    let mut claimed = hit(&[]);
+    claimed.to_mut().broadlog_id = Some(BroadlogId(5));
+    claimed.to_mut().provenance = Provenance::Claimed;
+    assert_eq!(resolver.resolve(&mut claimed), None);
+}
+
+#[test]
+fn only_an_authenticated_call_merges() {
+    let (mut known, unique) = (Known::default(), unique());
+    person(1, "a@x", &mut known);
+    person(2, "b@x", &mut known);
+    known.keys.insert(("customer_id".into(), "7".into()), id(2));
+    known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(2));
+    let mut resolver = resolver(known, &unique);
+    let mut public = hit(&[("email", "a@x"), ("customer_id", "7")]);
+    assert_eq!(resolver.resolve(&mut public), Some(id(1)));
+    let mut authenticated = hit(&[("email", "a@x"), ("customer_id", "7")]);
+    authenticated.to_mut().authority = Authority::Authenticated;
+    assert_eq!(resolver.resolve(&mut authenticated), Some(id(1)));
+    let mut later = hit(&[]);
+    later.to_mut().visitor_id = visitor(9);
+    assert_eq!(resolver.resolve(&mut later), Some(id(1)));
+    assert_eq!(resolver.finish().0.merges, [(id(2), id(1))]);
+}
+
+#[test]
+fn a_bot_binds_no_visitor() {
+    let (mut known, unique) = (Known::default(), unique());
+    person(1, "a@x", &mut known);
+    known
+        .broadlogs
+        .insert(BroadlogId(5), (id(1), DeliveryId(3)));
+    let mut resolver = resolver(known, &unique);
+    let mut click = hit(&[]);
+    click.to_mut().broadlog_id = Some(BroadlogId(5));
+    click.to_mut().provenance = Provenance::Link;
+    click.to_mut().visitor_id = visitor(9);
+    click.to_mut().verdict = Verdict::Bot;
+    assert_eq!(resolver.resolve(&mut click), Some(id(1)));
+    assert!(resolver.finish().0.visitors.is_empty());
+}
+
+#[test]
+fn an_unsigned_message_names_the_person_but_takes_no_browser_over() {
+    let (mut known, unique) = (Known::default(), unique());
+    person(1, "a@x", &mut known);
+    person(2, "b@x", &mut known);
+    known
+        .broadlogs
+        .insert(BroadlogId(5), (id(1), DeliveryId(3)));
+    known.message_keys.insert("mautic:5".into(), BroadlogId(5));
+    known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(2));
+    let mut resolver = resolver(known, &unique);
+    for browser in [8, 9] {
+        let mut click = hit(&[]);
+        click.to_mut().foreign_mut().message_key = Some("mautic:5".into());
+        click.to_mut().visitor_id = visitor(browser);
+        assert_eq!(resolver.resolve(&mut click), Some(id(1)));
+        assert_eq!(click.broadlog_id, Some(BroadlogId(5)));
+        assert_eq!(click.delivery_id, Some(DeliveryId(3)));
+        assert_eq!(click.provenance, Provenance::Unsigned);
+    }
+    let visitors: Vec<_> = resolver.finish().0.visitors.into_iter().collect();
+    assert_eq!(visitors, [(VisitorId(Uuid::from_u128(8)), id(1))]);
+}
+
+#[test]
+fn a_recipient_names_an_existing_contact_and_sets_nothing() {
+    let (mut known, unique) = (Known::default(), unique());
+    person(1, "a@x", &mut known);
+    person(2, "b@x", &mut known);
+    known
+        .broadlogs
+        .insert(BroadlogId(5), (id(2), DeliveryId(3)));
+    let mut resolver = resolver(known, &unique);
+    for (field, value, expected) in [
+        ("email", " A@x", Some(id(1))),
+        ("email", "nobody@x", Some(id(2))),
+        ("firstname", "a", Some(id(2))),
+    ] {
+        let mut tagged = hit(&[]);
+        tagged.to_mut().broadlog_id = Some(BroadlogId(5));
+        tagged.to_mut().provenance = Provenance::Session;
+        tagged.to_mut().foreign_mut().recipient = Some((field.into(), value.into()));
+        assert_eq!(resolver.resolve(&mut tagged), expected);
+    }
+    let (changes, contacts) = resolver.finish();
+    assert!(changes.contacts.is_empty());
+    assert_eq!(contacts.len(), 2);
+}
