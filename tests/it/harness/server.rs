@@ -19,6 +19,12 @@ pub const SIGNING_KEY: &str = "1:0123456789abcdef0123456789abcdef";
 /// Longest start.
 const STARTING: Duration = Duration::from_secs(20);
 
+/// How many migrations there are.
+fn migrations() -> i64 {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
+    std::fs::read_dir(dir).unwrap().count() as i64
+}
+
 /// How a server is to be started.
 pub struct Setup {
     engine: Engine,
@@ -59,9 +65,9 @@ impl Setup {
         wait_for("the tables are made", STARTING, async || {
             server
                 .db()
-                .try_number("select count(*) from counters")
+                .try_number("select count(*) from _sqlx_migrations where success")
                 .await
-                .is_ok()
+                .is_ok_and(|made| made == migrations())
         })
         .await;
         server
