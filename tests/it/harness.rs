@@ -20,6 +20,7 @@ mod load;
 mod postgres;
 mod scratch;
 mod server;
+mod wire;
 
 pub use campaign::Campaign;
 pub use client::{Answer, Client, Failure};
@@ -27,7 +28,8 @@ pub use database::{Db, Engine};
 pub use load::{Load, Outcome, Report};
 pub use postgres::PostgresServer;
 pub use scratch::{FullDisk, Process, free_port, new_dir, send_signal};
-pub use server::{ADMIN_TOKEN, TestServer};
+pub use server::{ADMIN_TOKEN, SIGNING_KEY, TestServer};
+pub use wire::exchange;
 
 use std::time::{Duration, Instant};
 
@@ -54,8 +56,11 @@ pub(crate) use on_both;
 /// Asks again until the condition holds; a deadline reached is a failure that says what was waited for.
 pub async fn wait_for(what: &str, within: Duration, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + within;
+    // Often at first: hundreds of cases wait for something that takes milliseconds.
+    let mut pause = Duration::from_millis(1);
     while !condition().await {
         assert!(Instant::now() < deadline, "{what}: not within {within:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(20));
     }
 }

@@ -13,6 +13,7 @@ mod harness;
 mod smoke;
 
 mod browser;
+mod cases;
 mod database_away;
 mod full_spool;
 mod hostile;
