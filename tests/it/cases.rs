@@ -67,7 +67,7 @@ use crate::harness::{Client, Engine, SIGNING_KEY, TestServer, exchange, new_dir,
 
 const DIALECTS: [&str; 4] = ["native", "adobe", "mapp", "mautic"];
 /// Longest wait for the hits of a case.
-const DRAINED: Duration = Duration::from_secs(20);
+const STORED: Duration = Duration::from_secs(20);
 /// Longest wait for an answer.
 const ANSWERED: Duration = Duration::from_secs(20);
 
@@ -418,7 +418,7 @@ impl Player<'_> {
 
     /// Waits until everything is stored, and reads what has been stored since the last time, each hit with its contact.
     async fn new_hits(&mut self) -> Vec<Value> {
-        self.server.wait_drained(DRAINED).await;
+        self.server.wait_stored(STORED).await;
         let path = format!("/api/v1/hits?limit=1000000&after={}", self.cursor);
         let answer = self.api.get(&path).await;
         let text = answer.text();

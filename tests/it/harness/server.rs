@@ -229,19 +229,24 @@ impl TestServer {
         .await;
     }
 
+    /// Waits until every hit that this process took is stored or put aside. Sooner than [`Self::wait_drained`], by the quarter of a second
+    /// that the spool takes its time to forget them.
+    pub async fn wait_stored(&self, within: Duration) {
+        let mut client = self.client().admin();
+        wait_for("every hit is stored", within, async || {
+            let text = client.get("/metrics").await.text();
+            let ends = ["stored", "quarantined", "duplicate"];
+            let ended = ends.map(|end| figure(&text, &format!("sillage_hits_{end}_total")));
+            figure(&text, "sillage_hits_accepted_total") == ended.iter().sum::<f64>()
+        })
+        .await;
+    }
+
     /// A figure of `/metrics`, with its labels or summed over them; 0 where it has not been counted yet.
     pub async fn metric(&self, name: &str) -> f64 {
         let answer = self.client().admin().get("/metrics").await;
         assert_eq!(answer.status, 200, "{}", answer.text());
-        answer
-            .text()
-            .lines()
-            .filter(|line| {
-                line.strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with([' ', '{']))
-            })
-            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-            .sum()
+        figure(&answer.text(), name)
     }
 
     /// kill -9.
@@ -280,6 +285,17 @@ impl TestServer {
         assert_eq!((spool.groups, spool.hits), (0, 0), "the spool is empty");
         assert_eq!(self.db.quarantined().await, expected, "in quarantine");
     }
+}
+
+fn figure(metrics: &str, name: &str) -> f64 {
+    metrics
+        .lines()
+        .filter(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with([' ', '{']))
+        })
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+        .sum()
 }
 
 impl Drop for TestServer {
