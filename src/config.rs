@@ -155,9 +155,6 @@ section!(
         migrate: bool = true,
         /// Most connections of this server.
         max_connections: u32 = 10,
-        /// Least time between two transactions that store hits.
-        #[serde(with = "humantime_serde")]
-        linger: Duration = Duration::from_millis(100),
         /// Months that hits are kept on Postgres; 0 keeps them forever.
         keep_months: u32 = 0,
     }

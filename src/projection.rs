@@ -29,6 +29,8 @@ const BATCH: usize = 4_000;
 /// touched: messages lie all over theirs, so four batches together touch hardly more pages than one. More would let other servers
 /// and the API wait longer for their turn, about half a second while a backlog is worked off.
 const BATCHES: usize = 4;
+/// Least time between two transactions, so that a trickle does not cost a transaction a hit.
+const LINGER: Duration = Duration::from_millis(100);
 /// Longest wait between two tries while the database is away.
 const MOST_BACKOFF: Duration = Duration::from_secs(2);
 
@@ -49,7 +51,6 @@ pub struct Projection {
     spool: Spool,
     reader: SpoolReader,
     pace: Pace,
-    linger: Duration,
     health: watch::Sender<Health>,
     meters: Meters,
 }
@@ -65,8 +66,7 @@ struct Meters {
 }
 
 impl Projection {
-    /// Joins a spool and a store. `unique` are the fields that name a contact; `give_way` bounds how long a burst may hold it up,
-    /// `linger` is the least time between two transactions, so that a trickle does not cost a transaction a hit.
+    /// Joins a spool and a store. `unique` are the fields that name a contact; `give_way` bounds how long a burst may hold it up.
     pub fn new(
         store: Store,
         spool: &Spool,
@@ -74,7 +74,6 @@ impl Projection {
         clock: Clock,
         unique: Vec<String>,
         give_way: Duration,
-        linger: Duration,
     ) -> Self {
         Self {
             target: Target {
@@ -86,7 +85,6 @@ impl Projection {
             spool: spool.clone(),
             reader,
             pace: Pace::new(give_way),
-            linger,
             health: watch::Sender::new(Health::Unknown),
             meters: Meters {
                 stored: metrics::counter!("sillage_hits_stored_total"),
@@ -137,7 +135,7 @@ impl Projection {
                 Round::End => break,
                 Round::Full => Duration::ZERO,
                 Round::Part if deadline.is_some() => Duration::ZERO,
-                Round::Part => self.linger,
+                Round::Part => LINGER,
                 Round::Failed => {
                     backoff = (backoff * 2).clamp(Duration::from_millis(100), MOST_BACKOFF);
                     backoff

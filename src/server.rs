@@ -88,7 +88,6 @@ pub async fn run(
         clock.clone(),
         config.contacts.unique.clone(),
         config.spool.give_way,
-        config.database.linger,
     );
     let health = projection.health();
     let state = Arc::new(State {

@@ -136,7 +136,6 @@ async fn project(database: &Database) -> anyhow::Result<Duration> {
         clock,
         vec!["email".to_owned()],
         Duration::ZERO,
-        Duration::from_millis(100),
     );
     let (stop, stopped) = watch::channel(false);
     let started = Instant::now();

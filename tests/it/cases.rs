@@ -247,11 +247,10 @@ async fn replay_with(
     wrong
 }
 
-/// The configuration of a setup. Cases are many and follow one another, so nothing lingers.
+/// The configuration of a setup.
 fn toml_of(given: Map<String, Value>) -> String {
     let mut config = Map::from_iter([
         ("public_url".to_owned(), json!("http://t.example")),
-        ("database.linger".to_owned(), json!("0s")),
         ("spool.give_way".to_owned(), json!("0s")),
         // On a busy machine a late hit would be a hit that is not there.
         ("spool.patience".to_owned(), json!("10s")),
