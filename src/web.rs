@@ -21,7 +21,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -112,6 +112,7 @@ impl Web {
             .route("/metrics", get(health::get_metrics))
             .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
             .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
+            .route("/api/v1/", any(api::refuse_path))
             .nest("/api/v1", api::router(Arc::clone(&app), max_body_bytes));
         if app.is_demo {
             router = router

@@ -42,7 +42,7 @@ pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
         .route("/contacts/{id}", get(contacts::show_contact))
         .route("/contacts/{id}/timeline", get(contacts::show_timeline))
         .route("/deliveries/{id}/report", get(reports::show_report))
-        .fallback(async || Problem::not_found("path"))
+        .fallback(refuse_path)
         // After the routes: it covers those that are there by then.
         .method_not_allowed_fallback(async || {
             Problem::new(
@@ -52,6 +52,11 @@ pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
         })
         .layer(DefaultBodyLimit::max(max_body_bytes))
         .layer(from_fn_with_state(app, require_admin))
+}
+
+/// There is nothing at this path.
+pub async fn refuse_path() -> Problem {
+    Problem::not_found("path")
 }
 
 /// Lets requests with the admin token through; nobody else learns even which paths there are.
