@@ -232,14 +232,15 @@ impl Figures {
     /// Rows of messages that are different from the database's, and those that it has not.
     fn message_rows(&self) -> (Bulk, Bulk) {
         let bulk = |is_stored: bool| {
-            let rows = || {
-                self.messages
-                    .iter()
-                    .filter(move |(key, row)| match self.stored.get(*key) {
-                        Some(stored) => is_stored && stored != *row,
-                        None => !is_stored,
-                    })
-            };
+            let rows: Vec<_> = self
+                .messages
+                .iter()
+                .filter(|(key, row)| match self.stored.get(*key) {
+                    Some(stored) => is_stored && stored != *row,
+                    None => !is_stored,
+                })
+                .collect();
+            let rows = || rows.iter().copied();
             Bulk::new()
                 .big("broadlog_id", rows().map(|(key, _)| key.0))
                 .text("currency", rows().map(|(key, _)| key.1.clone()))
