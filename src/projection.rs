@@ -5,7 +5,8 @@
 //! the answer to a commit can get lost.
 //!
 //! **How it fails.** Database away: the transaction is tried again until it comes back; the spool holds what arrives. A record that the database
-//! refuses: found by halving the batch within savepoints, put into `quarantine` with the reason; everything else is stored. A burst: see [`pace`].
+//! refuses: the transaction is tried again with savepoints, the record found by halving and put into `quarantine` with the reason; everything else
+//! is stored. A burst: see [`pace`].
 
 mod batch;
 pub mod pace;
@@ -16,11 +17,11 @@ use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use batch::{Batch, Done, retry_quarantined};
+pub use batch::{Batch, Done, Refusal, retry_quarantined};
 
 use crate::clock::Clock;
 use crate::spool::{Spool, SpoolReader};
-use crate::store::{self, Store};
+use crate::store::{self, Store, is_refusal};
 use pace::Pace;
 
 /// Hits a transaction. More amortise the commit better and make the figures' upserts denser; fewer are seen sooner.
@@ -158,7 +159,11 @@ impl Projection {
     async fn round(&mut self, position: &mut i64) -> Round {
         self.meters.backlog.set(self.spool.backlog() as f64);
         let started = std::time::Instant::now();
-        match self.project(*position).await {
+        let mut projected = self.project(*position, Refusal::Fails).await;
+        if matches!(&projected, Err(ProjectionError::Database(error)) if is_refusal(error)) {
+            projected = self.project(*position, Refusal::IsPutAside).await;
+        }
+        match projected {
             Ok((done, is_full)) => {
                 self.meters
                     .batch_seconds
@@ -183,7 +188,11 @@ impl Projection {
 
     /// Stores groups after `position` in one transaction; returns the position that the database has then, and whether more is likely to
     /// wait. Where the database is ahead (the answer to a commit was lost), it goes on from there.
-    async fn project(&mut self, position: i64) -> Result<(i64, bool), ProjectionError> {
+    async fn project(
+        &mut self,
+        position: i64,
+        refusal: Refusal,
+    ) -> Result<(i64, bool), ProjectionError> {
         let Self {
             target:
                 Target {
@@ -216,7 +225,7 @@ impl Projection {
             }
             // While the database works on this batch, the next one of the transaction is read and decoded.
             let reads_on = is_full && number < BATCHES;
-            let (stored, next) = tokio::join!(batch.store(&mut tx), async {
+            let (stored, next) = tokio::join!(batch.store(&mut tx, refusal), async {
                 if reads_on {
                     reader.read(last, BATCH).await
                 } else {

@@ -1,13 +1,24 @@
 //! Many rows in one statement, written once for both databases.
 //!
-//! A statement names its rows `{rows}`; on Postgres that becomes `unnest` over one array a column, on SQLite `json_each` over one JSON text:
-//! one round trip and one cached plan for any number of rows.
+//! A statement names its rows `{rows}`; on Postgres that becomes `unnest` over one array a column, one round trip and one cached plan
+//! for any number of rows. On SQLite it becomes rows of placeholders, in statements of few sizes: one `json_each` over all rows would parse each
+//! row's text again for every column of it.
 
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Postgres, Sqlite};
 use uuid::Uuid;
 
+use super::Tags;
 use crate::clock::Micros;
 use crate::hit::Money;
+
+/// Rows a statement on SQLite: few sizes, so that each is prepared once. 256 rows of 11 columns stay well below its 32,766 placeholders.
+const SIZES: [usize; 3] = [256, 16, 1];
+
+/// A query of SQLite with its values.
+pub type SqliteQuery<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
 /// Columns of equal length.
 #[derive(Clone, Debug, Default)]
@@ -56,21 +67,16 @@ impl Column {
         }
     }
 
-    fn json(&self, row: usize) -> serde_json::Value {
-        use serde_json::Value;
-        let text = |text: &String| Value::from(text.as_str());
+    /// Binds one row's value; texts are taken out, so each row is bound once.
+    fn bind_sqlite<'q>(&mut self, row: usize, query: SqliteQuery<'q>) -> SqliteQuery<'q> {
         match self {
-            Self::Big(values) => values[row].map_or(Value::Null, Value::from),
-            Self::Text(values) => values[row].as_ref().map_or(Value::Null, text),
-            Self::Uuid(values) => {
-                values[row].map_or(Value::Null, |id| Value::from(id.simple().to_string()))
-            }
-            Self::Time(values) => values[row].map_or(Value::Null, |at| Value::from(at.0)),
-            Self::Money(values) => values[row].map_or(Value::Null, |amount| Value::from(amount.0)),
-            Self::Json(values) => text(&values[row]),
-            Self::Tags(values) => {
-                Value::from(serde_json::to_string(&values[row]).unwrap_or_default())
-            }
+            Self::Big(values) => query.bind(values[row]),
+            Self::Text(values) => query.bind(values[row].take()),
+            Self::Uuid(values) => query.bind(values[row]),
+            Self::Time(values) => query.bind(values[row]),
+            Self::Money(values) => query.bind(values[row]),
+            Self::Json(values) => query.bind(std::mem::take(&mut values[row])),
+            Self::Tags(values) => query.bind(Tags(std::mem::take(&mut values[row]))),
         }
     }
 }
@@ -184,31 +190,48 @@ impl Bulk {
         query
     }
 
-    /// The statement and its values for SQLite.
-    pub fn sqlite<'q>(
-        self,
-        sql: &str,
-    ) -> sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments> {
-        let taken: Vec<String> = self
+    /// The statements and their values for SQLite, to be run one after the other. One that is refused leaves the rows before the refused one
+    /// written (`or fail`): the caller rolls back. So that a statement could be undone by itself, SQLite would copy every page it changes.
+    pub fn sqlite<'q>(mut self, sql: &str) -> impl Iterator<Item = SqliteQuery<'q>> {
+        let len = self.len();
+        let mut from = 0;
+        let mut statement: (usize, Arc<str>) = (0, Arc::from(""));
+        let sql = match (sql.strip_prefix("insert "), sql.strip_prefix("update ")) {
+            (Some(rest), _) => format!("insert or fail {rest}"),
+            (_, Some(rest)) => format!("update or fail {rest}"),
+            _ => sql.to_owned(),
+        };
+        std::iter::from_fn(move || {
+            let size = SIZES.into_iter().find(|size| *size <= len - from)?;
+            if statement.0 != size {
+                let rows = self.values(size);
+                statement = (size, Arc::from(sql.replace("{rows}", &rows)));
+            }
+            let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&statement.1)));
+            for row in from..from + size {
+                for (_, column) in &mut self.columns {
+                    query = column.bind_sqlite(row, query);
+                }
+            }
+            from += size;
+            Some(query)
+        })
+    }
+
+    /// `{rows}` for SQLite: as many rows of placeholders.
+    fn values(&self, size: usize) -> String {
+        let names: Vec<String> = self
             .columns
             .iter()
             .enumerate()
-            .map(|(index, (name, column))| match column {
-                Column::Uuid(_) => format!("unhex(value ->> {index}) as {name}"),
-                _ => format!("value ->> {index} as {name}"),
-            })
+            .map(|(index, (name, _))| format!("column{} as {name}", index + 1))
             .collect();
-        let rows = format!("(select {} from json_each($1)) as rows", taken.join(", "));
-        let json: Vec<serde_json::Value> = (0..self.len())
-            .map(|row| {
-                self.columns
-                    .iter()
-                    .map(|(_, column)| column.json(row))
-                    .collect()
-            })
-            .collect();
-        sqlx::query(AssertSqlSafe(sql.replace("{rows}", &rows)))
-            .bind(serde_json::Value::from(json).to_string())
+        let row = format!("({})", vec!["?"; self.columns.len()].join(","));
+        format!(
+            "(select {} from (values {})) as rows",
+            names.join(", "),
+            vec![row; size].join(",")
+        )
     }
 }
 
@@ -224,11 +247,19 @@ macro_rules! execute_bulk {
                 .execute(&mut **c)
                 .await
                 .map(|done| done.rows_affected()),
-            $crate::store::Either::Sqlite(c) => bulk
-                .sqlite($sql)
-                .execute(&mut **c)
-                .await
-                .map(|done| done.rows_affected()),
+            $crate::store::Either::Sqlite(c) => {
+                let (mut affected, mut failure) = (0, None);
+                for part in bulk.sqlite($sql) {
+                    match part.execute(&mut **c).await {
+                        Ok(done) => affected += done.rows_affected(),
+                        Err(error) => {
+                            failure = Some(error);
+                            break;
+                        }
+                    }
+                }
+                failure.map_or(Ok(affected), Err)
+            }
         }
     }};
 }
@@ -249,15 +280,24 @@ macro_rules! fetch_bulk {
                         .map(|$row| Ok::<_, sqlx::Error>($read))
                         .collect::<Result<Vec<_>, _>>()
                 }),
-            $crate::store::Either::Sqlite(c) => bulk
-                .sqlite($sql)
-                .fetch_all(&mut **c)
-                .await
-                .and_then(|rows| {
-                    rows.iter()
-                        .map(|$row| Ok::<_, sqlx::Error>($read))
-                        .collect::<Result<Vec<_>, _>>()
-                }),
+            $crate::store::Either::Sqlite(c) => {
+                let (mut read, mut failure) = (Vec::with_capacity(bulk.len()), None);
+                for part in bulk.sqlite($sql) {
+                    let rows = part.fetch_all(&mut **c).await.and_then(|rows| {
+                        rows.iter()
+                            .map(|$row| Ok::<_, sqlx::Error>($read))
+                            .collect::<Result<Vec<_>, _>>()
+                    });
+                    match rows {
+                        Ok(rows) => read.extend(rows),
+                        Err(error) => {
+                            failure = Some(error);
+                            break;
+                        }
+                    }
+                }
+                failure.map_or(Ok(read), Err)
+            }
         }
     }};
 }

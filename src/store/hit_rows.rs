@@ -264,8 +264,9 @@ async fn insert_values(
     Ok(())
 }
 
+/// `or fail`: see [`super::Bulk::sqlite`].
 fn values_statement(rows: usize) -> String {
-    let mut sql = format!("insert into hits ({}) values ", COLUMNS.join(", "));
+    let mut sql = format!("insert or fail into hits ({}) values ", COLUMNS.join(", "));
     let row = format!("({})", vec!["?"; COLUMNS.len()].join(", "));
     for index in 0..rows {
         let _ = write!(sql, "{}{row}", if index == 0 { "" } else { ", " });
