@@ -250,6 +250,8 @@ pub struct Foreign {
     pub page_tag: Option<PageTagDraft>,
     /// Why the record goes straight into quarantine: it was answered, but it is no hit.
     pub refused: Option<String>,
+    /// `message_key` stood in the address of a page, which can have been passed on: it names nobody in a browser that is known.
+    pub is_from_page: bool,
 }
 
 word!(

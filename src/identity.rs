@@ -180,8 +180,12 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
     /// Finds the contact of a hit and applies the hit's fields and tags to it. Changes the hit itself (and so copies it) only where
     /// the delivery of a known message is missing or fields have no person to go to.
     pub fn resolve(&mut self, hit: &mut Cow<'_, Hit>) -> Option<ContactId> {
+        let before = hit
+            .visitor_id
+            .and_then(|id| self.known.visitors.get(&id))
+            .copied();
         if hit.foreign.is_some() {
-            self.find_message(hit);
+            self.find_message(hit, before);
         }
         let message = hit
             .broadlog_id
@@ -194,10 +198,6 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         let by_link = message.filter(|_| hit.provenance == Provenance::Link);
         let by_session = message
             .filter(|_| matches!(hit.provenance, Provenance::Session | Provenance::Unsigned));
-        let before = hit
-            .visitor_id
-            .and_then(|id| self.known.visitors.get(&id))
-            .copied();
         let keys: Vec<Key> = if hit.fields.is_empty() {
             Vec::new()
         } else {
@@ -238,17 +238,24 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         Some(contact)
     }
 
-    /// Puts the broadlog in the place of its vendor's name.
-    fn find_message(&self, hit: &mut Cow<'_, Hit>) {
+    /// Puts the broadlog in the place of its vendor's name. The delivery is then the message's own.
+    fn find_message(&self, hit: &mut Cow<'_, Hit>, before: Option<ContactId>) {
         let Some(key) = hit.message_key().filter(|_| hit.broadlog_id.is_none()) else {
             return;
         };
         match self.known.message_keys.get(key).copied() {
             Some(id) => {
+                let message = self.message(id);
+                let is_from_page = hit.foreign.as_ref().is_some_and(|f| f.is_from_page);
                 let hit = hit.to_mut();
+                if is_from_page && before.is_some() && before != message.map(|(to, _)| to) {
+                    hit.note("message of somebody else");
+                    return;
+                }
                 hit.broadlog_id = Some(id);
-                if matches!(hit.provenance, Provenance::None | Provenance::Claimed) {
+                if !matches!(hit.provenance, Provenance::Link | Provenance::Session) {
                     hit.provenance = Provenance::Unsigned;
+                    hit.delivery_id = message.map(|(_, of)| of).or(hit.delivery_id);
                 }
             }
             None => hit.to_mut().note("message unknown"),

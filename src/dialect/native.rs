@@ -9,7 +9,7 @@ use uuid::Uuid;
 pub use json::{FieldError, decode_json_hit};
 pub use pixel::collect;
 
-use super::{Rules, judge};
+use super::{Rules, judge, mautic};
 use crate::hit::{
     BroadlogId, DeliveryId, Dialect, Hit, HitId, Kind, Limit, Provenance, Verdict, VisitorId,
 };
@@ -54,7 +54,12 @@ pub fn open(inbound: &Inbound<'_>, rules: &Rules, token: &LinkToken) -> Hit {
     message_hit(inbound, rules, Kind::Open, Some(token))
 }
 
-fn message_hit(inbound: &Inbound<'_>, rules: &Rules, kind: Kind, token: Option<&LinkToken>) -> Hit {
+pub(super) fn message_hit(
+    inbound: &Inbound<'_>,
+    rules: &Rules,
+    kind: Kind,
+    token: Option<&LinkToken>,
+) -> Hit {
     let mut hit = Hit::new(
         HitId(Uuid::nil()),
         inbound.received_at,
@@ -83,17 +88,19 @@ pub(super) fn take_header(hit: &mut Hit, inbound: &Inbound<'_>, name: &str) {
     }
 }
 
-/// The visitor of a signed cookie, else of a signed parameter.
+/// The visitor of a signed cookie, else of a signed parameter, else the one that Mautic knew.
 pub(super) fn take_visitor(
     hit: &mut Hit,
     inbound: &Inbound<'_>,
     rules: &Rules,
     parameter: Option<&str>,
 ) {
-    for sealed in [inbound.cookie(VISITOR_COOKIE), parameter]
+    // A page on our own host gives us the script's cookie beside ours.
+    let device = |name| inbound.cookie(name);
+    for sealed in [device(VISITOR_COOKIE), device(mautic::DEVICE), parameter]
         .into_iter()
         .flatten()
-        .filter(|sealed| !sealed.is_empty())
+        .filter(|sealed| !sealed.is_empty() && !mautic::is_device_id(sealed))
     {
         match rules
             .keys
@@ -107,6 +114,7 @@ pub(super) fn take_visitor(
             None => hit.note("visitor id not signed by us"),
         }
     }
+    mautic::take_device(hit, inbound, parameter);
 }
 
 /// Marks a session that an unsigned link began: what it proves is no more than what the link did.
@@ -145,29 +153,38 @@ pub(super) fn take_session(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) 
     hit.delivery_id = delivery.map(DeliveryId);
     hit.provenance = Provenance::Session;
     let Some(message) = message else { return };
-    let message = match message.strip_prefix(UNSIGNED) {
-        Some(message) => {
-            hit.provenance = Provenance::Unsigned;
-            message
-        }
-        None => message,
-    };
+    match (message.strip_prefix(UNSIGNED), message.parse()) {
+        (Some(message), _) => take_unsigned_message(hit, message),
+        (None, Ok(id)) => hit.broadlog_id = Some(BroadlogId(id)),
+        (None, Err(_)) => {}
+    }
+}
+
+/// The message of a session that an unsigned link began: a number, or its vendor's name.
+fn take_unsigned_message(hit: &mut Hit, message: &str) {
+    hit.provenance = Provenance::Unsigned;
     match message.parse() {
         Ok(id) => hit.broadlog_id = Some(BroadlogId(id)),
         Err(_) => hit.foreign_mut().message_key = Some(message.to_owned()),
     }
 }
 
-/// The parameter that a redirect hands to a page on another domain: message, campaign, visitor and minute, signed.
+/// The parameter that a redirect hands to a page on another domain: message, campaign, visitor and minute, signed. The message of an
+/// unsigned link stays marked as such: our signature says where the reader came from, not who that is.
 pub fn landing_value(rules: &Rules, hit: &Hit) -> String {
     let number = |id: Option<i64>| id.unwrap_or(0);
     let visitor = hit
         .visitor_id
         .map(|id| id.0.simple().to_string())
         .unwrap_or_default();
+    let message = match hit.provenance {
+        Provenance::Link => None,
+        _ => session_message(hit),
+    };
+    let message =
+        message.unwrap_or_else(|| format!("{:x}", number(hit.broadlog_id.map(|id| id.0))));
     let value = format!(
-        "{:x}-{:x}-{visitor}-{:x}",
-        number(hit.broadlog_id.map(|id| id.0)),
+        "{message}-{:x}-{visitor}-{:x}",
         number(hit.delivery_id.map(|id| id.0)),
         hit.received_at.minutes()
     );
@@ -176,18 +193,14 @@ pub fn landing_value(rules: &Rules, hit: &Hit) -> String {
 
 /// Reads what [`landing_value`] wrote.
 fn take_landing(hit: &mut Hit, rules: &Rules, sealed: &str) {
-    let Some((broadlog, delivery, visitor, minute)) =
+    let Some((message, delivery, visitor, minute)) =
         rules.keys.open(Purpose::Landing, sealed).and_then(|value| {
-            let mut parts = value.split('-');
-            let mut number = || i64::from_str_radix(parts.next()?, 16).ok();
-            let (broadlog, delivery) = (number()?, number()?);
+            // From the end: a vendor's name for a message may hold dashes.
+            let mut parts = value.rsplitn(4, '-');
+            let minute = i64::from_str_radix(parts.next()?, 16).ok()?;
             let visitor = Uuid::try_parse(parts.next()?).ok();
-            Some((
-                broadlog,
-                delivery,
-                visitor,
-                i64::from_str_radix(parts.next()?, 16).ok()?,
-            ))
+            let delivery = i64::from_str_radix(parts.next()?, 16).ok()?;
+            Some((parts.next()?, delivery, visitor, minute))
         })
     else {
         hit.note("landing parameter not signed by us");
@@ -197,11 +210,17 @@ fn take_landing(hit: &mut Hit, rules: &Rules, sealed: &str) {
         hit.note("landing parameter expired");
         return;
     }
-    hit.broadlog_id = (broadlog != 0).then_some(BroadlogId(broadlog));
     hit.delivery_id = (delivery != 0).then_some(DeliveryId(delivery));
-    hit.provenance = Provenance::Session;
+    hit.broadlog_id = None;
+    if let Some(message) = message.strip_prefix(UNSIGNED) {
+        take_unsigned_message(hit, message);
+    } else {
+        let id = i64::from_str_radix(message, 16).unwrap_or(0);
+        hit.broadlog_id = (id != 0).then_some(BroadlogId(id));
+        hit.provenance = Provenance::Session;
+    }
     hit.visitor_id = visitor.map(VisitorId).or(hit.visitor_id);
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

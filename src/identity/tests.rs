@@ -203,6 +203,39 @@ fn an_unsigned_message_names_the_person_but_takes_no_browser_over() {
 }
 
 #[test]
+fn a_message_in_a_pages_address_names_nobody_in_a_known_browser() {
+    let (mut known, unique) = (Known::default(), unique());
+    person(1, "a@x", &mut known);
+    person(2, "b@x", &mut known);
+    known
+        .broadlogs
+        .insert(BroadlogId(5), (id(1), DeliveryId(3)));
+    known.message_keys.insert("mautic:5".into(), BroadlogId(5));
+    known.visitors.insert(VisitorId(Uuid::from_u128(7)), id(1));
+    known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(2));
+    let mut resolver = resolver(known, &unique);
+    for (browser, person, message) in [
+        (7, 1, Some(BroadlogId(5))),
+        (8, 1, Some(BroadlogId(5))),
+        (9, 2, None),
+    ] {
+        let mut page = hit(&[]);
+        let foreign = page.to_mut().foreign_mut();
+        foreign.message_key = Some("mautic:5".into());
+        foreign.is_from_page = true;
+        page.to_mut().visitor_id = visitor(browser);
+        page.to_mut().delivery_id = Some(DeliveryId(99));
+        page.to_mut().provenance = Provenance::Claimed;
+        assert_eq!(resolver.resolve(&mut page), Some(id(person)), "{browser}");
+        assert_eq!(page.broadlog_id, message);
+        let own = message.map_or(DeliveryId(99), |_| DeliveryId(3));
+        assert_eq!(page.delivery_id, Some(own), "a claim gives way");
+    }
+    let visitors: Vec<_> = resolver.finish().0.visitors.into_iter().collect();
+    assert_eq!(visitors, [(VisitorId(Uuid::from_u128(8)), id(1))]);
+}
+
+#[test]
 fn a_recipient_names_an_existing_contact_and_sets_nothing() {
     let (mut known, unique) = (Known::default(), unique());
     person(1, "a@x", &mut known);

@@ -1,5 +1,7 @@
 //! `/r/<token or slug>` and `/o/<token>.gif`: a reader who clicks gets to the page, whatever fails.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::response::{Html, IntoResponse, Response};
 use http::header::{CACHE_CONTROL, LOCATION};
@@ -7,8 +9,8 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::collect::gif;
 use super::{App, Outcome, Visit};
-use crate::dialect::judge;
 use crate::dialect::native::{self, LANDING_PARAMETER};
+use crate::dialect::{judge, mautic};
 use crate::hit::{Hit, HitId, VisitorId};
 use crate::link::{LinkRecord, LinkToken, build_destination};
 use crate::link_copy::LinkName;
@@ -26,6 +28,12 @@ pub(super) async fn follow_link(app: &App, visit: Visit<'_>) -> Outcome {
         .unwrap_or(path)
         .trim_matches('/');
     let token = LinkToken::decode(name, &app.rules.keys);
+    let is_mautic = mautic::is_redirect_id(name);
+    let name = if is_mautic {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    };
     let link = match &token {
         Some(LinkToken {
             link_id: Some(id), ..
@@ -41,6 +49,11 @@ pub(super) async fn follow_link(app: &App, visit: Visit<'_>) -> Outcome {
     };
     let inbound = app.inbound(visit, &[]);
     let mut hit = native::click(&inbound, &app.rules, &link, token.as_ref());
+    let query = if is_mautic {
+        mautic::take_click(&mut hit, inbound.query)
+    } else {
+        Cow::Borrowed(inbound.query)
+    };
     let is_visit = parts.method == Method::GET && !judge::is_prefetch(&inbound);
     let mut response = if link.is_expired(inbound.received_at) {
         hit.note("link expired");
@@ -55,14 +68,14 @@ pub(super) async fn follow_link(app: &App, visit: Visit<'_>) -> Outcome {
             "{LANDING_PARAMETER}={}",
             native::landing_value(&app.rules, &hit)
         );
-        let query = if inbound.query.is_empty() {
+        let query = if query.is_empty() {
             own
         } else {
-            format!("{}&{own}", inbound.query)
+            format!("{query}&{own}")
         };
         redirect(&build_destination(&link.url, &query, &link.utm))
     } else {
-        redirect(&build_destination(&link.url, inbound.query, &link.utm))
+        redirect(&build_destination(&link.url, &query, &link.utm))
     };
     if is_visit {
         set_visitor(app, &mut hit);
@@ -77,16 +90,27 @@ pub(super) async fn follow_link(app: &App, visit: Visit<'_>) -> Outcome {
     Outcome::of(response, vec![hit])
 }
 
-/// `GET /o/<token>.gif`: always the GIF; an open where the token is ours.
+/// `GET /o/<token>.gif`, `/email/<hash>.gif`: always the GIF; an open where the token is ours or could be the hash of a message that
+/// Mautic sent: whether it is one, the projection finds out.
 pub(super) fn open_mail(app: &App, visit: Visit<'_>) -> Outcome {
     let parts = visit.parts;
     let name = parts.uri.path().rsplit('/').next().unwrap_or_default();
+    let is_mautic = parts.uri.path().contains("/email/");
+    if is_mautic && !name.ends_with(".gif") {
+        // Mautic's pages for readers (`/email/view/…`, `/email/unsubscribe/…`) stay with Mautic.
+        app.counters.unknown_links.increment(1);
+        return unknown_link(app).into();
+    }
     let name = name.strip_suffix(".gif").unwrap_or(name);
     match LinkToken::decode(name, &app.rules.keys) {
         Some(token) if token.link_id.is_none() => {
             let inbound = app.inbound(visit, &[]);
             Outcome::of(gif(), vec![native::open(&inbound, &app.rules, &token)])
         }
+        _ if is_mautic => match mautic::open(&app.inbound(visit, &[]), &app.rules, name) {
+            Some(hit) => Outcome::of(gif(), vec![hit]),
+            None => Outcome::refused(gif(), "no tracking hash"),
+        },
         _ => {
             app.counters.unknown_links.increment(1);
             gif().into()

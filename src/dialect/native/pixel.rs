@@ -1,10 +1,11 @@
 //! Parameters of `/mtracking.gif` and `/mtc/event`. Nothing in them is an error: what cannot be read is noted and kept.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::super::{Decoded, Reply, Rules, judge};
+use super::super::{Decoded, Reply, Rules, judge, mautic};
 use super::{take_landing, take_session, take_visitor};
 use crate::hit::{
     Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, Money, MoneyError, Provenance,
@@ -16,6 +17,16 @@ use crate::inbound::Inbound;
 const MAX_PARAMETERS: usize = 500;
 /// Most tags of one hit.
 const MAX_TAGS: usize = 100;
+/// What tells one device from another: kept with the hit also where the contact has fields of these names.
+const FINGERPRINT: [&str; 7] = [
+    "resolution",
+    "timezone_offset",
+    "timezone",
+    "platform",
+    "adblock",
+    "do_not_track",
+    "fingerprint",
+];
 
 /// One hit from the query, and from the form in the body where there is one (the body wins).
 pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
@@ -32,16 +43,35 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
         device: None,
         landing: None,
         delivery: None,
+        payload: None,
+        click_through: None,
     };
-    let pairs = inbound
-        .query_pairs()
-        .chain(form_urlencoded::parse(inbound.body));
-    for (index, (name, value)) in pairs.enumerate() {
+    let pairs = || {
+        inbound
+            .query_pairs()
+            .chain(form_urlencoded::parse(inbound.body))
+    };
+    for (index, (name, value)) in pairs().enumerate() {
         if index == MAX_PARAMETERS {
             hit.note("parameters cut");
             break;
         }
         reader.take(&mut hit, &name, value);
+    }
+    if let Some(d) = reader.payload.take()
+        && let Some(parameters) = mautic::read_parameters(&mut hit, &d)
+    {
+        // What stands openly in the request wins: whoever adds it to a payload means it.
+        let given: HashSet<_> = pairs()
+            .take(MAX_PARAMETERS)
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, _)| usual_name(&name).to_owned())
+            .collect();
+        for (name, value) in parameters.into_iter().take(MAX_PARAMETERS) {
+            if name != "d" && !given.contains(usual_name(&name)) {
+                reader.take(&mut hit, &name, value.into());
+            }
+        }
     }
     take_visitor(&mut hit, inbound, rules, reader.device.as_deref());
     if let Some(sealed) = reader.landing {
@@ -55,6 +85,11 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
         && let Some(referer) = inbound.header("referer")
     {
         hit.page_url = hit.take("page_url", &referer, Limit::URL);
+    }
+    if let Some(ct) = reader.click_through {
+        mautic::take_click_through(&mut hit, &ct, mautic::Found::InRequest);
+    } else if let Some(ct) = page_click_through(&hit) {
+        mautic::take_click_through(&mut hit, &ct, mautic::Found::InPageUrl);
     }
     take_page_utm(&mut hit);
     hit.kind = kind_of(&hit);
@@ -80,6 +115,19 @@ struct Reader<'r> {
     device: Option<String>,
     landing: Option<String>,
     delivery: Option<DeliveryId>,
+    payload: Option<String>,
+    click_through: Option<String>,
+}
+
+/// The name that a parameter has today.
+fn usual_name(name: &str) -> &str {
+    match name {
+        "url" => "page_url",
+        "title" => "page_title",
+        "language" => "page_language",
+        "referrer" => "page_referrer",
+        name => name,
+    }
 }
 
 impl Reader<'_> {
@@ -97,7 +145,9 @@ impl Reader<'_> {
             "site" => take_site(hit, &value),
             "order_id" => hit.order_id = hit.take(name, &value, Limit::NAME),
             "idempotency_key" => hit.idempotency_key = hit.take(name, &value, Limit::NAME),
-            "mautic_device_id" => self.device = Some(value.into_owned()),
+            mautic::DEVICE => self.device = Some(value.into_owned()),
+            "d" => self.payload = Some(value.into_owned()),
+            "ct" => self.click_through = Some(value.into_owned()),
             super::LANDING_PARAMETER => self.landing = Some(value.into_owned()),
             "revenue" => read(hit, name, &value, take_revenue(&value), |hit, money| {
                 hit.revenue = Some(money)
@@ -125,9 +175,19 @@ impl Reader<'_> {
                     *slot = Some(clean(&value, Limit::NAME).0.into_owned())
                         .filter(|value| !value.is_empty());
                 } else if self.rules.public.iter().any(|field| field == name) {
+                    if FINGERPRINT.contains(&name) {
+                        hit.keep(name, &value);
+                    }
                     if let Some(value) = hit.take(name, &value, Limit::TITLE) {
+                        hit.fields.retain(|(had, _)| had != name);
                         hit.fields.push((name.to_owned(), value));
                     }
+                } else if name == "url" {
+                    // Names of Mautic 1, given up because contacts have fields of these names.
+                    hit.page_url = hit.page_url.take().or(hit.take(name, &value, Limit::URL));
+                } else if name == "title" {
+                    hit.page_title =
+                        (hit.page_title.take()).or(hit.take(name, &value, Limit::TITLE));
                 } else {
                     hit.keep(name, &value);
                 }
@@ -185,19 +245,32 @@ pub(super) fn take_site(hit: &mut Hit, site: &str) {
     }
 }
 
+/// The query of the page's own URL.
+fn page_query(hit: &Hit) -> Option<&str> {
+    let (_, query) = hit
+        .page_url
+        .as_deref()?
+        .split('#')
+        .next()?
+        .split_once('?')?;
+    Some(query)
+}
+
+/// Mautic's click-through in the page's own URL.
+fn page_click_through(hit: &Hit) -> Option<String> {
+    let query = page_query(hit).filter(|query| query.contains("ct="))?;
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(name, value)| name == "ct" && !value.is_empty())
+        .map(|(_, value)| value.into_owned())
+}
+
 /// Campaign parameters in the page's own URL, where the request gave none.
 pub(super) fn take_page_utm(hit: &mut Hit) {
-    let Some(query) = hit
-        .page_url
-        .as_deref()
-        .and_then(|url| url.split('#').next()?.split_once('?'))
-    else {
+    let Some(query) = page_query(hit).filter(|query| query.contains("utm_")) else {
         return;
     };
-    if !query.1.contains("utm_") {
-        return;
-    }
-    for (name, value) in form_urlencoded::parse(query.1.as_bytes()) {
+    let query = query.to_owned();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if let Some(slot @ None) = hit.utm.slot(&name) {
             *slot =
                 Some(clean(&value, Limit::NAME).0.into_owned()).filter(|value| !value.is_empty());

@@ -14,7 +14,7 @@ use crate::link::Keys;
 
 const NOW: Micros = Micros(1_795_000_000_000_000);
 
-fn rules() -> Rules {
+pub(in crate::dialect) fn rules() -> Rules {
     Rules {
         public: vec!["email".to_owned(), "firstname".to_owned()],
         ..Rules::new(Keys::parse(&[format!("1:{}", "k".repeat(32))]).unwrap())
@@ -46,7 +46,7 @@ fn assert_value(value: &Value, depth: usize) {
 }
 
 /// Every string is clean and no longer than its column's promise; what stands in a B-tree stays below 2,704 bytes.
-fn assert_fits(hit: &Hit) {
+pub(in crate::dialect) fn assert_fits(hit: &Hit) {
     let name = Limit::NAME.0;
     assert_text("site", &hit.site, 64);
     for (field, text, most) in [
@@ -102,7 +102,7 @@ fn assert_fits(hit: &Hit) {
 }
 
 /// Strings that have broken somebody's database, and random ones.
-fn hostile_text() -> impl Strategy<Value = String> {
+pub(in crate::dialect) fn hostile_text() -> impl Strategy<Value = String> {
     let long = || {
         (
             prop::sample::select(vec!["a", "\u{1f4a9}", "\u{130}", "\0", " ", "%00", ","]),
@@ -190,7 +190,7 @@ fn headers() -> impl Strategy<Value = HeaderMap> {
     })
 }
 
-fn inbound<'a>(
+pub(in crate::dialect) fn inbound<'a>(
     method: &'a Method,
     query: &'a str,
     headers: &'a HeaderMap,
@@ -313,4 +313,50 @@ fn a_request_that_did_not_arrive_whole_is_noted() {
         Reply::Gif,
     );
     assert_eq!(decoded.hits[0].reason.as_deref(), Some("request cut"));
+}
+
+#[test]
+fn a_landing_parameter_says_no_more_than_its_click() {
+    let headers = HeaderMap::new();
+    let rules = rules();
+    let land = |click: &Hit| {
+        let query = format!("_sl={}", landing_value(&rules, click));
+        let decoded = collect(
+            &inbound(&Method::GET, &query, &headers, &[]),
+            &rules,
+            Reply::Gif,
+        );
+        decoded.hits.into_iter().next().unwrap()
+    };
+    let mut click = Hit::new(HitId(Uuid::nil()), NOW, Kind::Click, Dialect::Native);
+    click.visitor_id = Some(VisitorId(Uuid::from_u128(9)));
+    click.delivery_id = Some(DeliveryId(4711));
+    click.broadlog_id = Some(BroadlogId(1000));
+    click.provenance = Provenance::Link;
+    let ids = |hit: &Hit| (hit.broadlog_id, hit.delivery_id, hit.visitor_id);
+    let signed = land(&click);
+    assert_eq!(ids(&signed), ids(&click));
+    assert_eq!(signed.provenance, Provenance::Session);
+
+    click.provenance = Provenance::Unsigned;
+    let unsigned = land(&click);
+    assert_eq!(ids(&unsigned), ids(&click));
+    assert_eq!(unsigned.provenance, Provenance::Unsigned);
+
+    click.broadlog_id = None;
+    click.provenance = Provenance::Claimed;
+    for key in [
+        "mautic:5f9c1d2e8a7b3c4d5e6f70",
+        "adobe:0190a5a0-0000-7000-8000-000000000000",
+    ] {
+        click.foreign_mut().message_key = Some(key.to_owned());
+        let named = land(&click);
+        assert_eq!(ids(&named), ids(&click));
+        assert_eq!(named.message_key(), Some(key));
+        assert_eq!(named.provenance, Provenance::Unsigned);
+    }
+
+    click.foreign = None;
+    click.provenance = Provenance::None;
+    assert_eq!(ids(&land(&click)), ids(&click), "a link without a message");
 }
