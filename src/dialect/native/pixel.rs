@@ -65,7 +65,7 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
 }
 
 /// What a hit with these values is, where the request does not say it.
-pub(super) fn kind_of(hit: &Hit) -> Kind {
+pub(in crate::dialect) fn kind_of(hit: &Hit) -> Kind {
     if hit.revenue.is_some() || hit.order_id.is_some() {
         Kind::Transaction
     } else if hit.event.is_some() {
@@ -186,7 +186,7 @@ pub(super) fn take_site(hit: &mut Hit, site: &str) {
 }
 
 /// Campaign parameters in the page's own URL, where the request gave none.
-pub(super) fn take_page_utm(hit: &mut Hit) {
+pub(in crate::dialect) fn take_page_utm(hit: &mut Hit) {
     let Some(query) = hit
         .page_url
         .as_deref()
