@@ -15,6 +15,10 @@ pub trait Sink: Send + Sync + 'static {
     /// Takes hits, all or none of them. Returns at once; the receipt says when they are durable.
     fn offer(&self, hits: &[Hit]) -> Receipt;
 
+    /// Takes hits that are made one by one, all or none of them: ten thousand never stand in memory together. Returns when
+    /// the last is made.
+    fn offer_each(&self, hits: &mut dyn Iterator<Item = Hit>) -> Receipt;
+
     /// Counts hits that were answered and could not be stored, and says so in the log.
     fn count_lost(&self, hits: usize, refused: Refused);
 }

@@ -169,24 +169,21 @@ impl Spool {
     }
 }
 
-impl Sink for Spool {
-    fn offer(&self, hits: &[Hit]) -> Receipt {
+impl Spool {
+    fn is_full(&self) -> bool {
         let shared = &*self.0;
-        if shared.bytes.load(Ordering::Relaxed) + shared.waiting.load(Ordering::Relaxed)
+        shared.bytes.load(Ordering::Relaxed) + shared.waiting.load(Ordering::Relaxed)
             >= shared.limits.max_bytes
-        {
-            return Receipt::refused(Refused::Full);
-        }
-        let mut body = Vec::with_capacity(512 * hits.len());
-        for hit in hits {
-            encode_frame(hit, &mut body);
-        }
+    }
+
+    fn offer_frames(&self, body: Vec<u8>, hits: u32) -> Receipt {
+        let shared = &*self.0;
         let (outcome, receiver) = oneshot::channel();
         let claim = Claim::default();
         let bytes = body.len() as u64;
         let entry = Entry {
             body,
-            hits: hits.len() as u32,
+            hits,
             claim: claim.clone(),
             outcome,
         };
@@ -198,15 +195,39 @@ impl Sink for Spool {
         }
         match sent {
             Ok(()) => {
-                shared
-                    .accepted
-                    .fetch_add(hits.len() as u64, Ordering::Relaxed);
-                shared.counters.accepted.increment(hits.len() as u64);
+                let hits = u64::from(hits);
+                shared.accepted.fetch_add(hits, Ordering::Relaxed);
+                shared.counters.accepted.increment(hits);
                 Receipt::pending(receiver, claim)
             }
             Err(mpsc::error::TrySendError::Full(_)) => Receipt::refused(Refused::Busy),
             Err(mpsc::error::TrySendError::Closed(_)) => Receipt::refused(Refused::Stopping),
         }
+    }
+}
+
+impl Sink for Spool {
+    fn offer(&self, hits: &[Hit]) -> Receipt {
+        if self.is_full() {
+            return Receipt::refused(Refused::Full);
+        }
+        let mut body = Vec::with_capacity(512 * hits.len());
+        for hit in hits {
+            encode_frame(hit, &mut body);
+        }
+        self.offer_frames(body, hits.len() as u32)
+    }
+
+    fn offer_each(&self, hits: &mut dyn Iterator<Item = Hit>) -> Receipt {
+        if self.is_full() {
+            return Receipt::refused(Refused::Full);
+        }
+        let (mut body, mut count) = (Vec::new(), 0);
+        for hit in hits {
+            encode_frame(&hit, &mut body);
+            count += 1;
+        }
+        self.offer_frames(body, count)
     }
 
     fn count_lost(&self, hits: usize, refused: Refused) {

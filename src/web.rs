@@ -27,6 +27,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use metrics::Counter;
+use tokio::sync::SemaphorePermit;
 use tower::ServiceExt as _;
 
 pub use cookies::CookieMaker;
@@ -40,7 +41,7 @@ use crate::dialect::{self, Rules};
 use crate::hit::Hit;
 use crate::inbound::Inbound;
 use crate::link_copy::LinkCopy;
-use crate::sink::Sink;
+use crate::sink::{Receipt, Sink};
 use crate::store::Store;
 
 /// Every URL of the server.
@@ -75,6 +76,15 @@ struct Outcome {
     if_lost: Option<Box<Response>>,
     /// Why what the request said is no hit.
     refused: Option<&'static str>,
+    /// Hits that are too many to stand in memory together, instead of `hits`.
+    stream: Option<Stream>,
+}
+
+/// Hits that are read while they are offered, on a thread of their own. Their sender sends again what is not stored.
+struct Stream {
+    offer: Box<dyn FnOnce(&dyn Sink) -> Receipt + Send>,
+    /// The places in memory that they take until they are stored.
+    permits: Vec<SemaphorePermit<'static>>,
 }
 
 impl Outcome {
@@ -84,6 +94,7 @@ impl Outcome {
             hits,
             if_lost: None,
             refused: None,
+            stream: None,
         }
     }
 
@@ -234,11 +245,15 @@ impl App {
             mut hits,
             if_lost,
             refused,
+            stream,
         } = outcome;
         if let Some(reason) = refused {
             metrics::counter!("sillage_hits_refused_total", "reason" => reason).increment(1);
         }
-        let is_kept = hits.is_empty() || self.keep(&mut hits).await;
+        let is_kept = match stream {
+            Some(stream) => self.keep_stream(stream).await,
+            None => hits.is_empty() || self.keep(&mut hits).await,
+        };
         if let (false, Some(answer)) = (is_kept, if_lost) {
             response = *answer;
         }
@@ -257,6 +272,22 @@ impl App {
         response
     }
 
+    /// Makes a stream durable, whatever `spool.ack` says: an answer means that it is stored, no answer that it is not.
+    async fn keep_stream(&self, stream: Stream) -> bool {
+        let Stream { offer, permits } = stream;
+        let sink = Arc::clone(&self.sink);
+        let receipt = tokio::task::spawn_blocking(move || offer(&*sink)).await;
+        let is_kept = match receipt {
+            Ok(receipt) => receipt
+                .durable_or_withdrawn(self.patience.max(STREAM_PATIENCE))
+                .await
+                .is_ok(),
+            Err(_) => false,
+        };
+        drop(permits);
+        is_kept
+    }
+
     /// Whether the sender may see what becomes of its request.
     fn is_debugging(&self, request: &HeaderMap) -> bool {
         match (&self.debug_key, request.get(DEBUG_HEADER)) {
@@ -265,6 +296,9 @@ impl App {
         }
     }
 }
+
+/// No reader waits for a stream, and megabytes take the disk longer than a click.
+const STREAM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Header with the key that makes verdicts visible.
 const DEBUG_HEADER: &str = "x-sillage-debug";

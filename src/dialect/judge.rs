@@ -37,6 +37,12 @@ pub fn judge_request(hit: &mut Hit, inbound: &Inbound<'_>) {
     if let Some(agent) = inbound.header("user-agent") {
         hit.user_agent = hit.take("user_agent", &agent, Limit::AGENT);
     }
+    note_transport(hit, inbound);
+    judge_agent(hit);
+}
+
+/// What the request itself tells, whoever its client is: that its head did not arrive whole, that it is a prefetch.
+pub fn note_transport(hit: &mut Hit, inbound: &Inbound<'_>) {
     for (word, note) in [("cut", "request cut"), ("repaired", "request repaired")] {
         if inbound.header_has(MENDED_HEADER, word) {
             hit.note(note);
@@ -45,7 +51,6 @@ pub fn judge_request(hit: &mut Hit, inbound: &Inbound<'_>) {
     if is_prefetch(inbound) {
         hit.judge(Verdict::Prefetch, "prefetch header");
     }
-    judge_agent(hit);
 }
 
 /// Judges a hit by its user agent.

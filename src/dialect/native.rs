@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 pub use json::{FieldError, decode_json_hit};
 pub use pixel::collect;
+pub(super) use pixel::{kind_of, take_page_utm};
 
 use super::{Rules, judge, mautic};
 use crate::hit::{

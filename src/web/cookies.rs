@@ -1,13 +1,23 @@
 //! The one place that builds cookies.
 
+use std::borrow::Cow;
+
 use cookie::time::Duration;
 use cookie::{Cookie, SameSite};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
+use crate::dialect::mapp::OPTOUT_COOKIE;
 use crate::dialect::native::{self, BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};
 use crate::hit::{Hit, VisitorId};
 use crate::link::{Keys, Purpose};
+
+/// Mapp's Ever-ID, with the track id behind it.
+const EVER_ID_COOKIE: &str = "wteid_";
+/// Mapp's session, with the track id behind it.
+const MAPP_SESSION_COOKIE: &str = "wtsid_";
+/// Browsers keep no cookie longer than 400 days; relays and apps may.
+const MOST_OPTOUT_DAYS: i64 = 3_650;
 
 /// How cookies of this server look.
 #[derive(Clone, Debug)]
@@ -77,35 +87,73 @@ impl CookieMaker {
         );
     }
 
+    /// Mapp's cookies of a track id: its Ever-ID for six months, where there is one, and the mark of a session.
+    pub fn write_ever_id(
+        &self,
+        site: &str,
+        ever_id: Option<String>,
+        request: &HeaderMap,
+        answer: &mut HeaderMap,
+    ) {
+        let domain = self.domain(request);
+        if let Some(id) = ever_id {
+            let name = format!("{EVER_ID_COOKIE}{site}");
+            self.write(name, id, Some(Duration::days(180)), domain, answer);
+        }
+        let name = format!("{MAPP_SESSION_COOKIE}{site}");
+        self.write(name, "1".to_owned(), None, domain, answer);
+    }
+
+    /// Mapp's opt-out for so many days; none or fewer take it away. Its pixel reads the cookie too, where the domain is the site's.
+    pub fn write_optout(&self, days: i64, request: &HeaderMap, answer: &mut HeaderMap) {
+        let (value, days) = match days {
+            ..=0 => (String::new(), 0),
+            days => ("1".to_owned(), days.min(MOST_OPTOUT_DAYS)),
+        };
+        let mut cookie = self.cookie(OPTOUT_COOKIE, value, self.domain(request));
+        cookie.set_http_only(false);
+        cookie.set_max_age(Duration::days(days));
+        append(&cookie, answer);
+    }
+
     fn write(
         &self,
-        name: &'static str,
+        name: impl Into<Cow<'static, str>>,
         value: String,
         max_age: Option<Duration>,
         domain: Option<&str>,
         answer: &mut HeaderMap,
     ) {
+        let mut cookie = self.cookie(name, value, domain);
+        if let Some(max_age) = max_age {
+            cookie.set_max_age(max_age);
+        }
+        append(&cookie, answer);
+    }
+
+    /// A session cookie.
+    fn cookie(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        value: String,
+        domain: Option<&str>,
+    ) -> Cookie<'static> {
         // Third-party requests of the script need SameSite=None, which browsers take with Secure only.
         let same_site = if self.is_https {
             SameSite::None
         } else {
             SameSite::Lax
         };
-        let mut cookie = Cookie::build((name, value))
+        let mut cookie = Cookie::build((name.into(), value))
             .path("/")
             .http_only(true)
             .same_site(same_site)
             .secure(self.is_https)
             .build();
-        if let Some(max_age) = max_age {
-            cookie.set_max_age(max_age);
-        }
         if let Some(domain) = domain {
             cookie.set_domain(domain.to_owned());
         }
-        if let Ok(value) = HeaderValue::try_from(cookie.to_string()) {
-            answer.append(SET_COOKIE, value);
-        }
+        cookie
     }
 
     /// The configured domain that the request's host belongs to.
@@ -131,5 +179,11 @@ impl CookieMaker {
                 host.strip_suffix(domain.as_str())
                     .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
             })
+    }
+}
+
+fn append(cookie: &Cookie<'_>, answer: &mut HeaderMap) {
+    if let Ok(value) = HeaderValue::try_from(cookie.to_string()) {
+        answer.append(SET_COOKIE, value);
     }
 }

@@ -100,7 +100,7 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
 }
 
 /// What a hit with these values is, where the request does not say it.
-pub(super) fn kind_of(hit: &Hit) -> Kind {
+pub(in crate::dialect) fn kind_of(hit: &Hit) -> Kind {
     if hit.revenue.is_some() || hit.order_id.is_some() {
         Kind::Transaction
     } else if hit.event.is_some() {
@@ -265,7 +265,7 @@ fn page_click_through(hit: &Hit) -> Option<String> {
 }
 
 /// Campaign parameters in the page's own URL, where the request gave none.
-pub(super) fn take_page_utm(hit: &mut Hit) {
+pub(in crate::dialect) fn take_page_utm(hit: &mut Hit) {
     let Some(query) = page_query(hit).filter(|query| query.contains("utm_")) else {
         return;
     };

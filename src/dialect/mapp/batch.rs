@@ -1,0 +1,170 @@
+//! A batch: one hit a line, as Mapp's server SDKs and the pixel's beacon send them.
+//!
+//! Lines end with LF or CRLF; PHP's fork-curl consumer writes a backslash and an `n` instead. A line is `wt?p=…`, `?p=…` or `p=…`; one that
+//! is nothing of the kind becomes a hit that the projection puts into quarantine, with the line. Parameters of the batch's URL are
+//! defaults for every line.
+
+use std::io::Read as _;
+
+use flate2::bufread::MultiGzDecoder;
+use memchr::memchr;
+
+use super::parameters::Parameters;
+use super::reader::take_hits;
+use super::sender::Sender;
+use super::{new_hit, split_sites};
+use crate::hit::{Hit, Limit, clean};
+
+/// Most bytes of a batch, packed and unpacked.
+pub const MOST_BYTES: usize = 24 << 20;
+/// Most lines of a batch.
+pub const MOST_LINES: usize = 10_000;
+/// Longest line that is read: twice what the pixel sends at most.
+const MOST_LINE: usize = 64 << 10;
+/// What of a bad line goes into one entry of `extra`, and how many entries there are.
+const PART: usize = 3_900;
+const MOST_PARTS: usize = 16;
+
+/// Why a batch cannot be read. Its sender will not send it again, which would not help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// More than [`MOST_BYTES`].
+    #[error("batch too long")]
+    TooLong,
+    /// More than [`MOST_LINES`].
+    #[error("batch of too many lines")]
+    TooManyLines,
+    /// It begins like gzip and goes on otherwise.
+    #[error("batch is broken gzip")]
+    BrokenGzip,
+}
+
+/// The text of a body: unpacked where it is gzip, whatever the header says, which proxies drop or add. For several track ids each line
+/// is several hits, and so less may come.
+///
+/// # Errors
+/// It cannot be unpacked, or has too many bytes or lines.
+pub fn unpack(body: Vec<u8>, sites: usize) -> Result<Vec<u8>, Unusable> {
+    let sites = sites.max(1);
+    let body = if body.starts_with(&[0x1f, 0x8b]) {
+        let mut text = Vec::new();
+        MultiGzDecoder::new(body.as_slice())
+            .take(MOST_BYTES as u64 + 1)
+            .read_to_end(&mut text)
+            .map_err(|_| Unusable::BrokenGzip)?;
+        text
+    } else {
+        body
+    };
+    if body.len() > MOST_BYTES / sites {
+        return Err(Unusable::TooLong);
+    }
+    if lines(&body).nth(MOST_LINES / sites).is_some() {
+        return Err(Unusable::TooManyLines);
+    }
+    Ok(body)
+}
+
+/// Lines of a body that are not empty.
+pub fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (end, next) = end_of_line(rest);
+        let line = &rest[..end];
+        rest = &rest[next..];
+        Some(line)
+    })
+    .map(|line| {
+        let line = line.trim_ascii();
+        line.strip_suffix(b"\\n").unwrap_or(line).trim_ascii()
+    })
+    .filter(|line| !line.is_empty())
+}
+
+/// Where the first line ends and the next begins. A backslash and an `n` end it only where another line follows: a value of some SDK that
+/// does not encode may hold them.
+fn end_of_line(text: &[u8]) -> (usize, usize) {
+    let end = memchr(b'\n', text).unwrap_or(text.len());
+    let mut from = 0;
+    while let Some(found) = memchr(b'\\', &text[from..end]) {
+        let place = from + found;
+        let rest = &text[place..end];
+        if [&b"\\nwt?"[..], b"\\n?"]
+            .iter()
+            .any(|separator| rest.starts_with(separator))
+        {
+            return (place, place + 2);
+        }
+        from = place + 1;
+    }
+    (end, (end + 1).min(text.len()))
+}
+
+/// Parameters of the batch's URL.
+pub fn defaults<'q>(query: &'q str) -> Parameters<'q> {
+    Parameters::read(query.as_bytes())
+}
+
+/// The hits of a line, one for each track id; what is no hit comes out as one for the quarantine.
+pub fn line_hits(
+    sender: &Sender<'_>,
+    sites: &str,
+    defaults: &Parameters<'_>,
+    line: &[u8],
+) -> Vec<Hit> {
+    match read_line(line) {
+        Ok(own) => take_hits(sender, sites, &own.or(defaults)),
+        Err(why) => vec![refuse(sender, sites, line, why)],
+    }
+}
+
+fn read_line(line: &[u8]) -> Result<Parameters<'_>, &'static str> {
+    if line.len() > MOST_LINE {
+        return Err("line too long");
+    }
+    let query = match memchr(b'?', line) {
+        _ if line.starts_with(b"p=") => line,
+        Some(place) if is_call(&line[..place]) => &line[place + 1..],
+        _ => return Err("line is no hit"),
+    };
+    let parameters = Parameters::read(query);
+    if parameters.p().is_none() {
+        return Err("line without p");
+    }
+    Ok(parameters)
+}
+
+/// `wt`, nothing, or a path that ends so.
+fn is_call(before: &[u8]) -> bool {
+    let call = before.rsplit(|byte| *byte == b'/').next().unwrap_or(before);
+    call.is_empty()
+        || call == b"wt.pl"
+        || call.strip_prefix(b"wt").is_some_and(|suffix| {
+            suffix
+                .iter()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(b))
+        })
+}
+
+fn refuse(sender: &Sender<'_>, sites: &str, line: &[u8], why: &'static str) -> Hit {
+    let mut hit = new_hit(sender.inbound);
+    hit.ip = Some(sender.inbound.client);
+    if let Some(site) = split_sites(sites).first() {
+        hit.site = clean(site, Limit::WORD).0.into_owned();
+    }
+    hit.foreign_mut().refused = Some(why.to_owned());
+    for (index, part) in line.chunks(PART).take(MOST_PARTS).enumerate() {
+        let name = match index {
+            0 => "line".to_owned(),
+            _ => format!("line {}", index + 1),
+        };
+        hit.keep(&name, &String::from_utf8_lossy(part));
+    }
+    if line.len() > PART * MOST_PARTS {
+        hit.note("line cut");
+    }
+    hit
+}

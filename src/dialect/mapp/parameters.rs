@@ -1,0 +1,150 @@
+//! The parameters of one hit: names and values, decoded but for `p`, whose commas have to be seen first.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
+/// Most parameters that are read of one hit.
+const MOST: usize = 500;
+/// What the pixel puts before a value that it hides (its option `parameterObfuscation`).
+const HIDDEN: &str = "__1_";
+
+/// Name and value.
+type Pair<'q> = (Cow<'q, str>, Cow<'q, str>);
+
+/// Parameters in the order of the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters<'q> {
+    /// `p` as it came.
+    p: Option<&'q [u8]>,
+    pairs: Vec<Pair<'q>>,
+    /// Some were left out.
+    pub is_cut: bool,
+}
+
+impl<'q> Parameters<'q> {
+    /// Reads a query.
+    pub fn read(query: &'q [u8]) -> Self {
+        let mut parameters = Self::default();
+        for pair in query.split(|byte| *byte == b'&') {
+            if pair.is_empty() {
+                continue;
+            }
+            let (name, value) = match memchr::memchr(b'=', pair) {
+                Some(place) => (&pair[..place], &pair[place + 1..]),
+                None => (pair, &[][..]),
+            };
+            if name == b"p" {
+                if parameters.p.is_none() {
+                    parameters.p = Some(value);
+                    continue;
+                }
+            } else if value.is_empty() {
+                continue;
+            }
+            if parameters.pairs.len() == MOST {
+                parameters.is_cut = true;
+                break;
+            }
+            let name = decode_bytes(name);
+            let value = decode_bytes(value);
+            let value = reveal(&name, &value).map_or(value, Cow::Owned);
+            parameters.pairs.push((name, value));
+        }
+        parameters
+    }
+
+    /// With what these lack of others.
+    pub fn or(mut self, defaults: &Self) -> Self
+    where
+        Self: 'q,
+    {
+        self.p = self.p.or(defaults.p);
+        let own = self.pairs.len();
+        for (name, value) in &defaults.pairs {
+            let is_there = self.pairs[..own].iter().any(|(had, _)| had == name);
+            if !is_there && self.pairs.len() < MOST {
+                self.pairs.push((name.clone(), value.clone()));
+            }
+        }
+        self
+    }
+
+    /// `p`, not decoded.
+    pub fn p(&self) -> Option<&'q [u8]> {
+        self.p
+    }
+
+    /// The value of a name; the first where there are several.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.pairs
+            .iter()
+            .find(|(had, _)| had == name)
+            .map(|(_, value)| value.as_ref())
+    }
+
+    /// The last value of a name: a relay appends its own to what the browser sent.
+    pub fn last(&self, name: &str) -> Option<&str> {
+        self.pairs
+            .iter()
+            .rev()
+            .find(|(had, _)| had == name)
+            .map(|(_, value)| value.as_ref())
+    }
+
+    /// Names and values but `p`.
+    pub fn pairs(&self) -> &[Pair<'q>] {
+        &self.pairs
+    }
+}
+
+/// A value without its percent codes; `+` is a space, as PHP and Java write it.
+pub fn decode(value: &str) -> Cow<'_, str> {
+    decode_bytes(value.as_bytes())
+}
+
+/// The same of bytes; what is no UTF-8 becomes U+FFFD, which the hit then notes.
+pub fn decode_bytes(value: &[u8]) -> Cow<'_, str> {
+    if !value.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return String::from_utf8_lossy(value);
+    }
+    if memchr::memchr(b'+', value).is_none() {
+        return match percent_decode(value).decode_utf8_lossy() {
+            Cow::Borrowed(text) => Cow::Borrowed(text),
+            Cow::Owned(text) => Cow::Owned(text),
+        };
+    }
+    let spaced: Vec<u8> = value
+        .iter()
+        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+        .collect();
+    Cow::Owned(percent_decode(&spaced).decode_utf8_lossy().into_owned())
+}
+
+/// What the pixel hid: XORed with the parameter's name, then Base64 with `*`, `-` and `_` for `/`, `+` and `=`.
+fn reveal(name: &str, value: &str) -> Option<String> {
+    use base64::Engine as _;
+    let hidden = value.strip_prefix(HIDDEN)?;
+    let base64: String = hidden
+        .chars()
+        .map(|c| match c {
+            '_' => '=',
+            '*' => '/',
+            '-' => '+',
+            c => c,
+        })
+        .collect();
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(base64)
+        .ok()?;
+    if name.is_empty() {
+        return None;
+    }
+    let plain: Vec<u8> = bytes
+        .iter()
+        .zip(name.bytes().cycle())
+        .map(|(byte, key)| byte ^ key)
+        .collect();
+    // JavaScript's characters up to 255 became a byte each.
+    Some(plain.into_iter().map(char::from).collect())
+}

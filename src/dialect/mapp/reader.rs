@@ -1,0 +1,325 @@
+//! One hit from its parameters. Nothing in them is an error: what cannot be read is noted and kept.
+
+use std::borrow::Cow;
+
+use super::parameters::{Parameters, decode};
+use super::sender::{Sender, is_override};
+use super::{OPTOUT_COOKIE, VENDOR, fields, new_hit, products, split_sites};
+use crate::dialect::foreign_visitor;
+use crate::dialect::native::{self, kind_of, take_page_utm};
+use crate::hit::{Currency, Hit, Limit, MoneyError, clean};
+
+/// Where a hit of the operator's own path names its track ids.
+const SITE_PARAMETER: &str = "trackId";
+/// The campaign in a page's URL, as Mapp's own campaigns write it.
+const CAMPAIGN_PARAMETER: &str = "wt_mc";
+/// A campaign that was counted with an earlier hit of the visit.
+const COUNTED: &str = "ignore";
+/// The last that `cd` names.
+const CUSTOMER_FIELD: &str = "customer_id";
+
+/// What has a column and is read by name.
+const COLUMNS: [&str; 12] = [
+    "pu", "eid", "ceid", "cd", "ov", "oi", "cr", "ct", "la", "nc", "mc", "is",
+];
+
+/// `uc700` and what follows: personal data by the pixel's own list (`customer`), and our names of the fields.
+const PERSONAL: [(&str, &str); 14] = [
+    ("uc700", "email"),
+    ("uc701", "email_receiver_id"),
+    ("uc702", "email_optin"),
+    ("uc703", "firstname"),
+    ("uc704", "lastname"),
+    ("uc705", "phone"),
+    ("uc706", "gender"),
+    ("uc707", "birthday"),
+    ("uc708", "country"),
+    ("uc709", "city"),
+    ("uc710", "zip"),
+    ("uc711", "street"),
+    ("uc712", "street_number"),
+    ("uc713", "validation"),
+];
+
+/// What else tells one person from another: the customer's id and what sites' own scripts know a browser by.
+const IDENTIFYING: [&str; 4] = ["cd", "eid", "ceid", "fpv"];
+
+/// One hit for each track id. Without any in the path the parameter `trackId` names them, else the site is `default`.
+pub fn take_hits(sender: &Sender<'_>, sites: &str, parameters: &Parameters<'_>) -> Vec<Hit> {
+    let mut sites = split_sites(sites);
+    if sites.is_empty() {
+        sites = split_sites(parameters.get(SITE_PARAMETER).unwrap_or_default());
+    }
+    if sites.is_empty() {
+        sites.push("");
+    }
+    sites
+        .into_iter()
+        .map(|site| take_hit(sender, site, parameters))
+        .collect()
+}
+
+/// Why no identity may be kept.
+pub fn is_anonymous(sender: &Sender<'_>, parameters: &Parameters<'_>) -> Option<&'static str> {
+    if parameters.get("nc") == Some("1") {
+        return Some("anonymous: nc=1");
+    }
+    let is_out = sender.has_cookies
+        && sender
+            .inbound
+            .cookie(OPTOUT_COOKIE)
+            .is_some_and(|value| !value.is_empty() && value != "0");
+    is_out.then_some("anonymous: opted out")
+}
+
+fn take_hit(sender: &Sender<'_>, site: &str, parameters: &Parameters<'_>) -> Hit {
+    let mut hit = new_hit(sender.inbound);
+    if let Some(site) = hit.take("site", site, Limit::WORD) {
+        hit.site = site;
+    }
+    if parameters.is_cut {
+        hit.note("parameters cut");
+    }
+    let is_trusted = sender.is_trusted(site, parameters);
+    let anonymous = is_anonymous(sender, parameters);
+    let page = sender.take_client(&mut hit, parameters, is_trusted);
+    if let Some(p) = parameters.p() {
+        fields::take(&mut hit, p, is_trusted);
+    }
+    take_page(&mut hit, sender, parameters, page);
+    take_order(&mut hit, parameters);
+    if let Some(event) = parameters.get("ct") {
+        hit.event = hit.take("ct", event, Limit::NAME);
+    }
+    if let Some(language) = parameters.get("la") {
+        hit.page_language = hit.take("la", language, Limit::WORD);
+    }
+    hit.kind = kind_of(&hit);
+    take_campaign(&mut hit, parameters);
+    products::take(&mut hit, parameters);
+    take_rest(&mut hit, sender, parameters, anonymous.is_some());
+    match anonymous {
+        Some(why) => forget(&mut hit, why),
+        None => {
+            if sender.has_cookies {
+                native::take_session(&mut hit, sender.inbound, sender.rules);
+            }
+            take_visitor(&mut hit, sender, site, parameters);
+        }
+    }
+    hit
+}
+
+/// The page's URL, strongest first: from a trusted sender, from the pixel, from the browser, else the page's name.
+fn take_page(
+    hit: &mut Hit,
+    sender: &Sender<'_>,
+    parameters: &Parameters<'_>,
+    named: Option<&str>,
+) {
+    let own = parameters.get("pu");
+    if let Some(url) = named.or(own) {
+        hit.page_url = hit.take("page_url", url, Limit::URL);
+    }
+    if let (Some(named), Some(own)) = (named, own)
+        && named != own
+    {
+        hit.keep("pu", own);
+    }
+    if hit.page_url.is_none() && sender.inbound.method != http::Method::POST {
+        // A batch's Referer is that of whatever page sends what waited.
+        if let Some(referer) = sender.inbound.header("referer") {
+            hit.page_url = hit.take("page_url", &referer, Limit::URL);
+        }
+    }
+    if hit.page_url.is_none() {
+        hit.page_url = hit.page_title.clone();
+    }
+}
+
+fn take_order(hit: &mut Hit, parameters: &Parameters<'_>) {
+    if let Some(value) = parameters.get("ov") {
+        match value.parse() {
+            Ok(money) => hit.revenue = Some(money),
+            Err(MoneyError::NotANumber) => refuse(hit, "ov", value, "no number"),
+            Err(MoneyError::TooLarge) => refuse(hit, "ov", value, "too large"),
+        }
+    }
+    if let Some(value) = parameters.get("oi") {
+        hit.order_id = hit.take("oi", value, Limit::NAME);
+    }
+    if let Some(value) = parameters.get("cr") {
+        match Currency::parse(value) {
+            Some(currency) => hit.currency = Some(currency),
+            None => refuse(hit, "cr", value, "unknown"),
+        }
+    }
+}
+
+/// Keeps a value that its column cannot hold, and says so.
+fn refuse(hit: &mut Hit, name: &str, value: &str, why: &str) {
+    hit.note(&format!("{name} {why}"));
+    hit.keep(name, value);
+}
+
+/// `mc=wt_mc%3Dnews.1`, often encoded once more; else `wt_mc` and the usual parameters of the page's URL. `ignore=ignore` says that they
+/// were counted already.
+fn take_campaign(hit: &mut Hit, parameters: &Parameters<'_>) {
+    let Some(campaign) = parameters.get("mc") else {
+        take_page_campaign(hit);
+        take_page_utm(hit);
+        return;
+    };
+    let campaign = match campaign.contains('=') {
+        true => Cow::Borrowed(campaign),
+        false => decode(campaign),
+    };
+    hit.keep("mc", &campaign);
+    let (name, value) = campaign
+        .split_once('=')
+        .unwrap_or((CAMPAIGN_PARAMETER, campaign.as_ref()));
+    if name == COUNTED {
+        return;
+    }
+    // The value may be encoded by itself.
+    hit.utm.campaign = hit.take("mc", &decode(value), Limit::NAME);
+    take_page_utm(hit);
+}
+
+fn take_page_campaign(hit: &mut Hit) {
+    let found = hit.page_url.as_deref().and_then(|url| {
+        let query = url.split('#').next()?.split_once('?')?.1;
+        if !query.contains(CAMPAIGN_PARAMETER) {
+            return None;
+        }
+        form_urlencoded::parse(query.as_bytes())
+            .find(|(name, _)| name == CAMPAIGN_PARAMETER)
+            .map(|(_, value)| clean(&value, Limit::NAME).0.into_owned())
+    });
+    hit.utm.campaign = found.filter(|value| !value.is_empty());
+}
+
+/// Contact fields where the public may set them; else `extra`.
+fn take_rest(
+    hit: &mut Hit,
+    sender: &Sender<'_>,
+    parameters: &Parameters<'_>,
+    is_anonymous: bool,
+) {
+    for (name, value) in parameters.pairs() {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        if is_override(name) || products::is_part(name) {
+            // `products` and `sender` have them.
+            continue;
+        }
+        if is_anonymous && (IDENTIFYING.contains(&name) || personal_field(name).is_some()) {
+            continue;
+        }
+        if COLUMNS.contains(&name) {
+            let is_first = parameters
+                .get(name)
+                .is_some_and(|first| std::ptr::eq(first, value));
+            if !is_first {
+                keep_again(hit, name, value);
+                continue;
+            }
+            match name {
+                "cd" => take_field(hit, sender, CUSTOMER_FIELD, name, value),
+                "nc" | "is" => hit.keep(name, value),
+                _ => {}
+            }
+        } else if let Some(field) = personal_field(name) {
+            take_field(hit, sender, field, name, value);
+        } else if hit.extra.as_ref().is_some_and(|had| had.contains_key(name)) {
+            keep_again(hit, name, value);
+        } else {
+            hit.keep(name, value);
+        }
+    }
+}
+
+fn keep_again(hit: &mut Hit, name: &str, value: &str) {
+    hit.note("parameter given twice");
+    hit.keep(&format!("{name} again"), value);
+}
+
+fn personal_field(name: &str) -> Option<&'static str> {
+    if !name.starts_with("uc7") {
+        return None;
+    }
+    PERSONAL
+        .iter()
+        .find(|(parameter, _)| *parameter == name)
+        .map(|(_, field)| *field)
+}
+
+fn take_field(hit: &mut Hit, sender: &Sender<'_>, field: &str, name: &str, value: &str) {
+    let is_public = sender.rules.public.iter().any(|public| public == field);
+    if !is_public {
+        hit.keep(name, value);
+    } else if let Some(value) = hit.take(name, value, Limit::TITLE) {
+        hit.fields.push((field.to_owned(), value));
+    }
+}
+
+/// Takes out what tells who it was. The address does, together with the agent.
+fn forget(hit: &mut Hit, why: &str) {
+    hit.note(why);
+    hit.ip = None;
+    hit.fields.clear();
+    if let Some(extra) = &mut hit.extra {
+        extra.retain(|name, _| !name.to_ascii_uppercase().starts_with("X-WT-IP"));
+        if extra.is_empty() {
+            hit.extra = None;
+        }
+    }
+}
+
+/// The visitor of a vendor's id, else of our own cookie.
+fn take_visitor(hit: &mut Hit, sender: &Sender<'_>, site: &str, parameters: &Parameters<'_>) {
+    let is_said = |id: &&str| !id.trim().is_empty() && id.trim() != "0";
+    let ever = parameters.get("eid").filter(is_said);
+    let custom = parameters.get("ceid").filter(is_said);
+    for (name, id) in [("eid", ever), ("ceid", custom)] {
+        let Some(id) = id.and_then(|id| hit.take(name, id, Limit::NAME)) else {
+            continue;
+        };
+        hit.visitor_id = hit
+            .visitor_id
+            .or_else(|| Some(foreign_visitor(VENDOR, &id)));
+        hit.keep(name, &id);
+    }
+    if hit.visitor_id.is_some() || !sender.has_cookies {
+        return;
+    }
+    match cookie_id(sender, site).and_then(|id| hit.take("eid", &id, Limit::NAME)) {
+        Some(id) => {
+            hit.visitor_id = Some(foreign_visitor(VENDOR, &id));
+            hit.keep("eid", &id);
+        }
+        None => native::take_visitor(hit, sender.inbound, sender.rules, None),
+    }
+}
+
+/// The Ever-ID of a cookie, in the order in which Mapp's SDKs look: `wtstp_eid`, `wteid_<track id>`, `wt3_eid`.
+fn cookie_id<'s>(sender: &'s Sender<'_>, site: &str) -> Option<Cow<'s, str>> {
+    let cookie = |name: &str| {
+        sender
+            .inbound
+            .cookie(name)
+            .map(decode)
+            .filter(|value| !value.is_empty())
+    };
+    cookie("wtstp_eid")
+        .or_else(|| cookie(&format!("wteid_{site}")))
+        .or_else(|| old_cookie_id(&cookie("wt3_eid")?, site).map(Cow::Owned))
+}
+
+/// `;{track id}|{eid}#{last visit}`, once for each track id.
+fn old_cookie_id(value: &str, site: &str) -> Option<String> {
+    value.split(';').find_map(|entry| {
+        let (of, rest) = entry.split_once('|')?;
+        let id = rest.split('#').next()?;
+        (of == site && !id.is_empty()).then(|| id.to_owned())
+    })
+}
