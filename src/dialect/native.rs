@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 pub use json::{FieldError, decode_json_hit};
 pub use pixel::collect;
+pub(super) use pixel::take_page_utm;
 
 use super::{Rules, judge};
 use crate::hit::{
@@ -54,7 +55,13 @@ pub fn open(inbound: &Inbound<'_>, rules: &Rules, token: &LinkToken) -> Hit {
     message_hit(inbound, rules, Kind::Open, Some(token))
 }
 
-fn message_hit(inbound: &Inbound<'_>, rules: &Rules, kind: Kind, token: Option<&LinkToken>) -> Hit {
+/// A hit of a message, with the message and its proof where there is a token.
+pub(super) fn message_hit(
+    inbound: &Inbound<'_>,
+    rules: &Rules,
+    kind: Kind,
+    token: Option<&LinkToken>,
+) -> Hit {
     let mut hit = Hit::new(
         HitId(Uuid::nil()),
         inbound.received_at,
@@ -165,8 +172,14 @@ pub fn landing_value(rules: &Rules, hit: &Hit) -> String {
         .visitor_id
         .map(|id| id.0.simple().to_string())
         .unwrap_or_default();
+    // What an unsigned link says is no truer for having been here.
+    let mark = if hit.provenance == Provenance::Unsigned {
+        UNSIGNED
+    } else {
+        ""
+    };
     let value = format!(
-        "{:x}-{:x}-{visitor}-{:x}",
+        "{mark}{:x}-{:x}-{visitor}-{:x}",
         number(hit.broadlog_id.map(|id| id.0)),
         number(hit.delivery_id.map(|id| id.0)),
         hit.received_at.minutes()
@@ -176,10 +189,19 @@ pub fn landing_value(rules: &Rules, hit: &Hit) -> String {
 
 /// Reads what [`landing_value`] wrote.
 fn take_landing(hit: &mut Hit, rules: &Rules, sealed: &str) {
+    let mut provenance = Provenance::Session;
     let Some((broadlog, delivery, visitor, minute)) =
         rules.keys.open(Purpose::Landing, sealed).and_then(|value| {
+            let value = match value.strip_prefix(UNSIGNED) {
+                Some(value) => {
+                    provenance = Provenance::Unsigned;
+                    value
+                }
+                None => value,
+            };
             let mut parts = value.split('-');
-            let mut number = || i64::from_str_radix(parts.next()?, 16).ok();
+            // Adobe's ids may be negative: they stand there as their two's complement.
+            let mut number = || Some(u64::from_str_radix(parts.next()?, 16).ok()? as i64);
             let (broadlog, delivery) = (number()?, number()?);
             let visitor = Uuid::try_parse(parts.next()?).ok();
             Some((
@@ -199,7 +221,7 @@ fn take_landing(hit: &mut Hit, rules: &Rules, sealed: &str) {
     }
     hit.broadlog_id = (broadlog != 0).then_some(BroadlogId(broadlog));
     hit.delivery_id = (delivery != 0).then_some(DeliveryId(delivery));
-    hit.provenance = Provenance::Session;
+    hit.provenance = provenance;
     hit.visitor_id = visitor.map(VisitorId).or(hit.visitor_id);
 }
 

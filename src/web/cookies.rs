@@ -5,8 +5,9 @@ use cookie::{Cookie, SameSite};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
+use crate::dialect::adobe::LAST_DELIVERY_COOKIE;
 use crate::dialect::native::{self, BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};
-use crate::hit::{Hit, VisitorId};
+use crate::hit::{DeliveryId, Hit, VisitorId};
 use crate::link::{Keys, Purpose};
 
 /// How cookies of this server look.
@@ -71,6 +72,17 @@ impl CookieMaker {
         self.write(
             VISITOR_COOKIE,
             self.seal_visitor(id),
+            Some(Duration::days(365)),
+            self.domain(request),
+            answer,
+        );
+    }
+
+    /// The delivery clicked last, one year from now.
+    pub fn write_last_delivery(&self, id: DeliveryId, request: &HeaderMap, answer: &mut HeaderMap) {
+        self.write(
+            LAST_DELIVERY_COOKIE,
+            self.keys.seal(Purpose::LastDeliveryCookie, &id.to_string()),
             Some(Duration::days(365)),
             self.domain(request),
             answer,

@@ -186,7 +186,7 @@ pub(super) fn take_site(hit: &mut Hit, site: &str) {
 }
 
 /// Campaign parameters in the page's own URL, where the request gave none.
-pub(super) fn take_page_utm(hit: &mut Hit) {
+pub(in crate::dialect) fn take_page_utm(hit: &mut Hit) {
     let Some(query) = hit
         .page_url
         .as_deref()
