@@ -2,6 +2,7 @@
 //! else is on standard error. Exit code 2 for wrong usage or configuration, 1 for what failed.
 
 mod health;
+mod page_tags;
 mod queue;
 mod sending;
 
@@ -64,6 +65,9 @@ enum Command {
     /// Make links
     #[command(subcommand)]
     Link(sending::LinkCommand),
+    /// Make page tags of Adobe's web tracking, and list them
+    #[command(subcommand)]
+    PageTag(page_tags::PageTagCommand),
     /// Look at the hits that wait for the database
     #[command(subcommand)]
     Spool(queue::SpoolCommand),
@@ -135,6 +139,7 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
             }
             Command::Delivery(command) => command.execute(&config).await,
             Command::Link(command) => command.execute(&config).await,
+            Command::PageTag(command) => command.execute(&config).await,
             Command::Spool(command) => command.execute(&config).await,
             Command::Quarantine(command) => command.execute(&config).await,
             Command::CheckConfig => {

@@ -5,12 +5,14 @@
 
 mod destination;
 mod keys;
+mod personal;
 mod token;
 
 use serde::{Deserialize, Serialize};
 
 pub use destination::{DestinationError, build_destination, check_template};
 pub use keys::{KeyError, Keys, Purpose};
+pub use personal::{PersonalValues, check_personal_template, fill, is_listed, is_personal};
 pub use token::{LinkToken, TOKEN_EPOCH_MINUTES};
 
 use crate::clock::Micros;
@@ -21,7 +23,7 @@ use crate::hit::{DeliveryId, Kind, LinkId, Utm};
 pub struct LinkRecord {
     /// Id in tokens.
     pub id: LinkId,
-    /// Destination template.
+    /// Destination template; `{p1}`, … are personal parts.
     pub url: String,
     /// Name in `/r/<slug>`, for standalone links.
     pub slug: Option<String>,

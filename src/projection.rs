@@ -10,6 +10,7 @@
 
 mod batch;
 pub mod pace;
+mod page_tags;
 
 use std::time::Duration;
 

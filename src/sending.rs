@@ -4,7 +4,9 @@
 
 mod draft;
 pub mod messages;
+mod page_tags;
 mod publish;
 
 pub use draft::{DraftError, NewDelivery, NewLink, random_slug};
+pub use page_tags::{NewPageTag, create_page_tags, replace_page_tag};
 pub use publish::{SendingError, create_delivery, create_links, create_short_link};

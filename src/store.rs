@@ -11,6 +11,7 @@ pub mod hit_rows;
 mod link_rows;
 pub mod maintenance;
 pub mod messages;
+pub mod page_tags;
 pub mod persons;
 pub mod stored_hits;
 mod types;

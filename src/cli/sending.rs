@@ -118,9 +118,14 @@ impl LinkCommand {
             category: args.category,
         };
         let store = ready_store(config).await?;
-        let (_, link) = create_short_link(&store, &Clock::system(), draft)
-            .await
-            .map_err(explain)?;
+        let (_, link) = create_short_link(
+            &store,
+            &Clock::system(),
+            &config.links.personal_hosts,
+            draft,
+        )
+        .await
+        .map_err(explain)?;
         store.close().await;
         print_json(&LinkAnswer::at(
             link,
@@ -130,12 +135,12 @@ impl LinkCommand {
     }
 }
 
-fn time(text: &str) -> Result<Micros, String> {
+pub(super) fn time(text: &str) -> Result<Micros, String> {
     Micros::parse_rfc3339(text).map_err(|_| "no time such as 2026-01-31T09:00:00Z".to_owned())
 }
 
 /// What was given wrong is wrong usage; the database's failures are not.
-fn explain(error: SendingError) -> anyhow::Error {
+pub(super) fn explain(error: SendingError) -> anyhow::Error {
     match error {
         SendingError::Database(error) => error.into(),
         error => WrongUsage(error.to_string()).into(),

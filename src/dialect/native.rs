@@ -55,6 +55,7 @@ pub fn open(inbound: &Inbound<'_>, rules: &Rules, token: &LinkToken) -> Hit {
     message_hit(inbound, rules, Kind::Open, Some(token))
 }
 
+/// A hit of a message, with the message and its proof where there is a token.
 pub(super) fn message_hit(
     inbound: &Inbound<'_>,
     rules: &Rules,
@@ -200,7 +201,8 @@ fn take_landing(hit: &mut Hit, rules: &Rules, sealed: &str) {
             let mut parts = value.rsplitn(4, '-');
             let minute = i64::from_str_radix(parts.next()?, 16).ok()?;
             let visitor = Uuid::try_parse(parts.next()?).ok();
-            let delivery = i64::from_str_radix(parts.next()?, 16).ok()?;
+            // Adobe's ids may be negative: they stand there as their two's complement.
+            let delivery = u64::from_str_radix(parts.next()?, 16).ok()? as i64;
             Some((parts.next()?, delivery, visitor, minute))
         })
     else {
@@ -216,7 +218,7 @@ fn take_landing(hit: &mut Hit, rules: &Rules, sealed: &str) {
     if let Some(message) = message.strip_prefix(UNSIGNED) {
         take_unsigned_message(hit, message);
     } else {
-        let id = i64::from_str_radix(message, 16).unwrap_or(0);
+        let id = u64::from_str_radix(message, 16).unwrap_or(0) as i64;
         hit.broadlog_id = (id != 0).then_some(BroadlogId(id));
         hit.provenance = Provenance::Session;
     }

@@ -10,6 +10,7 @@ use percent_encoding::{
 };
 use url::Url;
 
+use super::personal::check_personal_template;
 use crate::hit::{Limit, Utm};
 
 /// What a raw query may not hold unencoded. `%` is not in it: the request's own escapes stay as they came.
@@ -27,7 +28,7 @@ const QUERY: &AsciiSet = &CONTROLS
     .add(b'}')
     .add(b'^');
 /// Values of ours: everything but unreserved characters.
-const VALUE: &AsciiSet = &NON_ALPHANUMERIC
+pub(super) const VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -48,13 +49,27 @@ pub enum DestinationError {
     /// Longer than browsers take.
     #[error("is longer than 8,000 characters")]
     TooLong,
+    /// A reader's parameter would choose the host.
+    #[error(
+        "has a host that its parameters choose; links.personal_hosts has to list the hosts that may come of it"
+    )]
+    PersonalHost,
+    /// A host that a reader's parameter chooses, with a port.
+    #[error("has a host that its parameters choose, and a port; only the usual ports are served")]
+    PersonalPort,
 }
 
-/// Checks a destination and brings it into the form that can stand in a header: ASCII, host in Punycode.
+/// Checks a destination and brings it into the form that can stand in a header: ASCII, host in Punycode. It may have personal parts
+/// (`{p1}`, …) behind the host.
 ///
 /// # Errors
-/// The URL is not absolute, not `http(s)`, holds credentials or is too long.
+/// The URL is not absolute, not `http(s)`, holds credentials, has a personal host or is too long.
 pub fn check_template(url: &str) -> Result<String, DestinationError> {
+    check_personal_template(url, &[])
+}
+
+/// Checks a URL without personal parts.
+pub(super) fn check_fixed(url: &str) -> Result<String, DestinationError> {
     let parsed = Url::parse(url.trim()).map_err(DestinationError::NotAUrl)?;
     if !matches!(parsed.scheme(), "http" | "https") {
         return Err(DestinationError::Scheme(parsed.scheme().to_owned()));

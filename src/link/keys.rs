@@ -28,15 +28,18 @@ pub enum Purpose {
     Visitor,
     /// The parameter that a redirect hands to a page on another domain.
     Landing,
+    /// Permanent cookie `lastDeliveryId`.
+    LastDeliveryCookie,
 }
 
 impl Purpose {
-    const ALL: [(Self, &'static [u8]); 5] = [
+    const ALL: [(Self, &'static [u8]); 6] = [
         (Self::Link, b"sillage link"),
         (Self::BroadlogCookie, b"sillage cookie broadlogId"),
         (Self::DeliveryCookie, b"sillage cookie deliveryId"),
         (Self::Visitor, b"sillage visitor"),
         (Self::Landing, b"sillage landing"),
+        (Self::LastDeliveryCookie, b"sillage cookie lastDeliveryId"),
     ];
 }
 

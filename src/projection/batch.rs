@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
+use super::page_tags::PageTags;
 use crate::clock::{Clock, Micros};
 use crate::hit::{Authority, Hit, Limit, clean};
 use crate::identity::{Resolver, wanted, wanted_contacts};
@@ -114,9 +115,7 @@ impl<'p> Batch<'p> {
             .collect();
         tx.ensure_partitions(&months).await?;
         match refusal {
-            Refusal::Fails => {
-                (done.stored, done.duplicates) = self.try_store(tx, &self.hits).await?;
-            }
+            Refusal::Fails => done += self.try_store(tx, &self.hits).await?,
             Refusal::IsPutAside => self.store_range(tx, 0, self.hits.len(), &mut done).await?,
         }
         Ok(done)
@@ -192,6 +191,7 @@ impl<'p> Batch<'p> {
         known.contacts = tx
             .load_contacts(&wanted_contacts(self.unique, &known, hits.iter().copied()))
             .await?;
+        let mut page_tags = PageTags::load(tx, &hits).await?;
         let mut resolver = Resolver::new(self.unique, known, || self.clock.new_id(self.now));
         let mut contacts = Vec::with_capacity(hits.len());
         let mut copies: Vec<Option<Box<Hit>>> = Vec::with_capacity(hits.len());
@@ -203,6 +203,7 @@ impl<'p> Batch<'p> {
                 done.unknown += 1;
                 return false;
             }
+            page_tags.settle(&mut hit);
             contacts.push(contact);
             copies.push(match hit {
                 Cow::Borrowed(_) => None,
@@ -215,6 +216,7 @@ impl<'p> Batch<'p> {
         }
         let (changes, data) = resolver.finish();
         tx.save_changes(&changes, &data, self.now).await?;
+        page_tags.save(tx, self.now).await?;
         if hits.is_empty() {
             return Ok(done);
         }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::clock::Micros;
 use crate::hit::{DeliveryId, Limit, LinkId, Utm, clean};
-use crate::link::check_template;
+use crate::link::{DestinationError, check_personal_template, check_template};
 
 /// A field that cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,11 +86,20 @@ impl NewLink {
     /// # Errors
     /// The URL cannot be a destination, the slug holds other characters than letters, digits, `-` and `_`, or a text is too long.
     pub fn check(self) -> Result<Self, DraftError> {
+        self.check_with(&[])
+    }
+
+    /// [`Self::check`] where hosts are listed that may come of a host with personal parts.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn check_with(self, personal_hosts: &[String]) -> Result<Self, DraftError> {
         if let Some(slug) = &self.slug {
             check_slug(slug)?;
         }
         Ok(Self {
-            url: destination("url", &self.url)?,
+            url: check_personal_template(&self.url, personal_hosts)
+                .map_err(|error| wrong_url("url", &error))?,
             label: optional("label", self.label, Limit::NAME)?,
             category: optional("category", self.category, Limit::WORD)?,
             ..self
@@ -98,7 +107,11 @@ impl NewLink {
     }
 }
 
-fn required(field: &'static str, text: &str, limit: Limit) -> Result<String, DraftError> {
+pub(super) fn required(
+    field: &'static str,
+    text: &str,
+    limit: Limit,
+) -> Result<String, DraftError> {
     let wrong = |why: String| DraftError { field, why };
     match clean(text, limit) {
         (_, Some("cut")) => Err(wrong(format!("is longer than {} characters", limit.0))),
@@ -108,7 +121,7 @@ fn required(field: &'static str, text: &str, limit: Limit) -> Result<String, Dra
     }
 }
 
-fn optional(
+pub(super) fn optional(
     field: &'static str,
     text: Option<String>,
     limit: Limit,
@@ -120,10 +133,14 @@ fn optional(
 }
 
 fn destination(field: &'static str, url: &str) -> Result<String, DraftError> {
-    check_template(url).map_err(|error| DraftError {
+    check_template(url).map_err(|error| wrong_url(field, &error))
+}
+
+fn wrong_url(field: &'static str, error: &DestinationError) -> DraftError {
+    DraftError {
         field,
         why: error.to_string(),
-    })
+    }
 }
 
 fn check_slug(slug: &str) -> Result<(), DraftError> {

@@ -51,13 +51,15 @@ pub async fn create_delivery(
     }
 }
 
-/// Makes links of a delivery: all of them or none. Answers the delivery too: its expiry and campaign parameters are the links'.
+/// Makes links of a delivery: all of them or none. Answers the delivery too: its expiry and campaign parameters are the links'. The hosts
+/// are those of `links.personal_hosts`.
 ///
 /// # Errors
 /// There is no such delivery, a field cannot be taken, an id is taken, or the database fails.
 pub async fn create_links(
     store: &Store,
     clock: &Clock,
+    personal_hosts: &[String],
     delivery_id: DeliveryId,
     drafts: Vec<NewLink>,
 ) -> Result<(Delivery, Vec<Link>), SendingError> {
@@ -73,7 +75,7 @@ pub async fn create_links(
                 delivery_id: Some(delivery_id),
                 ..draft
             }
-            .check()
+            .check_with(personal_hosts)
             .map_err(|error| SendingError::Draft(Some(index), error))
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -100,10 +102,11 @@ pub async fn create_links(
 pub async fn create_short_link(
     store: &Store,
     clock: &Clock,
+    personal_hosts: &[String],
     draft: NewLink,
 ) -> Result<(Option<Delivery>, Link), SendingError> {
     let draft = draft
-        .check()
+        .check_with(personal_hosts)
         .map_err(|error| SendingError::Draft(None, error))?;
     let delivery = match draft.delivery_id {
         Some(id) => Some(store.delivery(id).await?.ok_or(SendingError::NoDelivery)?),

@@ -85,7 +85,7 @@ async fn link_to(app: &App, delivery: &Delivery, label: &str, url: &str) -> anyh
                 label: Some(label.to_owned()),
                 ..NewLink::default()
             };
-            let made = create_links(&app.store, &app.clock, delivery.id, vec![draft]).await?;
+            let made = create_links(&app.store, &app.clock, &[], delivery.id, vec![draft]).await?;
             made.1.into_iter().next().context("no link was made")?
         }
     };

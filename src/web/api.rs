@@ -6,6 +6,7 @@ mod hits;
 pub mod json;
 mod links;
 mod messages;
+mod page_tags;
 mod reports;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use http::{HeaderMap, StatusCode};
 
 pub use deliveries::DeliveryAnswer;
 pub use links::LinkAnswer;
+pub use page_tags::PageTagAnswer;
 
 use super::App;
 use super::error::Problem;
@@ -36,6 +38,16 @@ pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
         .route("/deliveries/{id}/links", post(links::create_links))
         .route("/deliveries/{id}/messages", post(messages::create_messages))
         .route("/links", post(links::create_short_link))
+        .route(
+            "/page-tags",
+            get(page_tags::list_page_tags).post(page_tags::create_page_tags),
+        )
+        .route(
+            "/page-tags/{identifier}",
+            get(page_tags::get_page_tag)
+                .put(page_tags::replace_page_tag)
+                .patch(page_tags::change_page_tag),
+        )
         // Measuring.
         .route("/hits", post(hits::post_hits).get(hits::export::list_hits))
         .route("/contacts", get(contacts::find_contact))

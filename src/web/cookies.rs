@@ -7,9 +7,10 @@ use cookie::{Cookie, SameSite};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
+use crate::dialect::adobe::LAST_DELIVERY_COOKIE;
 use crate::dialect::mapp::OPTOUT_COOKIE;
 use crate::dialect::native::{self, BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};
-use crate::hit::{Hit, VisitorId};
+use crate::hit::{DeliveryId, Hit, VisitorId};
 use crate::link::{Keys, Purpose};
 
 /// Mapp's Ever-ID, with the track id behind it.
@@ -114,6 +115,17 @@ impl CookieMaker {
         cookie.set_http_only(false);
         cookie.set_max_age(Duration::days(days));
         append(&cookie, answer);
+    }
+
+    /// The delivery clicked last, one year from now.
+    pub fn write_last_delivery(&self, id: DeliveryId, request: &HeaderMap, answer: &mut HeaderMap) {
+        self.write(
+            LAST_DELIVERY_COOKIE,
+            self.keys.seal(Purpose::LastDeliveryCookie, &id.to_string()),
+            Some(Duration::days(365)),
+            self.domain(request),
+            answer,
+        );
     }
 
     fn write(

@@ -10,9 +10,10 @@ use http::{HeaderValue, Method, StatusCode};
 use super::collect::gif;
 use super::{App, Outcome, Visit};
 use crate::dialect::native::{self, LANDING_PARAMETER};
-use crate::dialect::{judge, mautic};
-use crate::hit::{Hit, HitId, VisitorId};
-use crate::link::{LinkRecord, LinkToken, build_destination};
+use crate::dialect::{AdobeMode, judge, mautic};
+use crate::hit::{Hit, HitId, Verdict, VisitorId};
+use crate::inbound::Inbound;
+use crate::link::{self, LinkRecord, LinkToken, PersonalValues, build_destination};
 use crate::link_copy::LinkName;
 
 /// Longest slug.
@@ -54,40 +55,100 @@ pub(super) async fn follow_link(app: &App, visit: Visit<'_>) -> Outcome {
     } else {
         Cow::Borrowed(inbound.query)
     };
-    let is_visit = parts.method == Method::GET && !judge::is_prefetch(&inbound);
-    let mut response = if link.is_expired(inbound.received_at) {
-        hit.note("link expired");
-        match &link.expiration_url {
-            Some(url) => redirect(url),
-            None => unknown_link(app),
-        }
-    } else if is_visit && app.hands_over(&link) {
-        // The page needs the visitor, so it has to have one first.
-        set_visitor(app, &mut hit);
-        let own = format!(
-            "{LANDING_PARAMETER}={}",
-            native::landing_value(&app.rules, &hit)
-        );
-        let query = if query.is_empty() {
-            own
+    let asked = Asked::of(&link, query);
+    lead(app, &inbound, &link, &asked, hit, || unknown_link(app))
+}
+
+/// What a click brings along for its page.
+pub(super) struct Asked<'q> {
+    /// For the personal parts of the destination.
+    pub values: PersonalValues,
+    /// Raw query that goes on to the page.
+    pub query: Cow<'q, str>,
+}
+
+impl<'q> Asked<'q> {
+    /// The whole query, but what the link's personal parts take out of it.
+    fn of(link: &LinkRecord, query: Cow<'q, str>) -> Self {
+        let mut values = PersonalValues::default();
+        let query = if link::is_personal(&link.url) {
+            values.take_from(&query).into()
         } else {
-            format!("{query}&{own}")
+            query
         };
-        redirect(&build_destination(&link.url, &query, &link.utm))
+        Self { values, query }
+    }
+}
+
+/// Leads a click to its page and sets the cookies of a click. `lost` answers where there is no page: the link has expired, or its
+/// parameters choose a host that is not listed.
+pub(super) fn lead(
+    app: &App,
+    inbound: &Inbound<'_>,
+    link: &LinkRecord,
+    asked: &Asked<'_>,
+    mut hit: Hit,
+    lost: impl FnOnce() -> Response,
+) -> Outcome {
+    let is_visit = is_visit(inbound);
+    let fill = |template| link::fill(template, &asked.values, &app.personal_hosts);
+    let mut response = if link.is_expired(hit.received_at) {
+        hit.note("link expired");
+        match link.expiration_url.as_deref().and_then(fill) {
+            Some(url) => redirect(&url),
+            None => lost(),
+        }
+    } else if let Some(url) = fill(&link.url) {
+        if is_visit && app.hands_over(&url) {
+            // The page needs the visitor, so it has to have one first.
+            set_visitor(app, &mut hit);
+            let own = format!(
+                "{LANDING_PARAMETER}={}",
+                native::landing_value(&app.rules, &hit)
+            );
+            let query = if asked.query.is_empty() {
+                own
+            } else {
+                format!("{}&{own}", asked.query)
+            };
+            redirect(&build_destination(&url, &query, &link.utm))
+        } else {
+            redirect(&build_destination(&url, &asked.query, &link.utm))
+        }
     } else {
-        redirect(&build_destination(&link.url, &query, &link.utm))
+        hit.judge(Verdict::Suspect, "personal host not listed");
+        lost()
     };
     if is_visit {
-        set_visitor(app, &mut hit);
-        app.cookies
-            .write_session(&hit, &parts.headers, response.headers_mut());
-        if let Some(id) = hit.visitor_id {
-            app.cookies
-                .write_visitor(id, &parts.headers, response.headers_mut());
-        }
+        remember_click(app, inbound, &mut hit, &mut response);
     }
     app.counters.redirects.increment(1);
     Outcome::of(response, vec![hit])
+}
+
+/// Whether somebody is there whose browser may be told to remember: no HEAD, no prefetch.
+pub(super) fn is_visit(inbound: &Inbound<'_>) -> bool {
+    inbound.method == Method::GET && !judge::is_prefetch(inbound)
+}
+
+/// The cookies of a click: session, visitor, and where page tags count beyond the session the last delivery.
+pub(super) fn remember_click(
+    app: &App,
+    inbound: &Inbound<'_>,
+    hit: &mut Hit,
+    response: &mut Response,
+) {
+    let (request, answer) = (inbound.headers, response.headers_mut());
+    set_visitor(app, hit);
+    app.cookies.write_session(hit, request, answer);
+    if let Some(id) = hit.visitor_id {
+        app.cookies.write_visitor(id, request, answer);
+    }
+    if let (AdobeMode::Permanent | AdobeMode::Anonymous, Some(id)) =
+        (app.rules.adobe_mode, hit.delivery_id)
+    {
+        app.cookies.write_last_delivery(id, request, answer);
+    }
 }
 
 /// `GET /o/<token>.gif`, `/email/<hash>.gif`: always the GIF; an open where the token is ours or could be the hash of a message that
@@ -163,9 +224,9 @@ pub(super) fn not_found_page() -> Response {
 
 impl App {
     /// Whether the landing page is on a domain that does not get our cookies.
-    pub(super) fn hands_over(&self, link: &LinkRecord) -> bool {
+    pub(super) fn hands_over(&self, destination: &str) -> bool {
         self.landing_parameter
-            && url::Url::parse(&link.url)
+            && url::Url::parse(destination)
                 .ok()
                 .and_then(|url| {
                     url.host_str()

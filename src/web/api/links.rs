@@ -103,7 +103,14 @@ pub(super) async fn create_links(
             ..NewLink::default()
         })
         .collect();
-    let made = sending::create_links(&app.store, &app.clock, delivery_id, drafts).await;
+    let made = sending::create_links(
+        &app.store,
+        &app.clock,
+        &app.personal_hosts,
+        delivery_id,
+        drafts,
+    )
+    .await;
     let (delivery, links) = made.map_err(|error| match error {
         // One link given by itself has no place in an array.
         SendingError::Draft(_, draft) if is_one => SendingError::Draft(None, draft).into(),
@@ -142,7 +149,7 @@ pub(super) async fn create_short_link(
         label: request.label,
         category: request.category,
     };
-    let made = sending::create_short_link(&app.store, &app.clock, draft).await;
+    let made = sending::create_short_link(&app.store, &app.clock, &app.personal_hosts, draft).await;
     let (delivery, link) = made.map_err(|error| match error {
         // Here it is a field, not the path.
         SendingError::NoDelivery => Problem::field("delivery_id", "is no delivery's"),

@@ -1,0 +1,89 @@
+//! `page-tag create` and `page-tag list`: the same as the API's, straight into the database.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::sending::{explain, time};
+use super::{print_json, ready_store};
+use crate::clock::{Clock, Micros};
+use crate::config::Config;
+use crate::hit::PageTagKind;
+use crate::sending::{NewPageTag, create_page_tags};
+use crate::web::api::PageTagAnswer;
+
+/// Tags a query while listing.
+const PAGE: i64 = 1_000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PageTagCommand {
+    /// Make a page tag and print it as JSON
+    Create(PageTagArgs),
+    /// Print all page tags, one JSON object a line
+    List,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PageTagArgs {
+    /// What pages send as tagid
+    identifier: String,
+    /// Whether a hit of it is a page or a transaction
+    #[arg(long, default_value = "web")]
+    kind: KindArg,
+    /// Name in reports [default: the identifier]
+    #[arg(long)]
+    label: Option<String>,
+    /// Where it is listed
+    #[arg(long)]
+    folder: Option<String>,
+    /// The page that carries it
+    #[arg(long, value_name = "URL")]
+    source_url: Option<String>,
+    /// From then on its hits are suspect, such as 2026-12-31T23:59:59Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    valid_until: Option<Micros>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum KindArg {
+    Web,
+    Transaction,
+}
+
+impl PageTagCommand {
+    pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
+        let store = ready_store(config).await?;
+        match self {
+            Self::Create(args) => {
+                let draft = NewPageTag {
+                    identifier: args.identifier,
+                    label: args.label,
+                    kind: match args.kind {
+                        KindArg::Web => PageTagKind::Web,
+                        KindArg::Transaction => PageTagKind::Transaction,
+                    },
+                    folder: args.folder,
+                    source_url: args.source_url,
+                    valid_until: args.valid_until,
+                };
+                let made = create_page_tags(&store, &Clock::system(), vec![draft])
+                    .await
+                    .map_err(explain)?;
+                for tag in made {
+                    print_json(&PageTagAnswer::from(tag))?;
+                }
+            }
+            Self::List => {
+                let mut after: Option<String> = None;
+                loop {
+                    let tags = store.page_tags(after.as_deref(), PAGE).await?;
+                    let Some(last) = tags.last() else { break };
+                    after = Some(last.identifier.clone());
+                    for tag in tags {
+                        print_json(&PageTagAnswer::from(tag))?;
+                    }
+                }
+            }
+        }
+        store.close().await;
+        Ok(())
+    }
+}

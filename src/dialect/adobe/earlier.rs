@@ -1,0 +1,107 @@
+//! What a browser still knows of an earlier click: our cookies, and those that Adobe's server left before the domain was moved here.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+use uuid::Uuid;
+
+use super::id::{Broadlog, likeliest, read_broadlog, read_hex};
+use crate::dialect::{Rules, foreign_visitor, native};
+use crate::hit::{BroadlogId, DeliveryId, Hit, Provenance};
+use crate::inbound::Inbound;
+use crate::link::Purpose;
+
+/// Permanent cookie, signed: the delivery that was clicked last. Adobe's own is `nllastdelid`.
+pub const LAST_DELIVERY_COOKIE: &str = "lastDeliveryId";
+/// Adobe's session cookie: broadlog and delivery.
+const SESSION: &str = "nlid";
+/// Adobe's permanent cookie: the visitor.
+const VISITOR: &str = "uuid230";
+/// Adobe's permanent cookie: the delivery clicked last.
+const LAST_DELIVERY: &str = "nllastdelid";
+
+/// Adobe's visitor, where the browser has none of ours.
+pub(super) fn take_visitor(hit: &mut Hit, inbound: &Inbound<'_>) {
+    if hit.visitor_id.is_some() {
+        return;
+    }
+    let Some(value) = cookie(inbound, VISITOR) else {
+        return;
+    };
+    match Uuid::try_parse(value.trim()) {
+        Ok(id) if !id.is_nil() => {
+            hit.visitor_id = Some(foreign_visitor("adobe", &id.simple().to_string()));
+        }
+        // A word that is no UUID may be everybody's: it must not make one visitor of all of them.
+        _ => hit.note("uuid230 unreadable"),
+    }
+}
+
+/// Message and delivery of the session; true where there is one.
+pub(super) fn take_session(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) -> bool {
+    native::take_session(hit, inbound, rules);
+    if hit.delivery_id.is_some() || hit.broadlog_id.is_some() || hit.message_key().is_some() {
+        return true;
+    }
+    let Some(value) = cookie(inbound, SESSION) else {
+        return false;
+    };
+    let Some((broadlog, delivery)) = read_session(&value) else {
+        hit.note("nlid unreadable");
+        return false;
+    };
+    hit.provenance = Provenance::Unsigned;
+    hit.note("session of Adobe's cookie");
+    hit.delivery_id = Some(DeliveryId(likeliest(delivery)));
+    match broadlog {
+        Broadlog::Number(id) => hit.broadlog_id = Some(BroadlogId(likeliest(id))),
+        Broadlog::Uuid(id) => hit.foreign_mut().message_key = Some(format!("adobe:{id}")),
+    }
+    true
+}
+
+/// `617791|71ffa3`, `h617791,71ffa3`, …: which character stands between the two ids is not public. Hex, as in links.
+fn read_session(value: &str) -> Option<(Broadlog, u64)> {
+    let mut fields = value
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+        .filter(|field| !field.is_empty());
+    let (broadlog, delivery) = (fields.next()?, fields.next()?);
+    let broadlog = read_broadlog(broadlog).or_else(|| {
+        // With the letter of the link before it.
+        let rest = broadlog.strip_prefix(|c: char| c.is_ascii_alphabetic())?;
+        read_broadlog(rest)
+    })?;
+    let delivery = read_hex(delivery).filter(|id| *id != 0)?;
+    Some((broadlog?, delivery))
+}
+
+/// The delivery that was clicked last; true where a signed cookie says so.
+pub(super) fn take_last_delivery(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) -> bool {
+    if let Some(sealed) = inbound.cookie(LAST_DELIVERY_COOKIE) {
+        let signed = rules
+            .keys
+            .open(Purpose::LastDeliveryCookie, sealed)
+            .and_then(|id| id.parse().ok());
+        if let Some(id) = signed {
+            hit.delivery_id = Some(DeliveryId(id));
+            hit.provenance = Provenance::Session;
+            return true;
+        }
+        hit.note("last delivery not signed by us");
+    }
+    if let Some(value) = cookie(inbound, LAST_DELIVERY) {
+        match read_hex(value.trim()).filter(|id| *id != 0) {
+            Some(id) => {
+                hit.delivery_id = Some(DeliveryId(likeliest(id)));
+                hit.provenance = Provenance::Claimed;
+            }
+            None => hit.note("nllastdelid unreadable"),
+        }
+    }
+    false
+}
+
+fn cookie<'a>(inbound: &Inbound<'a>, name: &str) -> Option<Cow<'a, str>> {
+    let value = inbound.cookie(name).filter(|value| !value.is_empty())?;
+    Some(percent_decode_str(value).decode_utf8_lossy())
+}

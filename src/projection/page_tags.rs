@@ -1,0 +1,202 @@
+//! What page tags make of their hits: kind and validity, and tags that are made on the fly.
+//!
+//! A tag that is in the table decides; else the description in the request, from which the tag is made; else an amount makes a purchase of the
+//! hit. A batch without page tags asks the database nothing.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+
+use crate::clock::Micros;
+use crate::hit::{Dialect, Hit, Kind, PageTagKind, Verdict};
+use crate::sending::NewPageTag;
+use crate::store::page_tags::TagRule;
+use crate::store::{self, Tx};
+
+/// The tags of a batch.
+#[derive(Debug, Default)]
+pub struct PageTags {
+    known: HashMap<String, TagRule>,
+    made: Vec<NewPageTag>,
+}
+
+/// The tag that a hit came through. Other dialects say themselves what their hits are.
+fn tag_of(hit: &Hit) -> Option<&str> {
+    hit.page_tag
+        .as_deref()
+        .filter(|_| hit.dialect == Dialect::Adobe)
+}
+
+impl PageTags {
+    /// What the database knows of the tags of these hits.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn load(tx: &mut Tx, hits: &[&Hit]) -> store::Result<Self> {
+        let wanted: BTreeSet<&str> = hits.iter().filter_map(|hit| tag_of(hit)).collect();
+        let known = tx.load_page_tags(&wanted).await?;
+        Ok(Self {
+            known: known.into_iter().collect(),
+            made: Vec::new(),
+        })
+    }
+
+    /// Gives a hit the kind that its tag has, and makes the tag where the hit describes one that is not there.
+    pub fn settle(&mut self, hit: &mut Cow<'_, Hit>) {
+        let Some(identifier) = tag_of(hit) else {
+            return;
+        };
+        let mut rule = self.known.get(identifier).copied();
+        if rule.is_none() && hit.verdict.counts() {
+            rule = self.make(identifier.to_owned(), hit);
+        }
+        let drafted = hit.foreign.as_ref().and_then(|foreign| {
+            let kind = foreign.page_tag.as_ref()?.kind;
+            Some(TagRule {
+                kind,
+                valid_until: None,
+            })
+        });
+        let (kind, is_expired) = decide(rule.or(drafted), hit.revenue.is_some(), hit.counted_at());
+        if hit.kind != kind {
+            hit.to_mut().kind = kind;
+        }
+        if is_expired {
+            hit.to_mut().judge(Verdict::Suspect, "page tag expired");
+        }
+    }
+
+    fn make(&mut self, identifier: String, hit: &Hit) -> Option<TagRule> {
+        let draft = hit.foreign.as_ref()?.page_tag.as_ref()?;
+        let rule = TagRule {
+            kind: draft.kind,
+            valid_until: None,
+        };
+        self.known.insert(identifier.clone(), rule);
+        self.made.push(NewPageTag {
+            identifier,
+            label: None,
+            kind: draft.kind,
+            folder: draft.folder.clone(),
+            source_url: hit.page_url.clone(),
+            valid_until: None,
+        });
+        Some(rule)
+    }
+
+    /// Writes the tags that were made.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn save(&self, tx: &mut Tx, now: Micros) -> store::Result<()> {
+        tx.insert_page_tags(&self.made, now).await.map(|_| ())
+    }
+}
+
+/// What a hit is, and whether its tag's time was over.
+fn decide(rule: Option<TagRule>, has_amount: bool, at: Micros) -> (Kind, bool) {
+    let kind = match rule.map(|rule| rule.kind) {
+        Some(PageTagKind::Transaction) => Kind::Transaction,
+        Some(PageTagKind::Web) => Kind::Pageview,
+        None if has_amount => Kind::Transaction,
+        None => Kind::Pageview,
+    };
+    let is_expired = rule
+        .and_then(|rule| rule.valid_until)
+        .is_some_and(|until| until <= at);
+    (kind, is_expired)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::hit::{HitId, Money, PageTagDraft};
+
+    fn hit(tag: &str, draft: Option<PageTagKind>, amount: Option<i64>) -> Hit {
+        let mut hit = Hit::new(
+            HitId(Uuid::nil()),
+            Micros(1_000),
+            Kind::Pageview,
+            Dialect::Adobe,
+        );
+        hit.page_tag = Some(tag.to_owned());
+        hit.revenue = amount.map(Money);
+        if let Some(kind) = draft {
+            hit.foreign_mut().page_tag = Some(PageTagDraft { kind, folder: None });
+        }
+        hit
+    }
+
+    fn settle(tags: &mut PageTags, hit: &Hit) -> Hit {
+        let mut hit = Cow::Borrowed(hit);
+        tags.settle(&mut hit);
+        hit.into_owned()
+    }
+
+    #[test]
+    fn the_table_decides_then_the_description_then_the_amount() {
+        use PageTagKind::{Transaction, Web};
+        let rule = |kind| {
+            Some(TagRule {
+                kind,
+                valid_until: None,
+            })
+        };
+        for (known, draft, amount, kind) in [
+            (None, None, None, Kind::Pageview),
+            (None, None, Some(1), Kind::Transaction),
+            (None, Some(Web), Some(1), Kind::Pageview),
+            (None, Some(Transaction), None, Kind::Transaction),
+            (rule(Web), Some(Transaction), Some(1), Kind::Pageview),
+            (rule(Transaction), Some(Web), None, Kind::Transaction),
+        ] {
+            let mut tags = PageTags::default();
+            tags.known
+                .extend(known.map(|rule| ("home".to_owned(), rule)));
+            let settled = settle(&mut tags, &hit("home", draft, amount));
+            assert_eq!(settled.kind, kind, "{known:?} {draft:?} {amount:?}");
+            assert_eq!(
+                tags.made.len(),
+                usize::from(known.is_none() && draft.is_some())
+            );
+        }
+    }
+
+    #[test]
+    fn a_tag_made_on_the_fly_holds_for_the_rest_of_the_batch() {
+        let mut tags = PageTags::default();
+        settle(
+            &mut tags,
+            &hit("cart", Some(PageTagKind::Transaction), None),
+        );
+        assert_eq!(
+            settle(&mut tags, &hit("cart", None, None)).kind,
+            Kind::Transaction
+        );
+        settle(&mut tags, &hit("cart", Some(PageTagKind::Web), None));
+        assert_eq!(tags.made.len(), 1);
+    }
+
+    #[test]
+    fn machines_make_no_tags() {
+        let mut tags = PageTags::default();
+        let mut crawled = hit("cart", Some(PageTagKind::Transaction), None);
+        crawled.verdict = Verdict::Bot;
+        assert_eq!(settle(&mut tags, &crawled).kind, Kind::Transaction);
+        assert!(tags.made.is_empty());
+    }
+
+    #[test]
+    fn a_hit_after_the_validity_is_suspect() {
+        for (valid_until, verdict) in [(1_000, Verdict::Suspect), (1_001, Verdict::Human)] {
+            let mut tags = PageTags::default();
+            let rule = TagRule {
+                kind: PageTagKind::Web,
+                valid_until: Some(Micros(valid_until)),
+            };
+            tags.known.insert("home".to_owned(), rule);
+            assert_eq!(settle(&mut tags, &hit("home", None, None)).verdict, verdict);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Adobe's page tags: made by the API, the command line, or on the fly by the first request that describes one.
+
+use std::collections::BTreeSet;
+
+use sqlx::Row;
+
+use super::{Bulk, Store, Tx};
+use crate::clock::Micros;
+use crate::hit::PageTagKind;
+use crate::sending::NewPageTag;
+use crate::{both, execute_bulk, fetch_bulk};
+
+/// A page tag as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageTag {
+    /// What pages send, unique.
+    pub identifier: String,
+    /// Name in reports.
+    pub label: String,
+    /// What a hit of it is.
+    pub kind: PageTagKind,
+    /// Where it is listed.
+    pub folder: Option<String>,
+    /// The page that carries it.
+    pub source_url: Option<String>,
+    /// From then on its hits are suspect.
+    pub valid_until: Option<Micros>,
+    /// When it was made.
+    pub created_at: Micros,
+}
+
+/// What the projection must know of a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagRule {
+    /// What a hit of it is.
+    pub kind: PageTagKind,
+    /// From then on its hits are suspect.
+    pub valid_until: Option<Micros>,
+}
+
+/// A word that no version of this program has written stands for a page.
+fn kind(word: &str) -> PageTagKind {
+    PageTagKind::parse(word).unwrap_or(PageTagKind::Web)
+}
+
+macro_rules! page_tag {
+    ($row:expr) => {{
+        let row = $row;
+        Ok::<_, sqlx::Error>(PageTag {
+            identifier: row.try_get(0)?,
+            label: row.try_get(1)?,
+            kind: kind(row.try_get(2)?),
+            folder: row.try_get(3)?,
+            source_url: row.try_get(4)?,
+            valid_until: row.try_get(5)?,
+            created_at: row.try_get(6)?,
+        })
+    }};
+}
+
+macro_rules! select_page_tags {
+    ($rest:literal) => {
+        concat!(
+            "select identifier, label, kind, folder, source_url, valid_until, created_at from page_tags ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// One tag.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn page_tag(&self, identifier: &str) -> sqlx::Result<Option<PageTag>> {
+        let sql = select_page_tags!("where identifier = $1");
+        both!(self.reader(), pool => sqlx::query(sql).bind(identifier).fetch_optional(pool).await
+            .and_then(|row| row.map(|row| page_tag!(row)).transpose()))
+    }
+
+    /// Tags in the order of their identifiers, from behind `after` on.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn page_tags(&self, after: Option<&str>, limit: i64) -> sqlx::Result<Vec<PageTag>> {
+        let sql =
+            select_page_tags!("where $1 is null or identifier > $1 order by identifier limit $2");
+        both!(self.reader(), pool => sqlx::query(sql).bind(after).bind(limit).fetch_all(pool).await
+            .and_then(|rows| rows.iter().map(|row| page_tag!(row)).collect()))
+    }
+}
+
+impl Tx {
+    /// Makes a tag; false where the identifier is taken.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn create_page_tag(&mut self, new: &NewPageTag, now: Micros) -> sqlx::Result<bool> {
+        let sql = "insert into page_tags (identifier, label, kind, folder, source_url, valid_until, created_at, changed_at)
+                   values ($1, $2, $3, $4, $5, $6, $7, $7) on conflict do nothing";
+        let made = both!(self, c => sqlx::query(sql)
+            .bind(&new.identifier)
+            .bind(new.label())
+            .bind(new.kind.as_str())
+            .bind(&new.folder)
+            .bind(&new.source_url)
+            .bind(new.valid_until)
+            .bind(now)
+            .execute(&mut **c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(made == 1)
+    }
+
+    /// Replaces all of a tag but its identifier; false where there is none.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn replace_page_tag(&mut self, new: &NewPageTag, now: Micros) -> sqlx::Result<bool> {
+        let sql = "update page_tags set label = $2, kind = $3, folder = $4, source_url = $5, valid_until = $6, changed_at = $7
+                   where identifier = $1";
+        let changed = both!(self, c => sqlx::query(sql)
+            .bind(&new.identifier)
+            .bind(new.label())
+            .bind(new.kind.as_str())
+            .bind(&new.folder)
+            .bind(&new.source_url)
+            .bind(new.valid_until)
+            .bind(now)
+            .execute(&mut **c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(changed == 1)
+    }
+
+    /// What is known of these tags.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn load_page_tags(
+        &mut self,
+        identifiers: &BTreeSet<&str>,
+    ) -> sqlx::Result<Vec<(String, TagRule)>> {
+        fetch_bulk!(
+            self,
+            Bulk::new().text("identifier", identifiers.iter().map(|text| (*text).to_owned())),
+            "select t.identifier, t.kind, t.valid_until from {rows} join page_tags t on t.identifier = rows.identifier",
+            row => (row.try_get(0)?, TagRule { kind: kind(row.try_get(1)?), valid_until: row.try_get(2)? })
+        )
+    }
+
+    /// Makes tags that requests have described; those that are there meanwhile are left as they are.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn insert_page_tags(&mut self, new: &[NewPageTag], now: Micros) -> sqlx::Result<u64> {
+        execute_bulk!(
+            self,
+            Bulk::new()
+                .text("identifier", new.iter().map(|tag| tag.identifier.clone()))
+                .text("label", new.iter().map(|tag| tag.label().to_owned()))
+                .text("kind", new.iter().map(|tag| tag.kind.as_str().to_owned()))
+                .text_or_null("folder", new.iter().map(|tag| tag.folder.clone()))
+                .text_or_null("source_url", new.iter().map(|tag| tag.source_url.clone()))
+                .time("now", new.iter().map(|_| now)),
+            "insert into page_tags (identifier, label, kind, folder, source_url, created_at, changed_at)
+             select identifier, label, kind, folder, source_url, now, now from {rows} where true on conflict (identifier) do nothing"
+        )
+    }
+}

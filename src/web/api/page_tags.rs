@@ -1,0 +1,255 @@
+//! `/page-tags`: what the identifiers in Adobe's web-tracking tags stand for.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::json::{ApiJson, ApiQuery, OneOrMany, PathText, Time};
+use crate::hit::PageTagKind;
+use crate::sending::{self, NewPageTag, SendingError};
+use crate::store::page_tags::PageTag;
+use crate::web::App;
+use crate::web::error::Problem;
+
+/// Most tags in one request: they are made one by one in a transaction.
+const MOST_TAGS: usize = 1_000;
+
+/// A tag as the operator gives it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PageTagRequest {
+    identifier: String,
+    label: Option<String>,
+    kind: PageTagKind,
+    folder: Option<String>,
+    source_url: Option<String>,
+    valid_until: Option<Time>,
+}
+
+impl From<PageTagRequest> for NewPageTag {
+    fn from(request: PageTagRequest) -> Self {
+        Self {
+            identifier: request.identifier,
+            label: request.label,
+            kind: request.kind,
+            folder: request.folder,
+            source_url: request.source_url,
+            valid_until: request.valid_until.map(|at| at.0),
+        }
+    }
+}
+
+/// A tag as it is told.
+#[derive(Debug, Serialize)]
+pub struct PageTagAnswer {
+    identifier: String,
+    label: String,
+    kind: PageTagKind,
+    folder: Option<String>,
+    source_url: Option<String>,
+    valid_until: Option<Time>,
+    created_at: Time,
+}
+
+impl From<PageTag> for PageTagAnswer {
+    fn from(tag: PageTag) -> Self {
+        Self {
+            identifier: tag.identifier,
+            label: tag.label,
+            kind: tag.kind,
+            folder: tag.folder,
+            source_url: tag.source_url,
+            valid_until: tag.valid_until.map(Time),
+            created_at: Time(tag.created_at),
+        }
+    }
+}
+
+/// `POST /page-tags`: one tag or an array of them, all or none.
+pub(super) async fn create_page_tags(
+    State(app): State<Arc<App>>,
+    ApiJson(request): ApiJson<OneOrMany<PageTagRequest>>,
+) -> Result<(StatusCode, Json<OneOrMany<PageTagAnswer>>), Problem> {
+    let is_one = matches!(request, OneOrMany::One(_));
+    let requests = request.into_vec();
+    if requests.len() > MOST_TAGS {
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("more than {MOST_TAGS} page tags in one request"),
+        ));
+    }
+    let drafts = requests.into_iter().map(Into::into).collect();
+    let made = sending::create_page_tags(&app.store, &app.clock, drafts).await;
+    let mut answers: Vec<PageTagAnswer> = made
+        .map_err(|error| match error {
+            // One tag given by itself has no place in an array.
+            SendingError::Draft(_, draft) if is_one => SendingError::Draft(None, draft).into(),
+            SendingError::Taken(_, field) if is_one => SendingError::Taken(None, field).into(),
+            error => Problem::from(error),
+        })?
+        .into_iter()
+        .map(Into::into)
+        .collect();
+    let answer = match answers.pop() {
+        Some(answer) if is_one => OneOrMany::One(answer),
+        last => {
+            answers.extend(last);
+            OneOrMany::Many(answers)
+        }
+    };
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// Which tags to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listing {
+    /// Only those behind this identifier: the `next` of the answer before.
+    after: Option<String>,
+    limit: Option<i64>,
+}
+
+/// Tags in the order of their identifiers.
+#[derive(Debug, Serialize)]
+pub(super) struct PageTagList {
+    page_tags: Vec<PageTagAnswer>,
+    /// `after` for the rest; none where this was all.
+    next: Option<String>,
+}
+
+/// `GET /page-tags?after=&limit=`
+pub(super) async fn list_page_tags(
+    State(app): State<Arc<App>>,
+    ApiQuery(listing): ApiQuery<Listing>,
+) -> Result<Json<PageTagList>, Problem> {
+    let limit = listing.limit.unwrap_or(100);
+    if !(1..=1_000).contains(&limit) {
+        return Err(Problem::field("limit", "is not from 1 to 1000"));
+    }
+    let after = listing.after.map(|text| text.replace('\0', ""));
+    let found = app
+        .store
+        .page_tags(after.as_deref(), limit)
+        .await
+        .map_err(|error| Problem::database(&error))?;
+    let next = found
+        .last()
+        .filter(|_| found.len() as i64 == limit)
+        .map(|tag| tag.identifier.clone());
+    Ok(Json(PageTagList {
+        page_tags: found.into_iter().map(Into::into).collect(),
+        next,
+    }))
+}
+
+async fn find(app: &App, identifier: &str) -> Result<PageTag, Problem> {
+    let nothing = || Problem::not_found("page tag");
+    // No identifier has one, and Postgres takes it for a mistake of ours.
+    if identifier.contains('\0') {
+        return Err(nothing());
+    }
+    app.store
+        .page_tag(identifier)
+        .await
+        .map_err(|error| Problem::database(&error))?
+        .ok_or_else(nothing)
+}
+
+/// `GET /page-tags/{identifier}`
+pub(super) async fn get_page_tag(
+    State(app): State<Arc<App>>,
+    identifier: PathText,
+) -> Result<Json<PageTagAnswer>, Problem> {
+    Ok(Json(find(&app, &identifier.0).await?.into()))
+}
+
+/// A tag as it is to be from now on. Its identifier stands in pages: it stays.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WholeChange {
+    identifier: Option<String>,
+    label: Option<String>,
+    kind: PageTagKind,
+    folder: Option<String>,
+    source_url: Option<String>,
+    valid_until: Option<Time>,
+}
+
+/// `PUT /page-tags/{identifier}`: what is not given is empty from then on.
+pub(super) async fn replace_page_tag(
+    State(app): State<Arc<App>>,
+    identifier: PathText,
+    ApiJson(change): ApiJson<WholeChange>,
+) -> Result<Json<PageTagAnswer>, Problem> {
+    let had = find(&app, &identifier.0).await?;
+    let draft = NewPageTag {
+        identifier: same_identifier(&had, change.identifier)?,
+        label: change.label,
+        kind: change.kind,
+        folder: change.folder,
+        source_url: change.source_url,
+        valid_until: change.valid_until.map(|at| at.0),
+    };
+    save(&app, draft).await
+}
+
+/// Some of a tag's fields; null empties one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PartialChange {
+    identifier: Option<String>,
+    kind: Option<PageTagKind>,
+    #[serde(default, deserialize_with = "given")]
+    label: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    folder: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    source_url: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    valid_until: Option<Option<Time>>,
+}
+
+/// Tells a null from a field that is not there.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// `PATCH /page-tags/{identifier}`: what is not given stays.
+pub(super) async fn change_page_tag(
+    State(app): State<Arc<App>>,
+    identifier: PathText,
+    ApiJson(change): ApiJson<PartialChange>,
+) -> Result<Json<PageTagAnswer>, Problem> {
+    let had = find(&app, &identifier.0).await?;
+    same_identifier(&had, change.identifier)?;
+    let mut draft = NewPageTag::from(had);
+    draft.kind = change.kind.unwrap_or(draft.kind);
+    draft.label = change.label.unwrap_or(draft.label);
+    draft.folder = change.folder.unwrap_or(draft.folder);
+    draft.source_url = change.source_url.unwrap_or(draft.source_url);
+    if let Some(at) = change.valid_until {
+        draft.valid_until = at.map(|at| at.0);
+    }
+    save(&app, draft).await
+}
+
+fn same_identifier(had: &PageTag, given: Option<String>) -> Result<String, Problem> {
+    match given {
+        Some(given) if given != had.identifier => {
+            Err(Problem::field("identifier", "cannot be changed"))
+        }
+        _ => Ok(had.identifier.clone()),
+    }
+}
+
+async fn save(app: &App, draft: NewPageTag) -> Result<Json<PageTagAnswer>, Problem> {
+    sending::replace_page_tag(&app.store, &app.clock, draft)
+        .await?
+        .map(|tag| Json(tag.into()))
+        .ok_or_else(|| Problem::not_found("page tag"))
+}
