@@ -182,14 +182,11 @@ pub fn read_target(query: &str, hosts: &[String]) -> Option<url::Url> {
 
 fn is_host(pattern: &str, host: &str) -> bool {
     match pattern.strip_prefix("*.") {
-        Some(domain) => host
-            .len()
-            .checked_sub(domain.len() + 1)
-            .is_some_and(|dot| {
-                host.is_char_boundary(dot + 1)
-                    && host.as_bytes()[dot] == b'.'
-                    && host[dot + 1..].eq_ignore_ascii_case(domain)
-            }),
+        Some(domain) => host.len().checked_sub(domain.len() + 1).is_some_and(|dot| {
+            host.is_char_boundary(dot + 1)
+                && host.as_bytes()[dot] == b'.'
+                && host[dot + 1..].eq_ignore_ascii_case(domain)
+        }),
         None => host.eq_ignore_ascii_case(pattern),
     }
 }

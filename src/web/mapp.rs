@@ -76,12 +76,8 @@ fn write_cookies(app: &App, inbound: &Inbound<'_>, hits: &mut [Hit], response: &
             mapp::set_ever_id(hit, id);
         }
         let ever_id = mapp::ever_id(hit).map(str::to_owned);
-        app.cookies.write_ever_id(
-            &hit.site,
-            ever_id,
-            inbound.headers,
-            response.headers_mut(),
-        );
+        app.cookies
+            .write_ever_id(&hit.site, ever_id, inbound.headers, response.headers_mut());
     }
 }
 
@@ -128,7 +124,12 @@ async fn take_batch(app: &App, visit: Visit<'_>, body: Body, sites: &str) -> Out
     };
     let mut outcome = Outcome::from(StatusCode::OK.into_response());
     if batch::lines(&body).next().is_none() {
-        if visit.parts.uri.query().is_some_and(|query| query.contains("p=")) {
+        if visit
+            .parts
+            .uri
+            .query()
+            .is_some_and(|query| query.contains("p="))
+        {
             // One hit in the URL, sent by POST.
             let inbound = app.inbound(visit, &[]);
             outcome.hits = mapp::collect(&inbound, &app.rules, sites).hits;

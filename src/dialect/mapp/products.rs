@@ -39,7 +39,11 @@ pub fn take(hit: &mut Hit, parameters: &Parameters<'_>) {
         return;
     }
     let length = |list: &str| list.bytes().filter(|byte| *byte == b';').count() + 1;
-    let most = lists.iter().map(|(_, list)| length(list)).max().unwrap_or(0);
+    let most = lists
+        .iter()
+        .map(|(_, list)| length(list))
+        .max()
+        .unwrap_or(0);
     if most > MOST {
         hit.note("too many products for a list");
         for (name, list) in parameters.pairs().iter().filter(|(name, _)| is_part(name)) {

@@ -111,12 +111,7 @@ fn take_hit(sender: &Sender<'_>, site: &str, parameters: &Parameters<'_>) -> Hit
 }
 
 /// The page's URL, strongest first: from a trusted sender, from the pixel, from the browser, else the page's name.
-fn take_page(
-    hit: &mut Hit,
-    sender: &Sender<'_>,
-    parameters: &Parameters<'_>,
-    named: Option<&str>,
-) {
+fn take_page(hit: &mut Hit, sender: &Sender<'_>, parameters: &Parameters<'_>, named: Option<&str>) {
     let own = parameters.get("pu");
     if let Some(url) = named.or(own) {
         hit.page_url = hit.take("page_url", url, Limit::URL);
@@ -200,12 +195,7 @@ fn take_page_campaign(hit: &mut Hit) {
 }
 
 /// Contact fields where the public may set them; else `extra`.
-fn take_rest(
-    hit: &mut Hit,
-    sender: &Sender<'_>,
-    parameters: &Parameters<'_>,
-    is_anonymous: bool,
-) {
+fn take_rest(hit: &mut Hit, sender: &Sender<'_>, parameters: &Parameters<'_>, is_anonymous: bool) {
     for (name, value) in parameters.pairs() {
         let (name, value) = (name.as_ref(), value.as_ref());
         if is_override(name) || products::is_part(name) {

@@ -74,12 +74,16 @@ impl<'r> Sender<'r> {
             .iter()
             .filter(|(name, _)| is_secret(name))
             .map(|(_, value)| value.as_ref());
-        self.secret.as_deref().into_iter().chain(given).any(|given| {
-            secrets
-                .iter()
-                .filter(|(of, _)| of == site)
-                .any(|(_, secret)| is_same(secret, given))
-        })
+        self.secret
+            .as_deref()
+            .into_iter()
+            .chain(given)
+            .any(|given| {
+                secrets
+                    .iter()
+                    .filter(|(of, _)| of == site)
+                    .any(|(_, secret)| is_same(secret, given))
+            })
     }
 
     fn header(&self, name: &str) -> Option<&str> {

@@ -1,0 +1,741 @@
+//! Requests by hand, and properties: whatever is sent, nothing panics and what comes of it fits.
+
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::batch::{self, Unusable};
+use super::*;
+use crate::clock::Micros;
+use crate::dialect::MappRules;
+use crate::hit::VisitorId;
+use crate::link::Keys;
+
+const NOW: Micros = Micros(1_795_300_000_000_000);
+const SECRET: &str = "a-secret-of-the-site";
+const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0";
+
+fn rules() -> Rules {
+    Rules {
+        public: vec!["email".to_owned(), "customer_id".to_owned()],
+        mapp: MappRules {
+            secrets: vec![("111".to_owned(), SECRET.to_owned())],
+        },
+        ..Rules::new(Keys::parse(&[format!("1:{}", "k".repeat(32))]).unwrap())
+    }
+}
+
+struct Asked<'a> {
+    query: &'a str,
+    headers: &'a [(&'a str, &'a str)],
+    is_trusted: bool,
+}
+
+fn with<T>(asked: &Asked<'_>, read: impl FnOnce(&Inbound<'_>, &Rules) -> T) -> T {
+    let mut headers = HeaderMap::new();
+    headers.insert("user-agent", HeaderValue::from_static(BROWSER));
+    for (name, value) in asked.headers {
+        headers.append(
+            HeaderName::try_from(*name).unwrap(),
+            HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+        );
+    }
+    let inbound = Inbound {
+        method: &Method::GET,
+        path: "/111/wt",
+        query: asked.query,
+        headers: &headers,
+        body: &[],
+        client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        is_trusted_sender: asked.is_trusted,
+        received_at: NOW,
+    };
+    read(&inbound, &rules())
+}
+
+fn hit_of(query: &str, headers: &[(&str, &str)], is_trusted: bool) -> Hit {
+    let asked = Asked {
+        query,
+        headers,
+        is_trusted,
+    };
+    let mut hits = with(&asked, |inbound, rules| collect(inbound, rules, "111").hits);
+    assert_eq!(hits.len(), 1);
+    hits.remove(0)
+}
+
+fn hit(query: &str) -> Hit {
+    hit_of(query, &[], false)
+}
+
+fn extra(hit: &Hit, name: &str) -> Value {
+    hit.extra
+        .as_ref()
+        .and_then(|extra| extra.get(name))
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn visitor(id: &str) -> Option<VisitorId> {
+    Some(foreign_visitor("mapp", id))
+}
+
+#[test]
+fn paths_are_told_apart() {
+    for (path, call) in [
+        ("/111111111111111/wt", Some(Call::Hit)),
+        ("//111/wt.pl", Some(Call::Hit)),
+        ("/111,222/wt-kbo5pzrs", Some(Call::Hit)),
+        ("/a_B-9/batch", Some(Call::Batch)),
+        ("/111/optout", Some(Call::Optout)),
+        ("/111/re.pl", Some(Call::Redirect)),
+        ("/own/path", Some(Call::Hit)),
+        ("/111/wtA", None),
+        ("/111/wt-kbo5pzrskbo5pzrs", None),
+        ("/11.1/wt", None),
+        ("/111/wt/x", None),
+        ("/111", None),
+        ("/wt", None),
+    ] {
+        assert_eq!(
+            read_path(path, "/own/path").map(|(_, call)| call),
+            call,
+            "{path}"
+        );
+    }
+    assert!(!recognises("/own/path", ""));
+    assert_eq!(split_sites(",111,,222,111"), ["111", "222"]);
+    assert_eq!(split_sites(&"1,2,3,4,5,6,7,8,9,a,b,c".repeat(99)).len(), 10);
+}
+
+#[test]
+fn p_has_any_number_of_fields() {
+    let page = |p: &str| hit(&format!("p={p}")).page_title;
+    assert_eq!(page("300"), None);
+    assert_eq!(page(""), None);
+    assert_eq!(page("300,home"), Some("home".to_owned()));
+    assert_eq!(page("300,0,0"), None);
+    assert_eq!(page("300,a%2Cb,1"), Some("a,b".to_owned()));
+    assert_eq!(page("300%2Chome%2c1"), Some("home".to_owned()));
+    let many = format!("300,home{}", ",x".repeat(398));
+    let many = hit(&format!("p={many}"));
+    assert_eq!(many.page_title.as_deref(), Some("home"));
+    assert_eq!(
+        many.reason.as_deref(),
+        Some("client time is no time; p has too many fields")
+    );
+    assert_eq!(extra(&many, "p_rest").as_str().unwrap().len(), 2 * 390 - 1);
+    assert_eq!(hit("a=b").reason.as_deref(), Some("p missing"));
+}
+
+#[test]
+fn the_clients_clock_is_believed_where_its_sender_is() {
+    let query = "p=300,home,1,1024x768,24,1,1795200000000,2,1000x700,1";
+    let public = hit(query);
+    assert_eq!(public.occurred_at, None);
+    assert_eq!(
+        public.extra,
+        json!({ "pixel_version": "300", "javascript": "1", "screen": "1024x768", "color_depth": "24", "cookies": "1",
+                "client_time": "1795200000000", "referrer": "follow-up request", "window": "1000x700", "java": "1" })
+        .as_object()
+        .cloned()
+    );
+    let trusted = hit_of(query, &[], true);
+    assert_eq!(trusted.occurred_at, Some(Micros(1_795_200_000_000_000)));
+    let ahead = hit_of("p=300,home,1,0,0,1,1795300000001", &[], true);
+    assert_eq!(ahead.occurred_at, None);
+    assert_eq!(extra(&ahead, "client_time"), "1795300000001");
+}
+
+#[test]
+fn an_override_counts_from_who_is_trusted() {
+    let query = "p=300,home&X-WT-IP=203.0.113.7&X-WT-UA=Mozilla%2F5.0%20(Windows%20NT%2010.0%3B%20Win64%3B%20x64%3B%20rv%3A131.0)%20Gecko%2F20100101%20Firefox%2F131.0&X-WT-RQ=https%3A%2F%2Fa.example%2F";
+    let public = hit(query);
+    assert_eq!(public.ip.unwrap().to_string(), "192.0.2.1");
+    assert_eq!(public.user_agent.as_deref(), Some(BROWSER));
+    assert_eq!(public.page_url.as_deref(), Some("home"));
+    assert_eq!(
+        public.reason.as_deref(),
+        Some("override from an untrusted sender")
+    );
+    assert_eq!(extra(&public, "X-WT-IP"), "203.0.113.7");
+    let secret = format!("{query}&X-WT-Secret={SECRET}");
+    for trusted in [
+        hit_of(query, &[], true),
+        hit(&secret),
+        hit_of(query, &[("x-wt-secret", SECRET)], false),
+    ] {
+        assert_eq!(trusted.ip.unwrap().to_string(), "203.0.113.7");
+        assert_eq!(trusted.page_url.as_deref(), Some("https://a.example/"));
+        assert_eq!(
+            trusted.user_agent.as_deref(),
+            Some(
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:131.0) Gecko/20100101 Firefox/131.0"
+            )
+        );
+        assert_eq!(trusted.reason, None);
+        assert!(!format!("{trusted:?}").contains(SECRET));
+    }
+    let wrong = hit_of(
+        query,
+        &[("x-wt-secret", "another-secret-altogether")],
+        false,
+    );
+    assert_eq!(wrong.ip.unwrap().to_string(), "192.0.2.1");
+    assert!(!format!("{wrong:?}").contains("another-secret"));
+}
+
+#[test]
+fn the_secret_of_one_track_id_is_worth_nothing_for_another() {
+    let asked = Asked {
+        query: "p=300,home&X-WT-IP=203.0.113.7",
+        headers: &[("x-wt-secret", SECRET)],
+        is_trusted: false,
+    };
+    let hits = with(&asked, |inbound, rules| {
+        collect(inbound, rules, "222,111").hits
+    });
+    let ips: Vec<String> = hits.iter().map(|hit| hit.ip.unwrap().to_string()).collect();
+    assert_eq!(ips, ["192.0.2.1", "203.0.113.7"]);
+}
+
+#[test]
+fn a_header_of_the_relay_wins_over_the_browsers_parameter() {
+    let query = "p=300,home&X-WT-IP=198.51.100.66";
+    let relayed = hit_of(query, &[("x-wt-ip", "203.0.113.7")], true);
+    assert_eq!(relayed.ip.unwrap().to_string(), "203.0.113.7");
+    assert_eq!(extra(&relayed, "X-WT-IP not taken"), "198.51.100.66");
+    // What a relay appends stands behind what the browser sent.
+    let appended = hit_of(&format!("{query}&X-WT-IP=203.0.113.7"), &[], true);
+    assert_eq!(appended.ip.unwrap().to_string(), "203.0.113.7");
+}
+
+#[test]
+fn an_address_that_is_none_is_noted() {
+    for (address, why) in [
+        ("nonsense", "X-WT-IP is no address"),
+        ("203.0.113.7, 10.0.0.1", "X-WT-IP is no address"),
+        ("0.0.0.0", "X-WT-IP is nobody's address"),
+        ("127.0.0.1", "X-WT-IP is nobody's address"),
+        ("::ffff:127.0.0.1", "X-WT-IP is nobody's address"),
+        ("224.0.0.1", "X-WT-IP is nobody's address"),
+    ] {
+        let hit = hit_of("p=300", &[("x-wt-ip", address)], true);
+        assert_eq!(hit.reason.as_deref(), Some(why), "{address}");
+        assert_eq!(hit.ip.unwrap().to_string(), "192.0.2.1");
+        assert_eq!(extra(&hit, "X-WT-IP"), address);
+    }
+    for (text, address) in [
+        ("10.1.2.3", "10.1.2.3"),
+        ("203.0.113.7:4711", "203.0.113.7"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+    ] {
+        let hit = hit_of("p=300", &[("x-wt-ip", text)], true);
+        assert_eq!(hit.ip.unwrap().to_string(), address);
+    }
+}
+
+#[test]
+fn the_relays_agent_leaves_no_verdict_behind() {
+    let query = "p=300&X-WT-UA=Mozilla%2F5.0%20(Windows%20NT%2010.0%3B%20Win64%3B%20x64%3B%20rv%3A131.0)%20Gecko%2F20100101%20Firefox%2F131.0";
+    let asked = [("user-agent", "curl/7.88.1")];
+    let mut headers = HeaderMap::new();
+    headers.insert("user-agent", HeaderValue::from_static(asked[0].1));
+    let inbound = Inbound {
+        method: &Method::GET,
+        path: "/111/wt",
+        query,
+        headers: &headers,
+        body: &[],
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        is_trusted_sender: true,
+        received_at: NOW,
+    };
+    let hits = collect(&inbound, &rules(), "111").hits;
+    assert_eq!((hits[0].verdict, &hits[0].reason), (Verdict::Human, &None));
+    let robot = hit_of("p=300&X-WT-UA=Googlebot%2F2.1", &[], true);
+    assert_eq!(robot.verdict, Verdict::Bot);
+}
+
+#[test]
+fn ids_name_the_visitor_in_their_order() {
+    let eid = "2160000000012345678";
+    assert_eq!(hit(&format!("p=300&eid={eid}")).visitor_id, visitor(eid));
+    assert_eq!(hit("p=300&ceid=XYZ").visitor_id, visitor("XYZ"));
+    let both = hit(&format!("p=300&ceid=XYZ&eid={eid}"));
+    assert_eq!(both.visitor_id, visitor(eid));
+    assert_eq!(extra(&both, "ceid"), "XYZ");
+    assert_eq!(hit("p=300").visitor_id, None);
+    assert_eq!(hit("p=300&eid=0&ceid=%20").visitor_id, None);
+    let of = |cookies: &str| hit_of("p=300", &[("cookie", cookies)], false).visitor_id;
+    assert_eq!(
+        of("wt3_eid=%3B999%7C1%3B111%7C2143%232156; wteid_111=4123"),
+        visitor("4123")
+    );
+    assert_eq!(of("wtstp_eid=7; wteid_111=4123"), visitor("7"));
+    assert_eq!(
+        of("wt3_eid=%3B999%7C1%3B111%7C2143%232156"),
+        visitor("2143")
+    );
+    assert_eq!(of("wt3_eid=%3B999%7C1; wteid_222=8"), None);
+}
+
+#[test]
+fn nc_leaves_no_identity() {
+    let query = "p=300,home&nc=1&eid=2160000000012345678&ceid=x&cd=24&uc700=a%40x.example&uc703=Ada&fpv=u1&X-WT-IP=203.0.113.7";
+    for is_trusted in [false, true] {
+        let hit = hit_of(query, &[("cookie", "wtstp_eid=7; visitorId=x")], is_trusted);
+        assert_eq!(
+            (hit.visitor_id, hit.ip, &hit.fields),
+            (None, None, &Vec::new())
+        );
+        let told = format!("{hit:?}");
+        for secret in ["2160000", "x.example", "Ada", "u1", "203.0"] {
+            assert!(!told.contains(secret), "{secret} in {told}");
+        }
+        assert!(hit.reason.unwrap().contains("anonymous: nc=1"));
+    }
+    let out = hit_of("p=300,home&eid=7", &[("cookie", "webtrekkOptOut=1")], false);
+    assert_eq!(
+        (out.visitor_id, out.reason.as_deref()),
+        (None, Some("anonymous: opted out"))
+    );
+}
+
+#[test]
+fn an_order_is_a_transaction_and_a_basket_is_none() {
+    let order = hit(
+        "p=600,thanks&ov=360.93&oi=O-4711&cr=eur&ba=a;b&co=59.99;49.99&qn=1;5&st=conf&ca1=shoe;&cb760=0;0",
+    );
+    assert_eq!(order.kind, Kind::Transaction);
+    assert_eq!(order.revenue.unwrap().to_string(), "360.93");
+    assert_eq!(order.currency.unwrap().as_str(), "EUR");
+    assert_eq!(
+        (order.order_id.as_deref(), order.quantity),
+        (Some("O-4711"), Some(6))
+    );
+    assert_eq!(
+        extra(&order, "products"),
+        json!([{ "id": "a", "cost": "59.99", "quantity": "1", "status": "conf", "ca1": "shoe" },
+               { "id": "b", "cost": "49.99", "quantity": "5", "status": "conf" }])
+    );
+    assert_eq!(extra(&order, "cb760"), "0;0");
+    let basket = hit("p=600,shoes&ba=a&co=59.99&qn=2&st=add");
+    assert_eq!((basket.kind, basket.quantity), (Kind::Pageview, None));
+    let odd = hit("p=600,x&ba=a;b;c&co=1;2&ov=much&cr=Euro");
+    assert_eq!(
+        odd.reason.as_deref(),
+        Some("ov no number; cr unknown; product lists of different lengths")
+    );
+    assert_eq!(
+        extra(&odd, "products"),
+        json!([{ "id": "a", "cost": "1" }, { "id": "b", "cost": "2" }, { "id": "c" }])
+    );
+    let long = hit(&format!("p=600,x&ov=1&qn={}1&ba=a", "1;".repeat(400)));
+    assert_eq!(long.quantity, Some(401));
+    assert_eq!(extra(&long, "ba"), "a");
+}
+
+#[test]
+fn campaigns_are_read_however_often_they_are_encoded() {
+    let campaign = |query: &str| hit(&format!("p=300,x&{query}")).utm.campaign;
+    for query in [
+        "mc=wt_mc%3Dnews.1",
+        "mc=wt_mc%253Dnews.1",
+        "mc=news.1",
+        "mc=wt_mc=news.1",
+    ] {
+        assert_eq!(campaign(query).as_deref(), Some("news.1"), "{query}");
+    }
+    assert_eq!(campaign("mc=wt_mc%3Da%253Db").as_deref(), Some("a=b"));
+    assert_eq!(
+        campaign("pu=https%3A%2F%2Fa%2F%3Fwt_mc%3Dnews.2%26q%3D1").as_deref(),
+        Some("news.2")
+    );
+    for query in ["mc=ignore%3Dignore", "mc=ignore%253Dignore"] {
+        assert_eq!(
+            campaign(&format!("{query}&pu=https%3A%2F%2Fa%2F%3Fwt_mc%3Dnews.2")),
+            None
+        );
+    }
+    let usual =
+        hit("p=300&pu=https%3A%2F%2Fa%2F%3Futm_source%3Dn%26utm_campaign%3Dc&mc=wt_mc%3Dnews.1");
+    assert_eq!(usual.utm.source.as_deref(), Some("n"));
+    assert_eq!(usual.utm.campaign.as_deref(), Some("news.1"));
+}
+
+#[test]
+fn personal_data_becomes_fields_where_the_public_may_set_them() {
+    let hit = hit("p=300&uc700=a%40x.example&uc703=Ada&cd=24&uc1=x");
+    let fields: Vec<_> = hit
+        .fields
+        .iter()
+        .map(|(n, v)| (n.as_str(), v.as_str()))
+        .collect();
+    assert_eq!(fields, [("email", "a@x.example"), ("customer_id", "24")]);
+    assert_eq!(extra(&hit, "uc703"), "Ada");
+    assert_eq!(extra(&hit, "uc700"), Value::Null);
+}
+
+#[test]
+fn what_the_pixel_hid_is_read() {
+    use base64::Engine as _;
+    let hide = |name: &str, value: &str| {
+        let bytes: Vec<u8> = value
+            .bytes()
+            .zip(name.bytes().cycle())
+            .map(|(a, b)| a ^ b)
+            .collect();
+        let base64 = base64::engine::general_purpose::STANDARD.encode(bytes);
+        format!(
+            "{name}=__1_{}",
+            base64.replace('=', "_").replace('/', "*").replace('+', "-")
+        )
+    };
+    let hit = hit(&format!(
+        "p=300&{}&{}&ck2=__1_!!",
+        hide("ov", "12.50"),
+        hide("ck1", "hidden?>~")
+    ));
+    assert_eq!(hit.revenue.unwrap().to_string(), "12.5");
+    assert_eq!(extra(&hit, "ck1"), "hidden?>~");
+    assert_eq!(extra(&hit, "ck2"), "__1_!!");
+}
+
+#[test]
+fn redirects_lead_to_listed_hosts_only() {
+    let hosts = ["www.example.com".to_owned(), "*.shop.example".to_owned()];
+    let target = |t: &str| {
+        let t: String = form_urlencoded::byte_serialize(t.as_bytes()).collect();
+        read_target(&format!("c=x&t={t}"), &hosts).map(|url| url.to_string())
+    };
+    for good in [
+        "https://www.example.com/a?b=c#d",
+        "http://a.shop.example/",
+        "https://a.b.shop.example:8443/",
+    ] {
+        assert_eq!(target(good).as_deref(), Some(good));
+    }
+    assert_eq!(
+        target("https%3A%2F%2Fwww.example.com%2Fa").as_deref(),
+        Some("https://www.example.com/a")
+    );
+    for bad in [
+        "https://evil.example/",
+        "https://shop.example/",
+        "https://evilshop.example/",
+        "https://www.example.com.evil.example/",
+        "https://www.example.com@evil.example/",
+        "https://user@www.example.com/",
+        "javascript:alert(1)",
+        "//www.example.com/",
+        "https:\\\\evil.example\\@www.example.com/",
+        "https://evil.example#www.example.com",
+        "",
+        "data:text/html,x",
+        "ftp://www.example.com/",
+        "https://www.example.com%2eevil.example/",
+    ] {
+        assert_eq!(target(bad), None, "{bad}");
+    }
+    assert!(read_target("t=https%3A%2F%2Fwww.example.com%2F", &[]).is_none());
+    assert!(read_target("c=x", &hosts).is_none());
+}
+
+fn lines_of(body: &str) -> Vec<String> {
+    batch::lines(body.as_bytes())
+        .map(|line| String::from_utf8(line.to_vec()).unwrap())
+        .collect()
+}
+
+#[test]
+fn lines_end_in_every_way_that_sdks_write() {
+    let (a, b) = ("wt?p=600,a&x=1", "wt?p=600,b");
+    for body in [
+        format!("{a}\n{b}"),
+        format!("{a}\r\n{b}\r\n"),
+        format!("{a}\\n{b}"),
+        format!("{a}\\n{b}\\n"),
+        format!("\n\r\n{a}\n\n \n{b}\n\n"),
+    ] {
+        assert_eq!(lines_of(&body), [a, b], "{body:?}");
+    }
+    assert_eq!(lines_of("?p=600,a\\n?p=600,b"), ["?p=600,a", "?p=600,b"]);
+    let inside = "wt?p=600,c:\\new\\nothing";
+    assert_eq!(lines_of(&format!("{inside}\n{b}")), [inside, b]);
+    assert_eq!(lines_of(""), [""; 0]);
+}
+
+fn batch_hits(body: &str, url: &str) -> Vec<Hit> {
+    let asked = Asked {
+        query: url,
+        headers: &[],
+        is_trusted: true,
+    };
+    with(&asked, |inbound, rules| {
+        let sender = Sender::of(inbound, rules);
+        let defaults = batch::defaults(inbound.query);
+        batch::lines(body.as_bytes())
+            .flat_map(|line| batch::line_hits(&sender, "111", &defaults, line))
+            .collect()
+    })
+}
+
+#[test]
+fn parameters_of_the_batchs_url_are_defaults() {
+    let hits = batch_hits(
+        "wt?p=600,a\nwt?p=600,b&eid=9",
+        "eid=7&X-WT-IP=203.0.113.7&la=de",
+    );
+    assert_eq!(hits[0].visitor_id, visitor("7"));
+    assert_eq!(hits[1].visitor_id, visitor("9"));
+    assert!(
+        hits.iter()
+            .all(|hit| hit.ip.unwrap().to_string() == "203.0.113.7"
+                && hit.page_language.as_deref() == Some("de"))
+    );
+}
+
+#[test]
+fn bad_lines_are_kept_for_the_quarantine() {
+    let hits = batch_hits(
+        "hello\nwt?p=600,a\nwt?x=1\n{\"p\":1}\n/111/wt?p=600,b\nwt-abcde?p=600,c\np=600,d",
+        "",
+    );
+    let refused: Vec<_> = hits
+        .iter()
+        .map(|hit| {
+            hit.foreign
+                .as_ref()
+                .and_then(|foreign| foreign.refused.as_deref())
+        })
+        .collect();
+    let no_hit = Some("line is no hit");
+    assert_eq!(
+        refused,
+        [
+            no_hit,
+            None,
+            Some("line without p"),
+            no_hit,
+            None,
+            None,
+            None
+        ]
+    );
+    assert_eq!(extra(&hits[0], "line"), "hello");
+    let long = batch_hits(&format!("wt?p=600,a&x={}", "y".repeat(70_000)), "");
+    assert_eq!(
+        long[0].foreign.as_ref().unwrap().refused.as_deref(),
+        Some("line too long")
+    );
+    assert_eq!(long[0].extra.as_ref().unwrap().len(), 16);
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+#[test]
+fn batches_are_unpacked_within_limits() {
+    let plain = b"wt?p=600,a\n".to_vec();
+    assert_eq!(batch::unpack(gzip(&plain), 1), Ok(plain.clone()));
+    assert_eq!(batch::unpack(plain.clone(), 1), Ok(plain.clone()));
+    let mut broken = gzip(&plain);
+    broken.truncate(20);
+    assert_eq!(batch::unpack(broken, 1), Err(Unusable::BrokenGzip));
+    let bomb = gzip(&vec![b'\n'; 100 << 20]);
+    assert!(bomb.len() < 1 << 20);
+    assert_eq!(batch::unpack(bomb, 1), Err(Unusable::TooLong));
+    assert!(batch::unpack(plain.repeat(10_000), 1).is_ok());
+    assert_eq!(
+        batch::unpack(plain.repeat(10_001), 1),
+        Err(Unusable::TooManyLines)
+    );
+    assert_eq!(
+        batch::unpack(plain.repeat(5_001), 2),
+        Err(Unusable::TooManyLines)
+    );
+    let empty = vec![b'\n'; 24 << 20];
+    assert!(batch::unpack(empty, 1).is_ok());
+}
+
+fn assert_text(text: &str, most: usize) {
+    assert!(
+        text.chars().count() <= most && !text.chars().any(char::is_control),
+        "{text:?}"
+    );
+}
+
+fn assert_fits(hit: &Hit) {
+    assert_text(&hit.site, Limit::WORD.0);
+    for (text, most) in [
+        (&hit.page_url, Limit::URL.0),
+        (&hit.page_title, Limit::TITLE.0),
+        (&hit.page_language, Limit::WORD.0),
+        (&hit.referrer, Limit::URL.0),
+        (&hit.order_id, Limit::NAME.0),
+        (&hit.event, Limit::NAME.0),
+        (&hit.user_agent, Limit::AGENT.0),
+        (&hit.reason, 1_000),
+        (&hit.utm.campaign, Limit::NAME.0),
+    ] {
+        if let Some(text) = text {
+            assert_text(text, most);
+            assert!(!text.is_empty());
+        }
+    }
+    for (name, value) in hit.extra.iter().flatten() {
+        assert_text(name, 100);
+        match value {
+            Value::String(text) => assert_text(text, 4_000),
+            Value::Array(products) => {
+                assert!(products.len() <= 200);
+                for value in products
+                    .iter()
+                    .flat_map(|product| product.as_object().unwrap().values())
+                {
+                    assert_text(value.as_str().unwrap(), Limit::TITLE.0);
+                }
+            }
+            other => panic!("{other}"),
+        }
+    }
+    for (_, value) in &hit.fields {
+        assert_text(value, Limit::TITLE.0);
+    }
+    let mut frame = Vec::new();
+    crate::spool::encode_frame(hit, &mut frame);
+    let read = crate::spool::decode_frames(&frame).next().unwrap().unwrap();
+    assert_eq!(*read, *hit);
+}
+
+/// Queries with known names, odd values and plain noise.
+fn query() -> impl Strategy<Value = String> {
+    let name = prop_oneof![
+        Just("p".to_owned()),
+        Just("ba".to_owned()),
+        Just("co".to_owned()),
+        Just("qn".to_owned()),
+        Just("st".to_owned()),
+        Just("ov".to_owned()),
+        Just("cr".to_owned()),
+        Just("eid".to_owned()),
+        Just("mc".to_owned()),
+        Just("pu".to_owned()),
+        Just("X-WT-IP".to_owned()),
+        Just("X-WT-UA".to_owned()),
+        Just("nc".to_owned()),
+        Just("uc700".to_owned()),
+        "ca[0-9]{1,3}",
+        "[ -~]{0,12}",
+    ];
+    let value = prop_oneof![
+        "[0-9;,.%+-]{0,40}",
+        "(%[0-9a-fA-F]{2}|[a-z;,]){0,30}",
+        "\\PC{0,30}",
+        Just("__1_AAAA".to_owned()),
+        "__1_[A-Za-z*_-]{0,9}"
+    ];
+    prop::collection::vec((name, value), 0..20).prop_map(|pairs| {
+        pairs
+            .into_iter()
+            .map(|(n, v)| format!("{n}={v}"))
+            .collect::<Vec<_>>()
+            .join("&")
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_query_becomes_a_hit_that_fits(query in query(), is_trusted: bool, cookie in "[ -~]{0,60}") {
+        let hit = hit_of(&query, &[("cookie", &format!("wt3_eid={cookie}"))], is_trusted);
+        assert_fits(&hit);
+    }
+
+    #[test]
+    fn every_body_becomes_hits_that_fit(body: Vec<u8>, lines in prop::collection::vec(query(), 0..4), literal: bool) {
+        let mut all = body;
+        for line in lines {
+            all.extend_from_slice(if literal { b"\\nwt?" } else { b"\nwt?" });
+            all.extend_from_slice(line.as_bytes());
+        }
+        let asked = Asked { query: "eid=1", headers: &[], is_trusted: false };
+        with(&asked, |inbound, rules| {
+            let sender = Sender::of(inbound, rules);
+            let defaults = batch::defaults(inbound.query);
+            for line in batch::lines(&all) {
+                prop_assert!(!line.is_empty() && !line.contains(&b'\n'));
+                for hit in batch::line_hits(&sender, "111", &defaults, line) {
+                    assert_fits(&hit);
+                }
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn no_gzip_panics(mut body: Vec<u8>, cut in 0_usize..60, flip in 0_usize..60) {
+        let _ = batch::unpack([&[0x1f, 0x8b, 8, 0][..], &body].concat(), 1);
+        body = gzip(&body);
+        body.truncate(cut.max(2));
+        if let Some(byte) = body.get_mut(flip) {
+            *byte ^= 0x55;
+        }
+        let _ = batch::unpack(body, 1);
+    }
+
+    #[test]
+    fn fields_of_p_are_as_many_as_its_commas(fields in prop::collection::vec("[^,%+&=]{0,12}", 1..400)) {
+        let p = fields.iter().map(|f| form_urlencoded::byte_serialize(f.as_bytes()).collect::<String>()).collect::<Vec<_>>().join(",");
+        let read = super::fields::split(p.as_bytes());
+        prop_assert_eq!(read.len(), fields.len());
+        prop_assert!(read.iter().zip(&fields).all(|(a, b)| a.as_ref() == b));
+    }
+
+    #[test]
+    fn no_target_is_a_host_that_is_not_listed(target in "(https?:)?[/\\\\@a-z.:#?%0-9]{0,60}(www\\.example\\.com)?[/\\\\@a-z.:#?]{0,20}") {
+        let encoded: String = form_urlencoded::byte_serialize(target.as_bytes()).collect();
+        if let Some(url) = read_target(&format!("t={encoded}"), &["www.example.com".to_owned()]) {
+            prop_assert_eq!(url.host_str(), Some("www.example.com"));
+        }
+    }
+}
+
+/// The bar is 1 ms in release; here it holds that no input costs more than its size.
+#[test]
+fn the_worst_32_kib_are_read_in_time() {
+    let repeat = |part: &str| part.repeat((32 << 10) / part.len());
+    for (name, query) in [
+        (
+            "names",
+            (0..5_000).map(|n| format!("&x{n}=1")).collect::<String>(),
+        ),
+        (
+            "overrides",
+            (0..2_500).map(|n| format!("&X-WT-{n}=1")).collect(),
+        ),
+        ("the same", repeat("&ov=1")),
+        ("the same override", repeat("&X-WT-UA=1")),
+        (
+            "categories",
+            (0..2_000).map(|n| format!("&ca{n}=1;2;3")).collect(),
+        ),
+        ("products", format!("&ba={}", repeat("a;"))),
+        ("fields", format!("&p={}", repeat(","))),
+        ("codes", format!("&p={}", repeat("%2C"))),
+        ("hidden", format!("&ov=__1_{}", repeat("AAAA"))),
+    ] {
+        let started = Instant::now();
+        hit(&query[..query.len().min(32 << 10)]);
+        let took = started.elapsed();
+        assert!(took.as_millis() < 60, "{name}: {took:?}");
+    }
+}
