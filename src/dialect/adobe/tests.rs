@@ -497,11 +497,11 @@ proptest! {
 
     #[test]
     fn no_id_panics(text in "[htx]?([0-9a-fA-F]{0,18}|\\PC{0,5})(,([0-9a-f]{0,18}|\\PC{0,5})){0,4}") {
-        if let Some(id) = read_id(&text) {
-            if let Target::Link(link) = id.target {
-                prop_assert!(link > 2 || link == 0);
-                prop_assert!(readings(link).count() >= 1);
-            }
+        if let Some(id) = read_id(&text)
+            && let Target::Link(link) = id.target
+        {
+            prop_assert!(link > 2 || link == 0);
+            prop_assert!(readings(link).count() >= 1);
         }
     }
 

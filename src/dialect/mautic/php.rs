@@ -195,9 +195,7 @@ impl<'a> Reader<'a> {
             "-INF" => Ok(f64::NEG_INFINITY),
             "NAN" => Ok(f64::NAN),
             // Rust reads words that PHP does not write.
-            digits if digits.contains(|c| matches!(c, 'i' | 'I' | 'n' | 'N')) => {
-                Err(self.malformed())
-            }
+            digits if digits.contains(['i', 'I', 'n', 'N']) => Err(self.malformed()),
             digits => digits.parse().map_err(|_| self.malformed()),
         }
     }
