@@ -39,7 +39,7 @@
   }
 
   function parse(s) {
-    try { return JSON.parse(s) || {}; } catch (e) { return {}; }
+    try { return JSON.parse(s); } catch (e) { return s; }
   }
 
   function log() {
@@ -71,7 +71,7 @@
   }
 
   function setTracked(r) {
-    if (!r.id) return;
+    if (!(r || 0).id) return;
     known = 1;
     keep('mtc_id', r.id);
     memory = r.device_id;
@@ -122,7 +122,7 @@
     } catch (e) { pixel(); }
 
     function posted(r) {
-      if (r.success) finish('onload', 'response', r);
+      if ((r || 0).success) finish('onload', 'response', r);
       else pixel();
     }
 

@@ -14,7 +14,8 @@
 //! ```
 //! `config` has the keys of `config.example.toml`; `public_url` is `http://t.example` unless it is given. `api` are calls (`POST` unless `method`
 //! says otherwise) with the admin token, each of which must succeed; `body` is JSON or a text, `lines` NDJSON (its answer is an array of
-//! lines). `save` takes values out of the answer by JSON pointers. Files `setup*.json` are no cases; without any there is a bare server.
+//! lines). `save` takes values out of the answer by JSON pointers. `sql` are statements after them that both
+//! databases understand. Files `setup*.json` are no cases; without any there is a bare server.
 //!
 //! # A case
 //! ```json
@@ -26,7 +27,8 @@
 //! ```
 //! - `source`: where the request comes from. `proves`: rows of `rows.txt`, word for word. `setup`: a name, none for `setup.json`.
 //! - **step**: `request` or `raw` (a file with a whole request beside the case, sent byte for byte, without the browser's cookies), `as` (whose
-//!   cookies: a name, one browser a case without it), `new_session: true` (the browser was closed before), `save` (pointers into the JSON answer).
+//!   cookies: a name, one browser a case without it), `new_session: true` (the browser was closed before), `save` (pointers into the JSON answer;
+//!   of a redirect's target `/location/<parameter>`).
 //! - **request**: `method` (`GET`), `path` with the raw query, byte for byte (of a whole URL the host is cut), `headers` (pairs; `Host: t.example`
 //!   and a Firefox `User-Agent` are sent unless given, `["User-Agent", null]` leaves it out), `cookies` (put into the browser before), one of
 //!   `body`, `body_json`, `body_base64`, `form` (pairs); `gzip: true`, `chunked: true`. Lengths and types are added.
@@ -227,6 +229,9 @@ async fn replay_with(
     if let Err(why) = player.set_up(&setup.api).await {
         return vec![told(dialect, setup_file, &[why])];
     }
+    for sql in &setup.sql {
+        server.db().execute(sql, sql).await;
+    }
     let saved_by_setup = player.saved.clone();
     let mut wrong = Vec::new();
     for file in cases {
@@ -412,7 +417,14 @@ impl Player<'_> {
         comparison.answer(&at, &step.answer, &answer);
         comparison.cookies(&at, &step.answer.cookies, &cookies);
         if !step.save.is_empty() {
-            let body = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let body = match answer.header("location").split_once('?') {
+                Some((_, query)) => {
+                    let query = query.split('#').next().unwrap_or_default();
+                    let parameters = form_urlencoded::parse(query.as_bytes()).into_owned();
+                    json!({ "location": parameters.collect::<BTreeMap<_, _>>() })
+                }
+                None => serde_json::from_slice(&answer.body).unwrap_or_default(),
+            };
             if let Err(error) = take_saved(&step.save, &body, &mut self.saved) {
                 comparison.find(&format!("{place} save"), "a value", error);
             }

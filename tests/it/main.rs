@@ -21,6 +21,7 @@ mod hostile_api;
 mod identity;
 mod killed_server;
 mod layers;
+mod mautic;
 mod measuring;
 mod migrations;
 mod quarantine;

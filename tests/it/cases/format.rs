@@ -14,6 +14,8 @@ pub struct Setup {
     /// Keys as in `config.example.toml`, with dots.
     pub config: Map<String, Value>,
     pub api: Vec<Call>,
+    /// Statements that both databases understand, after the calls.
+    pub sql: Vec<String>,
 }
 
 /// A call of the API.
@@ -57,7 +59,7 @@ pub struct Step {
     #[serde(default)]
     pub new_session: bool,
     pub answer: Expected,
-    /// Values of the answer's JSON body, by pointers.
+    /// Values of the answer's JSON body, by pointers; of a redirect, `/location/<parameter>`.
     #[serde(default)]
     pub save: BTreeMap<String, String>,
 }
