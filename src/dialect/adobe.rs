@@ -22,7 +22,7 @@ use std::borrow::Cow;
 pub use earlier::LAST_DELIVERY_COOKIE;
 pub use id::{MessageId, Target};
 pub use link::{Claim, click, message};
-pub use tag::{NO_SESSION, NO_TAG, UNKNOWN_VISITOR, tag};
+pub use tag::{NO_SESSION, NO_TAG, NO_VISITOR, tag};
 
 use crate::inbound::Inbound;
 

@@ -12,6 +12,7 @@
 mod harness;
 mod smoke;
 
+mod adobe;
 mod browser;
 mod cases;
 mod database_away;

@@ -25,9 +25,9 @@ use crate::inbound::Inbound;
 pub const NO_SESSION: &str = "no session";
 /// Why a tag is no hit: it names no page.
 pub const NO_TAG: &str = "tag without identifier";
-/// Why a tag is no hit: the mode wants a visitor that is known, and this browser has no name at all. The projection counts those whose
-/// name it does not know under the same reason.
-pub const UNKNOWN_VISITOR: &str = "visitor unknown";
+/// Why a tag is no hit: the mode wants a visitor that is known, and this browser has no name at all. Those whose name nobody knows are
+/// dropped by the projection.
+pub const NO_VISITOR: &str = "no visitor";
 
 /// Reads a tag.
 ///
@@ -120,7 +120,7 @@ fn admit(
     }
     match mode {
         AdobeMode::Session => Err(NO_SESSION),
-        AdobeMode::Permanent if hit.visitor_id.is_none() => Err(UNKNOWN_VISITOR),
+        AdobeMode::Permanent if hit.visitor_id.is_none() => Err(NO_VISITOR),
         AdobeMode::Permanent => {
             hit.foreign_mut().is_for_known_visitors = true;
             Ok(hit)

@@ -280,12 +280,12 @@ fn the_mode_decides_which_tags_count() {
     }
     assert_eq!(tagged(Session, "tagid=a", uuid), Err(NO_SESSION));
     assert_eq!(tagged(Session, "tagid=a", &last), Err(NO_SESSION));
-    assert_eq!(known_only(""), Err(UNKNOWN_VISITOR));
+    assert_eq!(known_only(""), Err(NO_VISITOR));
     assert_eq!(known_only(uuid), Ok(true));
     assert_eq!(known_only(&last), Ok(false));
     assert_eq!(
         known_only("lastDeliveryId=4711.AAAAAAAAAAA"),
-        Err(UNKNOWN_VISITOR)
+        Err(NO_VISITOR)
     );
     assert!(tagged(Anonymous, "tagid=a", "").is_ok());
 }
@@ -497,9 +497,7 @@ proptest! {
 
     #[test]
     fn no_id_panics(text in "[htx]?([0-9a-fA-F]{0,18}|\\PC{0,5})(,([0-9a-f]{0,18}|\\PC{0,5})){0,4}") {
-        if let Some(id) = read_id(&text)
-            && let Target::Link(link) = id.target
-        {
+        if let Some(Target::Link(link)) = read_id(&text).map(|id| id.target) {
             prop_assert!(link > 2 || link == 0);
             prop_assert!(readings(link).count() >= 1);
         }

@@ -235,8 +235,14 @@ impl TestServer {
         let mut client = self.client().admin();
         wait_for("every hit is stored", within, async || {
             let text = client.get("/metrics").await.text();
-            let ends = ["stored", "quarantined", "duplicate"];
-            let ended = ends.map(|end| figure(&text, &format!("sillage_hits_{end}_total")));
+            let ends = [
+                "stored_total",
+                "quarantined_total",
+                "duplicate_total",
+                // Of visitors that only the database could know.
+                "refused_total{reason=\"visitor unknown\"}",
+            ];
+            let ended = ends.map(|end| figure(&text, &format!("sillage_hits_{end}")));
             figure(&text, "sillage_hits_accepted_total") == ended.iter().sum::<f64>()
         })
         .await;
