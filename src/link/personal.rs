@@ -13,7 +13,7 @@ use super::destination::{DestinationError, VALUE, check_fixed};
 use crate::hit::Limit;
 
 /// Greatest number of a part.
-const MOST_NUMBER: usize = 999;
+const MOST_NUMBER: usize = 99;
 
 /// One `{p<number>}` in a template, by its bytes.
 struct Part {
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn only_p_and_a_number_is_a_personal_part() {
         for plain in [
-            "{p}", "{p0}", "{px}", "{p1", "{P1}", "{p1000}", "{q1}", "{ p1}",
+            "{p}", "{p0}", "{px}", "{p1", "{P1}", "{p100}", "{q1}", "{ p1}",
         ] {
             let url = format!("https://shop.example/?x={plain}");
             assert_eq!(fill(&url, &values("p1=v"), &[]).unwrap(), url);
