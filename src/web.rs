@@ -80,9 +80,11 @@ struct Outcome {
     stream: Option<Stream>,
 }
 
+type Offer = Box<dyn FnOnce(&dyn Sink) -> Receipt + Send>;
+
 /// Hits that are read while they are offered, on a thread of their own. Their sender sends again what is not stored.
 struct Stream {
-    offer: Box<dyn FnOnce(&dyn Sink) -> Receipt + Send>,
+    offer: Offer,
     /// The places in memory that they take until they are stored.
     permits: Vec<SemaphorePermit<'static>>,
 }
