@@ -21,6 +21,7 @@ mod hostile_api;
 mod identity;
 mod killed_server;
 mod layers;
+mod mapp;
 mod measuring;
 mod migrations;
 mod quarantine;
