@@ -6,10 +6,11 @@
 //! cargo bench -- sustained --seconds 20 --rate 8000
 //! ```
 //!
-//! Debian packages: `nginx` and `wrk` (redirects), `binutils` (start), `postgresql` (sustained, projection, messages); a section whose package is missing
+//! Debian packages: `nginx` and `wrk` (redirects), `binutils` (start), `postgresql` (sustained, projection, messages, batch); a section whose package is missing
 //! is left out and says so. Servers, databases and directories are made for the run and taken away after it, also on Ctrl-C,
 //! SIGTERM and a panic. A figure that misses its bar is marked; the exit code is 1 only where hits were lost or stored twice.
 
+mod batch;
 mod database;
 mod decode;
 mod load;
@@ -47,7 +48,7 @@ pub struct Options {
     /// Only on this database, where a section runs on both
     #[arg(long, value_enum)]
     database: Option<Kind>,
-    /// Length of a round of redirects (10) or of the sustained load (60)
+    /// Length of a round of redirects (10), of batches (15) or of the sustained load (60)
     #[arg(long)]
     seconds: Option<u64>,
     /// Rounds of redirects
@@ -76,6 +77,7 @@ enum Section {
     Sustained,
     Projection,
     Messages,
+    Batch,
     Start,
     Script,
     Decode,
@@ -133,6 +135,7 @@ async fn run(options: &Options, board: &mut Scoreboard) -> anyhow::Result<()> {
             Section::Sustained => sustained::measure(options, board).await?,
             Section::Projection => projection::measure(options, board).await?,
             Section::Messages => messages::measure(options, board).await?,
+            Section::Batch => batch::measure(options, board).await?,
             Section::Start => start::measure(board).await?,
             Section::Script => script::measure(board).await?,
             Section::Decode => decode::measure(board)?,

@@ -6,13 +6,16 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use uuid::Uuid;
 
-use super::frame::decode_frames;
+use super::frame::{decode_frames, split_frames};
 use crate::clock::Clock;
 use crate::hit::Hit;
 
 const FILE: &str = "spool.db";
 const BALLAST: &str = "spool.ballast";
 const BALLAST_BYTES: usize = 8 << 20;
+/// Most bytes of a group: one offer alone may be larger, a batch of ten thousand hits.
+const MOST_GROUP: usize = 6 << 20;
+const INSERT: &str = "insert into groups (seq, hits, body) values ($1, $2, $3)";
 
 /// The spool's file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -95,15 +98,31 @@ impl SpoolFile {
         Ok(file)
     }
 
-    /// Writes a group; durable when this returns.
-    pub(super) async fn append(&mut self, seq: i64, hits: u32, body: Vec<u8>) -> sqlx::Result<()> {
-        sqlx::query("insert into groups (seq, hits, body) values ($1, $2, $3)")
-            .bind(seq)
-            .bind(hits)
-            .bind(body)
-            .execute(&mut self.connection)
-            .await?;
-        Ok(())
+    /// Writes hits as a group, or as several where the projection would have too much to hold at once; durable, all or none of them, when this
+    /// returns the number of groups.
+    pub(super) async fn append(&mut self, seq: i64, hits: u32, body: Vec<u8>) -> sqlx::Result<i64> {
+        if body.len() <= MOST_GROUP {
+            sqlx::query(INSERT)
+                .bind(seq)
+                .bind(hits)
+                .bind(body)
+                .execute(&mut self.connection)
+                .await?;
+            return Ok(1);
+        }
+        let mut transaction = self.connection.begin().await?;
+        let mut next = seq;
+        for (hits, part) in split_frames(&body, MOST_GROUP) {
+            sqlx::query(INSERT)
+                .bind(next)
+                .bind(hits)
+                .bind(part)
+                .execute(&mut *transaction)
+                .await?;
+            next += 1;
+        }
+        transaction.commit().await?;
+        Ok(next - seq)
     }
 
     /// Highest group in the file.

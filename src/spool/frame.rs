@@ -54,6 +54,27 @@ pub fn decode_frames(mut body: &[u8]) -> impl Iterator<Item = Result<Box<Hit>, B
     })
 }
 
+/// Parts of a body with whole frames in each, and how many: at most `most` bytes where a single frame has no more.
+pub(super) fn split_frames(mut body: &[u8], most: usize) -> impl Iterator<Item = (u32, &[u8])> {
+    std::iter::from_fn(move || {
+        let (mut end, mut count) = (0, 0);
+        while let Some(length) = body[end..].first_chunk::<4>() {
+            let next = end + 4 + u32::from_le_bytes(*length) as usize;
+            if next > body.len() || (count > 0 && next > most) {
+                break;
+            }
+            (end, count) = (next, count + 1);
+        }
+        if count == 0 && !body.is_empty() {
+            // No frame: it goes on as it is, and the reader says so.
+            (end, count) = (body.len(), 1);
+        }
+        let (part, rest) = body.split_at(end);
+        body = rest;
+        (count > 0).then_some((count, part))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -112,7 +133,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_large_body_becomes_parts_of_whole_frames() {
+        let mut frame = Vec::new();
+        encode_frame(&hit(), &mut frame);
+        let body = frame.repeat(10);
+        let parts: Vec<_> = split_frames(&body, 3 * frame.len() + 1).collect();
+        let counts: Vec<u32> = parts.iter().map(|(count, _)| *count).collect();
+        assert_eq!(counts, [3, 3, 3, 1]);
+        assert!(
+            parts
+                .iter()
+                .all(|(count, part)| decode_frames(part).count() == *count as usize)
+        );
+        assert_eq!(split_frames(&body, 1).count(), 10);
+    }
+
     proptest! {
+        #[test]
+        fn no_byte_is_lost_in_parts(body: Vec<u8>, most in 1_usize..50) {
+            let parts: Vec<u8> = split_frames(&body, most).flat_map(|(_, part)| part.to_vec()).collect();
+            prop_assert_eq!(parts, body);
+        }
+
         #[test]
         fn no_bytes_panic(body: Vec<u8>) {
             let _ = decode_frames(&body).count();

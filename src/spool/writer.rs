@@ -133,12 +133,15 @@ async fn commit(
         }
         let bytes = body.len() as u64;
         let result = if hits == 0 {
-            Ok(())
+            Ok(0)
         } else {
             file.append(last + 1, hits, body).await
         };
         let outcome = match &result {
-            Ok(()) => Ok(()),
+            Ok(groups) => {
+                last += groups;
+                Ok(())
+            }
             Err(error) => {
                 WRITE_ERRORS.note_error(error);
                 // Should the failed write have reached the file after all, its number is taken.
@@ -150,13 +153,10 @@ async fn commit(
             shared.waiting.fetch_sub(waited, Ordering::Relaxed);
             shared.disk_fails.store(result.is_err(), Ordering::Relaxed);
             if result.is_ok() && hits > 0 {
-                last += 1;
                 shared.bytes.fetch_add(bytes, Ordering::Relaxed);
                 shared.backlog.fetch_add(u64::from(hits), Ordering::Relaxed);
                 shared.written.send_replace(last);
             }
-        } else if result.is_ok() && hits > 0 {
-            last += 1;
         }
         for sender in outcomes {
             // Who no longer waits has gone on without the answer.

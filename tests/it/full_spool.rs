@@ -89,6 +89,10 @@ async fn a_spool_at_its_limit_answers_and_counts_and_recovers(engine: Engine) {
             .parse::<u32>()
             .is_ok_and(|seconds| seconds > 0)
     );
+    let batch = "wt?p=600,batch of a full spool";
+    let refused = shop.post("/111/batch", "text/plain", batch).await;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(!refused.header("retry-after").is_empty());
 
     held.release().await;
     wait_for("it takes hits again", Duration::from_secs(30), async || {
@@ -96,6 +100,8 @@ async fn a_spool_at_its_limit_answers_and_counts_and_recovers(engine: Engine) {
     })
     .await;
     assert_eq!(shop.post_json("/api/v1/hits", &order).await.status, 202);
+    let answer = shop.post("/111/batch", "text/plain", batch).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
     let lost = server.metric("sillage_hits_lost_total").await;
     let sent = load.sent();
     wait_for("more load", Duration::from_secs(20), async || {
@@ -109,6 +115,13 @@ async fn a_spool_at_its_limit_answers_and_counts_and_recovers(engine: Engine) {
         server
             .db()
             .number("select count(*) from hits where order_id = 'A-1'")
+            .await,
+        1
+    );
+    assert_eq!(
+        server
+            .db()
+            .number("select count(*) from hits where page_title = 'batch of a full spool'")
             .await,
         1
     );

@@ -23,6 +23,7 @@ mod identity;
 mod killed_server;
 mod layers;
 mod mautic;
+mod mapp;
 mod measuring;
 mod migrations;
 mod quarantine;

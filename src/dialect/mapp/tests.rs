@@ -733,9 +733,16 @@ fn the_worst_32_kib_are_read_in_time() {
         ("codes", format!("&p={}", repeat("%2C"))),
         ("hidden", format!("&ov=__1_{}", repeat("AAAA"))),
     ] {
-        let started = Instant::now();
-        hit(&query[..query.len().min(32 << 10)]);
-        let took = started.elapsed();
+        let query = &query[..query.len().min(32 << 10)];
+        // The quickest of some: other tests run at the same time.
+        let took = (0..5)
+            .map(|_| {
+                let started = Instant::now();
+                hit(query);
+                started.elapsed()
+            })
+            .min()
+            .unwrap();
         assert!(took.as_millis() < 60, "{name}: {took:?}");
     }
 }
