@@ -23,6 +23,7 @@ use super::{Rules, foreign_visitor, judge};
 use crate::clock::Micros;
 use crate::hit::{Dialect, Hit, HitId, Kind, Limit, Verdict};
 use crate::inbound::Inbound;
+use crate::link;
 
 pub use reader::{is_anonymous, take_hits};
 pub use sender::Sender;
@@ -176,19 +177,9 @@ pub fn read_target(query: &str, hosts: &[String]) -> Option<url::Url> {
     let target = url::Url::parse(target.trim()).ok()?;
     let is_web = matches!(target.scheme(), "http" | "https");
     let is_plain = target.username().is_empty() && target.password().is_none();
-    let host = target.host_str()?.trim_end_matches('.');
-    (is_web && is_plain && hosts.iter().any(|pattern| is_host(pattern, host))).then_some(target)
-}
-
-fn is_host(pattern: &str, host: &str) -> bool {
-    match pattern.strip_prefix("*.") {
-        Some(domain) => host.len().checked_sub(domain.len() + 1).is_some_and(|dot| {
-            host.is_char_boundary(dot + 1)
-                && host.as_bytes()[dot] == b'.'
-                && host[dot + 1..].eq_ignore_ascii_case(domain)
-        }),
-        None => host.eq_ignore_ascii_case(pattern),
-    }
+    let host = target.host_str()?;
+    let host = host.strip_suffix('.').unwrap_or(host);
+    (is_web && is_plain && link::is_listed(host, hosts)).then_some(target)
 }
 
 /// The clicks of a redirect; the content id names what was clicked.
