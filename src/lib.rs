@@ -13,6 +13,8 @@
 
 // The way of a hit.
 pub mod dialect;
+pub mod form;
+pub mod form_copy;
 pub mod hit;
 pub mod identity;
 pub mod inbound;

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use crate::clock::{Clock, Micros};
 use crate::config::{Ack, Config, Secret};
 use crate::dialect::{MappRules, Rules};
+use crate::form_copy::FormCopy;
 use crate::link::Keys;
 use crate::link_copy::LinkCopy;
 use crate::projection::{Health, Projection};
@@ -81,6 +82,7 @@ pub async fn run(
     let links = LinkCopy::open(dir, store.clone(), config.spool.patience, clock.clone())
         .await
         .context("local link copy")?;
+    let forms = FormCopy::open(dir, store.clone(), config.spool.patience).await;
     let projection = Projection::new(
         store.clone(),
         &spool,
@@ -125,6 +127,7 @@ pub async fn run(
         },
         sink: Arc::new(spool.clone()),
         links: links.clone(),
+        forms: forms.clone(),
         store: store.clone(),
         clock: clock.clone(),
         cookies: CookieMaker::new(
@@ -182,6 +185,11 @@ pub async fn run(
         stopped.clone(),
         links.clone().run(config.links.refresh, stopped.clone()),
     ));
+    let refreshing_forms = tokio::spawn(after(
+        is_migrated.clone(),
+        stopped.clone(),
+        forms.run(config.links.refresh, stopped.clone()),
+    ));
     let keeping = tokio::spawn(after(
         is_migrated.clone(),
         stopped.clone(),
@@ -215,7 +223,10 @@ pub async fn run(
     // Nobody can offer hits any more. First the disk has them all, then the database gets what time allows.
     stop.send_replace(true);
     drop((app, state));
-    for task in [refreshing, keeping].into_iter().chain(opening_demo) {
+    for task in [refreshing, refreshing_forms, keeping]
+        .into_iter()
+        .chain(opening_demo)
+    {
         task.abort();
     }
     drop(spool);

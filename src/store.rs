@@ -7,6 +7,7 @@ mod bulk;
 pub mod contacts;
 pub mod deliveries;
 pub mod figures;
+pub mod forms;
 pub mod hit_rows;
 mod link_rows;
 pub mod maintenance;

@@ -38,6 +38,7 @@ pub use script::Script;
 use crate::clock::Clock;
 use crate::config::{self, Paths};
 use crate::dialect::{self, Rules};
+use crate::form_copy::FormCopy;
 use crate::hit::Hit;
 use crate::inbound::Inbound;
 use crate::link_copy::LinkCopy;
@@ -321,6 +322,8 @@ pub struct App {
     pub sink: Arc<dyn Sink>,
     /// Destinations.
     pub links: LinkCopy,
+    /// Definitions of forms.
+    pub forms: FormCopy,
     /// The API's database.
     pub store: Store,
     /// Times and ids.

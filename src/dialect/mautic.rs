@@ -6,6 +6,7 @@
 //! projection, which knows the message where it was imported; it is never proof ([`Provenance::Unsigned`]), and in the address of a page,
 //! which people copy, it names nobody in a browser that is known. What cannot be read is noted, kept and otherwise as if it were not there.
 
+pub mod form;
 pub mod php;
 
 use std::borrow::Cow;

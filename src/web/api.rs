@@ -2,6 +2,7 @@
 
 mod contacts;
 mod deliveries;
+mod forms;
 mod hits;
 pub mod json;
 mod links;
@@ -48,6 +49,8 @@ pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
                 .put(page_tags::replace_page_tag)
                 .patch(page_tags::change_page_tag),
         )
+        .route("/forms", get(forms::list_forms).post(forms::create_form))
+        .route("/forms/{id}", get(forms::get_form).put(forms::change_form))
         // Measuring.
         .route("/hits", post(hits::post_hits).get(hits::export::list_hits))
         .route("/contacts", get(contacts::find_contact))

@@ -8,7 +8,7 @@ use crate::harness::{Campaign, Db, Engine, FullDisk, Load, Report, TestServer, o
 const PATIENCE: Duration = Duration::from_millis(250 + 750);
 
 /// The database answers nobody who writes hits, until this is dropped.
-async fn hold_hits(db: &Db) -> Held {
+pub async fn hold_hits(db: &Db) -> Held {
     use sillage::store::Either;
     match db.pool() {
         Either::Postgres(pool) => {
@@ -23,13 +23,13 @@ async fn hold_hits(db: &Db) -> Held {
     }
 }
 
-enum Held {
+pub enum Held {
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
     Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
 }
 
 impl Held {
-    async fn release(self) {
+    pub async fn release(self) {
         match self {
             Self::Postgres(transaction) => transaction.rollback().await.unwrap(),
             Self::Sqlite(transaction) => transaction.rollback().await.unwrap(),

@@ -16,6 +16,7 @@ mod adobe;
 mod browser;
 mod cases;
 mod database_away;
+mod forms;
 mod full_spool;
 mod hostile;
 mod hostile_api;

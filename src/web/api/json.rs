@@ -14,6 +14,7 @@ use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::Micros;
+use crate::form::FormId;
 use crate::hit::{BroadlogId, DeliveryId, LinkId};
 use crate::web::error::Problem;
 
@@ -219,7 +220,7 @@ macro_rules! id_of {
         })+
     };
 }
-id_of!(DeliveryId, BroadlogId, LinkId);
+id_of!(DeliveryId, BroadlogId, FormId, LinkId);
 
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,0 +1,182 @@
+//! `/forms`: what sites may post to `/form/submit`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::json::{ApiJson, Id, PathText, Time};
+use crate::form::{FieldKind, Form, FormError, FormField};
+use crate::store::forms::StoredForm;
+use crate::web::App;
+use crate::web::error::Problem;
+
+/// A form as the operator gives it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FormRequest {
+    id: Option<Id>,
+    name: String,
+    alias: Option<String>,
+    fields: Vec<FieldRequest>,
+    return_url: Option<String>,
+    allowed_hosts: Option<Vec<String>>,
+    success_message: Option<String>,
+    error_message: Option<String>,
+}
+
+/// A field of it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FieldRequest {
+    alias: String,
+    label: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<FieldKind>,
+    required: Option<bool>,
+    options: Option<Vec<String>>,
+    contact_field: Option<String>,
+}
+
+impl From<FormRequest> for Form {
+    fn from(request: FormRequest) -> Self {
+        Self {
+            name: request.name,
+            alias: request.alias.unwrap_or_default(),
+            fields: request.fields.into_iter().map(Into::into).collect(),
+            return_url: request.return_url,
+            allowed_hosts: request.allowed_hosts.unwrap_or_default(),
+            success_message: request.success_message,
+            error_message: request.error_message,
+        }
+    }
+}
+
+impl From<FieldRequest> for FormField {
+    fn from(request: FieldRequest) -> Self {
+        Self {
+            alias: request.alias,
+            label: request.label.unwrap_or_default(),
+            kind: request.kind.unwrap_or_default(),
+            required: request.required.unwrap_or_default(),
+            options: request.options.unwrap_or_default(),
+            contact_field: request.contact_field,
+        }
+    }
+}
+
+impl From<FormError> for Problem {
+    fn from(error: FormError) -> Self {
+        Self::field(error.field, error.why)
+    }
+}
+
+/// A form as it is told.
+#[derive(Debug, Serialize)]
+pub(super) struct FormAnswer {
+    id: Id,
+    #[serde(flatten)]
+    form: Form,
+    /// What its page posts to.
+    submit_url: String,
+    created_at: Time,
+    changed_at: Time,
+}
+
+impl FormAnswer {
+    fn new(stored: StoredForm, app: &App) -> Self {
+        Self {
+            id: stored.id.into(),
+            submit_url: format!("{}/form/submit?formId={}", app.base_url, stored.id),
+            form: stored.form,
+            created_at: Time(stored.created_at),
+            changed_at: Time(stored.changed_at),
+        }
+    }
+}
+
+/// All forms.
+#[derive(Debug, Serialize)]
+pub(super) struct FormList {
+    forms: Vec<FormAnswer>,
+}
+
+/// `GET /forms`: all of them, in the order of ids.
+pub(super) async fn list_forms(State(app): State<Arc<App>>) -> Result<Json<FormList>, Problem> {
+    let forms = app
+        .store
+        .forms()
+        .await
+        .map_err(|error| Problem::database(&error))?;
+    Ok(Json(FormList {
+        forms: forms
+            .into_iter()
+            .map(|stored| FormAnswer::new(stored, &app))
+            .collect(),
+    }))
+}
+
+/// `GET /forms/{id}`.
+pub(super) async fn get_form(
+    State(app): State<Arc<App>>,
+    id: PathText,
+) -> Result<Json<FormAnswer>, Problem> {
+    let found = app
+        .store
+        .form(id.id("form")?.into())
+        .await
+        .map_err(|error| Problem::database(&error))?;
+    found
+        .map(|stored| Json(FormAnswer::new(stored, &app)))
+        .ok_or_else(|| Problem::not_found("form"))
+}
+
+/// `POST /forms`. An `id` of its own lets pages of Mautic's go on posting to theirs.
+pub(super) async fn create_form(
+    State(app): State<Arc<App>>,
+    ApiJson(mut request): ApiJson<FormRequest>,
+) -> Result<(StatusCode, Json<FormAnswer>), Problem> {
+    let id = request.id.take().map(Into::into);
+    let form = Form::from(request).check()?;
+    let made = async {
+        let mut tx = app.store.begin().await?;
+        match tx.create_form(id, form, app.clock.now()).await? {
+            Ok(stored) => tx.commit().await.map(|()| Ok(stored)),
+            Err(taken) => tx.rollback().await.map(|()| Err(taken)),
+        }
+    };
+    match made.await.map_err(|error| Problem::database(&error))? {
+        Ok(stored) => {
+            app.forms.put(stored.id, stored.form.clone()).await;
+            Ok((StatusCode::CREATED, Json(FormAnswer::new(stored, &app))))
+        }
+        Err(taken) => Err(Problem::conflict(taken.field(), "is taken")),
+    }
+}
+
+/// `PUT /forms/{id}`: the whole definition anew.
+pub(super) async fn change_form(
+    State(app): State<Arc<App>>,
+    id: PathText,
+    ApiJson(mut request): ApiJson<FormRequest>,
+) -> Result<Json<FormAnswer>, Problem> {
+    let id = id.id("form")?;
+    if request.id.take().is_some_and(|given| given != id) {
+        return Err(Problem::field("id", "is not the one in the path"));
+    }
+    let form = Form::from(request).check()?;
+    let changed = async {
+        let mut tx = app.store.begin().await?;
+        let changed = tx.change_form(id.into(), form, app.clock.now()).await?;
+        tx.commit().await.map(|()| changed)
+    };
+    match changed.await.map_err(|error| Problem::database(&error))? {
+        Some(stored) => {
+            app.forms.put(stored.id, stored.form.clone()).await;
+            Ok(Json(FormAnswer::new(stored, &app)))
+        }
+        None => Err(Problem::not_found("form")),
+    }
+}
