@@ -8,6 +8,7 @@ pub mod contacts;
 pub mod deliveries;
 pub mod figures;
 pub mod hit_rows;
+pub mod imports;
 mod link_rows;
 pub mod maintenance;
 pub mod messages;
@@ -25,6 +26,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use bulk::Bulk;
+pub use link_rows::{ChangePoint, ChangedAt};
 pub use types::{Ip, Tags};
 
 /// Runs one body against whichever database it is: `both!(tx, c => sqlx::query("…").execute(&mut **c).await)`.
