@@ -214,7 +214,7 @@ pub(super) fn read_broadlogs(header: &Header, unique: &[String]) -> Result<Reade
         for (name, column) in &fields {
             if let Some(text) = column
                 .text(row)
-                .map_err(|_| format!("{name} is not UTF-8"))?
+                .map_err(|_| format!("{name} is not UTF-8 or holds a NUL byte"))?
             {
                 person.push((name.clone(), text.to_owned()));
             }

@@ -109,7 +109,7 @@ pub trait Cells {
     /// The text, trimmed; none where there is no value.
     ///
     /// # Errors
-    /// It is not UTF-8.
+    /// It is not UTF-8, or holds a NUL byte.
     fn text<'r>(&self, row: &Row<'r>) -> Result<Option<&'r str>, String>;
 
     /// What the column holds.
@@ -118,7 +118,7 @@ pub trait Cells {
     /// The text of a cell that must have one.
     ///
     /// # Errors
-    /// It is empty or not UTF-8.
+    /// It is empty or no text.
     fn needed<'r>(&self, row: &Row<'r>) -> Result<&'r str, String> {
         self.text(row)?
             .ok_or_else(|| format!("{} is empty", self.what()))
@@ -181,6 +181,9 @@ impl Cells for Column {
         let text = std::str::from_utf8(row.get(self.index))
             .map_err(|_| format!("{} is not UTF-8", self.what))?
             .trim();
+        if text.contains('\0') {
+            return Err(format!("{} holds a NUL byte", self.what));
+        }
         Ok(match text {
             "" | "NULL" | "\\N" => None,
             text => Some(text),

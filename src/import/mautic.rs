@@ -125,7 +125,7 @@ pub(super) fn read_contacts(header: &Header) -> Result<Reader, ColumnError> {
         for (name, column) in &fields {
             let text = column
                 .text(row)
-                .map_err(|_| format!("{name} is not UTF-8"))?;
+                .map_err(|_| format!("{name} is not UTF-8 or holds a NUL byte"))?;
             if let Some(text) = text {
                 contact.fields.push((name.clone(), text.to_owned()));
             }

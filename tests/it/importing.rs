@@ -402,7 +402,7 @@ async fn a_file_that_cannot_be_read_is_told_and_a_bad_row_does_not_hold_up_the_o
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let expected = [
-        "url",
+        "url holds a NUL byte",
         "url is not UTF-8",
         "label is not UTF-8",
         "has 2 fields",
