@@ -205,6 +205,8 @@ pub(crate) type Drafts<'b, T> = Vec<(usize, &'b T)>;
 pub(crate) type Stored = Option<(Vec<(usize, Outcome)>, u64)>;
 
 type Batch = Vec<(Place, Result<Draft, String>)>;
+/// Reads a row of one kind of file; an error is the reason of a refusal.
+type Reader = Box<dyn Fn(&Row<'_>) -> Result<Draft, String>>;
 
 /// Reads a file and stores its rows.
 ///
@@ -278,8 +280,8 @@ fn read_batches(
 ) -> Result<(), ImportError> {
     let (mut table, names) = Table::open(input)?;
     let header = Header::new(names);
-    let read: Box<dyn Fn(&Row<'_>) -> Result<Draft, String>> = match source {
-        Source::AdobeUrls => adobe::read_urls(&header, !rules.personal_hosts.is_empty())?,
+    let read: Reader = match source {
+        Source::AdobeUrls => adobe::read_urls(&header, &rules.personal_hosts)?,
         Source::AdobeDeliveries => adobe::read_deliveries(&header)?,
         Source::AdobeBroadlogs => adobe::read_broadlogs(&header, &rules.unique)?,
         Source::MauticRedirects => mautic::read_redirects(&header)?,

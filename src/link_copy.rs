@@ -79,7 +79,9 @@ impl LinkCopy {
             .journal_mode(SqliteJournalMode::Wal)
             // A copy: what a power cut takes is fetched again.
             .synchronous(SqliteSynchronous::Normal)
-            .pragma("cache_size", "-2000");
+            .pragma("cache_size", "-2000")
+            // Slugs are random, so a page of them touches as many pages of the file: each is written back once for many.
+            .pragma("wal_autocheckpoint", "16000");
         let file = SqlitePoolOptions::new()
             // One for the refresh, the others for clicks on links that are not in memory.
             .max_connections(4)
@@ -119,7 +121,7 @@ impl LinkCopy {
             Some(link) => {
                 let link = Arc::new(link);
                 // What was read while the file was written may be of yesterday: good for this click, not to be kept.
-                if writes % 2 == 0 && writes == self.0.writes.load(Ordering::Acquire) {
+                if writes.is_multiple_of(2) && writes == self.0.writes.load(Ordering::Acquire) {
                     self.remember(&link);
                 }
                 Some(link)

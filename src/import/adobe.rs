@@ -6,11 +6,10 @@
 use uuid::Uuid;
 
 use super::columns::{Cells, Column, ColumnError, Header, plain, quote};
-use super::own::Reader;
 use super::people::SentMessage;
-use super::{Draft, mautic, template};
+use super::{Draft, Reader, mautic, template};
 use crate::hit::{BroadlogId, DeliveryId, Limit, LinkId, PageTagKind, clean};
-use crate::sending::{NewDelivery, NewLink};
+use crate::sending::{NewDelivery, NewLink, NewPageTag};
 use crate::store::imports::ImportedPageTag;
 
 const DELIVERY: [&str; 4] = ["deliveryid", "ideliveryid", "delivery", "jobid"];
@@ -69,10 +68,7 @@ fn url_type(text: Option<&str>) -> Result<UrlType, String> {
     })
 }
 
-pub(super) fn read_urls(
-    header: &Header,
-    is_personal_host_allowed: bool,
-) -> Result<Reader, ColumnError> {
+pub(super) fn read_urls(header: &Header, hosts: &[String]) -> Result<Reader, ColumnError> {
     let number = header.need(
         "id",
         &[
@@ -101,24 +97,31 @@ pub(super) fn read_urls(
     let label = header.find("label", &["label", "slabel"])?;
     let category = header.find("category", &["category", "scategory"])?;
     let validity = header.find("validity", &["validity", "tsvalidity"])?;
+    let hosts = hosts.to_vec();
     Ok(Box::new(move |row| {
         let kind = url_type(kind.text(row)?)?;
         match kind {
             UrlType::Open => return Ok(Draft::Ignored),
             UrlType::Web | UrlType::Transaction => {
-                let identifier = clean(tag.needed(row)?, Limit::NAME).0.into_owned();
-                return Ok(Draft::PageTag(ImportedPageTag {
-                    label: mautic::name(label.text(row)?).unwrap_or_else(|| identifier.clone()),
-                    identifier,
+                let tag = NewPageTag {
+                    identifier: tag.needed(row)?.to_owned(),
+                    label: mautic::name(label.text(row)?),
                     kind: if kind == UrlType::Web {
                         PageTagKind::Web
                     } else {
                         PageTagKind::Transaction
                     },
-                    source_url: source
-                        .text(row)?
-                        .map(|url| clean(url, Limit::URL).0.into_owned()),
+                    folder: None,
+                    source_url: source.text(row)?.map(str::to_owned),
                     valid_until: validity.time(row)?,
+                };
+                let tag = tag.check().map_err(|error| error.to_string())?;
+                return Ok(Draft::PageTag(ImportedPageTag {
+                    label: tag.label().to_owned(),
+                    identifier: tag.identifier,
+                    kind: tag.kind,
+                    source_url: tag.source_url,
+                    valid_until: tag.valid_until,
                 }));
             }
             UrlType::Click | UrlType::Optout | UrlType::Mirror => {}
@@ -127,7 +130,7 @@ pub(super) fn read_urls(
             id: Some(LinkId(id(number.number(row)?, "id")?)),
             delivery_id: Some(DeliveryId(id(delivery.number(row)?, "delivery-id")?)),
             slug: None,
-            url: template::from_adobe(source.needed(row)?, is_personal_host_allowed)
+            url: template::from_adobe(source.needed(row)?, &hosts)
                 .map_err(|error| error.to_string())?,
             label: mautic::name(label.text(row)?),
             category: match kind {

@@ -5,7 +5,7 @@
 
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
-use time::{Date, OffsetDateTime, PrimitiveDateTime};
+use time::{Date, PrimitiveDateTime};
 
 use super::table::Row;
 use crate::clock::Micros;
@@ -237,9 +237,7 @@ fn parse_time(text: &str) -> Option<Micros> {
         .or_else(|_| PrimitiveDateTime::parse(text, WITH_MINUTES))
         .or_else(|_| Date::parse(text, DAY).map(Date::midnight))
         .ok()?;
-    Some(Micros::from_date_time(OffsetDateTime::from(
-        at.assume_utc(),
-    )))
+    Some(Micros::from_date_time(at.assume_utc()))
 }
 
 #[cfg(test)]

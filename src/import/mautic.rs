@@ -6,9 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::columns::{Cells as _, Column, ColumnError, Header, plain};
-use super::own::Reader;
 use super::people::{NewContact, SentMessage};
-use super::{Draft, adobe};
+use super::{Draft, Reader, adobe};
 use crate::hit::{DeliveryId, Limit, clean};
 use crate::sending::NewLink;
 
@@ -70,7 +69,7 @@ pub(super) fn read_email_stats(header: &Header) -> Result<Reader, ColumnError> {
             return Ok(Draft::Ignored);
         }
         let hash = hash.needed(row)?;
-        if hash.len() > 191 || !hash.bytes().all(|b| b.is_ascii_graphic()) {
+        if !(5..=64).contains(&hash.len()) || !hash.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return Err("tracking_hash is no hash".to_owned());
         }
         let delivery_id = delivery

@@ -1,12 +1,9 @@
 //! `links`: our own form. `id`, `slug`, `url`, `label`, `category`, `delivery_id`; each row has an id or a slug, by which it is known the next time.
 
 use super::columns::{Cells as _, ColumnError, Header};
-use super::table::Row;
-use super::{Draft, mautic};
+use super::{Draft, Reader, mautic};
 use crate::hit::{DeliveryId, LinkId};
 use crate::sending::NewLink;
-
-pub(super) type Reader = Box<dyn Fn(&Row<'_>) -> Result<Draft, String>>;
 
 pub(super) fn read_links(header: &Header) -> Result<Reader, ColumnError> {
     let url = header.need("url", &["url"])?;

@@ -275,8 +275,11 @@ mod tests {
 
     use super::*;
 
-    /// Header and rows, each field as text, a refused row as its reason.
-    fn read(text: &[u8]) -> (Vec<String>, Vec<(u64, u64, Result<Vec<String>, String>)>) {
+    /// Row, line, and the fields or the reason.
+    type Told = (u64, u64, Result<Vec<String>, String>);
+
+    /// Header and rows.
+    fn read(text: &[u8]) -> (Vec<String>, Vec<Told>) {
         let (mut table, header) = Table::open(text).unwrap();
         let mut rows = Vec::new();
         while let Some((place, fields)) = table.read_row().unwrap() {

@@ -5,9 +5,7 @@
 //! (`protocols/adobe.md`). What a reader sends must never decide which host a click goes to, so a destination whose host is personal is refused, unless
 //! the operator has listed the hosts that it may become.
 
-use url::Url;
-
-use crate::link::{DestinationError, check_template};
+use crate::link::{DestinationError, check_personal_template};
 
 /// Most personal parts of one destination.
 const MOST_PARTS: usize = 50;
@@ -24,69 +22,30 @@ pub enum TemplateError {
     /// More than any mail has.
     #[error("source URL has more than {MOST_PARTS} personal parts")]
     Parts,
-    /// Whoever writes the link would choose where it leads.
-    #[error(
-        "source URL has a personal host; links.personal_hosts lists the hosts that are allowed"
-    )]
-    PersonalHost,
     /// What is left is no destination.
     #[error("source URL {0}")]
     Destination(#[from] DestinationError),
 }
 
-/// The destination of a source URL. `is_personal_host_allowed`: the operator has listed hosts, among which the redirect will look.
+/// The destination of a source URL; `hosts` are those that may come of a personal host.
 ///
 /// # Errors
 /// See [`TemplateError`].
-pub fn from_adobe(source: &str, is_personal_host_allowed: bool) -> Result<String, TemplateError> {
-    let pieces = split(source.trim())?;
-    if pieces.iter().all(|piece| matches!(piece, Piece::Fixed(_))) {
-        let url = check_template(&literal(&pieces))?;
-        // A host may hold braces, and ours would be written into it.
-        return if split_origin(&url).0.contains('{') {
-            Err(TemplateError::PersonalHost)
-        } else {
-            Ok(url)
-        };
+pub fn from_adobe(source: &str, hosts: &[String]) -> Result<String, TemplateError> {
+    let text: String = split(source.trim())?
+        .iter()
+        .map(|piece| match piece {
+            // Braces of the page's own would be taken for ours.
+            Piece::Fixed(text) => text.replace('{', "%7B").replace('}', "%7D"),
+            Piece::Personal(part) => format!("{{p{part}}}"),
+        })
+        .collect();
+    let url = check_personal_template(&text, hosts)?;
+    // In a host escapes are read, so braces that we escaped are back.
+    if hosts.is_empty() && origin(&url).contains('{') {
+        return Err(DestinationError::PersonalHost.into());
     }
-    // Stand-ins go through the URL parser in the place of the personal parts. Where two different ones give two hosts, the host is personal.
-    let (one, other) = (stand_in(source, 'a'), stand_in(source, 'b'));
-    let parse = |name: &str| check_template(&fill(&pieces, |part| format!("{name}{part}z")));
-    let (first, second) = (parse(&one), parse(&other));
-    let is_fixed = match (&first, &second) {
-        (Ok(first), Ok(second)) => has_same_origin(first, second),
-        // What is wrong may be the stand-in (a port of letters) or the rest: the rest is told, the stand-in is a personal host.
-        _ => false,
-    };
-    if is_fixed {
-        let url = first?;
-        // Punycode could spell a stand-in by chance: nothing before the path is looked at.
-        let (origin, rest) = split_origin(&url);
-        if origin.contains('{') {
-            return Err(TemplateError::PersonalHost);
-        }
-        let mut rest = rest.to_owned();
-        for part in 1..=MOST_PARTS {
-            rest = rest.replace(&format!("{one}{part}z"), &format!("{{p{part}}}"));
-        }
-        return Ok([origin, &rest].concat());
-    }
-    let text = fill(&pieces, |part| format!("{{p{part}}}"));
-    let is_web = ["http://", "https://"].iter().any(|scheme| {
-        text.get(..scheme.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    });
-    match first {
-        Err(error @ (DestinationError::Scheme(_) | DestinationError::TooLong)) => Err(error.into()),
-        _ if is_personal_host_allowed
-            && is_web
-            && text.is_ascii()
-            && !text.contains([' ', '\\', '\t', '\n', '\r', '@']) =>
-        {
-            Ok(text)
-        }
-        _ => Err(TemplateError::PersonalHost),
-    }
+    Ok(url)
 }
 
 #[derive(Debug)]
@@ -124,53 +83,12 @@ fn split(source: &str) -> Result<Vec<Piece<'_>>, TemplateError> {
     Ok(pieces)
 }
 
-/// Braces that are not ours would be taken for personal parts.
-fn fixed(text: &str) -> String {
-    text.replace('{', "%7B").replace('}', "%7D")
-}
-
-fn literal(pieces: &[Piece<'_>]) -> String {
-    fill(pieces, |_| String::new())
-}
-
-fn fill(pieces: &[Piece<'_>], personal: impl Fn(usize) -> String) -> String {
-    pieces
-        .iter()
-        .map(|piece| match piece {
-            Piece::Fixed(text) => fixed(text),
-            Piece::Personal(part) => personal(*part),
-        })
-        .collect()
-}
-
-/// A word that the source does not hold.
-fn stand_in(source: &str, letter: char) -> String {
-    let lower = source.to_lowercase();
-    let mut word = format!("q{letter}");
-    while lower.contains(&word) {
-        word.push(letter);
-    }
-    word
-}
-
-/// What comes before the path, and the rest.
-fn split_origin(url: &str) -> (&str, &str) {
+/// What comes before the path.
+fn origin(url: &str) -> &str {
     let path = url
         .find("://")
         .and_then(|at| Some(at + 3 + url[at + 3..].find('/')?));
-    url.split_at(path.unwrap_or(url.len()))
-}
-
-fn has_same_origin(first: &str, second: &str) -> bool {
-    let origin = |url: &str| {
-        let url = Url::parse(url).ok()?;
-        Some((
-            url.scheme().to_owned(),
-            url.host_str()?.to_owned(),
-            url.port(),
-        ))
-    };
-    origin(first).is_some() && origin(first) == origin(second)
+    &url[..path.unwrap_or(url.len())]
 }
 
 #[cfg(test)]
@@ -178,6 +96,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use url::Url;
 
     #[test]
     fn personal_parts_are_numbered_in_the_order_in_which_they_first_appear() {
@@ -195,11 +114,11 @@ mod tests {
             ),
             ("https://x.example<%= '/a' %>", "refused"),
         ] {
-            let got = from_adobe(source, false).unwrap_or_else(|_| "refused".to_owned());
+            let got = from_adobe(source, &[]).unwrap_or_else(|_| "refused".to_owned());
             assert_eq!(got, expected, "{source}");
         }
         let many: String = (1..=12).map(|n| format!("<%= v{n} %>-")).collect();
-        let url = from_adobe(&format!("https://x.example/{many}qa1z"), false).unwrap();
+        let url = from_adobe(&format!("https://x.example/{many}qa1z"), &[]).unwrap();
         assert!(
             url.contains("{p1}-{p2}-") && url.ends_with("{p11}-{p12}-qa1z"),
             "{url}"
@@ -223,14 +142,18 @@ mod tests {
             "https://shop.example{p1}/",
             "https://shop.example{p1}/<%= a %>",
         ] {
-            assert!(from_adobe(source, false).is_err(), "{source}");
+            assert!(from_adobe(source, &[]).is_err(), "{source}");
         }
         assert_eq!(
-            from_adobe("https://<%= a %>.shop.example/x", false),
-            Err(TemplateError::PersonalHost)
+            from_adobe("https://<%= a %>.shop.example/x", &[]),
+            Err(DestinationError::PersonalHost.into())
         );
         assert_eq!(
-            from_adobe("https://<%= a %>.shop.example/x", true).unwrap(),
+            from_adobe(
+                "https://<%= a %>.shop.example/x",
+                &["*.shop.example".to_owned()]
+            )
+            .unwrap(),
             "https://{p1}.shop.example/x"
         );
     }
@@ -249,12 +172,12 @@ mod tests {
             ("/relative", "absolute"),
             ("", "absolute"),
         ] {
-            let told = from_adobe(source, false).unwrap_err().to_string();
+            let told = from_adobe(source, &[]).unwrap_err().to_string();
             assert!(told.contains(why), "{source}: {told}");
         }
         let many: String = (0..60).map(|n| format!("<%= v{n} %>")).collect();
         assert_eq!(
-            from_adobe(&format!("https://x.example/{many}"), false),
+            from_adobe(&format!("https://x.example/{many}"), &[]),
             Err(TemplateError::Parts)
         );
     }
@@ -269,7 +192,7 @@ mod tests {
             ],
             value in "[a-z0-9.%@:-]{0,12}",
         ) {
-            if let Ok(template) = from_adobe(&source, false) {
+            if let Ok(template) = from_adobe(&source, &[]) {
                 prop_assert!(template.is_ascii());
                 let filled = |value: &str| {
                     let mut url = template.clone();

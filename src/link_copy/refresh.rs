@@ -5,7 +5,7 @@
 //! place: for a minute the times of changes are counted again every ten seconds, and where a time has other rows than were seen, they are
 //! fetched. Rows of one transaction share their time, so that is a list of transactions, not of links.
 //!
-//! Between pages the refresh rests as long as the page took: clicks and hits need the same processors.
+//! Between pages the refresh rests as long as the page took, up to a bound: clicks and hits need the same processors.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ const AHEAD: i64 = 30 * Micros::SECOND;
 const LOOK_EVERY: i64 = 10 * Micros::SECOND;
 /// Links of a round trip.
 const PAGE: usize = 2_000;
+/// Longest rest between two: what takes longer waits for a disk, not for a processor.
+const REST: Duration = Duration::from_millis(50);
 
 /// How far the copy has come.
 #[derive(Debug)]
@@ -167,7 +169,7 @@ impl LinkCopy {
             if is_last {
                 break;
             }
-            tokio::time::sleep(started.elapsed()).await;
+            rest(started).await;
         }
         let mut after = progress.deliveries.point;
         loop {
@@ -226,7 +228,7 @@ impl LinkCopy {
                 Some(last) if links.len() == PAGE => after = Some(last.id),
                 _ => return Ok(count),
             }
-            tokio::time::sleep(started.elapsed()).await;
+            rest(started).await;
         }
     }
 
@@ -248,6 +250,10 @@ impl LinkCopy {
             }
         }
     }
+}
+
+async fn rest(started: Instant) {
+    tokio::time::sleep(started.elapsed().min(REST)).await;
 }
 
 #[cfg(test)]

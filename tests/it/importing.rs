@@ -148,7 +148,10 @@ async fn adobes_urls_keep_their_numbers_and_become_links_and_page_tags(engine: E
         (Some(1), &json!(1))
     );
     assert!(done.told.contains("row 6: source URL holds code"));
-    assert!(done.told.contains("row 7: source URL has a personal host"));
+    assert!(
+        done.told
+            .contains("row 7: source URL has a host that its parameters choose")
+    );
     assert!(done.told.contains("row 11: id \"x\" is no whole number"));
     let sql = "select url from links where delivery_id = 7470014 order by id";
     let texts = |texts: &[&str]| -> Vec<Option<String>> {
@@ -170,6 +173,12 @@ async fn adobes_urls_keep_their_numbers_and_become_links_and_page_tags(engine: E
         db.texts(sql).await,
         texts(&["web Home page", "transaction Order"])
     );
+
+    // Mails that are out lead on, with what is personal in them.
+    let path = format!("/r/?id=h1,{:x},{:x}&p1=O%27Hara&p2=9", 7_470_014, 7_470_243);
+    wait_redirect(&server, &path, "https://shop.example/a?n=O%27Hara&m=9&o=9").await;
+    let path = format!("/r/?id=h1,{:x},fffffffe", 7_470_014);
+    wait_redirect(&server, &path, "https://shop.example/negative").await;
 
     // The delivery gets its name; links that were made here do not get its numbers.
     let deliveries = "iDeliveryId,sLabel,tsContact,tsValidity\n\
@@ -202,7 +211,7 @@ async fn what_belongs_to_something_else_is_refused(engine: Engine) {
     let link = json!({"url": "https://shop.example/", "id": 50, "slug": "mine", "delivery_id": 5});
     assert_eq!(admin.post_json("/api/v1/links", &link).await.status, 201);
 
-    let stats = "email_id,email_address,tracking_hash\n5,a@example.com,1f\n";
+    let stats = "email_id,email_address,tracking_hash\n5,a@example.com,1f2e3d\n";
     let done = import(&server, "mautic-email-stats", stats);
     assert_eq!(done.counts(), [0, 0, 0, 0, 1]);
     assert!(
@@ -287,6 +296,13 @@ async fn mautics_people_and_messages_come_once(engine: Engine) {
     // Known by its number, the contact keeps the address of today.
     let sql = "select count(*) from message_keys k join broadlogs b on b.id = k.broadlog_id join contact_keys c on c.contact_id = b.contact_id
                where k.key = 'mautic:5f0c1a2b3c4d5' and c.field = 'email' and c.value = 'new@example.com'";
+    assert_eq!(db.number(sql).await, 1);
+    // The mail is opened now.
+    let open = server.client().get("/email/5f0c1a2b3c4d5.gif").await;
+    assert_eq!(open.status, 200);
+    server.wait_drained(Duration::from_secs(10)).await;
+    let sql = "select count(*) from hits h join contact_keys c on c.contact_id = h.contact_id
+               where h.kind = 'open' and h.delivery_id = 3 and c.value = 'new@example.com'";
     assert_eq!(db.number(sql).await, 1);
     // A row that names two people makes one of nobody.
     let done = import(
