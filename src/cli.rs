@@ -2,6 +2,7 @@
 //! else is on standard error. Exit code 2 for wrong usage or configuration, 1 for what failed.
 
 mod health;
+mod import;
 mod page_tags;
 mod queue;
 mod sending;
@@ -68,6 +69,9 @@ enum Command {
     /// Make page tags of Adobe's web tracking, and list them
     #[command(subcommand)]
     PageTag(page_tags::PageTagCommand),
+    /// Take over links, messages and people of another system; exit code 1 where rows were refused
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Look at the hits that wait for the database
     #[command(subcommand)]
     Spool(queue::SpoolCommand),
@@ -140,6 +144,7 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
             Command::Delivery(command) => command.execute(&config).await,
             Command::Link(command) => command.execute(&config).await,
             Command::PageTag(command) => command.execute(&config).await,
+            Command::Import(command) => command.execute(&config).await,
             Command::Spool(command) => command.execute(&config).await,
             Command::Quarantine(command) => command.execute(&config).await,
             Command::CheckConfig => {

@@ -171,6 +171,31 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         self.known.broadlogs.insert(id, (contact, delivery));
     }
 
+    /// The message that a vendor's name stands for.
+    pub fn message_named(&self, key: &str) -> Option<BroadlogId> {
+        self.known.message_keys.get(key).copied()
+    }
+
+    /// Makes a vendor's name of a message known to what is resolved after it.
+    pub fn note_message_name(&mut self, key: String, id: BroadlogId) {
+        self.known.message_keys.insert(key, id);
+    }
+
+    /// The contacts that have the unique values of a hit, each once.
+    pub fn owners(&self, hit: &Hit) -> Vec<ContactId> {
+        let mut owners: Vec<ContactId> = unique_keys(self.unique, hit)
+            .filter_map(|key| self.known.keys.get(&key).copied())
+            .collect();
+        owners.sort_unstable();
+        owners.dedup();
+        owners
+    }
+
+    /// A contact's data as they are by now.
+    pub fn contact(&self, id: ContactId) -> Option<&Contact> {
+        self.known.contacts.get(&id)
+    }
+
     /// Whether a hit names this contact, by its id or by a unique value.
     pub fn is_named(&self, hit: &Hit, contact: ContactId) -> bool {
         hit.contact_id.and_then(|id| self.known.ids.get(&id)) == Some(&contact)

@@ -25,7 +25,8 @@ pub mod report;
 pub mod sink;
 pub mod spool;
 pub mod store;
-// What is sent, so that there is something to hit.
+// What is sent, so that there is something to hit, by us or by whoever sent it before.
+pub mod import;
 pub mod sending;
 // Around it.
 pub mod cli;

@@ -1,39 +1,39 @@
 //! The local copy of the links: what a click needs before it can be answered, without the database.
 //!
-//! Memory in front of a SQLite table in the data directory (`links.db`), refreshed from the database every few seconds; a link made through this
-//! server's own API is there at once. After a restart with the database down, redirects go on from the file. A link that is in
+//! Memory in front of a SQLite table in the data directory (`links.db`), refreshed from the database every few seconds (`link_copy/refresh.rs`);
+//! a link made through this server's own API is there at once. After a restart with the database down, redirects go on from the file. A link that is in
 //! neither is asked of the database within the patience of a click, at most a few at a time; that it is unknown is remembered for two seconds,
 //! so guessing names does not reach the database.
 
+mod refresh;
+
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::sync::Cache;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlitePool};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore};
 
-use crate::clock::{Clock, Micros};
+use crate::clock::Clock;
 use crate::hit::LinkId;
 use crate::link::LinkRecord;
 use crate::store::Store;
+
+use refresh::Progress;
 
 /// Links kept in memory, about 0.5 KB each.
 const IN_MEMORY: u64 = 20_000;
 /// Names remembered as unknown.
 const UNKNOWN: u64 = 10_000;
-/// Clocks of servers differ and transactions commit late: each refresh looks back so far.
-const LOOK_BACK: i64 = 60 * Micros::SECOND;
-/// Links a round trip of the refresh.
-const PAGE: i64 = 5_000;
 /// Clicks that may ask the database at once.
 const ASKING: usize = 4;
 
 const SCHEMA: &str = "
     create table if not exists links (id integer primary key, slug text unique, record text not null) strict;
-    create table if not exists meta (refreshed_at integer not null) strict;
-    insert into meta (refreshed_at) select 0 where not exists (select 1 from meta);
+    create table if not exists progress (name text primary key, changed_at integer not null, id integer not null) strict;
 ";
 
 /// What a link is known by.
@@ -57,6 +57,9 @@ struct Inner {
     asking: Semaphore,
     patience: Duration,
     clock: Clock,
+    /// Goes up before and after each writing of the file: odd while it is written.
+    writes: AtomicU64,
+    progress: Mutex<Option<Progress>>,
 }
 
 impl LinkCopy {
@@ -76,9 +79,12 @@ impl LinkCopy {
             .journal_mode(SqliteJournalMode::Wal)
             // A copy: what a power cut takes is fetched again.
             .synchronous(SqliteSynchronous::Normal)
-            .pragma("cache_size", "-2000");
+            .pragma("cache_size", "-2000")
+            // Slugs are random, so a page of them touches as many pages of the file: each is written back once for many.
+            .pragma("wal_autocheckpoint", "16000");
         let file = SqlitePoolOptions::new()
-            .max_connections(2)
+            // One for the refresh, the others for clicks on links that are not in memory.
+            .max_connections(4)
             .connect_with(options)
             .await?;
         sqlx::raw_sql(SCHEMA).execute(&file).await?;
@@ -93,6 +99,8 @@ impl LinkCopy {
             asking: Semaphore::new(ASKING),
             patience,
             clock,
+            writes: AtomicU64::new(0),
+            progress: Mutex::new(None),
         })))
     }
 
@@ -104,6 +112,7 @@ impl LinkCopy {
         if self.0.unknown.contains_key(&name) {
             return None;
         }
+        let writes = self.0.writes.load(Ordering::Acquire);
         let found = match self.get_from_file(&name).await {
             Some(link) => Some(link),
             None => self.ask(&name).await,
@@ -111,7 +120,10 @@ impl LinkCopy {
         match found {
             Some(link) => {
                 let link = Arc::new(link);
-                self.remember(&link);
+                // What was read while the file was written may be of yesterday: good for this click, not to be kept.
+                if writes.is_multiple_of(2) && writes == self.0.writes.load(Ordering::Acquire) {
+                    self.remember(&link);
+                }
                 Some(link)
             }
             None => {
@@ -169,15 +181,14 @@ impl LinkCopy {
     /// The file cannot be written; memory has the links all the same.
     pub async fn put(&self, links: &[LinkRecord]) -> sqlx::Result<()> {
         for link in links {
-            // New values for links that are in memory, and for new ones while there is room.
             self.remember(&Arc::new(link.clone()));
-            self.0.unknown.invalidate(&LinkName::Id(link.id));
-            if let Some(slug) = &link.slug {
-                self.0
-                    .unknown
-                    .invalidate(&LinkName::Slug(slug.as_str().into()));
-            }
         }
+        self.write(links, None).await
+    }
+
+    /// Writes links into the file and says new values to memory where it holds old ones: a million links that nobody clicks are not to drive
+    /// out those that are clicked.
+    async fn write(&self, links: &[LinkRecord], progress: Option<&Progress>) -> sqlx::Result<()> {
         let rows: Vec<_> = links
             .iter()
             .map(|link| {
@@ -189,59 +200,43 @@ impl LinkCopy {
             })
             .collect();
         let json = serde_json::to_string(&rows).unwrap_or_default();
+        self.0.writes.fetch_add(1, Ordering::AcqRel);
+        let written = self.write_file(json, progress).await;
+        for link in links {
+            let id = LinkName::Id(link.id);
+            let slug = link
+                .slug
+                .as_ref()
+                .map(|slug| LinkName::Slug(slug.as_str().into()));
+            for name in [Some(id), slug].into_iter().flatten() {
+                self.0.unknown.invalidate(&name);
+                if self.0.memory.contains_key(&name) {
+                    self.0.memory.insert(name, Arc::new(link.clone()));
+                }
+            }
+        }
+        self.0.writes.fetch_add(1, Ordering::AcqRel);
+        written
+    }
+
+    async fn write_file(&self, json: String, progress: Option<&Progress>) -> sqlx::Result<()> {
+        let mut tx = self.0.file.begin_with("begin immediate").await?;
         sqlx::query(
             "insert or replace into links (id, slug, record) select value ->> 0, value ->> 1, value ->> 2 from json_each($1)",
         )
         .bind(json)
-        .execute(&self.0.file)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
-    }
-
-    /// Fetches what changed since the last time; returns how many links that were.
-    ///
-    /// # Errors
-    /// The database or the file fails.
-    pub async fn refresh(&self) -> sqlx::Result<usize> {
-        let started = self.0.clock.now();
-        let last: i64 = sqlx::query_scalar("select refreshed_at from meta")
-            .fetch_one(&self.0.file)
+        for (name, point) in progress.into_iter().flat_map(Progress::points) {
+            sqlx::query(
+                "insert or replace into progress (name, changed_at, id) values ($1, $2, $3)",
+            )
+            .bind(name)
+            .bind(point.at.0)
+            .bind(point.id)
+            .execute(&mut *tx)
             .await?;
-        let since = Micros((last - LOOK_BACK).max(0));
-        let (mut after, mut count) = (LinkId(i64::MIN), 0);
-        loop {
-            let links = self.0.store.links_changed(since, after, PAGE).await?;
-            let Some(end) = links.last() else { break };
-            after = end.id;
-            count += links.len();
-            self.put(&links).await?;
-            if links.len() < PAGE as usize {
-                break;
-            }
         }
-        sqlx::query("update meta set refreshed_at = $1")
-            .bind(started.0)
-            .execute(&self.0.file)
-            .await?;
-        Ok(count)
-    }
-
-    /// Refreshes every `every` until `stop` is true.
-    pub async fn run(self, every: Duration, mut stop: watch::Receiver<bool>) {
-        let mut is_failing = false;
-        loop {
-            match self.refresh().await {
-                Ok(_) => is_failing = false,
-                Err(error) if !is_failing => {
-                    is_failing = true;
-                    tracing::warn!(%error, "links cannot be refreshed; the local copy serves");
-                }
-                Err(_) => {}
-            }
-            tokio::select! {
-                () = tokio::time::sleep(every) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
-        }
+        tx.commit().await
     }
 }

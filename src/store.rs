@@ -9,6 +9,7 @@ pub mod deliveries;
 pub mod figures;
 pub mod forms;
 pub mod hit_rows;
+pub mod imports;
 mod link_rows;
 pub mod maintenance;
 pub mod messages;
@@ -26,6 +27,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use bulk::Bulk;
+pub use link_rows::{ChangePoint, ChangedAt};
 pub use types::{Ip, Tags};
 
 /// Runs one body against whichever database it is: `both!(tx, c => sqlx::query("…").execute(&mut **c).await)`.

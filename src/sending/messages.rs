@@ -30,21 +30,8 @@ impl Recipient {
         broadlog_id: Option<BroadlogId>,
         format: Option<&str>,
     ) -> Self {
-        let mut evidence = Hit::new(
-            HitId(uuid::Uuid::nil()),
-            Micros(0),
-            Kind::Event,
-            Dialect::Native,
-        );
-        evidence.authority = Authority::Authenticated;
+        let mut evidence = evidence(fields);
         evidence.contact_id = contact_id;
-        evidence.fields = fields
-            .into_iter()
-            .filter_map(|(name, value)| {
-                let (name, value) = (fit(name, Limit::WORD), fit(value, Limit::TITLE));
-                (!name.is_empty() && !value.is_empty()).then_some((name, value))
-            })
-            .collect();
         Self {
             evidence,
             broadlog_id,
@@ -53,6 +40,25 @@ impl Recipient {
                 .filter(|format| !format.is_empty()),
         }
     }
+}
+
+/// What an authenticated sender says of a contact, in the form that identity reads.
+pub(crate) fn evidence(fields: Vec<(String, String)>) -> Hit {
+    let mut evidence = Hit::new(
+        HitId(uuid::Uuid::nil()),
+        Micros(0),
+        Kind::Event,
+        Dialect::Native,
+    );
+    evidence.authority = Authority::Authenticated;
+    evidence.fields = fields
+        .into_iter()
+        .filter_map(|(name, value)| {
+            let (name, value) = (fit(name, Limit::WORD), fit(value, Limit::TITLE));
+            (!name.is_empty() && !value.is_empty()).then_some((name, value))
+        })
+        .collect();
+    evidence
 }
 
 fn fit(text: String, limit: Limit) -> String {

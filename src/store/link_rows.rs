@@ -12,7 +12,7 @@ use crate::link::LinkRecord;
 macro_rules! link_record {
     ($row:expr) => {{
         let row = $row;
-        Ok(LinkRecord {
+        Ok::<_, sqlx::Error>(LinkRecord {
             id: LinkId(row.try_get(0)?),
             url: row.try_get(1)?,
             slug: row.try_get(2)?,
@@ -35,29 +35,143 @@ macro_rules! select_links {
     ($rest:literal) => {
         concat!(
             "select l.id, l.url, l.slug, l.delivery_id, l.category, d.expires_at, d.expiration_url, d.utm_source, d.utm_medium, d.utm_campaign,
-                    d.utm_term, d.utm_content
+                    d.utm_term, d.utm_content, l.changed_at
              from links l left join deliveries d on d.id = l.delivery_id ",
             $rest
         )
     };
 }
 
+/// A place in the order of changes: time and number. Rows of one transaction share the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChangePoint {
+    /// When the row was changed.
+    pub at: Micros,
+    /// Its number.
+    pub id: i64,
+}
+
+impl ChangePoint {
+    /// Before everything.
+    pub const START: Self = Self {
+        at: Micros(0),
+        id: i64::MIN,
+    };
+}
+
+/// Rows that were changed at one and the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangedAt {
+    /// The time.
+    pub at: Micros,
+    /// How many.
+    pub rows: i64,
+    /// The greatest of their numbers.
+    pub greatest: i64,
+}
+
+/// A number below all.
+const LEAST: LinkId = LinkId(i64::MIN);
+
 impl Store {
-    /// Links with ids above `after` whose own row or whose delivery changed at `since` or later, in the order of ids.
+    /// Links after a point, in the order of changes, each with its own point.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn links_changed(
         &self,
-        since: Micros,
-        after: LinkId,
+        after: ChangePoint,
+        limit: i64,
+    ) -> sqlx::Result<Vec<(ChangePoint, LinkRecord)>> {
+        let sql = select_links!(
+            "where (l.changed_at, l.id) > ($1, $2) order by l.changed_at, l.id limit $3"
+        );
+        both!(self.reader(), pool => sqlx::query(sql).bind(after.at).bind(after.id).bind(limit).fetch_all(pool).await
+            .and_then(|rows| rows.iter().map(|row| {
+                let record: LinkRecord = link_record!(row)?;
+                Ok((ChangePoint { at: row.try_get(12)?, id: record.id.0 }, record))
+            }).collect()))
+    }
+
+    /// Links that were changed at one time, in the order of numbers, those above `after`.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn links_changed_at(
+        &self,
+        at: Micros,
+        after: Option<LinkId>,
+        limit: i64,
+    ) -> sqlx::Result<Vec<LinkRecord>> {
+        let sql = select_links!("where l.changed_at = $1 and l.id > $2 order by l.id limit $3");
+        let after = after.unwrap_or(LEAST).0;
+        both!(self.reader(), pool => sqlx::query(sql).bind(at).bind(after).bind(limit).fetch_all(pool).await
+            .and_then(|rows| rows.iter().map(|row| link_record!(row)).collect()))
+    }
+
+    /// When links were changed between two times, both included, and how many each time.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn link_changes(&self, from: Micros, to: Micros) -> sqlx::Result<Vec<ChangedAt>> {
+        let sql = "select changed_at, count(*), max(id) from links where changed_at between $1 and $2 group by changed_at";
+        both!(self.reader(), pool => sqlx::query(sql).bind(from).bind(to).fetch_all(pool).await
+            .and_then(|rows| rows.iter().map(|row| Ok(ChangedAt {
+                at: row.try_get(0)?,
+                rows: row.try_get(1)?,
+                greatest: row.try_get(2)?,
+            })).collect()))
+    }
+
+    /// Deliveries after a point that were changed since they were made (their expiry and campaign parameters are their links'): the links of a
+    /// delivery that is new come later than itself.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn deliveries_changed(
+        &self,
+        after: ChangePoint,
+        limit: i64,
+    ) -> sqlx::Result<Vec<ChangePoint>> {
+        let sql = "select changed_at, id from deliveries where (changed_at, id) > ($1, $2) and changed_at > created_at
+                   order by changed_at, id limit $3";
+        both!(self.reader(), pool => sqlx::query(sql).bind(after.at).bind(after.id).bind(limit).fetch_all(pool).await
+            .and_then(|rows| rows.iter().map(|row| Ok(ChangePoint { at: row.try_get(0)?, id: row.try_get(1)? })).collect()))
+    }
+
+    /// The links of deliveries that were changed between two times, both included, in the order of numbers, those above `after`.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn links_of_changed(
+        &self,
+        from: Micros,
+        to: Micros,
+        after: Option<LinkId>,
         limit: i64,
     ) -> sqlx::Result<Vec<LinkRecord>> {
         let sql = select_links!(
-            "where (l.changed_at >= $1 or d.changed_at >= $1) and l.id > $2 order by l.id limit $3"
+            "where l.delivery_id in (select id from deliveries where changed_at between $1 and $2 and changed_at > created_at)
+               and l.id > $3 order by l.id limit $4"
         );
-        both!(self.reader(), pool => sqlx::query(sql).bind(since).bind(after.0).bind(limit).fetch_all(pool).await
+        let after = after.unwrap_or(LEAST).0;
+        both!(self.reader(), pool => sqlx::query(sql).bind(from).bind(to).bind(after).bind(limit).fetch_all(pool).await
             .and_then(|rows| rows.iter().map(|row| link_record!(row)).collect()))
+    }
+
+    /// When deliveries were changed between two times, both included, and how many each time.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn delivery_changes(&self, from: Micros, to: Micros) -> sqlx::Result<Vec<ChangedAt>> {
+        let sql = "select changed_at, count(*), max(id) from deliveries where changed_at between $1 and $2 and changed_at > created_at
+                   group by changed_at";
+        both!(self.reader(), pool => sqlx::query(sql).bind(from).bind(to).fetch_all(pool).await
+            .and_then(|rows| rows.iter().map(|row| Ok(ChangedAt {
+                at: row.try_get(0)?,
+                rows: row.try_get(1)?,
+                greatest: row.try_get(2)?,
+            })).collect()))
     }
 
     /// One link by its id.

@@ -21,6 +21,7 @@ mod full_spool;
 mod hostile;
 mod hostile_api;
 mod identity;
+mod importing;
 mod killed_server;
 mod layers;
 mod mapp;
