@@ -98,7 +98,9 @@ async fn what_is_too_long_is_refused_whole(engine: Engine) {
     );
     // As much as is allowed is taken.
     let full = format!("wt?p=600,a\n{}", "\n".repeat((24 << 20) - 11));
-    let answer = server.client().post("/111/batch", "text/plain", full).await;
+    let mut shop = server.client();
+    shop.patience = Duration::from_secs(60);
+    let answer = shop.post("/111/batch", "text/plain", full).await;
     assert_eq!(answer.status, 200);
     server.wait_stored(STORED).await;
     assert_eq!(server.db().hits().await, 1);
