@@ -35,7 +35,3 @@ pub mod config;
 pub mod server;
 pub mod telemetry;
 pub mod web;
-
-/// Here and not in the program, so that benchmarks of the library measure what runs.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -4,7 +4,6 @@
 
 mod accept;
 mod demo;
-mod mend;
 mod secrets;
 mod welcome;
 

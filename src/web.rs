@@ -11,6 +11,7 @@ pub mod error;
 mod form;
 mod health;
 mod mapp;
+mod mend;
 mod redirect;
 mod script;
 
@@ -33,6 +34,7 @@ use tower::ServiceExt as _;
 pub use cookies::CookieMaker;
 pub use cors::Cors;
 pub use demo::DemoLinks;
+pub use mend::{MOST_HEAD, Mended};
 pub use script::Script;
 
 use crate::clock::Clock;

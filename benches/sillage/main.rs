@@ -4,6 +4,7 @@
 //! cargo bench                                   all sections, about ten minutes
 //! cargo bench -- redirects                      one section
 //! cargo bench -- sustained --seconds 20 --rate 8000
+//! cargo bench -- fuzz --inputs 10000000         broken requests for each decoder; not among "all"
 //! ```
 //!
 //! Debian packages: `nginx` and `wrk` (redirects), `binutils` (start), `postgresql` (sustained, projection, messages, batch); a section whose package is missing
@@ -13,6 +14,8 @@
 mod batch;
 mod database;
 mod decode;
+mod decoders;
+mod fuzz;
 mod load;
 mod mailing;
 mod messages;
@@ -34,6 +37,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// The server's allocator, with a count: see [`decode`].
+#[global_allocator]
+static ALLOCATOR: alloc_tracker::Allocator<mimalloc::MiMalloc> =
+    alloc_tracker::Allocator::new(mimalloc::MiMalloc);
 
 use database::Kind;
 use scoreboard::Scoreboard;
@@ -66,6 +74,15 @@ pub struct Options {
     /// Numbers of recipients that `messages` streams
     #[arg(long, default_values_t = [200_000, 1_000_000])]
     recipients: Vec<u64>,
+    /// Inputs of each decoder that `fuzz` makes
+    #[arg(long, default_value_t = 10_000_000)]
+    inputs: u64,
+    /// Where they start from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The only decoder that gets them
+    #[arg(long, value_enum)]
+    decoder: Option<decoders::Decoder>,
     /// Cargo passes it
     #[arg(long, hide = true)]
     bench: bool,
@@ -81,6 +98,20 @@ enum Section {
     Start,
     Script,
     Decode,
+    Fuzz,
+}
+
+impl Section {
+    /// What a run without names does.
+    const USUAL: [Self; 7] = [
+        Self::Redirects,
+        Self::Sustained,
+        Self::Projection,
+        Self::Messages,
+        Self::Start,
+        Self::Script,
+        Self::Decode,
+    ];
 }
 
 impl Options {
@@ -120,7 +151,7 @@ fn main() -> anyhow::Result<ExitCode> {
 
 async fn run(options: &Options, board: &mut Scoreboard) -> anyhow::Result<()> {
     let sections = if options.sections.is_empty() {
-        Section::value_variants()
+        Section::USUAL.as_slice()
     } else {
         &options.sections
     };
@@ -139,6 +170,7 @@ async fn run(options: &Options, board: &mut Scoreboard) -> anyhow::Result<()> {
             Section::Start => start::measure(board).await?,
             Section::Script => script::measure(board).await?,
             Section::Decode => decode::measure(board)?,
+            Section::Fuzz => fuzz::measure(options, board)?,
         }
     }
     Ok(())

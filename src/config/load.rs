@@ -128,7 +128,7 @@ fn explain(source: &str, key: &str, error: &figment::Error) -> String {
 
 /// Lists are written with commas in the environment; everything else is text, a number or a truth value.
 fn environment_value(key: &str, value: String) -> Value {
-    const LISTS: [&str; 7] = [
+    const LISTS: [&str; 10] = [
         "trust.proxies",
         "trust.senders",
         "cors.origins",
@@ -136,6 +136,9 @@ fn environment_value(key: &str, value: String) -> Value {
         "contacts.unique",
         "contacts.public",
         "keys.signing",
+        "links.personal_hosts",
+        "mapp.redirect_hosts",
+        "mapp.secrets",
     ];
     if LISTS.contains(&key) {
         let items = value

@@ -16,12 +16,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::mend::Mended;
 use crate::config;
-use crate::web::Web;
-
-/// Most bytes of a request's head.
-const MOST_HEAD: usize = 128 << 10;
+use crate::web::{MOST_HEAD, Mended, Web};
 
 /// Serves until `shutdown` completes and every request that was begun is answered (or the budget is over).
 pub async fn serve(

@@ -172,7 +172,7 @@ fn put_rows(rows: &[HitRow<'_>], data: &mut Vec<u8>) {
 }
 
 /// A tag as it stands in `hits.tags`: `-` before one that is taken away.
-fn tag_texts(hit: &Hit) -> impl Iterator<Item = String> {
+pub(super) fn tag_texts(hit: &Hit) -> impl Iterator<Item = String> {
     hit.tags.iter().map(|tag| {
         if tag.remove {
             format!("-{}", tag.name)

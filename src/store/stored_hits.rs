@@ -11,10 +11,11 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 pub use super::hit_rows::COLUMNS;
+use super::hit_rows::tag_texts;
 use super::{Ip, Store, Tags};
 use crate::both;
 use crate::clock::Micros;
-use crate::hit::{ContactId, DeliveryId, Kind, Money, VisitorId};
+use crate::hit::{ContactId, DeliveryId, Hit, Kind, Money, VisitorId};
 
 /// A page ends early where its hits' texts are this long: a thousand hits with the largest possible extras would fill the memory.
 const MOST_PAGE_BYTES: usize = 1 << 20;
@@ -62,6 +63,48 @@ pub struct StoredHit {
 }
 
 impl StoredHit {
+    /// A hit as its row would be, before the projection has looked: without a place in the order of storage and without its person, unless
+    /// an authenticated sender names it.
+    pub fn preview(hit: &Hit) -> Self {
+        let utm = hit.utm.clone();
+        let extra = hit.extra.as_ref().map(serde_json::value::to_raw_value);
+        Self {
+            seq: 0,
+            id: hit.id.0,
+            received_at: hit.received_at,
+            occurred_at: hit.occurred_at,
+            kind: hit.kind.as_str().to_owned(),
+            dialect: hit.dialect.as_str().to_owned(),
+            site: hit.site.clone(),
+            page_url: hit.page_url.clone(),
+            page_title: hit.page_title.clone(),
+            page_language: hit.page_language.clone(),
+            referrer: hit.referrer.clone(),
+            page_tag: hit.page_tag.clone(),
+            delivery_id: hit.delivery_id.map(|id| id.0),
+            broadlog_id: hit.broadlog_id.map(|id| id.0),
+            link_id: hit.link_id.map(|id| id.0),
+            visitor_id: hit.visitor_id.map(|id| id.0),
+            contact_id: hit.contact_id.map(|id| id.0),
+            revenue: hit.revenue,
+            currency: hit.currency.as_ref().map(|code| code.as_str().to_owned()),
+            order_id: hit.order_id.clone(),
+            quantity: hit.quantity,
+            utm_source: utm.source,
+            utm_medium: utm.medium,
+            utm_campaign: utm.campaign,
+            utm_term: utm.term,
+            utm_content: utm.content,
+            tags: tag_texts(hit).collect(),
+            event: hit.event.clone(),
+            ip: hit.ip.map(Ip),
+            user_agent: hit.user_agent.clone(),
+            verdict: hit.verdict.as_str().to_owned(),
+            reason: hit.reason.clone(),
+            extra: extra.and_then(Result::ok),
+        }
+    }
+
     /// Bytes of the texts that can be long.
     fn bytes(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);

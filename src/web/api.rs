@@ -1,6 +1,7 @@
 //! The API: `/api/v1`, with the admin token. One handler file a resource; [`json`] holds what they share.
 
 mod contacts;
+mod debug;
 mod deliveries;
 mod forms;
 mod hits;
@@ -57,6 +58,8 @@ pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
         .route("/contacts/{id}", get(contacts::show_contact))
         .route("/contacts/{id}/timeline", get(contacts::show_timeline))
         .route("/deliveries/{id}/report", get(reports::show_report))
+        // Looking at what becomes of a request.
+        .route("/debug/decode", post(debug::explain_request))
         .fallback(refuse_path)
         // After the routes: it covers those that are there by then.
         .method_not_allowed_fallback(async || {

@@ -1,6 +1,7 @@
 //! The script in a real browser: pages on another origin than the server, with and without its permission.
 
 mod chrome;
+mod clients;
 mod site;
 
 use std::time::Duration;

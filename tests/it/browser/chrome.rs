@@ -57,6 +57,8 @@ impl Browser {
         let options = json!({ "args": arguments.chain([profile_argument]).collect::<Vec<_>>(), "prefs": { "intl.accept_languages": "de-DE,de" } });
         let capabilities = [
             ("browserName".to_owned(), json!("chrome")),
+            // Nobody signs a certificate for a test.
+            ("acceptInsecureCerts".to_owned(), json!(true)),
             ("goog:chromeOptions".to_owned(), options),
         ];
         let url = format!("http://127.0.0.1:{port}");
@@ -119,6 +121,15 @@ impl Browser {
         self.wait_until(&format!("window.told && told.length >= {entries}"))
             .await;
         serde_json::from_value(self.run("return told").await).unwrap()
+    }
+
+    /// Names and values of the cookies that the present page would send.
+    pub async fn cookies(&self) -> Vec<(String, String)> {
+        let cookies = self.client.get_all_cookies().await.unwrap();
+        let pair = |cookie: &fantoccini::cookies::Cookie<'_>| {
+            (cookie.name().to_owned(), cookie.value().to_owned())
+        };
+        cookies.iter().map(pair).collect()
     }
 
     /// A picture of the page in the directory that `SILLAGE_SCREENSHOTS` names, for those who look.

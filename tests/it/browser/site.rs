@@ -60,6 +60,12 @@ impl Site {
         self.pages.lock().unwrap().insert(path.to_owned(), page);
     }
 
+    /// Puts a file up as it is, such as somebody's script.
+    pub fn file(&self, path: &str, content: &str) {
+        let mut pages = self.pages.lock().unwrap();
+        pages.insert(path.to_owned(), content.to_owned());
+    }
+
     async fn answer(self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
         let mut line = String::new();
@@ -70,8 +76,13 @@ impl Site {
         while stream.read_line(&mut line).await.is_ok_and(|read| read > 2) {}
         let page = self.pages.lock().unwrap().get(&path).cloned();
         let (status, page) = page.map_or(("404 Not Found", String::new()), |page| ("200 OK", page));
+        let kind = if path.ends_with(".js") {
+            "text/javascript"
+        } else {
+            "text/html"
+        };
         let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             page.len()
         );
         let _ = stream.get_mut().write_all((head + &page).as_bytes()).await;

@@ -23,6 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::inbound::MENDED_HEADER;
 
+/// Most bytes of a request's head that hyper takes.
+pub const MOST_HEAD: usize = 128 << 10;
 /// Targets up to here pass uncut; hyper's own limit is 65,534.
 const MOST_TARGET: usize = 60_000;
 /// What is kept of a longer one. Every parameter is cut to 8,000 characters later.
@@ -33,7 +35,7 @@ const MOST_LINE: usize = 64 << 10;
 const MOST_WAITING: usize = 2 * MOST_LINE;
 /// The end of a request line: a space, `HTTP/1.1`, CR, LF, and some room.
 const TAIL: usize = 16;
-/// What is kept of a head; below hyper's buffer of 128 KB.
+/// What is kept of a head; below [`MOST_HEAD`].
 const MOST_KEPT: usize = 112 << 10;
 /// Header lines that are kept; hyper takes 100, and those that always pass need room.
 const MOST_LINES: usize = 90;
