@@ -265,7 +265,7 @@ async fn the_smart_pixels_other_ways_work_too(engine: Engine) {
     server.finish().await;
 }
 
-/// The relay of the documentation between the pixel and the server: variant 2 of the seed.
+/// Variant 2 of the seed: the page and the relay of the documentation are one site, the server is somewhere else.
 async fn the_smart_pixel_works_through_the_relay(engine: Engine) {
     let server = TestServer::on(engine)
         .with(
@@ -273,27 +273,30 @@ async fn the_smart_pixel_works_through_the_relay(engine: Engine) {
             &format!("{TRACK_ID}:change-me-to-16-or-more"),
         )
         .with("MAPP__THIRD_PARTY_COOKIES", "true")
-        // Known as https, its cookies are such that a browser takes them from a page of somebody else.
         .with("PUBLIC_URL", "https://t.example.com")
         .start()
         .await;
     let port = free_port();
-    let config = crate::relay::documented_nginx(server.address(), port, free_port());
-    let nginx = Nginx::start(&config, port).await;
     let init = json!({ "trackId": TRACK_ID, "trackDomain": format!("127.0.0.1:{port}") });
     let site = pixel_site(init).await;
+    let config = crate::relay::documented_nginx(server.address(), port, free_port()).replace(
+        "# location / { … your site … }",
+        &format!("location / {{ proxy_pass {}; }}", site.near()),
+    );
+    let nginx = Nginx::start(&config, port).await;
     let browser = Browser::start().await;
-    let page = format!("{}/shoes", site.near());
+    let page = format!("https://127.0.0.1:{port}/shoes");
     browser.open(&page).await;
     let hits = send_all(&browser, &server).await;
     assert_complete(&hits, &page);
-    browser.open(&format!("https://127.0.0.1:{port}/")).await;
     let cookies = browser.cookies().await;
-    let name = format!("wteid_{TRACK_ID}");
-    assert!(
-        cookies.iter().any(|(had, _)| *had == name),
-        "the tracker's cookie is back at the browser: {cookies:?}"
-    );
+    for name in ["wteid_", "wtsid_"] {
+        let name = format!("{name}{TRACK_ID}");
+        assert!(
+            cookies.iter().any(|(had, _)| *had == name),
+            "the tracker's {name} is back at the browser: {cookies:?}"
+        );
+    }
     assert!(!nginx.errors().contains("[error]"), "{}", nginx.errors());
     browser.close().await;
     server.finish().await;
