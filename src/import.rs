@@ -136,7 +136,7 @@ pub struct Tally {
     pub changed: u64,
     /// Here before, the same.
     pub unchanged: u64,
-    /// Nothing to import: opens' own URLs, unpublished redirects, failed messages.
+    /// Nothing to import: URLs of opens, unpublished redirects, failed messages.
     pub ignored: u64,
     /// Not taken; each was told with its reason.
     pub refused: u64,
@@ -168,8 +168,10 @@ pub enum ImportError {
     /// Refused rows cannot be told.
     #[error("refused rows cannot be written down: {0}")]
     Report(std::io::Error),
-    /// Another writer takes the same numbers or slugs again and again.
-    #[error("another import writes the same rows")]
+    /// Another writer takes the same numbers or slugs again and again, or somebody wrote rows by hand whose numbers the counters do not know.
+    #[error(
+        "numbers or slugs of these rows are taken again and again: another import, or rows written by hand above the table counters"
+    )]
     Outrun,
     /// The database refuses, or was away for long.
     #[error(
