@@ -2,7 +2,9 @@
 //!
 //! In a burst the projection takes the processors from the answers, and the spool is there to absorb it: so it waits while the server's
 //! threads are busy answering. How busy they are is asked of the runtime: a comparison of what arrives with what was projected so far was
-//! tried and misled by the first, cold batches. The wait is bounded, and ends when the burst does.
+//! tried and misled by the first, cold batches. Beside a fast projection they may not come to be busy: clients that wait for each answer
+//! then send no more than it lets through. So once a second it holds still for a moment and looks what the threads do without it. The wait is
+//! bounded, and ends when the burst does.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// Postgres took a quarter, a saturated server 0.42 and more with Postgres beside it and 0.65 to 0.9 without: much lower would let the
 /// backlog grow under a load that the machine can carry, much higher would never give way.
 const BURST: f64 = 0.36;
+/// How often it holds still for a tick to see.
+const PROBE: Duration = Duration::from_secs(1);
 /// Arrivals a second below which the threads are busy with something else.
 const FEW: f64 = 2_000.0;
 
@@ -26,6 +30,10 @@ pub struct Pace {
     give_way: Duration,
     last: Option<Look>,
     burst_since: Option<Instant>,
+    /// A burst has been waited for long enough; it must end before there is another.
+    is_spent: bool,
+    arrivals: f64,
+    probed: Option<Instant>,
 }
 
 /// What was seen at a moment: the threads' time at work, and the hits accepted so far.
@@ -64,6 +72,9 @@ impl Pace {
             give_way,
             last: None,
             burst_since: None,
+            is_spent: false,
+            arrivals: 0.0,
+            probed: None,
         }
     }
 
@@ -76,22 +87,46 @@ impl Pace {
             self.last = Some(look);
             let busy = look.work.saturating_sub(last.work).as_secs_f64()
                 / (passed * look.threads.max(1) as f64);
-            let arrivals = look.accepted.saturating_sub(last.accepted) as f64 / passed;
-            tracing::trace!(busy, arrivals, "pace");
-            if busy < BURST || arrivals < FEW {
+            self.arrivals = look.accepted.saturating_sub(last.accepted) as f64 / passed;
+            tracing::trace!(busy, arrivals = self.arrivals, "pace");
+            if self.arrivals < FEW {
+                self.is_spent = false;
+            }
+            if busy < BURST || self.arrivals < FEW {
                 self.burst_since = None;
             } else {
                 self.burst_since.get_or_insert(look.at);
             }
         }
-        self.burst_since
-            .is_some_and(|since| look.at.duration_since(since) < self.give_way)
+        self.is_spent |= self
+            .burst_since
+            .is_some_and(|since| look.at.duration_since(since) >= self.give_way);
+        self.burst_since.is_some() && !self.is_spent
+    }
+
+    /// Whether it is time to hold still for a tick.
+    fn is_probe_due(&mut self, at: Instant) -> bool {
+        let is_due = self.arrivals >= FEW
+            && !self.is_spent
+            && self
+                .probed
+                .is_none_or(|probed| at.duration_since(probed) >= PROBE);
+        if is_due {
+            self.probed = Some(at);
+        }
+        is_due
     }
 
     /// Waits while there is a burst and the spool has room: at half of its limit, storing matters more than speed.
     pub async fn give_way(&mut self, spool: &Spool, stop: &watch::Receiver<bool>) {
-        while self.is_burst(Look::now(spool)) && spool.has_room() && !*stop.borrow() {
+        let mut look = Look::now(spool);
+        while (self.is_burst(look) || self.is_probe_due(look.at))
+            && !self.give_way.is_zero()
+            && spool.has_room()
+            && !*stop.borrow()
+        {
             tokio::time::sleep(TICK).await;
+            look = Look::now(spool);
         }
     }
 }
@@ -151,5 +186,20 @@ mod tests {
         }));
         let mut pace = Pace::new(Duration::from_secs(5));
         assert_eq!(burst_by_tick(&mut pace, start, 0..5, 90, 500), [false; 5]);
+    }
+
+    #[test]
+    fn now_and_then_it_holds_still_while_hits_arrive_and_no_more_once_a_burst_is_spent() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Duration::from_secs(5));
+        burst_by_tick(&mut pace, start, 0..2, 27, 500);
+        assert!(!pace.is_probe_due(start));
+        burst_by_tick(&mut pace, start, 2..4, 27, 11_000);
+        assert!(pace.is_probe_due(start));
+        assert!(!pace.is_probe_due(start + TICK));
+        assert!(pace.is_probe_due(start + PROBE));
+        let mut pace = Pace::new(Duration::from_secs(5));
+        burst_by_tick(&mut pace, start, 0..80, 80, 40_000);
+        assert!(!pace.is_probe_due(start + 80 * TICK));
     }
 }
