@@ -50,20 +50,78 @@ impl<'a> Inbound<'a> {
         })
     }
 
-    /// Value of a cookie; the first where several have the name.
+    /// Value of a cookie; the first where several have the name. A header may hold thousands, and a request asks for several names: only a
+    /// header that has the name in it at all is taken apart.
     pub fn cookie(&self, name: &str) -> Option<&'a str> {
         self.headers
             .get_all(http::header::COOKIE)
             .iter()
+            .filter(|value| memchr::memmem::find(value.as_bytes(), name.as_bytes()).is_some())
             .filter_map(|value| value.to_str().ok())
-            .flat_map(cookie::Cookie::split_parse)
-            .filter_map(Result::ok)
-            .find(|cookie| cookie.name() == name)
-            .and_then(|cookie| cookie.value_raw())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(had, _)| had.trim() == name)
+            .map(|(_, value)| value.trim())
     }
 
     /// Names and values of the query, decoded.
     pub fn query_pairs(&self) -> form_urlencoded::Parse<'a> {
         form_urlencoded::parse(self.query.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+        let inbound = Inbound {
+            method: &Method::GET,
+            path: "/",
+            query: "",
+            headers,
+            body: &[],
+            client: IpAddr::from([127, 0, 0, 1]),
+            is_trusted_sender: false,
+            received_at: Micros(0),
+        };
+        inbound.cookie(name).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        let mut headers = HeaderMap::new();
+        for line in ["xa=0; a=1;b = 2 ; empty=; c; d=e=f", "a=3; g=\"h\""] {
+            headers.append("cookie", HeaderValue::from_static(line));
+        }
+        for (name, value) in [
+            ("a", Some("1")),
+            ("b", Some("2")),
+            ("c", None),
+            ("d", Some("e=f")),
+            ("empty", Some("")),
+            ("g", Some("\"h\"")),
+            ("x", None),
+        ] {
+            assert_eq!(cookie(&headers, name).as_deref(), value, "{name}");
+        }
+    }
+
+    proptest::proptest! {
+        /// As the crate that writes our cookies reads them.
+        #[test]
+        fn cookies_are_read_as_the_cookie_crate_reads_them(line in "[ -~]{0,60}") {
+            let mut headers = HeaderMap::new();
+            headers.insert("cookie", HeaderValue::try_from(line.as_str()).unwrap());
+            for parsed in cookie::Cookie::split_parse(line.as_str()).flatten() {
+                let first = cookie::Cookie::split_parse(line.as_str())
+                    .flatten()
+                    .find(|other| other.name() == parsed.name());
+                let first = first.and_then(|first| first.value_raw().map(str::to_owned));
+                proptest::prop_assert_eq!(cookie(&headers, parsed.name()), first);
+            }
+        }
     }
 }

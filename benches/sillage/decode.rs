@@ -27,8 +27,11 @@ const LONG: usize = 32 << 10;
 const PIXEL: &str = "page_title=Spring+offers&page_language=en-GB&page_referrer=https%3A%2F%2Fshop.example%2F\
     &page_url=https%3A%2F%2Fshop.example%2Farticle%2F7%3Futm_source%3Dnewsletter&counter=1&timezone_offset=-60&platform=Win32\
     &revenue=19.90&currency=EUR&order_id=B-1000001&tags=ProductA,-ProductB";
-/// As the browser's pixel sends it with an order of two products.
-const WT: &str = "p=600,checkout%2C%20success%20%26%20%C3%BC,1,1024x768,24,1,1795280211137,https%3A%2F%2Fwww.google.de%2Fsearch%3Fq%3Da%2Cb,1000x700,0\
+/// As the browser's pixel sends it with a page.
+const WT: &str = "p=600,de.schuhe%2C%20rot,1,1024x768,24,1,1795280211137,https%3A%2F%2Fwww.google.de%2Fsearch%3Fq%3Da%2Cb,1000x700,0\
+    &pf=48&cs802=2048&eid=2179528021194246163&cg1=schuhe&cp1=x%3By&pu=https%3A%2F%2Fshop.example%2Fde%2Fschuhe%3Fwt_mc%3Dnews.1%26q%3Da&la=en";
+/// The same with an order of two products.
+const WT_ORDER: &str = "p=600,checkout%2C%20success%20%26%20%C3%BC,1,1024x768,24,1,1795280211137,https%3A%2F%2Fwww.google.de%2Fsearch%3Fq%3Da%2Cb,1000x700,0\
     &pf=48&cs802=2048&fns=1&eid=2179528021194246163&one=1&ba=p1%3Bp2&co=59.99%3B49.99&qn=1%3B5&st=conf&ca1=shoe%3B&is=rote%20schuhe&cg1=checkout\
     &ov=360.93&oi=O-4711&cr=EUR&cd=24&cs800=in&pu=https%3A%2F%2Fshop.example%2Fde%2Fschuhe%3Fwt_mc%3Dnews.1%26q%3Da&la=en";
 const ADOBE: &str = "id=h617791,71ffa3,71ffa8&p1=CustomerName&p2=Spring&utm_source=letter";
@@ -63,6 +66,11 @@ pub fn measure(board: &mut Scoreboard) -> anyhow::Result<()> {
             "a wt request",
             Decoder::Mapp,
             get("/111111111111111/wt", WT),
+        ),
+        (
+            "a wt request, order of two products",
+            Decoder::Mapp,
+            get("/111111111111111/wt", WT_ORDER),
         ),
     ];
     for (name, decoder, request) in typical {

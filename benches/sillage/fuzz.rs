@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use clap::ValueEnum as _;
+use serde_json::Value;
+use sillage::hit::Hit;
 
 use self::mutate::Mutator;
 use super::Options;
@@ -31,6 +33,8 @@ struct Found {
     hits: u64,
     panics: u64,
     slowest: Duration,
+    /// What took so long.
+    slow: Request,
 }
 
 /// Runs the section.
@@ -69,6 +73,9 @@ pub fn measure(options: &Options, board: &mut Scoreboard) -> anyhow::Result<()> 
             "\u{b5}s",
             Bar::Below(1_000.0),
         );
+        if found.slowest > Duration::from_millis(1) {
+            println!("  slow: {}", describe(&found.slow));
+        }
         let share = found.hits as f64 / options.inputs as f64;
         board.add(
             SECTION,
@@ -81,6 +88,21 @@ pub fn measure(options: &Options, board: &mut Scoreboard) -> anyhow::Result<()> 
     }
     let _ = std::panic::take_hook();
     Ok(())
+}
+
+/// A request's parts, as much of them as one reads.
+fn describe(request: &Request) -> String {
+    let part = |text: &str| {
+        let start: String = text.chars().take(100).collect();
+        format!("{} bytes {start:?}", text.len())
+    };
+    format!(
+        "path {}; query {}; cookie {}; body {}",
+        part(&request.path),
+        part(&request.query),
+        part(&request.cookie),
+        part(&String::from_utf8_lossy(&request.body))
+    )
 }
 
 fn run(decoder: Decoder, corpus: &[Request], options: &Options) -> anyhow::Result<Found> {
@@ -101,11 +123,39 @@ fn run(decoder: Decoder, corpus: &[Request], options: &Options) -> anyhow::Resul
             .map(|thread| thread.join().unwrap_or_default())
             .collect()
     });
-    Ok(parts.into_iter().fold(Found::default(), |sum, part| Found {
-        hits: sum.hits + part.hits,
-        panics: sum.panics + part.panics,
-        slowest: sum.slowest.max(part.slowest),
+    Ok(parts.into_iter().fold(Found::default(), |sum, part| {
+        let slower = if part.slowest > sum.slowest {
+            (part.slowest, part.slow)
+        } else {
+            (sum.slowest, sum.slow)
+        };
+        Found {
+            hits: sum.hits + part.hits,
+            panics: sum.panics + part.panics,
+            slowest: slower.0,
+            slow: slower.1,
+        }
     }))
+}
+
+/// Gzip holds a thousand times its length: the bar is for what is read.
+fn is_packed(request: &Request) -> bool {
+    request.body.starts_with(&[0x1f, 0x8b])
+}
+
+/// What no database takes.
+fn has_nul(hit: &Hit) -> bool {
+    fn looks(value: &Value) -> bool {
+        match value {
+            Value::String(text) => text.contains('\0'),
+            Value::Array(items) => items.iter().any(looks),
+            Value::Object(map) => map
+                .iter()
+                .any(|(name, value)| name.contains('\0') || looks(value)),
+            _ => false,
+        }
+    }
+    serde_json::to_value(hit).is_ok_and(|value| looks(&value))
 }
 
 fn run_thread(
@@ -130,11 +180,11 @@ fn run_thread(
         };
         found.hits += hits.len() as u64;
         // What is stored must be what a database takes.
-        if number % 64 == 0 && hits.iter().any(|hit| format!("{hit:?}").contains("\\0")) {
+        if number % 64 == 0 && hits.iter().any(has_nul) {
             found.panics += 1;
             eprintln!("  {decoder:?} lets a NUL through: {request:?}");
         }
-        if elapsed > found.slowest && request.len() <= LONGEST {
+        if elapsed > found.slowest && request.len() <= LONGEST && !is_packed(request) {
             // This thread may have been the one that had to wait: the best of a few is what the input takes.
             let best = (0..7)
                 .map(|_| {
@@ -143,7 +193,10 @@ fn run_thread(
                     started.elapsed()
                 })
                 .fold(elapsed, Duration::min);
-            found.slowest = found.slowest.max(best);
+            if best > found.slowest {
+                found.slowest = best;
+                found.slow = request.clone();
+            }
         }
     }
     found
