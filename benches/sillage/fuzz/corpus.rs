@@ -1,13 +1,19 @@
 //! What the mutations start from: the recorded cases, and a few requests by hand for what has none.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::read::GzEncoder;
 use serde_json::Value;
 
 use super::super::decoders::{Decoder, Request};
+
+/// Longest body to start from.
+const MOST_START: usize = 4 << 10;
 
 /// Requests for a decoder.
 pub fn read(decoder: Decoder) -> anyhow::Result<Vec<Request>> {
@@ -51,7 +57,8 @@ pub fn read(decoder: Decoder) -> anyhow::Result<Vec<Request>> {
         requests = payloads.collect();
         requests.extend(by_hand(decoder));
     } else {
-        requests.retain(|request| is_for(decoder, request));
+        // Batches of megabytes, packed or not, are no start for ten million others.
+        requests.retain(|request| is_for(decoder, request) && request.body.len() <= MOST_START);
     }
     Ok(requests)
 }
@@ -61,7 +68,7 @@ fn is_for(decoder: Decoder, request: &Request) -> bool {
     match decoder {
         Decoder::AdobeLink => request.query.contains("id=") && !request.query.contains("tagid="),
         Decoder::AdobeTag => request.query.contains("tagid="),
-        Decoder::MappBatch => path.ends_with("/batch"),
+        Decoder::MappBatch => path.ends_with("/batch") && !request.body.starts_with(&[0x1f, 0x8b]),
         Decoder::Mapp => !path.ends_with("/batch"),
         Decoder::Form => path.starts_with("/form/"),
         Decoder::Pixel => !path.starts_with("/form/"),
@@ -170,11 +177,17 @@ fn by_hand(decoder: Decoder) -> Vec<Request> {
             "tagid=home%7Ct%7CShop&jobid=71ffa3&rcpid=saccount%3D10&amount=49.90&article=2&x=y",
         )],
         Decoder::Mapp => vec![get("/111111111111111,222222222222222/wt-kbo5pzrs", wt)],
-        Decoder::MappBatch => vec![post(
-            "/111111111111111/batch",
-            "text/plain",
-            &format!("wt?{wt}\n?p=600,beacon\r\nwt.pl?p=300\\nwt?p=600,second\n\nnonsense"),
-        )],
+        Decoder::MappBatch => {
+            let lines =
+                format!("wt?{wt}\n?p=600,beacon\r\nwt.pl?p=300\\nwt?p=600,second\n\nnonsense");
+            let batch = post("/111111111111111/batch", "text/plain", &lines);
+            let mut packed = batch.clone();
+            let mut packer = GzEncoder::new(lines.as_bytes(), Compression::fast());
+            packed.body.clear();
+            // Reading from memory does not fail.
+            let _ = packer.read_to_end(&mut packed.body);
+            vec![batch, packed]
+        }
         Decoder::Pixel => vec![
             get(
                 "/mtracking.gif",
