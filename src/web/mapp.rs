@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::collect::gif;
 use super::error::Problem;
-use super::redirect::{redirect, unknown_link};
+use super::redirect::{is_visit, redirect, unknown_link};
 use super::{App, Outcome, Stream, Visit};
 use crate::dialect::judge;
 use crate::dialect::mapp::batch::{self, Unusable};
@@ -56,8 +56,7 @@ fn get_hit(app: &App, visit: Visit<'_>, sites: &str) -> Outcome {
     let inbound = app.inbound(visit, &[]);
     let mut found = mapp::collect(&inbound, &app.rules, sites);
     let mut response = gif();
-    let is_visit = inbound.method == Method::GET && !judge::is_prefetch(&inbound);
-    if app.mapp.third_party_cookies && is_visit && !found.is_anonymous {
+    if app.mapp.third_party_cookies && is_visit(&inbound) && !found.is_anonymous {
         write_cookies(app, &inbound, &mut found.hits, &mut response);
     }
     app.counters.collected.increment(found.hits.len() as u64);
