@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
+
+use http::header::AsHeaderName;
 
 use crate::clock::Micros;
 
 /// Header in which the server tells itself that a request's head did not arrive whole: `cut` or `repaired`. A client that sends it gets no
 /// more than the note.
-pub const MENDED_HEADER: &str = "x-sillage-mended";
+pub static MENDED_HEADER: HeaderName = HeaderName::from_static("x-sillage-mended");
 
 /// A request, borrowed from the server's.
 #[derive(Clone, Copy, Debug)]
@@ -34,20 +36,8 @@ pub struct Inbound<'a> {
 
 impl<'a> Inbound<'a> {
     /// A header's text; bytes that are no UTF-8 become U+FFFD.
-    pub fn header(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.headers
-            .get(name)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()))
-    }
-
-    /// Whether a header is there and holds a word, in any case.
-    pub fn header_has(&self, name: &str, word: &str) -> bool {
-        self.headers.get_all(name).iter().any(|value| {
-            value
-                .as_bytes()
-                .windows(word.len())
-                .any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
-        })
+    pub fn header(&self, name: impl AsHeaderName) -> Option<Cow<'a, str>> {
+        self.headers.get(name).map(|value| text(value.as_bytes()))
     }
 
     /// Value of a cookie; the first where several have the name. A header may hold thousands, and a request asks for several names: only a
@@ -68,6 +58,11 @@ impl<'a> Inbound<'a> {
     pub fn query_pairs(&self) -> form_urlencoded::Parse<'a> {
         form_urlencoded::parse(self.query.as_bytes())
     }
+}
+
+/// As [`String::from_utf8_lossy`]: nearly every header passes the plain check, which is cheaper than its search for broken parts.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 #[cfg(test)]

@@ -26,11 +26,11 @@ use crate::store::{self, Store, is_refusal};
 use pace::Pace;
 
 /// Hits a transaction. More amortise the commit better and make the figures' upserts denser; fewer are seen sooner.
-const BATCH: usize = 5_000;
+const BATCH: usize = 4_000;
 /// Most batches a transaction. While the database works on one the next is read; and a commit of SQLite writes every page that was
-/// touched: messages lie all over theirs, so three batches together touch hardly more pages than one. More would let other servers
+/// touched: messages lie all over theirs, so four batches together touch hardly more pages than one. More would let other servers
 /// and the API wait longer for their turn, about half a second while a backlog is worked off.
-const BATCHES: usize = 3;
+const BATCHES: usize = 4;
 /// Least time between two transactions, so that a trickle does not cost a transaction a hit.
 const LINGER: Duration = Duration::from_millis(100);
 /// Longest wait between two tries while the database is away.

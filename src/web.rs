@@ -23,8 +23,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
+use http::header::CACHE_CONTROL;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use metrics::Counter;
@@ -296,11 +297,22 @@ impl App {
 
     /// Whether the sender may see what becomes of its request.
     fn is_debugging(&self, request: &HeaderMap) -> bool {
-        match (&self.debug_key, request.get(DEBUG_HEADER)) {
-            (Some(key), Some(given)) => api::is_same(key.as_bytes(), given.as_bytes()),
-            _ => false,
-        }
+        self.debug_key.as_ref().is_some_and(|key| {
+            request
+                .get(DEBUG_HEADER)
+                .is_some_and(|given| api::is_same(key.as_bytes(), given.as_bytes()))
+        })
     }
+}
+
+/// Lets pages of other sites show what answers with it.
+static EMBEDDABLE: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+static X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+
+/// Keeps an answer out of caches, where later clicks would end, and out of search engines.
+fn hide(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(&X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
 }
 
 /// No reader waits for a stream, and megabytes take the disk longer than a click.

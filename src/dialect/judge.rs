@@ -1,17 +1,21 @@
 //! The verdict: who is believed to have caused a hit, from the request alone.
 
+use http::header::USER_AGENT;
+use http::{HeaderName, HeaderValue};
+
 use crate::hit::{Hit, Limit, Verdict};
 use crate::inbound::{Inbound, MENDED_HEADER};
 
-/// Headers that say that a page is fetched before anyone has clicked, and the word in them.
+/// Words of a header that say that a page is fetched before anyone has clicked; no word where the header is another.
 /// Sources: the Fetch standard (`Sec-Purpose`), Chromium and Safari (`Purpose`), Firefox (`X-Moz`), older Safari (`X-Purpose`).
-const PREFETCH: [(&str, &str); 5] = [
-    ("sec-purpose", "prefetch"),
-    ("purpose", "prefetch"),
-    ("x-moz", "prefetch"),
-    ("x-purpose", "preview"),
-    ("purpose", "preview"),
-];
+fn prefetch_words(header: &HeaderName) -> &'static [&'static str] {
+    match header.as_str() {
+        "sec-purpose" | "x-moz" => &["prefetch"],
+        "purpose" => &["prefetch", "preview"],
+        "x-purpose" => &["preview"],
+        _ => &[],
+    }
+}
 
 /// Agents that a crawler list takes for machines but that stand for a person: image proxies of mailboxes fetch when the mail is
 /// opened, and these libraries are what apps are built with.
@@ -26,15 +30,18 @@ const PEOPLE: [&str; 6] = [
 
 /// Whether the request is a prefetch: it gets its answer but no cookies.
 pub fn is_prefetch(inbound: &Inbound<'_>) -> bool {
-    PREFETCH
-        .iter()
-        .any(|(header, word)| inbound.header_has(header, word))
+    // One look at each header that is there costs less than looking each of these up.
+    inbound.headers.iter().any(|(header, value)| {
+        prefetch_words(header)
+            .iter()
+            .any(|word| has_word(value, word))
+    })
 }
 
 /// Takes client address and agent into the hit and judges it by them.
 pub fn judge_request(hit: &mut Hit, inbound: &Inbound<'_>) {
     hit.ip = Some(inbound.client);
-    if let Some(agent) = inbound.header("user-agent") {
+    if let Some(agent) = inbound.header(USER_AGENT) {
         hit.user_agent = hit.take("user_agent", &agent, Limit::AGENT);
     }
     note_transport(hit, inbound);
@@ -43,14 +50,21 @@ pub fn judge_request(hit: &mut Hit, inbound: &Inbound<'_>) {
 
 /// What the request itself tells, whoever its client is: that its head did not arrive whole, that it is a prefetch.
 pub fn note_transport(hit: &mut Hit, inbound: &Inbound<'_>) {
-    for (word, note) in [("cut", "request cut"), ("repaired", "request repaired")] {
-        if inbound.header_has(MENDED_HEADER, word) {
-            hit.note(note);
+    for value in inbound.headers.get_all(&MENDED_HEADER) {
+        for (word, note) in [("cut", "request cut"), ("repaired", "request repaired")] {
+            if has_word(value, word) {
+                hit.note(note);
+            }
         }
     }
     if is_prefetch(inbound) {
         hit.judge(Verdict::Prefetch, "prefetch header");
     }
+}
+
+fn has_word(value: &HeaderValue, word: &str) -> bool {
+    let mut parts = value.as_bytes().windows(word.len());
+    parts.any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// Judges a hit by its user agent.

@@ -18,7 +18,7 @@ mod sender;
 
 use uuid::Uuid;
 
-use super::native::take_header;
+use super::native::take_referrer;
 use super::{Rules, foreign_visitor, judge};
 use crate::clock::Micros;
 use crate::hit::{Dialect, Hit, HitId, Kind, Limit, Verdict};
@@ -193,7 +193,7 @@ pub fn click(inbound: &Inbound<'_>, rules: &Rules, sites: &str, target: &str) ->
         hit.page_title = parameters
             .get("c")
             .and_then(|content| hit.take("content id", content, Limit::TITLE));
-        take_header(hit, inbound, "referer");
+        take_referrer(hit, inbound);
         if let Some(extra) = &mut hit.extra {
             extra.remove("t");
             extra.remove("c");

@@ -4,6 +4,7 @@
 mod json;
 mod pixel;
 
+use http::header::REFERER;
 use uuid::Uuid;
 
 pub use json::{FieldError, decode_json_hit};
@@ -39,7 +40,7 @@ pub fn click(
     hit.link_id = Some(link.id);
     hit.delivery_id = hit.delivery_id.or(link.delivery_id);
     hit.page_url = hit.take("page_url", &link.url, Limit::URL);
-    take_header(&mut hit, inbound, "referer");
+    take_referrer(&mut hit, inbound);
     hit.utm = link.utm.clone();
     for (name, value) in inbound.query_pairs() {
         if let Some(slot) = hit.utm.slot(&name) {
@@ -84,8 +85,8 @@ pub(super) fn message_hit(
     hit
 }
 
-pub(super) fn take_header(hit: &mut Hit, inbound: &Inbound<'_>, name: &str) {
-    if let Some(referrer) = inbound.header(name) {
+pub(super) fn take_referrer(hit: &mut Hit, inbound: &Inbound<'_>) {
+    if let Some(referrer) = inbound.header(REFERER) {
         hit.referrer = hit.take("referrer", &referrer, Limit::URL);
     }
 }

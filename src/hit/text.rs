@@ -25,7 +25,7 @@ impl Limit {
 pub fn clean(text: &str, limit: Limit) -> (Cow<'_, str>, Option<&'static str>) {
     let text = text.trim();
     // The way of nearly every string: short and free of control characters, so nothing is copied.
-    if text.len() <= limit.0 && !text.bytes().any(is_suspicious) {
+    if text.len() <= limit.0 && !has_suspicious(text) {
         return (Cow::Borrowed(text), None);
     }
     let mut out = String::with_capacity(text.len().min(limit.0 * 4));
@@ -46,6 +46,12 @@ pub fn clean(text: &str, limit: Limit) -> (Cow<'_, str>, Option<&'static str>) {
         count += 1;
     }
     (Cow::Owned(out), repair)
+}
+
+/// Looks at every byte, whatever the first ones were: so the compiler takes many at once.
+fn has_suspicious(text: &str) -> bool {
+    text.bytes()
+        .fold(false, |found, byte| found | is_suspicious(byte))
 }
 
 /// The bytes for which a text takes the slow way: controls, and the leads of U+0080..U+009F and of U+FFFD.

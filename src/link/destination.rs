@@ -104,8 +104,9 @@ pub fn build_destination<'a>(template: &'a str, query: &str, utm: &Utm) -> Cow<'
             }
         }
     }
+    let asked = added.len();
     for (name, value) in utm.pairs() {
-        if !has_name(own, name) && !has_name(&added, name) {
+        if !has_name(own, name) && !has_name(&added[..asked], name) {
             join(&mut added);
             added.push_str(name);
             added.push('=');
@@ -132,7 +133,12 @@ fn join(added: &mut String) {
 }
 
 fn name_of(pair: &str) -> Cow<'_, str> {
-    percent_decode_str(pair.split('=').next().unwrap_or_default()).decode_utf8_lossy()
+    let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+    if name.contains('%') {
+        percent_decode_str(name).decode_utf8_lossy()
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 fn has_name(query: &str, name: &str) -> bool {

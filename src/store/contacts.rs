@@ -30,7 +30,7 @@ impl Tx {
             self,
             Bulk::new().big("id", broadlog_ids.iter().map(|id| id.0)),
             "select b.id, coalesce(c.merged_into, b.contact_id), b.delivery_id
-             from {rows} join broadlogs b on b.id = rows.id left join contacts c on c.id = b.contact_id",
+             from {rows} join broadlogs b on b.id = rows.id left join contacts c on c.id = b.contact_id and c.merged_into is not null",
             row => (BroadlogId(row.try_get(0)?), (ContactId(row.try_get(1)?), DeliveryId(row.try_get(2)?)))
         )?;
         let visitors = fetch_bulk!(
@@ -173,11 +173,12 @@ impl Tx {
             .text("scope", keys.iter().map(|key| key.0.to_owned()))
             .text("key", keys.iter().map(|key| key.1.clone()))
             .time("now", keys.iter().map(|_| now));
+        // No `on conflict`: the projection's lock lets nobody else write here, and Postgres takes a row that may conflict in two steps.
         let fresh: Vec<(String, String)> = fetch_bulk!(
             self,
             bulk,
-            "insert into idempotency_keys (scope, key, received_at) select scope, key, now from {rows} where true
-             on conflict (scope, key) do nothing returning scope, key",
+            "insert into idempotency_keys (scope, key, received_at) select scope, key, now from {rows}
+             where not exists (select 1 from idempotency_keys k where k.scope = rows.scope and k.key = rows.key) returning scope, key",
             row => (row.try_get(0)?, row.try_get(1)?)
         )?;
         let fresh: BTreeSet<_> = fresh.into_iter().collect();

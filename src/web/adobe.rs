@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::collect::gif;
 use super::redirect::{Asked, is_visit, lead, redirect, remember_click, set_visitor};
-use super::{App, Outcome, Visit};
+use super::{App, Outcome, Visit, hide};
 use crate::dialect::adobe::{self, Claim, Request, Target};
 use crate::link_copy::LinkName;
 
@@ -116,8 +116,6 @@ fn not_found(app: &App, visit: Visit<'_>) -> Response {
         adobe::escaped(asked, MOST_REPEATED)
     );
     let mut response = (StatusCode::NOT_FOUND, Html(page)).into_response();
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert("x-robots-tag", HeaderValue::from_static("noindex"));
+    hide(response.headers_mut());
     response
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::cors::Permission;
 use super::redirect::set_visitor;
-use super::{App, Outcome, Visit};
+use super::{App, EMBEDDABLE, Outcome, Visit};
 use crate::dialect::{Reply, judge, native};
 use crate::hit::VisitorId;
 use crate::link::Purpose;
@@ -34,10 +34,7 @@ pub fn gif() -> Response {
         HeaderValue::from_static("private, no-cache, no-store"),
     );
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    headers.insert(
-        "cross-origin-resource-policy",
-        HeaderValue::from_static("cross-origin"),
-    );
+    headers.insert(&EMBEDDABLE, HeaderValue::from_static("cross-origin"));
     response
 }
 

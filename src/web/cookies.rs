@@ -1,7 +1,5 @@
 //! The one place that builds cookies.
 
-use std::borrow::Cow;
-
 use cookie::time::Duration;
 use cookie::{Cookie, SameSite};
 use http::header::SET_COOKIE;
@@ -24,9 +22,24 @@ const MOST_OPTOUT_DAYS: i64 = 3_650;
 #[derive(Clone, Debug)]
 pub struct CookieMaker {
     keys: Keys,
-    /// Without leading dots, longest first.
-    domains: Vec<String>,
     is_https: bool,
+    /// What follows the values of cookies on the configured domains, longest first.
+    domains: Vec<Attributes>,
+    /// The same where none of them is asked.
+    host_only: Attributes,
+}
+
+/// What follows a cookie's value. It is the same for every browser, so it is written once.
+#[derive(Clone, Debug)]
+struct Attributes {
+    /// Without a leading dot.
+    domain: Option<String>,
+    /// Gone when the browser closes.
+    session: String,
+    /// One year from now.
+    year: String,
+    /// Takes the cookie away.
+    gone: String,
 }
 
 impl CookieMaker {
@@ -37,10 +50,24 @@ impl CookieMaker {
             .map(|domain| domain.trim_start_matches('.').to_ascii_lowercase())
             .collect();
         domains.sort_by_key(|domain| std::cmp::Reverse(domain.len()));
+        let attributes = |domain: Option<String>| {
+            let of = |max_age| {
+                let mut cookie = cookie(is_https, domain.as_deref());
+                cookie.set_max_age(max_age);
+                attributes(&cookie)
+            };
+            Attributes {
+                session: of(None),
+                year: of(Some(Duration::days(365))),
+                gone: of(Some(Duration::ZERO)),
+                domain,
+            }
+        };
         Self {
             keys,
-            domains,
             is_https,
+            host_only: attributes(None),
+            domains: domains.into_iter().map(Some).map(attributes).collect(),
         }
     }
 
@@ -54,7 +81,7 @@ impl CookieMaker {
     /// The session cookies of a click: gone when the browser closes. A click without a message takes an earlier one's away, so
     /// that its pages do not count for the wrong campaign.
     pub fn write_session(&self, hit: &Hit, request: &HeaderMap, answer: &mut HeaderMap) {
-        let domain = self.domain(request);
+        let attributes = self.attributes(request);
         let parts = [
             (
                 BROADLOG_COOKIE,
@@ -70,22 +97,18 @@ impl CookieMaker {
         for (name, purpose, value) in parts {
             match value {
                 Some(value) => {
-                    self.write(name, self.keys.seal(purpose, &value), None, domain, answer)
+                    let sealed = self.keys.seal(purpose, &value);
+                    append(name, &sealed, &attributes.session, answer);
                 }
-                None => self.write(name, String::new(), Some(Duration::ZERO), domain, answer),
+                None => append(name, "", &attributes.gone, answer),
             }
         }
     }
 
     /// The visitor cookie, one year from now.
     pub fn write_visitor(&self, id: VisitorId, request: &HeaderMap, answer: &mut HeaderMap) {
-        self.write(
-            VISITOR_COOKIE,
-            self.seal_visitor(id),
-            Some(Duration::days(365)),
-            self.domain(request),
-            answer,
-        );
+        let year = &self.attributes(request).year;
+        append(VISITOR_COOKIE, &self.seal_visitor(id), year, answer);
     }
 
     /// Mapp's cookies of a track id: its Ever-ID for six months, where there is one, and the mark of a session.
@@ -96,80 +119,42 @@ impl CookieMaker {
         request: &HeaderMap,
         answer: &mut HeaderMap,
     ) {
-        let domain = self.domain(request);
+        let known = self.attributes(request);
         if let Some(id) = ever_id {
+            let mut cookie = cookie(self.is_https, known.domain.as_deref());
+            cookie.set_max_age(Duration::days(180));
             let name = format!("{EVER_ID_COOKIE}{site}");
-            self.write(name, id, Some(Duration::days(180)), domain, answer);
+            append(&name, &id, &attributes(&cookie), answer);
         }
         let name = format!("{MAPP_SESSION_COOKIE}{site}");
-        self.write(name, "1".to_owned(), None, domain, answer);
+        append(&name, "1", &known.session, answer);
     }
 
     /// Mapp's opt-out for so many days; none or fewer take it away. Its pixel reads the cookie too, where the domain is the site's.
     pub fn write_optout(&self, days: i64, request: &HeaderMap, answer: &mut HeaderMap) {
         let (value, days) = match days {
-            ..=0 => (String::new(), 0),
-            days => ("1".to_owned(), days.min(MOST_OPTOUT_DAYS)),
+            ..=0 => ("", 0),
+            days => ("1", days.min(MOST_OPTOUT_DAYS)),
         };
-        let mut cookie = self.cookie(OPTOUT_COOKIE, value, self.domain(request));
+        let mut cookie = cookie(self.is_https, self.attributes(request).domain.as_deref());
         cookie.set_http_only(false);
         cookie.set_max_age(Duration::days(days));
-        append(&cookie, answer);
+        append(OPTOUT_COOKIE, value, &attributes(&cookie), answer);
     }
 
     /// The delivery clicked last, one year from now.
     pub fn write_last_delivery(&self, id: DeliveryId, request: &HeaderMap, answer: &mut HeaderMap) {
-        self.write(
-            LAST_DELIVERY_COOKIE,
-            self.keys.seal(Purpose::LastDeliveryCookie, &id.to_string()),
-            Some(Duration::days(365)),
-            self.domain(request),
-            answer,
-        );
+        let sealed = self.keys.seal(Purpose::LastDeliveryCookie, &id.to_string());
+        let year = &self.attributes(request).year;
+        append(LAST_DELIVERY_COOKIE, &sealed, year, answer);
     }
 
-    fn write(
-        &self,
-        name: impl Into<Cow<'static, str>>,
-        value: String,
-        max_age: Option<Duration>,
-        domain: Option<&str>,
-        answer: &mut HeaderMap,
-    ) {
-        let mut cookie = self.cookie(name, value, domain);
-        if let Some(max_age) = max_age {
-            cookie.set_max_age(max_age);
-        }
-        append(&cookie, answer);
+    /// How cookies look on the configured domain that the request's host belongs to.
+    fn attributes(&self, request: &HeaderMap) -> &Attributes {
+        self.configured(request).unwrap_or(&self.host_only)
     }
 
-    /// A session cookie.
-    fn cookie(
-        &self,
-        name: impl Into<Cow<'static, str>>,
-        value: String,
-        domain: Option<&str>,
-    ) -> Cookie<'static> {
-        // Third-party requests of the script need SameSite=None, which browsers take with Secure only.
-        let same_site = if self.is_https {
-            SameSite::None
-        } else {
-            SameSite::Lax
-        };
-        let mut cookie = Cookie::build((name.into(), value))
-            .path("/")
-            .http_only(true)
-            .same_site(same_site)
-            .secure(self.is_https)
-            .build();
-        if let Some(domain) = domain {
-            cookie.set_domain(domain.to_owned());
-        }
-        cookie
-    }
-
-    /// The configured domain that the request's host belongs to.
-    fn domain(&self, request: &HeaderMap) -> Option<&str> {
+    fn configured(&self, request: &HeaderMap) -> Option<&Attributes> {
         if self.domains.is_empty() {
             return None;
         }
@@ -178,24 +163,53 @@ impl CookieMaker {
             .rsplit_once(':')
             .map_or(host, |(host, _)| host)
             .to_ascii_lowercase();
-        self.domains.iter().map(String::as_str).find(|domain| {
-            host.strip_suffix(domain)
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        })
+        self.domains.iter().find(|known| known.covers(&host))
     }
 
     /// Whether pages of a host get our cookies as their own.
     pub fn is_own_host(&self, host: &str, own: &str) -> bool {
-        host == own
-            || self.domains.iter().any(|domain| {
-                host.strip_suffix(domain.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-            })
+        host == own || self.domains.iter().any(|known| known.covers(host))
     }
 }
 
-fn append(cookie: &Cookie<'_>, answer: &mut HeaderMap) {
-    if let Ok(value) = HeaderValue::try_from(cookie.to_string()) {
-        answer.append(SET_COOKIE, value);
+impl Attributes {
+    /// Whether a host is the domain or below it.
+    fn covers(&self, host: &str) -> bool {
+        self.domain
+            .as_deref()
+            .and_then(|domain| host.strip_suffix(domain))
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+}
+
+/// A session cookie; its name and value are of no account.
+fn cookie(is_https: bool, domain: Option<&str>) -> Cookie<'static> {
+    // Third-party requests of the script need SameSite=None, which browsers take with Secure only.
+    let same_site = if is_https {
+        SameSite::None
+    } else {
+        SameSite::Lax
+    };
+    let mut cookie = Cookie::build(("", ""))
+        .path("/")
+        .http_only(true)
+        .same_site(same_site)
+        .secure(is_https)
+        .build();
+    if let Some(domain) = domain {
+        cookie.set_domain(domain.to_owned());
+    }
+    cookie
+}
+
+/// What follows the value: `; HttpOnly; …`.
+fn attributes(cookie: &Cookie<'_>) -> String {
+    let mut line = cookie.to_string();
+    line.split_off(cookie.name().len() + 1 + cookie.value().len())
+}
+
+fn append(name: &str, value: &str, attributes: &str, answer: &mut HeaderMap) {
+    if let Ok(line) = HeaderValue::try_from([name, "=", value, attributes].concat()) {
+        answer.append(SET_COOKIE, line);
     }
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::response::{Html, IntoResponse as _, Response};
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, RETRY_AFTER};
+use http::header::{CONTENT_SECURITY_POLICY, ORIGIN, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
 use super::collect::json_answer;
 use super::cors::Permission;
 use super::redirect::{redirect, set_visitor};
-use super::{App, Outcome, Visit};
+use super::{App, Outcome, Visit, hide};
 use crate::dialect::judge;
 use crate::dialect::mautic::form::{self, MOST_TEXT, Post, Said, Unreadable};
 use crate::form::{Form, FormId};
@@ -243,12 +243,8 @@ fn failure(status: StatusCode, text: &str, is_ajax: bool) -> Response {
 /// Never cached, never taken for another type.
 fn guarded(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        "x-content-type-options",
-        HeaderValue::from_static("nosniff"),
-    );
-    headers.insert("x-robots-tag", HeaderValue::from_static("noindex"));
+    hide(headers);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 

@@ -384,7 +384,7 @@ impl Mender {
     fn tell_losses(&mut self) {
         for (is_lost, word) in [(self.is_cut, "cut"), (self.is_repaired, "repaired")] {
             if is_lost {
-                let line = format!("{MENDED_HEADER}: {word}\r\n");
+                let line = format!("{}: {word}\r\n", MENDED_HEADER.as_str());
                 self.head.extend_from_slice(line.as_bytes());
             }
         }

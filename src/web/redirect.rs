@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use axum::body::Body;
 use axum::response::{Html, IntoResponse, Response};
-use http::header::{CACHE_CONTROL, LOCATION};
+use http::header::LOCATION;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::collect::gif;
-use super::{App, Outcome, Visit};
+use super::{App, Outcome, Visit, hide};
 use crate::dialect::native::{self, LANDING_PARAMETER};
 use crate::dialect::{AdobeMode, judge, mautic};
 use crate::hit::{Hit, HitId, Verdict, VisitorId};
@@ -196,8 +196,7 @@ pub(super) fn redirect(location: &str) -> Response {
     let headers = response.headers_mut();
     headers.reserve(8);
     headers.insert(LOCATION, location);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert("x-robots-tag", HeaderValue::from_static("noindex"));
+    hide(headers);
     response
 }
 
@@ -213,12 +212,7 @@ pub(super) fn not_found_page() -> Response {
                 <title>Link not found</title><style>body{font:1.1rem/1.5 system-ui;margin:15vh auto;max-width:30rem;padding:0 1rem}</style>\
                 <h1>This link leads nowhere</h1><p>It may be incomplete. Please copy it again from the message it came in.</p></html>";
     let mut response = (StatusCode::NOT_FOUND, Html(page)).into_response();
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-        .headers_mut()
-        .insert("x-robots-tag", HeaderValue::from_static("noindex"));
+    hide(response.headers_mut());
     response
 }
 

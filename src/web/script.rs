@@ -14,7 +14,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
-use super::App;
+use super::{App, EMBEDDABLE};
 use crate::config::Paths;
 
 /// The script as it is served.
@@ -80,10 +80,7 @@ pub(super) fn get_script(app: &App, headers: &HeaderMap) -> Response {
         HeaderValue::from_static("public, max-age=3600, stale-while-revalidate=86400"),
     );
     answer.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    answer.insert(
-        "cross-origin-resource-policy",
-        HeaderValue::from_static("cross-origin"),
-    );
+    answer.insert(&EMBEDDABLE, HeaderValue::from_static("cross-origin"));
     if let Ok(etag) = HeaderValue::try_from(&script.etag) {
         answer.insert(ETAG, etag);
     }

@@ -157,7 +157,7 @@ fn claimed_hit(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim, kind: Kind) 
     let mut hit = native::message_hit(inbound, rules, kind, None);
     hit.dialect = Dialect::Adobe;
     take_visitor(&mut hit, inbound);
-    native::take_header(&mut hit, inbound, "referer");
+    native::take_referrer(&mut hit, inbound);
     hit.provenance = Provenance::Unsigned;
     hit.note("unsigned link");
     hit.delivery_id = claim.id.delivery.map(likeliest).map(DeliveryId);

@@ -167,7 +167,7 @@ fn headers() -> impl Strategy<Value = HeaderMap> {
         "referer",
         "user-agent",
         "purpose",
-        crate::inbound::MENDED_HEADER,
+        crate::inbound::MENDED_HEADER.as_str(),
     ]);
     let value = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..80),
@@ -298,7 +298,7 @@ fn ids_of_zero_and_times_beyond_the_calendar_are_refused_by_name() {
 fn a_request_that_did_not_arrive_whole_is_noted() {
     let mut headers = HeaderMap::new();
     headers.insert(
-        crate::inbound::MENDED_HEADER,
+        crate::inbound::MENDED_HEADER.as_str(),
         HeaderValue::from_static("cut"),
     );
     headers.insert(
