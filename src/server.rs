@@ -148,6 +148,7 @@ pub async fn run(
         is_durable: config.spool.ack == Ack::Durable,
         patience: config.spool.patience,
         admin_token: secrets.admin_token,
+        data_dir: config.data_dir.clone(),
         script: Script::new(&config.paths),
         is_demo,
         demo: std::sync::OnceLock::new(),
