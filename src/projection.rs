@@ -9,6 +9,7 @@
 //! is stored. A burst: see [`pace`].
 
 mod batch;
+mod health;
 pub mod pace;
 mod page_tags;
 
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use batch::{Batch, Done, Refusal, retry_quarantined};
+pub use health::{DatabaseHealth, Health};
 
 use crate::clock::Clock;
 use crate::spool::{Spool, SpoolReader};
@@ -36,24 +38,13 @@ const LINGER: Duration = Duration::from_millis(100);
 /// Longest wait between two tries while the database is away.
 const MOST_BACKOFF: Duration = Duration::from_secs(2);
 
-/// Whether the database answers the projection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// It has not been asked yet.
-    Unknown,
-    /// The last transaction went through.
-    Up,
-    /// The last transaction failed.
-    Down,
-}
-
 /// The task between spool and store.
 pub struct Projection {
     target: Target,
     spool: Spool,
     reader: SpoolReader,
     pace: Pace,
-    health: watch::Sender<Health>,
+    health: DatabaseHealth,
     meters: Meters,
 }
 
@@ -87,7 +78,7 @@ impl Projection {
             spool: spool.clone(),
             reader,
             pace: Pace::new(give_way),
-            health: watch::Sender::new(Health::Unknown),
+            health: DatabaseHealth::default(),
             meters: Meters {
                 stored: metrics::counter!("sillage_hits_stored_total"),
                 quarantined: metrics::counter!("sillage_hits_quarantined_total"),
@@ -100,8 +91,8 @@ impl Projection {
         }
     }
 
-    /// Where it is told whether the database answers; who asks it before the projection does tells it there too.
-    pub fn health(&self) -> watch::Sender<Health> {
+    /// Where it is told whether the database answers; others who ask it tell it there too.
+    pub fn health(&self) -> DatabaseHealth {
         self.health.clone()
     }
 
@@ -172,16 +163,12 @@ impl Projection {
                 *position = (*position).max(done);
                 self.spool.mark_done(*position);
                 self.meters.backlog.set(self.spool.backlog() as f64);
-                if self.health.send_replace(Health::Up) == Health::Down {
-                    tracing::info!("the database is back");
-                }
+                self.health.wrote();
                 if is_full { Round::Full } else { Round::Part }
             }
             Err(error) => {
                 self.meters.failures.increment(1);
-                if self.health.send_replace(Health::Down) != Health::Down {
-                    tracing::error!(%error, "hits cannot be stored now; the spool holds them until they can");
-                }
+                self.health.could_not_write(&error);
                 Round::Failed
             }
         }

@@ -25,9 +25,9 @@ use crate::dialect::{MappRules, Rules};
 use crate::form_copy::FormCopy;
 use crate::link::Keys;
 use crate::link_copy::LinkCopy;
-use crate::projection::{Health, Projection};
+use crate::projection::{DatabaseHealth, Health, Projection};
 use crate::spool::{Spool, SpoolLimits};
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::telemetry;
 use crate::web::{App, CookieMaker, Cors, Counters, Readiness, Script, ServerState, Web};
 
@@ -93,7 +93,7 @@ pub async fn run(
     let health = projection.health();
     let state = Arc::new(State {
         spool: spool.clone(),
-        health: health.subscribe(),
+        health: health.clone(),
         is_stopping: AtomicBool::new(false),
     });
 
@@ -148,6 +148,7 @@ pub async fn run(
         is_durable: config.spool.ack == Ack::Durable,
         patience: config.spool.patience,
         admin_token: secrets.admin_token,
+        data_dir: config.data_dir.clone(),
         script: Script::new(&config.paths),
         is_demo,
         demo: std::sync::OnceLock::new(),
@@ -161,13 +162,13 @@ pub async fn run(
         if store.is_postgres() {
             tokio::spawn(migrate_when_up(
                 store.clone(),
-                health,
+                health.clone(),
                 migrated,
                 stopped.clone(),
             ));
         } else {
             store.migrate().await.context("embedded database")?;
-            health.send_replace(Health::Up);
+            health.wrote();
             migrated.send_replace(true);
         }
     } else {
@@ -182,7 +183,16 @@ pub async fn run(
     let refreshing = tokio::spawn(after(
         is_migrated.clone(),
         stopped.clone(),
-        links.clone().run(config.links.refresh, stopped.clone()),
+        links
+            .clone()
+            .run(config.links.refresh, stopped.clone(), move |answer| {
+                match answer {
+                    Ok(()) => health.answered(),
+                    Err(error) if store::is_away(error) => health.did_not_answer(error),
+                    // It answers, if not what it was asked for.
+                    Err(_) => {}
+                }
+            }),
     ));
     let refreshing_forms = tokio::spawn(after(
         is_migrated.clone(),
@@ -277,27 +287,20 @@ async fn after(
 
 async fn migrate_when_up(
     store: Store,
-    health: watch::Sender<Health>,
+    health: DatabaseHealth,
     migrated: watch::Sender<bool>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut is_told = false;
     loop {
         match store.migrate().await {
             Ok(()) => {
-                health.send_replace(Health::Up);
+                health.wrote();
                 migrated.send_replace(true);
                 // The channel must outlive those who wait for it.
                 migrated.closed().await;
                 return;
             }
-            Err(error) => {
-                health.send_replace(Health::Down);
-                if !is_told {
-                    tracing::error!(%error, "the database is not ready; hits wait in the spool");
-                }
-                is_told = true;
-            }
+            Err(error) => health.could_not_write(&error),
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
@@ -369,7 +372,7 @@ pub fn load_keys(config: &Config) -> anyhow::Result<Keys> {
 
 struct State {
     spool: Spool,
-    health: watch::Receiver<Health>,
+    health: DatabaseHealth,
     is_stopping: AtomicBool,
 }
 
@@ -380,7 +383,7 @@ impl ServerState for State {
             is_stopping: self.is_stopping.load(Ordering::Relaxed),
             backlog: self.spool.backlog(),
             bytes: self.spool.bytes(),
-            database: match *self.health.borrow() {
+            database: match self.health.now() {
                 Health::Up => "up",
                 Health::Down => "down",
                 Health::Unknown => "unknown",

@@ -114,7 +114,7 @@ impl Spool {
             waiting: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             disk_fails: AtomicBool::new(false),
-            written: watch::Sender::new(file.last),
+            written: watch::Sender::new(file.written),
             done: Arc::new(AtomicI64::new(file.deleted_to)),
             counters: Counters {
                 accepted: metrics::counter!("sillage_hits_accepted_total"),

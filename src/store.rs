@@ -92,6 +92,28 @@ pub fn is_refusal(error: &Error) -> bool {
     }
 }
 
+/// Whether the database could not be reached, rather than that it refused: no connection, or one that broke; on Postgres also the classes
+/// connection, authorisation, unknown database, resources and shutdown, on SQLite a file that cannot be opened or read.
+pub fn is_away(error: &Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            match code.parse::<u32>() {
+                Ok(number) if code.len() < 5 => matches!(number & 0xff, 10 | 14),
+                _ => ["08", "28", "3D", "53", "57P"]
+                    .iter()
+                    .any(|class| code.starts_with(class)),
+            }
+        }
+        _ => false,
+    }
+}
+
 /// Connections to the store; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {

@@ -16,6 +16,7 @@ mod redirect;
 mod script;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -372,6 +373,8 @@ pub struct App {
     pub patience: Duration,
     /// Token of the API.
     pub admin_token: String,
+    /// Where a request may keep what has no room in memory.
+    pub data_dir: PathBuf,
     /// The script.
     pub script: Script,
     /// Whether `/demo` is served.

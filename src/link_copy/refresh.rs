@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use self::RefreshError::{Database, File};
 use super::LinkCopy;
 use crate::clock::Micros;
-use crate::store::{ChangePoint, ChangedAt};
+use crate::store::{self, ChangePoint, ChangedAt};
 
 /// How late a row may turn up: clocks that differ and transactions that take long, together.
 const LATE: i64 = 60 * Micros::SECOND;
@@ -113,12 +114,25 @@ enum Which {
     OfDeliveries(Micros, Micros),
 }
 
+/// Why links are not refreshed.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The database does not say what changed.
+    #[error("the database: {0}")]
+    Database(store::Error),
+    /// The copy cannot be read or written.
+    #[error("the local copy: {0}")]
+    File(store::Error),
+}
+
+type Refreshed<T> = Result<T, RefreshError>;
+
 impl LinkCopy {
     /// Fetches what changed since the last time; returns how many links that were.
     ///
     /// # Errors
     /// The database or the file fails.
-    pub async fn refresh(&self) -> sqlx::Result<usize> {
+    pub async fn refresh(&self) -> Result<usize, RefreshError> {
         let now = self.0.clock.now();
         let mut place = self.0.progress.lock().await;
         let progress = match &mut *place {
@@ -129,11 +143,12 @@ impl LinkCopy {
         Ok(count)
     }
 
-    async fn load_progress(&self, now: Micros) -> sqlx::Result<Progress> {
+    async fn load_progress(&self, now: Micros) -> Refreshed<Progress> {
         let rows: Vec<(String, i64, i64)> =
             sqlx::query_as("select name, changed_at, id from progress")
                 .fetch_all(&self.0.file)
-                .await?;
+                .await
+                .map_err(File)?;
         let reached = |name: &str| {
             let row = rows.iter().find(|(row, _, _)| row == name);
             let point = row.map_or(ChangePoint::START, |&(_, at, id)| ChangePoint {
@@ -149,12 +164,13 @@ impl LinkCopy {
     }
 
     /// New rows: each once.
-    async fn read_on(&self, progress: &mut Progress, now: Micros) -> sqlx::Result<usize> {
+    async fn read_on(&self, progress: &mut Progress, now: Micros) -> Refreshed<usize> {
         let mut count = 0;
         let mut after = progress.links.point;
         loop {
             let started = Instant::now();
-            let page = self.0.store.links_changed(after, PAGE as i64).await?;
+            let page = self.0.store.links_changed(after, PAGE as i64).await;
+            let page = page.map_err(Database)?;
             let Some(&(end, _)) = page.last() else { break };
             let is_last = page.len() < PAGE;
             let mut links = Vec::with_capacity(page.len());
@@ -164,7 +180,7 @@ impl LinkCopy {
             }
             after = end;
             progress.links.advance(end, now);
-            self.write(&links, Some(progress)).await?;
+            self.write(&links, Some(progress)).await.map_err(File)?;
             count += links.len();
             if is_last {
                 break;
@@ -173,7 +189,8 @@ impl LinkCopy {
         }
         let mut after = progress.deliveries.point;
         loop {
-            let page = self.0.store.deliveries_changed(after, PAGE as i64).await?;
+            let page = self.0.store.deliveries_changed(after, PAGE as i64).await;
+            let page = page.map_err(Database)?;
             let (Some(&first), Some(&last)) = (page.first(), page.last()) else {
                 break;
             };
@@ -184,7 +201,7 @@ impl LinkCopy {
             count += self.fetch(Which::OfDeliveries(first.at, last.at)).await?;
             after = last;
             progress.deliveries.advance(last, now);
-            self.write(&[], Some(progress)).await?;
+            self.write(&[], Some(progress)).await.map_err(File)?;
             if is_last {
                 break;
             }
@@ -193,16 +210,26 @@ impl LinkCopy {
     }
 
     /// Rows that turned up behind.
-    async fn look_back(&self, progress: &mut Progress, now: Micros) -> sqlx::Result<usize> {
+    async fn look_back(&self, progress: &mut Progress, now: Micros) -> Refreshed<usize> {
         let mut count = 0;
         if let Some((from, to)) = progress.links.look(now) {
-            let found = self.0.store.link_changes(from, to).await?;
+            let found = self
+                .0
+                .store
+                .link_changes(from, to)
+                .await
+                .map_err(Database)?;
             for at in progress.links.compare(found) {
                 count += self.fetch(Which::ChangedAt(at)).await?;
             }
         }
         if let Some((from, to)) = progress.deliveries.look(now) {
-            let found = self.0.store.delivery_changes(from, to).await?;
+            let found = self
+                .0
+                .store
+                .delivery_changes(from, to)
+                .await
+                .map_err(Database)?;
             for at in progress.deliveries.compare(found) {
                 count += self.fetch(Which::OfDeliveries(at, at)).await?;
             }
@@ -211,18 +238,19 @@ impl LinkCopy {
     }
 
     /// Takes links page by page, in the order of numbers.
-    async fn fetch(&self, which: Which) -> sqlx::Result<usize> {
+    async fn fetch(&self, which: Which) -> Refreshed<usize> {
         let (store, limit) = (&self.0.store, PAGE as i64);
         let (mut after, mut count) = (None, 0);
         loop {
             let started = Instant::now();
             let links = match which {
-                Which::ChangedAt(at) => store.links_changed_at(at, after, limit).await?,
+                Which::ChangedAt(at) => store.links_changed_at(at, after, limit).await,
                 Which::OfDeliveries(from, to) => {
-                    store.links_of_changed(from, to, after, limit).await?
+                    store.links_of_changed(from, to, after, limit).await
                 }
             };
-            self.write(&links, None).await?;
+            let links = links.map_err(Database)?;
+            self.write(&links, None).await.map_err(File)?;
             count += links.len();
             match links.last() {
                 Some(last) if links.len() == PAGE => after = Some(last.id),
@@ -232,11 +260,22 @@ impl LinkCopy {
         }
     }
 
-    /// Refreshes every `every` until `stop` is true.
-    pub async fn run(self, every: Duration, mut stop: watch::Receiver<bool>) {
+    /// Refreshes every `every` until `stop` is true. `tell` is told each time what the database answered: others may not have asked it for long.
+    pub async fn run(
+        self,
+        every: Duration,
+        mut stop: watch::Receiver<bool>,
+        tell: impl Fn(Result<(), &store::Error>) + Send,
+    ) {
         let mut is_failing = false;
         loop {
-            match self.refresh().await {
+            let refreshed = self.refresh().await;
+            match &refreshed {
+                Ok(_) => tell(Ok(())),
+                Err(Database(error)) => tell(Err(error)),
+                Err(File(_)) => {}
+            }
+            match refreshed {
                 Ok(_) => is_failing = false,
                 Err(error) if !is_failing => {
                     is_failing = true;

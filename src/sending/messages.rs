@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::{Clock, Micros};
 use crate::hit::{
     Authority, BroadlogId, ContactId, DeliveryId, Dialect, Hit, HitId, Kind, Limit, clean,
@@ -70,7 +72,7 @@ fn fit(text: String, limit: Limit) -> String {
 }
 
 /// A message that is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     /// Its number.
     pub broadlog_id: BroadlogId,
@@ -90,7 +92,7 @@ impl Sent {
 }
 
 /// Why a line makes no message.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum MessageError {
     /// It cannot be read.
     #[error("{0}")]

@@ -38,6 +38,10 @@ pub(super) struct SpoolFile {
     pub(super) connection: SqliteConnection,
     pub(super) id: Uuid,
     pub(super) deleted_to: i64,
+    /// Highest group there is to read, or was. `last` may lie above it: taken for something to read, it would keep the projection asking the
+    /// database for nothing until the first hit.
+    pub(super) written: i64,
+    /// The number after which new groups are numbered.
     pub(super) last: i64,
     pub(super) bytes: u64,
     pub(super) hits: u64,
@@ -89,6 +93,7 @@ impl SpoolFile {
             connection,
             id,
             deleted_to,
+            written: last.max(deleted_to),
             last: last.max(deleted_to).max(now.0),
             bytes: bytes as u64,
             hits: hits as u64,

@@ -1,15 +1,18 @@
-//! Writing hits: binary `COPY` on Postgres, rows of placeholders on SQLite.
+//! Writing hits: rows of placeholders, and on Postgres binary `COPY` for many.
 //!
-//! `COPY` instead of `unnest` over 33 arrays: Postgres takes each value once and fills pages many rows at a time.
+//! `COPY` instead of `unnest` over 33 arrays: Postgres takes each value once and fills pages many rows at a time. Its end is several small
+//! writes without an answer between them, though, and sqlx leaves Nagle's algorithm on: over TCP the last one waits 40 ms for an
+//! acknowledgement. Few rows, as most transactions of a quiet server have, go quicker in an ordinary statement.
 
 use std::fmt::Write as _;
 
-use sqlx::postgres::{PgConnection, PgCopyIn};
+use sqlx::postgres::{PgArguments, PgConnection, PgCopyIn};
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments as _, AssertSqlSafe, Sqlite, Transaction};
+use sqlx::types::Json;
+use sqlx::{Arguments as _, AssertSqlSafe, Postgres, Sqlite, Transaction};
 
 use super::types::{POSTGRES_EPOCH, put_inet, put_numeric};
-use super::{Either, Tx};
+use super::{Either, Ip, Tags, Tx};
 use crate::hit::{ContactId, Hit};
 
 /// Names of the columns in the order in which both writers fill them and [`super::stored_hits`] reads them.
@@ -60,6 +63,52 @@ pub struct HitRow<'h> {
     pub contact_id: Option<ContactId>,
 }
 
+/// Binds rows' values in the order of [`COLUMNS`], for either database.
+macro_rules! bind_rows {
+    ($rows:expr, $values:expr) => {{
+        let mut bind = || -> Result<(), sqlx::error::BoxDynError> {
+            for row in $rows {
+                let hit = row.hit;
+                $values.add(row.seq)?;
+                $values.add(hit.id.0)?;
+                $values.add(hit.received_at)?;
+                $values.add(hit.occurred_at)?;
+                $values.add(hit.kind.as_str())?;
+                $values.add(hit.dialect.as_str())?;
+                $values.add(hit.site.as_str())?;
+                $values.add(hit.page_url.as_deref())?;
+                $values.add(hit.page_title.as_deref())?;
+                $values.add(hit.page_language.as_deref())?;
+                $values.add(hit.referrer.as_deref())?;
+                $values.add(hit.page_tag.as_deref())?;
+                $values.add(hit.delivery_id.map(|id| id.0))?;
+                $values.add(hit.broadlog_id.map(|id| id.0))?;
+                $values.add(hit.link_id.map(|id| id.0))?;
+                $values.add(hit.visitor_id.map(|id| id.0))?;
+                $values.add(row.contact_id.map(|id| id.0))?;
+                $values.add(hit.revenue)?;
+                $values.add(hit.currency.as_ref().map(|code| code.as_str()))?;
+                $values.add(hit.order_id.as_deref())?;
+                $values.add(hit.quantity)?;
+                $values.add(hit.utm.source.as_deref())?;
+                $values.add(hit.utm.medium.as_deref())?;
+                $values.add(hit.utm.campaign.as_deref())?;
+                $values.add(hit.utm.term.as_deref())?;
+                $values.add(hit.utm.content.as_deref())?;
+                $values.add((!hit.tags.is_empty()).then(|| Tags(tag_texts(hit).collect())))?;
+                $values.add(hit.event.as_deref())?;
+                $values.add(hit.ip.map(Ip))?;
+                $values.add(hit.user_agent.as_deref())?;
+                $values.add(hit.verdict.as_str())?;
+                $values.add(hit.reason.as_deref())?;
+                $values.add(hit.extra.as_ref().map(Json))?;
+            }
+            Ok(())
+        };
+        bind()
+    }};
+}
+
 impl Tx {
     /// Writes hits.
     ///
@@ -70,6 +119,7 @@ impl Tx {
             return Ok(());
         }
         match self {
+            Either::Postgres(c) if rows.len() < FEWEST_COPIED => insert_postgres(c, rows).await,
             Either::Postgres(c) => {
                 let sql = format!(
                     "copy hits ({}) from stdin with (format binary)",
@@ -84,10 +134,13 @@ impl Tx {
                     }
                 }
             }
-            Either::Sqlite(c) => insert_values(c, rows).await,
+            Either::Sqlite(c) => insert_sqlite(c, rows).await,
         }
     }
 }
+
+/// From so many rows on they are copied.
+const FEWEST_COPIED: usize = 256;
 
 /// Rows a message: about 300 KB, so that neither side keeps a buffer for the whole batch.
 const SENT_AT_ONCE: usize = 512;
@@ -240,83 +293,56 @@ impl Fields<'_> {
 /// Rows a statement: few sizes, so that each is prepared once. 64 rows of 33 columns stay well below SQLite's 32,766 placeholders.
 const SIZES: [usize; 3] = [64, 8, 1];
 
-async fn insert_values(
+/// The rows in parts of [`SIZES`].
+fn parts<'r, 'h>(mut rows: &'r [HitRow<'h>]) -> impl Iterator<Item = &'r [HitRow<'h>]> {
+    std::iter::from_fn(move || {
+        let size = SIZES.into_iter().find(|size| *size <= rows.len())?;
+        let (now, later) = rows.split_at(size);
+        rows = later;
+        Some(now)
+    })
+}
+
+/// `insert or fail`: see [`super::Bulk::sqlite`].
+async fn insert_sqlite(
     c: &mut Transaction<'static, Sqlite>,
-    mut rows: &[HitRow<'_>],
+    rows: &[HitRow<'_>],
 ) -> sqlx::Result<()> {
-    for size in SIZES {
-        if rows.len() < size {
-            continue;
-        }
-        let sql = values_statement(size);
-        while rows.len() >= size {
-            let (now, later) = rows.split_at(size);
-            rows = later;
-            let mut values = SqliteArguments::default();
-            for row in now {
-                bind(row, &mut values).map_err(sqlx::Error::Encode)?;
-            }
-            sqlx::query_with(AssertSqlSafe(sql.clone()), values)
-                .execute(&mut **c)
-                .await?;
-        }
+    for part in parts(rows) {
+        let mut values = SqliteArguments::default();
+        bind_rows!(part, values).map_err(sqlx::Error::Encode)?;
+        let sql = values_statement("insert or fail", part.len());
+        let query = sqlx::query_with(AssertSqlSafe(sql), values);
+        query.execute(&mut **c).await?;
     }
     Ok(())
 }
 
-/// `or fail`: see [`super::Bulk::sqlite`].
-fn values_statement(rows: usize) -> String {
-    let mut sql = format!("insert or fail into hits ({}) values ", COLUMNS.join(", "));
-    let row = format!("({})", vec!["?"; COLUMNS.len()].join(", "));
-    for index in 0..rows {
-        let _ = write!(sql, "{}{row}", if index == 0 { "" } else { ", " });
+async fn insert_postgres(
+    c: &mut Transaction<'static, Postgres>,
+    rows: &[HitRow<'_>],
+) -> sqlx::Result<()> {
+    for part in parts(rows) {
+        let mut values = PgArguments::default();
+        bind_rows!(part, values).map_err(sqlx::Error::Encode)?;
+        let sql = values_statement("insert", part.len());
+        let query = sqlx::query_with(AssertSqlSafe(sql), values);
+        query.execute(&mut **c).await?;
     }
+    Ok(())
+}
+
+/// `<insert> into hits (…) values ($1, …), …`
+fn values_statement(insert: &str, rows: usize) -> String {
+    let mut sql = format!("{insert} into hits ({}) values ", COLUMNS.join(", "));
+    for place in 0..rows * COLUMNS.len() {
+        let before = match (place, place % COLUMNS.len()) {
+            (0, _) => "(",
+            (_, 0) => "), (",
+            _ => ", ",
+        };
+        let _ = write!(sql, "{before}${}", place + 1);
+    }
+    sql.push(')');
     sql
-}
-
-fn bind(row: &HitRow<'_>, values: &mut SqliteArguments) -> Result<(), sqlx::error::BoxDynError> {
-    let hit = row.hit;
-    values.add(row.seq)?;
-    values.add(hit.id.0)?;
-    values.add(hit.received_at)?;
-    values.add(hit.occurred_at)?;
-    values.add(hit.kind.as_str())?;
-    values.add(hit.dialect.as_str())?;
-    values.add(hit.site.as_str())?;
-    for text in [
-        &hit.page_url,
-        &hit.page_title,
-        &hit.page_language,
-        &hit.referrer,
-        &hit.page_tag,
-    ] {
-        values.add(text.as_deref())?;
-    }
-    values.add(hit.delivery_id.map(|id| id.0))?;
-    values.add(hit.broadlog_id.map(|id| id.0))?;
-    values.add(hit.link_id.map(|id| id.0))?;
-    values.add(hit.visitor_id.map(|id| id.0))?;
-    values.add(row.contact_id.map(|id| id.0))?;
-    values.add(hit.revenue)?;
-    values.add(hit.currency.as_ref().map(|code| code.as_str()))?;
-    values.add(hit.order_id.as_deref())?;
-    values.add(hit.quantity)?;
-    let utm = &hit.utm;
-    for text in [
-        &utm.source,
-        &utm.medium,
-        &utm.campaign,
-        &utm.term,
-        &utm.content,
-    ] {
-        values.add(text.as_deref())?;
-    }
-    values.add((!hit.tags.is_empty()).then(|| super::Tags(tag_texts(hit).collect())))?;
-    values.add(hit.event.as_deref())?;
-    values.add(hit.ip.map(|ip| ip.to_string()))?;
-    values.add(hit.user_agent.as_deref())?;
-    values.add(hit.verdict.as_str())?;
-    values.add(hit.reason.as_deref())?;
-    values.add(hit.extra.as_ref().map(serde_json::to_string).transpose()?)?;
-    Ok(())
 }

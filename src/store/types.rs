@@ -215,6 +215,15 @@ impl Type<Postgres> for Ip {
     }
 }
 
+impl Encode<'_, Postgres> for Ip {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        let mut bytes = Vec::with_capacity(20);
+        put_inet(self.0, &mut bytes);
+        buffer.extend_from_slice(&bytes);
+        Ok(IsNull::No)
+    }
+}
+
 impl<'r> Decode<'r, Postgres> for Ip {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
         match value.as_bytes()? {
@@ -232,6 +241,12 @@ impl<'r> Decode<'r, Postgres> for Ip {
 impl Type<Sqlite> for Ip {
     fn type_info() -> SqliteTypeInfo {
         <String as Type<Sqlite>>::type_info()
+    }
+}
+
+impl Encode<'_, Sqlite> for Ip {
+    fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
+        Encode::<Sqlite>::encode(self.0.to_string(), buffer)
     }
 }
 

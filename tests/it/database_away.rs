@@ -1,4 +1,4 @@
-//! Postgres is killed, or was never there: readers get to their pages, and their hits arrive later.
+//! Postgres is killed, refuses, or was never there: readers get to their pages, their hits arrive later, and the operator sees it.
 
 use std::time::{Duration, Instant};
 
@@ -99,6 +99,80 @@ async fn a_server_that_starts_while_postgres_is_down_redirects_and_stores_later(
         (0, 0),
         "{comparison:?}"
     );
+    assert_eq!(server.readiness().await["database"], "up");
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_tells_of_a_postgres_that_dies_while_no_hits_arrive() {
+    let mut postgres = PostgresServer::start().await;
+    let url = postgres.new_database().await;
+    let server = TestServer::on(Engine::Postgres)
+        .database(&url)
+        .start()
+        .await;
+    assert_eq!(server.readiness().await["database"], "up");
+
+    for round in 1..=2 {
+        postgres.kill().await;
+        let killed = Instant::now();
+        wait_for("/readyz tells it", Duration::from_secs(15), async || {
+            server.readiness().await["database"] == "down"
+        })
+        .await;
+        println!("told after {:?}", killed.elapsed());
+        let ready = server.client().get("/readyz").await;
+        assert_eq!(ready.status, 200, "hits can be taken");
+        postgres.start_again().await;
+        wait_for("/readyz tells it", Duration::from_secs(15), async || {
+            server.readiness().await["database"] == "up"
+        })
+        .await;
+        let log = server.log();
+        for line in ["the database does not answer", "the database is back"] {
+            assert_eq!(log.matches(line).count(), round, "{line}: {log}");
+        }
+    }
+    assert_eq!(server.metric("sillage_hits_accepted_total").await, 0.0);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_that_can_only_be_read_is_told_as_down_while_hits_wait() {
+    let postgres = PostgresServer::start().await;
+    let url = postgres.new_database().await;
+    let server = TestServer::on(Engine::Postgres)
+        .database(&url)
+        // A refresh that would say otherwise comes often.
+        .with("LINKS__REFRESH", "20ms")
+        .start()
+        .await;
+    let mail = Campaign::make(server.db(), 1).await;
+    let set_read_only = async |is_read_only: bool| {
+        // Of new connections, so those that are open go.
+        let sql = format!(
+            "do $$ begin execute format('alter database %I set default_transaction_read_only = {is_read_only}', current_database()); end $$;
+             select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'sillage'"
+        );
+        server
+            .db()
+            .execute(&format!("set transaction_read_only = off; {sql}"), "")
+            .await;
+    };
+    set_read_only(true).await;
+    assert_eq!(server.client().get(&mail.link_path(0)).await.status, 302);
+    wait_for("/readyz tells it", Duration::from_secs(15), async || {
+        server.readiness().await["database"] == "down"
+    })
+    .await;
+    let failures = server.metric("sillage_projection_failures_total").await;
+    wait_for("more tries", Duration::from_secs(20), async || {
+        assert_eq!(server.readiness().await["database"], "down");
+        server.metric("sillage_projection_failures_total").await >= failures + 3.0
+    })
+    .await;
+    set_read_only(false).await;
+    server.wait_drained(Duration::from_secs(20)).await;
     assert_eq!(server.readiness().await["database"], "up");
     server.finish().await;
 }

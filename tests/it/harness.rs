@@ -33,7 +33,7 @@ pub use npm::NpmPackage;
 pub use postgres::PostgresServer;
 pub use scratch::{FullDisk, Process, free_port, new_dir, send_signal};
 pub use server::{ADMIN_TOKEN, SIGNING_KEY, TestServer};
-pub use wire::exchange;
+pub use wire::{exchange, read_chunks};
 
 use std::time::{Duration, Instant};
 

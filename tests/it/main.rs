@@ -31,6 +31,7 @@ mod measuring;
 mod migrations;
 mod quarantine;
 mod relay;
+mod senders;
 mod sending;
 mod stopping;
 mod two_servers;

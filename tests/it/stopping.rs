@@ -43,4 +43,31 @@ async fn every_request_that_was_taken_is_answered_and_stored_after_sigterm(engin
     server.start_again().await;
     server.finish().await;
 }
-on_both!(every_request_that_was_taken_is_answered_and_stored_after_sigterm);
+
+async fn a_server_that_has_no_hits_leaves_the_database_alone_and_stops_at_once(engine: Engine) {
+    let mut server = TestServer::on(engine).start().await;
+    // Once on a new spool, once on one that was there.
+    for _ in 0..2 {
+        wait_for("up", Duration::from_secs(10), async || {
+            server.readiness().await["database"] == "up"
+        })
+        .await;
+        let told = Instant::now();
+        assert_eq!(server.terminate(BUDGET).await, Some(0));
+        // The projection has half of the budget where it has something to store.
+        assert!(told.elapsed() < BUDGET / 4, "{:?}", told.elapsed());
+        server.start_again().await;
+    }
+    let position = "select count(*) from spool_positions";
+    assert_eq!(
+        server.db().number(position).await,
+        0,
+        "no transaction wrote"
+    );
+    server.finish().await;
+}
+
+on_both!(
+    every_request_that_was_taken_is_answered_and_stored_after_sigterm,
+    a_server_that_has_no_hits_leaves_the_database_alone_and_stops_at_once,
+);

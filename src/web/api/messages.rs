@@ -1,17 +1,18 @@
 //! `POST /deliveries/{id}/messages`: a line a recipient in, a line with the tracked links out, for a million recipients in constant memory.
 //!
-//! Three stations work at the same time, with one chunk in flight between each two: reading (and parsing) the body, storing a chunk in one
-//! transaction, and writing the answers. Whoever reads the answers slowly slows down the reading of the body, so a sender must read
-//! while it writes, as curl does.
+//! Four stations work at the same time, with one chunk in flight between each two: reading (and parsing) the body, storing a chunk in one
+//! transaction, holding what the sender does not take yet, and writing the answers. A sender may read while it writes, as curl does, or write
+//! everything first: see [`outbox`].
 //!
 //! A line that cannot be read, or whose message cannot be made, answers `{"error": …}` in its place; the others go on. When the database does
 //! not answer, a chunk is tried for [`PATIENCE`]; then its lines and all after it answer an error, to be sent again.
 
 mod lines;
+mod outbox;
 mod recipient;
 mod stationery;
 
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,11 +26,12 @@ use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
 use self::lines::Lines;
+use self::outbox::{Outbox, Outcomes};
 use self::stationery::Stationery;
 use super::json::PathText;
 use crate::clock::Clock;
 use crate::hit::DeliveryId;
-use crate::sending::messages::{MessageError, Outcome, Recipient, store_messages};
+use crate::sending::messages::{MessageError, Recipient, store_messages};
 use crate::store::Store;
 use crate::web::App;
 use crate::web::error::Problem;
@@ -69,7 +71,8 @@ pub(super) async fn create_messages(
     );
 
     let (to_store, chunks) = mpsc::channel(1);
-    let (to_write, outcomes) = mpsc::channel(1);
+    let (to_hold, outcomes) = mpsc::channel(1);
+    let (to_write, held) = mpsc::channel(1);
     // Not the whole app: a sender that hangs must not hold the server's parts when it stops.
     let storing = Storing {
         store: app.store.clone(),
@@ -78,15 +81,13 @@ pub(super) async fn create_messages(
         delivery_id,
     };
     tokio::spawn(read_chunks(body, to_store));
-    tokio::spawn(storing.run(chunks, to_write));
-    let answers = stream::unfold(
-        (outcomes, stationery),
-        async |(mut outcomes, stationery)| {
-            let outcomes_of_chunk: Vec<Outcome> = outcomes.recv().await?;
-            let bytes = Bytes::from(stationery.write(&outcomes_of_chunk));
-            Some((Ok::<_, Infallible>(bytes), (outcomes, stationery)))
-        },
-    );
+    tokio::spawn(storing.run(chunks, to_hold));
+    tokio::spawn(Outbox::new(app.data_dir.clone()).run(outcomes, to_write));
+    let answers = stream::unfold((held, stationery), async |(mut held, stationery)| {
+        let outcomes: io::Result<Outcomes> = held.recv().await?;
+        let bytes = outcomes.map(|outcomes| Bytes::from(stationery.write(&outcomes)));
+        Some((bytes, (held, stationery)))
+    });
     Ok((
         [(CONTENT_TYPE, "application/x-ndjson")],
         Body::from_stream(answers),
@@ -155,7 +156,7 @@ struct Storing {
 }
 
 impl Storing {
-    async fn run(self, mut chunks: mpsc::Receiver<Chunk>, outcomes: mpsc::Sender<Vec<Outcome>>) {
+    async fn run(self, mut chunks: mpsc::Receiver<Chunk>, outcomes: mpsc::Sender<Outcomes>) {
         let mut is_down = false;
         while let Some(chunk) = chunks.recv().await {
             let stored = if is_down {
@@ -176,7 +177,7 @@ impl Storing {
         }
     }
 
-    async fn store_with_patience(&self, chunk: &Chunk) -> Option<Vec<Outcome>> {
+    async fn store_with_patience(&self, chunk: &Chunk) -> Option<Outcomes> {
         let started = Instant::now();
         loop {
             let stored = store_messages(

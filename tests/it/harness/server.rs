@@ -133,6 +133,11 @@ impl TestServer {
         self.address
     }
 
+    /// The process' number.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     pub fn data_dir(&self) -> &Path {
         &self.dir
     }

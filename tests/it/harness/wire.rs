@@ -84,7 +84,8 @@ fn read_answer(bytes: &[u8], is_head: bool, is_end: bool) -> Option<Answer> {
     })
 }
 
-fn read_chunks(mut bytes: &[u8]) -> Option<Vec<u8>> {
+/// The body of a chunked answer; none where it is not whole.
+pub fn read_chunks(mut bytes: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let end = bytes.windows(2).position(|part| part == b"\r\n")?;

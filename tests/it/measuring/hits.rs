@@ -191,9 +191,72 @@ async fn no_cell_of_a_csv_is_a_formula(engine: Engine) {
     server.finish().await;
 }
 
+/// Few hits are written in another way than many.
+async fn a_hit_comes_out_the_same_however_many_came_with_it(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let full = json!({
+        "kind": "transaction", "at": "2026-01-02T03:04:05.678901Z", "site": "shop", "page_url": "https://shop.example/ü?x=1",
+        "page_title": "Ωmega \"'", "page_language": "de", "referrer": "https://r.example/", "page_tag": "basket",
+        "delivery_id": "9007199254740993", "broadlog_id": 7, "link_id": 8, "visitor_id": "0195d1c2-0000-7000-8000-000000000001",
+        "contact": {"email": "ada@x.example"}, "revenue": "-12345678901234.5678", "currency": "EUR", "order_id": "A-1",
+        "quantity": -3, "utm_source": "s", "utm_medium": "m", "utm_campaign": "c", "utm_term": "t", "utm_content": "n",
+        "tags": "a,-b,c d", "event": "e", "user_agent": "agent", "extra": {"deep": [1, {"x": null}], "text": "\u{1}€"},
+    });
+    let with_ip = |ip: &str| {
+        let mut hit = full.clone();
+        hit["ip"] = json!(ip);
+        hit
+    };
+    let kinds = [
+        with_ip("192.0.2.7"),
+        with_ip("2001:db8::1"),
+        json!({"kind": "open"}),
+    ];
+    // One alone, one of each way of writing few, and many.
+    for count in [1, 73, 400] {
+        for hit in &kinds {
+            let lines = format!("{hit}\n").repeat(count);
+            let taken = api.post(HITS, "application/x-ndjson", lines).await;
+            assert_eq!(taken.json()["accepted"], count, "{}", taken.text());
+            server.wait_drained(DRAINING).await;
+        }
+    }
+    let (mut hits, _) = read_hits(&mut api, "limit=10000").await;
+    for hit in &mut hits {
+        for own in ["seq", "id", "received_at"] {
+            hit.as_object_mut().unwrap().remove(own).unwrap();
+        }
+    }
+    let mut firsts: Vec<Value> = Vec::new();
+    let mut start = 0;
+    for count in [1, 73, 400] {
+        for kind in 0..kinds.len() {
+            let of_request = &hits[start..start + count];
+            if firsts.len() <= kind {
+                firsts.push(of_request[0].clone());
+            }
+            for hit in of_request {
+                assert_eq!(hit, &firsts[kind], "of {count}");
+            }
+            start += count;
+        }
+    }
+    assert_eq!(start, hits.len());
+    assert_eq!(firsts[0]["revenue"], "-12345678901234.5678");
+    assert_eq!(firsts[0]["tags"], json!(["a", "-b", "c d"]));
+    assert_eq!(
+        (&firsts[0]["ip"], &firsts[1]["ip"]),
+        (&json!("192.0.2.7"), &json!("2001:db8::1"))
+    );
+    assert_eq!(firsts[2]["extra"], Value::Null);
+    server.finish().await;
+}
+
 on_both!(
     hits_come_in_as_an_object_an_array_or_lines,
     amounts_come_out_to_the_last_digit,
     a_stream_is_longer_than_a_page_and_ends_at_its_limit,
     no_cell_of_a_csv_is_a_formula,
+    a_hit_comes_out_the_same_however_many_came_with_it,
 );

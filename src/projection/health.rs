@@ -1,0 +1,132 @@
+//! Whether the database answers: one word, from everybody who asks it anyway.
+//!
+//! The projection asks only when there are hits, so a night without readers would hide a database that is gone: whoever asks it for other
+//! reasons tells it here too. Who only reads knows less: a database that answers queries may refuse to be written (a replica, a full disk), so
+//! a read that went well takes nothing back while hits are failing to be stored.
+
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What is known of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It has not been asked yet.
+    Unknown,
+    /// It did what it was asked last.
+    Up,
+    /// It did not.
+    Down,
+}
+
+/// Where it is told and read; cheap to clone. Each change is logged once.
+#[derive(Clone, Debug, Default)]
+pub struct DatabaseHealth(Arc<Mutex<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    health: Health,
+    /// The last transaction that was to write failed, so what it was to write still waits.
+    is_refusing: bool,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            health: Health::Unknown,
+            is_refusing: false,
+        }
+    }
+}
+
+impl DatabaseHealth {
+    /// What was told last.
+    pub fn now(&self) -> Health {
+        self.known().health
+    }
+
+    /// A transaction that wrote went through.
+    pub fn wrote(&self) {
+        let mut known = self.known();
+        known.is_refusing = false;
+        known.rise();
+    }
+
+    /// A transaction that was to write failed, whatever the reason; it will be tried again.
+    pub fn could_not_write(&self, error: &dyn Display) {
+        let mut known = self.known();
+        known.is_refusing = true;
+        if known.fall() {
+            tracing::error!(%error, "hits cannot be stored now; the spool holds them until they can");
+        }
+    }
+
+    /// A query was answered. Says nothing while what is to be written is not.
+    pub fn answered(&self) {
+        let mut known = self.known();
+        if !known.is_refusing {
+            known.rise();
+        }
+    }
+
+    /// A query was not answered: the database cannot be reached.
+    pub fn did_not_answer(&self, error: &dyn Display) {
+        if self.known().fall() {
+            tracing::error!(%error, "the database does not answer; the spool holds what arrives until it does");
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// It is up.
+    fn rise(&mut self) {
+        if std::mem::replace(&mut self.health, Health::Up) == Health::Down {
+            tracing::info!("the database is back");
+        }
+    }
+
+    /// It is down; whether that is news.
+    fn fall(&mut self) -> bool {
+        std::mem::replace(&mut self.health, Health::Down) != Health::Down
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_tells_that_it_is_gone_and_either_that_it_is_back() {
+        let health = DatabaseHealth::default();
+        assert_eq!(health.now(), Health::Unknown);
+        health.answered();
+        assert_eq!(health.now(), Health::Up);
+        health.did_not_answer(&"refused");
+        assert_eq!(health.now(), Health::Down);
+        health.answered();
+        assert_eq!(health.now(), Health::Up);
+        health.did_not_answer(&"refused");
+        health.wrote();
+        assert_eq!(health.now(), Health::Up);
+        health.could_not_write(&"refused");
+        assert_eq!(health.now(), Health::Down);
+    }
+
+    #[test]
+    fn a_database_that_can_only_be_read_is_not_up_while_hits_wait_to_be_written() {
+        let health = DatabaseHealth::default();
+        health.could_not_write(&"read-only");
+        health.answered();
+        assert_eq!(health.now(), Health::Down);
+        health.did_not_answer(&"refused");
+        health.answered();
+        assert_eq!(health.now(), Health::Down);
+        health.wrote();
+        assert_eq!(health.now(), Health::Up);
+        health.answered();
+        assert_eq!(health.now(), Health::Up);
+    }
+}
