@@ -34,8 +34,8 @@ pub struct Cli {
 
 #[derive(Debug, Args)]
 struct Global {
-    /// Configuration file (TOML); every key is explained in config.example.toml
-    #[arg(long, global = true, env = "SILLAGE_CONFIG", value_name = "FILE")]
+    /// Configuration file (TOML); every key is explained in config.example.toml [env: SILLAGE_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address to listen on [default: 127.0.0.1:8080] [env: SILLAGE_LISTEN]
     #[arg(long, global = true, value_name = "ADDR")]
@@ -110,7 +110,12 @@ pub fn run() -> ExitCode {
         data_dir: cli.global.data_dir.clone(),
         database_url: cli.global.database_url.clone(),
     };
-    let config = match Config::load(cli.global.config.as_deref(), std::env::vars(), &flags) {
+    let file = cli.global.config.or_else(|| {
+        // Empty is what a variable is that somebody's compose file names and nobody sets.
+        let file = std::env::var_os("SILLAGE_CONFIG").filter(|file| !file.is_empty());
+        file.map(PathBuf::from)
+    });
+    let config = match Config::load(file.as_deref(), std::env::vars(), &flags) {
         Ok(config) => config,
         Err(problems) => {
             for problem in &problems.0 {
