@@ -188,6 +188,8 @@ async fn exports_skip_nothing_and_repeat_nothing_while_hits_arrive(engine: Engin
                     .iter()
                     .map(|hit| hit["event"].as_str().unwrap().to_owned()),
             );
+            let end = (WRITERS * REQUESTS * HITS_A_REQUEST) as i64;
+            assert!(next.parse::<i64>().unwrap() <= end, "beyond what is stored");
             if is_last && next == cursor {
                 break;
             }
