@@ -1,13 +1,14 @@
 //! The command line: `serve` and what an operator does beside it. Answers are on standard output, as JSON where they are data; everything
 //! else is on standard error. Exit code 2 for wrong usage or configuration, 1 for what failed.
 
+mod export;
 mod health;
 mod import;
 mod page_tags;
 mod queue;
 mod sending;
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,8 +34,8 @@ pub struct Cli {
 
 #[derive(Debug, Args)]
 struct Global {
-    /// Configuration file (TOML); every key is explained in config.example.toml
-    #[arg(long, global = true, env = "SILLAGE_CONFIG", value_name = "FILE")]
+    /// Configuration file (TOML); every key is explained in config.example.toml [env: SILLAGE_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address to listen on [default: 127.0.0.1:8080] [env: SILLAGE_LISTEN]
     #[arg(long, global = true, value_name = "ADDR")]
@@ -72,6 +73,9 @@ enum Command {
     /// Take over links, messages and people of another system; exit code 1 where rows were refused
     #[command(subcommand)]
     Import(import::ImportCommand),
+    /// Write what is stored to standard output, also beside a running server
+    #[command(subcommand)]
+    Export(export::ExportCommand),
     /// Look at the hits that wait for the database
     #[command(subcommand)]
     Spool(queue::SpoolCommand),
@@ -84,6 +88,11 @@ enum Command {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct WrongUsage(String);
+
+/// Whoever read standard output has gone: `| head` has what it wanted, so this is an end and no failure.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads any more")]
+struct NobodyReads;
 
 #[derive(Debug, Default, Args)]
 struct Serve {
@@ -101,7 +110,12 @@ pub fn run() -> ExitCode {
         data_dir: cli.global.data_dir.clone(),
         database_url: cli.global.database_url.clone(),
     };
-    let config = match Config::load(cli.global.config.as_deref(), std::env::vars(), &flags) {
+    let file = cli.global.config.or_else(|| {
+        // Empty is what a variable is that somebody's compose file names and nobody sets.
+        let file = std::env::var_os("SILLAGE_CONFIG").filter(|file| !file.is_empty());
+        file.map(PathBuf::from)
+    });
+    let config = match Config::load(file.as_deref(), std::env::vars(), &flags) {
         Ok(config) => config,
         Err(problems) => {
             for problem in &problems.0 {
@@ -116,6 +130,7 @@ pub fn run() -> ExitCode {
         config,
     ) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<NobodyReads>() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sillage: {error:#}");
             if error.is::<WrongUsage>() {
@@ -145,6 +160,7 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
             Command::Link(command) => command.execute(&config).await,
             Command::PageTag(command) => command.execute(&config).await,
             Command::Import(command) => command.execute(&config).await,
+            Command::Export(command) => command.execute(&config).await,
             Command::Spool(command) => command.execute(&config).await,
             Command::Quarantine(command) => command.execute(&config).await,
             Command::CheckConfig => {
@@ -170,9 +186,16 @@ async fn ready_store(config: &Config) -> anyhow::Result<Store> {
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let mut line = serde_json::to_string(value)?;
     line.push('\n');
-    // Not println: it panics where the reader of a pipe has gone.
-    std::io::stdout().write_all(line.as_bytes())?;
-    Ok(())
+    print_bytes(line.as_bytes())
+}
+
+/// Not print: it panics where the reader of a pipe has gone.
+fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(bytes).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(NobodyReads.into()),
+        written => written.context("standard output"),
+    }
 }
 
 async fn serve_until_signal(config: Config, is_demo: bool) -> anyhow::Result<()> {

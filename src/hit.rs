@@ -1,20 +1,21 @@
 //! The hit: one thing that happened, in one form for all dialects.
 //!
-//! A `Hit` that exists is valid: every string is clean (no NUL, no control characters but line breaks, valid UTF-8) and
-//! cut to a size that the database takes, every number fits its column. What was cut or repaired is said in
+//! A `Hit` that exists is valid: every string is clean (valid UTF-8, no NUL, no control characters; line breaks only in values of
+//! `extra` and in what a text area gives a contact) and cut to a size that the database takes, every number fits its column. What was cut or repaired is said in
 //! `reason`; what no column holds goes into `extra`, whole. Dialects fill a hit through [`Hit::new`] and the setters here; none
 //! of them writes an unchecked string.
 
 mod money;
 mod text;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use money::{Currency, Money, MoneyError};
-pub use text::{Limit, clean, clean_bytes};
+pub use text::{Limit, clean, clean_bytes, clean_lines};
 
 use crate::clock::Micros;
 
@@ -427,7 +428,19 @@ impl Hit {
 
     /// Cleans a string and cuts it to `limit`, noting a repair under `name`; an empty one is none.
     pub fn take(&mut self, name: &str, value: &str, limit: Limit) -> Option<String> {
-        let (value, repair) = clean(value, limit);
+        self.taken(name, clean(value, limit))
+    }
+
+    /// [`Self::take`] for a text of many lines.
+    pub fn take_lines(&mut self, name: &str, value: &str, limit: Limit) -> Option<String> {
+        self.taken(name, clean_lines(value, limit))
+    }
+
+    fn taken(
+        &mut self,
+        name: &str,
+        (value, repair): (Cow<'_, str>, Option<&'static str>),
+    ) -> Option<String> {
         if let Some(repair) = repair {
             self.note(&format!("{name} {repair}"));
         }
@@ -438,7 +451,7 @@ impl Hit {
         }
     }
 
-    /// Keeps a value that no column holds. At most 200 entries, each name up to 100 and each value up to 4,000 characters.
+    /// Keeps a value that no column holds, with its line breaks. At most 200 entries, each name up to 100 and each value up to 4,000 characters.
     pub fn keep(&mut self, name: &str, value: &str) {
         if self.extra.as_ref().is_some_and(|extra| extra.len() >= 200) {
             self.note("extra cut");
@@ -446,7 +459,7 @@ impl Hit {
         }
         let (Some(name), value) = (
             self.take("extra name", name, Limit(100)),
-            self.take("extra", value, Limit(4_000)),
+            self.take_lines("extra", value, Limit(4_000)),
         ) else {
             return;
         };

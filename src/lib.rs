@@ -28,6 +28,8 @@ pub mod store;
 // What is sent, so that there is something to hit, by us or by whoever sent it before.
 pub mod import;
 pub mod sending;
+// What is stored, for whoever reads it.
+pub mod export;
 // Around it.
 pub mod cli;
 pub mod clock;

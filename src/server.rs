@@ -27,7 +27,7 @@ use crate::link::Keys;
 use crate::link_copy::LinkCopy;
 use crate::projection::{DatabaseHealth, Health, Projection};
 use crate::spool::{Spool, SpoolLimits};
-use crate::store::{self, Store};
+use crate::store::{self, Store, StoreError};
 use crate::telemetry;
 use crate::web::{App, CookieMaker, Cors, Counters, Readiness, Script, ServerState, Web};
 
@@ -332,13 +332,24 @@ async fn keep_house(store: Store, clock: Clock, keep_months: u32, mut stop: watc
 /// # Errors
 /// The URL is malformed or the embedded database cannot be opened.
 pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
-    let url = match &config.database_url {
-        Some(url) => url.0.clone(),
-        None => format!("sqlite://{}", config.data_dir.join(EMBEDDED).display()),
-    };
-    Store::open(&url, config.database.max_connections)
+    Store::open(&database_url(config), config.database.max_connections)
         .await
         .context("database")
+}
+
+/// Connections to the database of a configuration, to read only: nothing is made and nothing brought up to date.
+///
+/// # Errors
+/// The URL is malformed or there is no embedded database.
+pub fn open_store_to_read(config: &Config) -> Result<Store, StoreError> {
+    Store::open_to_read(&database_url(config), config.database.max_connections)
+}
+
+fn database_url(config: &Config) -> String {
+    match &config.database_url {
+        Some(url) => url.0.clone(),
+        None => format!("sqlite://{}", config.data_dir.join(EMBEDDED).display()),
+    }
 }
 
 /// Makes the directory and takes it for this process alone: two servers on one spool would each answer for the other's hits.

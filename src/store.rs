@@ -18,7 +18,7 @@ pub mod persons;
 pub mod stored_hits;
 mod types;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -62,6 +62,9 @@ pub enum StoreError {
     /// The database refuses or cannot be reached.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    /// There is no such file to read.
+    #[error("there is no database {}", .0.display())]
+    Missing(PathBuf),
     /// A migration failed.
     #[error("migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
@@ -140,22 +143,30 @@ impl Store {
     /// # Errors
     /// The URL is malformed, or the SQLite file cannot be opened.
     pub async fn open(url: &str, max_connections: u32) -> Result<Self, StoreError> {
-        let pools = if let Some(file) = url.strip_prefix("sqlite:") {
-            Either::Sqlite(
-                open_sqlite(Path::new(file.trim_start_matches("//")), max_connections).await?,
-            )
-        } else {
-            let options = PgConnectOptions::from_str(url)
-                .map_err(StoreError::Url)?
-                .application_name("sillage")
-                // Our statements are short; compiling one takes longer than running it.
-                .options([("jit", "off")]);
-            let pool = PgPoolOptions::new()
-                .max_connections(max_connections.max(2))
-                // Whoever waits longer for the database has a reader or a sender waiting: better to say so.
-                .acquire_timeout(Duration::from_secs(5))
-                .connect_lazy_with(options);
-            Either::Postgres(pool)
+        let pools = match sqlite_file(url) {
+            Some(file) => Either::Sqlite(open_sqlite(file, max_connections).await?),
+            None => Either::Postgres(open_postgres(postgres_options(url)?, max_connections)),
+        };
+        Ok(Self { pools })
+    }
+
+    /// The same to read only: nothing is made, changed or brought up to date, and what would write fails.
+    ///
+    /// # Errors
+    /// The URL is malformed, or there is no SQLite file.
+    pub fn open_to_read(url: &str, max_connections: u32) -> Result<Self, StoreError> {
+        let pools = match sqlite_file(url) {
+            Some(file) if !file.is_file() => return Err(StoreError::Missing(file.to_owned())),
+            Some(file) => {
+                let read = read_sqlite(sqlite_options(file), max_connections);
+                let write = read.clone();
+                Either::Sqlite(SqlitePools { write, read })
+            }
+            None => {
+                let options =
+                    postgres_options(url)?.options([("default_transaction_read_only", "on")]);
+                Either::Postgres(open_postgres(options, max_connections))
+            }
         };
         Ok(Self { pools })
     }
@@ -287,15 +298,41 @@ impl Tx {
     }
 }
 
-async fn open_sqlite(file: &Path, max_connections: u32) -> Result<SqlitePools, StoreError> {
-    let options = SqliteConnectOptions::new()
+fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    Ok(PgConnectOptions::from_str(url)
+        .map_err(StoreError::Url)?
+        .application_name("sillage")
+        // Our statements are short; compiling one takes longer than running it.
+        .options([("jit", "off")]))
+}
+
+fn open_postgres(options: PgConnectOptions, max_connections: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(max_connections.max(2))
+        // Whoever waits longer for the database has a reader or a sender waiting: better to say so.
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_lazy_with(options)
+}
+
+/// The file that a URL names; none: it is Postgres'.
+fn sqlite_file(url: &str) -> Option<&Path> {
+    let file = url.strip_prefix("sqlite:")?;
+    Some(Path::new(file.trim_start_matches("//")))
+}
+
+fn sqlite_options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(file)
-        .create_if_missing(true)
         .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(10))
+}
+
+async fn open_sqlite(file: &Path, max_connections: u32) -> Result<SqlitePools, StoreError> {
+    let options = sqlite_options(file)
+        .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         // A commit of the projection must outlive a power cut: the spool forgets what it was told is stored.
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(10))
         // 64 MB of journal between checkpoints. 16 MB of cache for the one writer: a batch goes through most tables in the order of their
         // keys and comes by each page once, so a batch of more hits is worth more than a larger cache.
         .pragma("wal_autocheckpoint", "16000")
@@ -305,8 +342,12 @@ async fn open_sqlite(file: &Path, max_connections: u32) -> Result<SqlitePools, S
         .acquire_timeout(Duration::from_secs(30))
         .connect_with(options.clone())
         .await?;
-    let read = SqlitePoolOptions::new()
-        .max_connections(max_connections.clamp(1, 4))
-        .connect_lazy_with(options.read_only(true).pragma("cache_size", "-4000"));
+    let read = read_sqlite(options, max_connections);
     Ok(SqlitePools { write, read })
+}
+
+fn read_sqlite(options: SqliteConnectOptions, max_connections: u32) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(max_connections.clamp(1, 4))
+        .connect_lazy_with(options.read_only(true).pragma("cache_size", "-4000"))
 }

@@ -146,7 +146,7 @@ impl Decoding {
                 mapp::collect(&inbound, rules, sites).hits
             }
             Decoder::MappBatch => {
-                let Ok(body) = batch::unpack(request.body.clone(), 1) else {
+                let Ok(body) = batch::unpack(request.body.clone(), batch::Packing::Plain, 1) else {
                     return Vec::new();
                 };
                 let sender = Sender::of(&inbound, rules);

@@ -5,9 +5,9 @@ use clap::{Args, Subcommand, value_parser};
 use super::{WrongUsage, print_json, ready_store};
 use crate::clock::{Clock, Micros};
 use crate::config::Config;
+use crate::export::{DeliveryLine, LinkLine};
 use crate::hit::{DeliveryId, LinkId, Utm};
 use crate::sending::{NewDelivery, NewLink, SendingError, create_delivery, create_short_link};
-use crate::web::api::{DeliveryAnswer, LinkAnswer};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeliveryCommand {
@@ -102,7 +102,7 @@ impl DeliveryCommand {
             .await
             .map_err(explain)?;
         store.close().await;
-        print_json(&DeliveryAnswer::from(delivery))
+        print_json(&DeliveryLine(delivery))
     }
 }
 
@@ -127,7 +127,7 @@ impl LinkCommand {
         .await
         .map_err(explain)?;
         store.close().await;
-        print_json(&LinkAnswer::at(
+        print_json(&LinkLine::at(
             link,
             &config.base_url(),
             &config.paths.redirect,

@@ -65,6 +65,64 @@ fn keys_without_a_default_stand_in_the_example_as_comments_that_are_valid() {
     assert_eq!(without, BTreeSet::new());
 }
 
+/// A text of the environment for a key, other than what the key is by default.
+fn other_than_default(key: &str, default: &Value) -> String {
+    let secret = ":0123456789abcdef0123456789abcdef";
+    let own = match key {
+        "listen" | "metrics.listen" => "127.0.0.1:7777",
+        "public_url" | "links.fallback_url" => "https://a.example/b",
+        "database_url" => "postgres://a@b/c",
+        "data_dir" | "admin_token" | "debug.key" => "12345678901234567890",
+        "trust.proxies" | "trust.senders" => "10.0.0.0/8,::1/128",
+        "cors.origins" => "https://a.example,http://[::1]",
+        "cookies.domains" => ".a.example,b.example",
+        "links.personal_hosts" | "mapp.redirect_hosts" => "a.example,*.b.example",
+        "keys.signing" => &format!("1{secret},2{secret}")[..],
+        "mapp.secrets" => &format!("111{secret},222{secret}")[..],
+        "spool.ack" => "fast",
+        "adobe.mode" => "permanent",
+        "log.format" => "json",
+        "log.level" => "sillage::spool=debug,info",
+        _ if key.starts_with("paths.") || key == "mapp.path" => "/0",
+        _ => match default {
+            Value::Bool(is_so) => return (!is_so).to_string(),
+            Value::Number(number) => return (number.as_u64().unwrap() + 70_000).to_string(),
+            Value::Array(_) => "a,b_c",
+            // Durations.
+            _ => "1h 7m",
+        },
+    };
+    own.to_owned()
+}
+
+#[test]
+fn every_key_can_be_given_in_the_environment() {
+    let defaults = defaults();
+    for key in keys_of(&with_optional_keys()) {
+        let pointer = format!("/{}", key.replace('.', "/"));
+        let default = defaults.pointer(&pointer).unwrap();
+        let text = other_than_default(&key, default);
+        let name = format!("SILLAGE_{}", key.to_uppercase().replace('.', "__"));
+        let given = [(name.clone(), text.clone())];
+        let config = Config::load(None, given, &Flags::default())
+            .unwrap_or_else(|problems| panic!("{name}={text}: {problems}"));
+        // The same in a file, with a list's items apart.
+        let value = match default {
+            Value::Array(_) => serde_json::json!(text.split(',').collect::<Vec<_>>()).to_string(),
+            Value::Bool(_) | Value::Number(_) => text.clone(),
+            _ => serde_json::json!(text).to_string(),
+        };
+        assert_eq!(config, load(&format!("{key} = {value}")), "{name}={text}");
+        let mut told = serde_json::to_value(config).unwrap();
+        let got = told.pointer_mut(&pointer).unwrap().take();
+        assert_ne!(got, *default, "{name}={text}");
+        // And nothing else.
+        let mut rest = defaults.clone();
+        rest.pointer_mut(&pointer).unwrap().take();
+        assert_eq!(told, rest, "{name}={text}");
+    }
+}
+
 #[test]
 fn every_key_is_explained() {
     let text = with_optional_keys();

@@ -59,6 +59,7 @@ impl Config {
                 },
             }
         }
+        let default_values = serde_json::to_value(Self::default()).unwrap_or_default();
         for (name, value) in env {
             let key = match name.strip_prefix(PREFIX) {
                 Some(key) if !NOT_KEYS.contains(&name.as_str()) => {
@@ -67,8 +68,9 @@ impl Config {
                 None if name == "DATABASE_URL" => "database_url".to_owned(),
                 _ => continue,
             };
-            let value = environment_value(&key, value);
-            given.push((key, name, value));
+            if let Some(value) = environment_value(&default_values, &key, value) {
+                given.push((key, name, value));
+            }
         }
         let path_text = |path: &PathBuf| path.display().to_string();
         for (key, value) in [
@@ -126,43 +128,49 @@ fn explain(source: &str, key: &str, error: &figment::Error) -> String {
     }
 }
 
-/// Lists are written with commas in the environment; everything else is text, a number or a truth value.
-fn environment_value(key: &str, value: String) -> Value {
-    const LISTS: [&str; 10] = [
-        "trust.proxies",
-        "trust.senders",
-        "cors.origins",
-        "cookies.domains",
-        "contacts.unique",
-        "contacts.public",
-        "keys.signing",
-        "links.personal_hosts",
-        "mapp.redirect_hosts",
-        "mapp.secrets",
-    ];
-    if LISTS.contains(&key) {
-        let items = value
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .split(',');
-        return Value::from(
-            items
-                .map(|item| item.trim().trim_matches('"').to_owned())
-                .filter(|item| !item.is_empty())
-                .collect::<Vec<_>>(),
-        );
+/// Settings for which an empty text is a value of its own: none.
+const MAY_BE_EMPTY: [&str; 2] = ["metrics.listen", "mapp.path"];
+
+/// What a variable says; none where it is empty, as it is when a container's or a build's own variable is not set. What a key holds by default
+/// decides how the text is read: a password of digits stays a text.
+fn environment_value(defaults: &serde_json::Value, key: &str, text: String) -> Option<Value> {
+    use serde_json::Value as Json;
+    let default = defaults.pointer(&format!("/{}", key.replace('.', "/")));
+    if text.is_empty() {
+        let is_setting = default.is_some_and(|default| !default.is_object());
+        // A name that is no key's stays a mistake.
+        return (!is_setting || MAY_BE_EMPTY.contains(&key)).then(|| Value::from(text));
     }
-    if let Ok(number) = value.parse::<i64>() {
-        // A token or a password of digits stays a text.
-        if !["admin_token", "database_url", "public_url", "data_dir"].contains(&key) {
-            return Value::from(number);
-        }
+    Some(match default {
+        Some(Json::Array(_)) => Value::from(list(&text)),
+        Some(Json::Number(_)) => match text.parse::<i64>() {
+            Ok(number) => Value::from(number),
+            Err(_) => Value::from(text),
+        },
+        Some(Json::Bool(_)) => match text.parse::<bool>() {
+            Ok(truth) => Value::from(truth),
+            Err(_) => Value::from(text),
+        },
+        _ => Value::from(text),
+    })
+}
+
+/// A list: with commas, or as it would stand in the file; `[]` is the empty one.
+fn list(text: &str) -> Vec<String> {
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    if inner.is_some()
+        && let Ok(items) = serde_json::from_str(text)
+    {
+        return items;
     }
-    match value.as_str() {
-        "true" => Value::from(true),
-        "false" => Value::from(false),
-        _ => Value::from(value),
-    }
+    inner
+        .unwrap_or(text)
+        .split(',')
+        .map(|item| item.trim().trim_matches('"').to_owned())
+        .filter(|item| !item.is_empty())
+        .collect()
 }
 
 fn nested(key: &str, value: Value) -> Dict {
@@ -251,6 +259,57 @@ mod tests {
             );
         }
         assert_eq!(problems.len(), 5, "{problems:?}");
+    }
+
+    #[test]
+    fn an_empty_variable_is_as_if_not_given() {
+        let file =
+            "listen = '127.0.0.1:1'\n[contacts]\nunique = ['customer_id']\n[mapp]\npath = '/x'";
+        let plain = load(file, &[]).unwrap();
+        for name in [
+            "DATABASE_URL",
+            "SILLAGE_CONFIG",
+            "SILLAGE_LISTEN",
+            "SILLAGE_PUBLIC_URL",
+            "SILLAGE_DATA_DIR",
+            "SILLAGE_ADMIN_TOKEN",
+            "SILLAGE_CONTACTS__UNIQUE",
+            "SILLAGE_SPOOL__PATIENCE",
+            "SILLAGE_SPOOL__MAX_BYTES",
+            "SILLAGE_LINKS__FALLBACK_URL",
+            "SILLAGE_LINKS__LANDING_PARAMETER",
+        ] {
+            assert_eq!(load(file, &[(name, "")]).as_ref(), Ok(&plain), "{name}");
+        }
+        // These have an empty value of their own; of a list it is [].
+        let none = load(
+            file,
+            &[
+                ("SILLAGE_METRICS__LISTEN", ""),
+                ("SILLAGE_MAPP__PATH", ""),
+                ("SILLAGE_CONTACTS__UNIQUE", "[]"),
+            ],
+        )
+        .unwrap();
+        assert_eq!((none.metrics.listen, none.mapp.path.as_str()), (None, ""));
+        assert_eq!(none.contacts.unique, Vec::<String>::new());
+        for wrong in ["SILLAGE_NOPE", "SILLAGE_SPOOL", "SILLAGE_SPOOL__NOPE"] {
+            assert!(load(file, &[(wrong, "")]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_written_with_commas_or_as_in_the_file() {
+        for (text, items) in [
+            ("a", &["a"][..]),
+            ("a, b,,c ", &["a", "b", "c"]),
+            ("[a,\"b\"]", &["a", "b"]),
+            ("[\"a,b\", \"c\"]", &["a,b", "c"]),
+            ("http://[::1]", &["http://[::1]"]),
+            ("[]", &[]),
+        ] {
+            assert_eq!(list(text), items, "{text}");
+        }
     }
 
     #[test]

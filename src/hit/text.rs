@@ -1,4 +1,5 @@
-//! Strings from outside made fit for the database: valid UTF-8, no NUL, no control characters, cut to size.
+//! Strings from outside made fit for the database: valid UTF-8, no NUL, no control characters, cut to size. A column holds a line; a text
+//! that somebody has written into a text area, and what senders put into `extra`, may have many.
 
 use std::borrow::Cow;
 
@@ -19,10 +20,19 @@ impl Limit {
     pub const WORD: Self = Self(64);
 }
 
-/// Cleans a text; the second part says what was done (`cut`, `repaired`), none where nothing was.
+/// Cleans a text of one line; the second part says what was done (`cut`, `repaired`), none where nothing was.
 ///
 /// Line breaks and tabs inside become a space; other control characters go. Spaces around are trimmed without a word.
 pub fn clean(text: &str, limit: Limit) -> (Cow<'_, str>, Option<&'static str>) {
+    clean_with(text, limit, ' ')
+}
+
+/// [`clean`] for a text of many lines: a line break inside, however it was written, is LF.
+pub fn clean_lines(text: &str, limit: Limit) -> (Cow<'_, str>, Option<&'static str>) {
+    clean_with(text, limit, '\n')
+}
+
+fn clean_with(text: &str, limit: Limit, line_break: char) -> (Cow<'_, str>, Option<&'static str>) {
     let text = text.trim();
     // The way of nearly every string: short and free of control characters, so nothing is copied.
     if text.len() <= limit.0 && !has_suspicious(text) {
@@ -30,13 +40,17 @@ pub fn clean(text: &str, limit: Limit) -> (Cow<'_, str>, Option<&'static str>) {
     }
     let mut out = String::with_capacity(text.len().min(limit.0 * 4));
     let (mut count, mut repair) = (0, None);
-    for c in text.chars() {
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
         if count == limit.0 {
             repair = Some("cut");
             break;
         }
         match c {
-            '\n' | '\r' | '\t' => out.push(' '),
+            // CRLF is one break.
+            '\r' if chars.peek() == Some(&'\n') => continue,
+            '\n' | '\r' => out.push(line_break),
+            '\t' => out.push(' '),
             c if c.is_control() || c == '\u{fffd}' => {
                 repair = Some("repaired");
                 continue;
@@ -75,10 +89,23 @@ mod tests {
             (Cow::Borrowed("ab"), Some("repaired"))
         );
         assert_eq!(clean(" a\nb ", Limit::NAME), (Cow::Borrowed("a b"), None));
+        assert_eq!(clean("a\r\nb\rc", Limit(5)), (Cow::Borrowed("a b c"), None));
         assert_eq!(clean("äöü", Limit(2)), (Cow::Borrowed("äö"), Some("cut")));
         assert_eq!(
             clean("\u{86}", Limit(2)),
             (Cow::Borrowed(""), Some("repaired"))
+        );
+    }
+
+    #[test]
+    fn only_a_text_of_many_lines_keeps_its_line_breaks() {
+        assert_eq!(
+            clean_lines("\none\r\ntwo\rthree\n\n\tfour\0\n", Limit::NAME),
+            (Cow::Borrowed("one\ntwo\nthree\n\n four"), Some("repaired"))
+        );
+        assert_eq!(
+            clean_lines("one\r\ntwo", Limit(4)),
+            (Cow::Borrowed("one\n"), Some("cut"))
         );
     }
 
@@ -88,6 +115,9 @@ mod tests {
             let (cleaned, _) = clean(&text, Limit(limit));
             assert!(cleaned.chars().count() <= limit);
             assert!(!cleaned.chars().any(char::is_control));
+            let (lines, _) = clean_lines(&text, Limit(limit));
+            assert!(lines.chars().count() <= limit);
+            assert!(!lines.chars().any(|c| c.is_control() && c != '\n'));
         }
     }
 }

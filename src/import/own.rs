@@ -1,7 +1,9 @@
 //! `links`: our own form. `id`, `slug`, `url`, `label`, `category`, `delivery_id`; each row has an id or a slug, by which it is known the next time.
+//! It is what `export links --format csv` writes.
 
 use super::columns::{Cells as _, ColumnError, Header};
 use super::{Draft, Reader, mautic};
+use crate::export::read_csv_text;
 use crate::hit::{DeliveryId, LinkId};
 use crate::sending::NewLink;
 
@@ -23,10 +25,10 @@ pub(super) fn read_links(header: &Header) -> Result<Reader, ColumnError> {
         let draft = NewLink {
             id: positive(id.number(row)?, "id")?.map(LinkId),
             delivery_id: positive(delivery.number(row)?, "delivery_id")?.map(DeliveryId),
-            slug: slug.text(row)?.map(str::to_owned),
+            slug: slug.text(row)?.map(read_csv_text).map(str::to_owned),
             url: url.needed(row)?.to_owned(),
-            label: mautic::name(label.text(row)?),
-            category: category.text(row)?.map(str::to_owned),
+            label: mautic::name(label.text(row)?.map(read_csv_text)),
+            category: category.text(row)?.map(read_csv_text).map(str::to_owned),
         };
         if draft.id.is_none() && draft.slug.is_none() {
             return Err("has neither an id nor a slug".to_owned());

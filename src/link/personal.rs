@@ -174,7 +174,7 @@ pub fn check_personal_template(url: &str, hosts: &[String]) -> Result<String, De
     let url = url.trim();
     let parts: Vec<Part> = parts(url).collect();
     let Some(first) = parts.first() else {
-        return check_fixed(url);
+        return check_host(check_fixed(url)?, hosts);
     };
     // Words that stand for the parts while the URL is parsed; none of them is in it.
     let word = (0_u32..)
@@ -208,6 +208,12 @@ pub fn check_personal_template(url: &str, hosts: &[String]) -> Result<String, De
             &format!("{{p{}}}", part.number),
         );
     }
+    check_host(text, hosts)
+}
+
+/// What the host of a checked URL may be. Here and not before the URL is parsed: in a host escapes are read, so `%7Bp1%7D` is a personal part
+/// there.
+fn check_host(text: String, hosts: &[String]) -> Result<String, DestinationError> {
     let host = &text[..origin_end(&text)];
     if !is_personal(host) {
         return Ok(text);
@@ -284,6 +290,9 @@ mod tests {
             "{p1}",
             "{p1}/path",
             "http://a.{p2}.example?x",
+            "https://x.example%7Bp1%7D/",
+            "https://x.example%7bp1}/{p2}",
+            "https://x.example\u{ff5b}p1\u{ff5d}/",
         ] {
             assert_eq!(
                 check_personal_template(url, &[]),

@@ -170,6 +170,37 @@ impl Store {
             .and_then(|rows| rows.iter().map(|row| delivery!(row)).collect()))
     }
 
+    /// Deliveries by rising ids, from above `after` on.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn deliveries_after(
+        &self,
+        after: DeliveryId,
+        limit: i64,
+    ) -> sqlx::Result<Vec<Delivery>> {
+        let sql = select_deliveries!("where id > $1 order by id limit $2");
+        both!(self.reader(), pool => sqlx::query(sql).bind(after.0).bind(limit).fetch_all(pool).await
+            .and_then(|rows| rows.iter().map(|row| delivery!(row)).collect()))
+    }
+
+    /// Links by rising ids, from above `after` on; those of one delivery where it is named.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn links_after(
+        &self,
+        after: LinkId,
+        delivery: Option<DeliveryId>,
+        limit: i64,
+    ) -> sqlx::Result<Vec<Link>> {
+        let sql = "select id, delivery_id, slug, url, label, category from links
+                   where id > $1 and ($2 is null or delivery_id = $2) order by id limit $3";
+        let delivery = delivery.map(|id| id.0);
+        both!(self.reader(), pool => sqlx::query(sql).bind(after.0).bind(delivery).bind(limit).fetch_all(pool).await
+            .and_then(|rows| rows.iter().map(|row| link!(row)).collect()))
+    }
+
     /// The links of a delivery, in the order of ids.
     ///
     /// # Errors

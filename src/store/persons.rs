@@ -1,20 +1,25 @@
-//! Contacts as the API shows them. Any id that ever stood for a person finds it: the contact's own, one merged into it, a browser's.
+//! Contacts as the API and exports show them. Any id that ever stood for a person finds it: the contact's own, one merged into it, a browser's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use futures_util::TryStreamExt as _;
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::stored_hits::Whose;
-use super::{Store, Tags};
-use crate::both;
+use super::{Bulk, Either, Store, Tags};
 use crate::clock::Micros;
 use crate::hit::{ContactId, VisitorId};
+use crate::{both, fetch_bulk};
 
 /// Most visitors told of one contact, latest first: a sender that makes up a visitor for every hit must not fill an answer.
 const MOST_VISITORS: i64 = 1_000;
+/// A page of contacts ends early where their fields are this long.
+const MOST_PAGE_BYTES: usize = 1 << 20;
+/// Most contacts whose visitors are asked for at once: each may have as many as are told.
+const MOST_WITH_VISITORS: usize = 100;
 
 /// Who an id stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +108,97 @@ impl Store {
         Ok(Some(contact))
     }
 
+    /// The names of all fields that contacts have, sorted. Looks at every contact.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn contact_fields(&self) -> sqlx::Result<Vec<String>> {
+        let mut names: Vec<String> = match self.reader() {
+            Either::Postgres(pool) => {
+                let sql = "select distinct jsonb_object_keys(fields) from contacts where merged_into is null";
+                sqlx::query_scalar(sql).fetch_all(pool).await?
+            }
+            Either::Sqlite(pool) => {
+                let sql = "select distinct f.key from contacts c, json_each(c.fields) f where c.merged_into is null";
+                sqlx::query_scalar(sql).fetch_all(pool).await?
+            }
+        };
+        // Here, as the databases sort texts each in their own way.
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Contacts by rising ids, from above `after` on, at most `limit` and at least one where there are any. Those that were merged away are
+    /// former ids of others.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn contacts_after(
+        &self,
+        after: ContactId,
+        limit: i64,
+    ) -> sqlx::Result<Vec<ContactRecord>> {
+        let sql = "select id, fields, tags, created_at, changed_at from contacts
+                   where id > $1 and merged_into is null order by id limit $2";
+        let (mut contacts, mut bytes) = (Vec::new(), 0);
+        both!(self.reader(), pool => {
+            let mut rows = sqlx::query(sql).bind(after.0).bind(limit).fetch(pool);
+            while let Some(row) = rows.try_next().await? {
+                let contact = ContactRecord {
+                    id: ContactId(row.try_get(0)?),
+                    former_ids: Vec::new(),
+                    fields: row.try_get::<Json<_>, _>(1)?.0,
+                    tags: row.try_get::<Tags, _>(2)?.0,
+                    visitor_ids: Vec::new(),
+                    created_at: row.try_get(3)?,
+                    changed_at: row.try_get(4)?,
+                };
+                bytes += contact.tags.iter().map(String::len).sum::<usize>();
+                bytes += fields_bytes(&contact.fields);
+                contacts.push(contact);
+                if bytes > MOST_PAGE_BYTES {
+                    break;
+                }
+            }
+        });
+        for some in contacts.chunks_mut(MOST_WITH_VISITORS) {
+            self.add_ids(some).await?;
+        }
+        Ok(contacts)
+    }
+
+    /// Fills in former ids and visitors.
+    async fn add_ids(&self, contacts: &mut [ContactRecord]) -> sqlx::Result<()> {
+        let ids: Vec<Uuid> = contacts.iter().map(|contact| contact.id.0).collect();
+        let mut connection = match self.reader() {
+            Either::Postgres(pool) => Either::Postgres(pool.acquire().await?),
+            Either::Sqlite(pool) => Either::Sqlite(pool.acquire().await?),
+        };
+        let former: Vec<(Uuid, Uuid)> = fetch_bulk!(
+            &mut connection,
+            Bulk::new().uuid("id", ids.iter().copied()),
+            "select c.merged_into, c.id from {rows} join contacts c on c.merged_into = rows.id order by c.created_at, c.id",
+            row => (row.try_get(0)?, row.try_get(1)?)
+        )?;
+        let visitors: Vec<(Uuid, Uuid)> = fetch_bulk!(
+            &mut connection,
+            Bulk::new().uuid("id", ids.iter().copied()),
+            "select contact_id, id from (
+               select v.contact_id, v.id, row_number() over (partition by v.contact_id order by v.changed_at desc, v.id) as place
+               from {rows} join visitors v on v.contact_id = rows.id
+             ) as ranked where place <= 1000 order by contact_id, place",
+            row => (row.try_get(0)?, row.try_get(1)?)
+        )?;
+        let (mut former, mut visitors) = (by_contact(former), by_contact(visitors));
+        for contact in contacts {
+            let of =
+                |ids: &mut HashMap<Uuid, Vec<Uuid>>| ids.remove(&contact.id.0).unwrap_or_default();
+            contact.former_ids = of(&mut former).into_iter().map(ContactId).collect();
+            contact.visitor_ids = of(&mut visitors).into_iter().map(VisitorId).collect();
+        }
+        Ok(())
+    }
+
     /// The hits of a person: a merge leaves earlier hits under the former id.
     ///
     /// # Errors
@@ -124,4 +220,20 @@ impl Store {
             both!(self.reader(), pool => sqlx::query_scalar(sql).bind(id.0).fetch_all(pool).await)?;
         Ok(ids.into_iter().map(ContactId).collect())
     }
+}
+
+/// Ids by their contact, in the order in which they came.
+fn by_contact(rows: Vec<(Uuid, Uuid)>) -> HashMap<Uuid, Vec<Uuid>> {
+    let mut ids: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
+    for (contact, id) in rows {
+        ids.entry(contact).or_default().push(id);
+    }
+    ids
+}
+
+fn fields_bytes(fields: &BTreeMap<String, Value>) -> usize {
+    fields
+        .iter()
+        .map(|(name, value)| name.len() + value.as_str().map_or(20, str::len))
+        .sum()
 }

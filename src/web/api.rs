@@ -21,8 +21,6 @@ use axum::routing::{get, post};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 
-pub use deliveries::DeliveryAnswer;
-pub use links::LinkAnswer;
 pub use page_tags::PageTagAnswer;
 
 use super::App;

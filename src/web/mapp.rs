@@ -1,13 +1,14 @@
 //! Mapp's hits, batches, opt-outs and redirects.
 //!
 //! A hit always gets its GIF. A batch gets exactly 200 once it is durable, 503 where it is not: its sender sends it again then; 413 and 400 tell
-//! it to give the batch up (`protocols/mapp.md`, Batch). Nothing in a batch tells that it was sent before: where the answer to a stored
+//! it to give the batch up (`protocols/mapp.md`, Batch), and so does 415, to what is packed with anything but gzip and deflate. Nothing in a batch tells that it was sent before: where the answer to a stored
 //! one is lost, it counts twice.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
+use http::header::ACCEPT_ENCODING;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -17,7 +18,7 @@ use super::error::Problem;
 use super::redirect::{is_visit, redirect, unknown_link};
 use super::{App, Outcome, Stream, Visit};
 use crate::dialect::judge;
-use crate::dialect::mapp::batch::{self, Unusable};
+use crate::dialect::mapp::batch::{self, Packing, Unusable};
 use crate::dialect::mapp::{self, Call, Sender};
 use crate::hit::{Hit, HitId};
 use crate::inbound::Inbound;
@@ -106,6 +107,9 @@ fn get_redirect(app: &App, visit: Visit<'_>, sites: &str) -> Outcome {
 
 /// `POST /<track id>/batch`. Read on a thread of its own: ten thousand lines take long enough for a redirect to wait behind them.
 async fn take_batch(app: &App, visit: Visit<'_>, body: Body, sites: &str) -> Outcome {
+    let Some(packing) = Packing::of(&visit.parts.headers) else {
+        return Refusal::Unknown.into();
+    };
     let (body, room) = match tokio::time::timeout(MOST_TIME, read_body(body)).await {
         Ok(Ok(read)) => read,
         Ok(Err(refusal)) => return refusal.into(),
@@ -115,7 +119,7 @@ async fn take_batch(app: &App, visit: Visit<'_>, body: Body, sites: &str) -> Out
         return Refusal::NoRoom.into();
     };
     let count = mapp::split_sites(sites).len().max(1);
-    let unpacked = tokio::task::spawn_blocking(move || batch::unpack(body, count)).await;
+    let unpacked = tokio::task::spawn_blocking(move || batch::unpack(body, packing, count)).await;
     let body = match unpacked {
         Ok(Ok(body)) => body,
         Ok(Err(why)) => return Refusal::Unusable(why).into(),
@@ -163,6 +167,7 @@ fn not_stored() -> Response {
 /// Why a batch is not taken.
 enum Refusal {
     Unusable(Unusable),
+    Unknown,
     Broken,
     Slow,
     NoRoom,
@@ -179,6 +184,15 @@ impl From<Refusal> for Outcome {
             }
             Refusal::Unusable(Unusable::BrokenGzip) => {
                 (StatusCode::BAD_REQUEST, "batch is broken gzip")
+            }
+            Refusal::Unusable(Unusable::BrokenDeflate) => {
+                (StatusCode::BAD_REQUEST, "batch is broken deflate")
+            }
+            // What is taken is told, as RFC 9110 (15.5.16) asks.
+            Refusal::Unknown => {
+                let taken = [(ACCEPT_ENCODING, "gzip, deflate")];
+                let response = (StatusCode::UNSUPPORTED_MEDIA_TYPE, taken).into_response();
+                return Self::refused(response, "batch of another encoding");
             }
             Refusal::Broken => (StatusCode::BAD_REQUEST, "batch did not arrive whole"),
             Refusal::Slow => (StatusCode::REQUEST_TIMEOUT, "batch too slow"),

@@ -27,7 +27,7 @@
 //! ```
 //! - `source`: where the request comes from. `proves`: rows of `rows.txt`, word for word. `setup`: a name, none for `setup.json`.
 //! - **step**: `request` or `raw` (a file with a whole request beside the case, sent byte for byte, without the browser's cookies), `as` (whose
-//!   cookies: a name, one browser a case without it), `new_session: true` (the browser was closed before), `save` (pointers into the JSON answer;
+//!   cookies: a name, one browser a case without it), `new_session: true` (the browser was closed before), `after_storing: true` (the hits of the steps before are in the database), `save` (pointers into the JSON answer;
 //!   of a redirect's target `/location/<parameter>`).
 //! - **request**: `method` (`GET`), `path` with the raw query, byte for byte (of a whole URL the host is cut), `headers` (pairs; `Host: t.example`
 //!   and a Firefox `User-Agent` are sent unless given, `["User-Agent", null]` leaves it out), `cookies` (put into the browser before), one of
@@ -393,6 +393,9 @@ impl Player<'_> {
         let jar = jars.entry(step.browser.clone()).or_default();
         if step.new_session {
             jar.end_session();
+        }
+        if step.after_storing {
+            self.server.wait_stored(STORED).await;
         }
         let bytes = match (&step.request, &step.raw) {
             (Some(request), _) => {

@@ -17,6 +17,7 @@ mod browser;
 mod cases;
 mod database_away;
 mod explain;
+mod exporting;
 mod forms;
 mod full_spool;
 mod hostile;

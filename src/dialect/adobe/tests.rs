@@ -485,7 +485,7 @@ proptest! {
             let extra = hit.extra.unwrap_or_default();
             prop_assert!(extra.len() <= 200);
             for (name, value) in &extra {
-                prop_assert!(is_clean(name) && is_clean(value.as_str().unwrap()));
+                prop_assert!(is_clean(name) && is_clean(&value.as_str().unwrap().replace('\n', "")));
             }
             prop_assert!(hit.page_tag.is_none_or(|tag| is_clean(&tag) && tag.chars().count() <= 255));
             if let Some(foreign) = hit.foreign {

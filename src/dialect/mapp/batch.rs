@@ -6,7 +6,9 @@
 
 use std::io::Read as _;
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 use memchr::memchr;
 
 use super::parameters::Parameters;
@@ -37,22 +39,61 @@ pub enum Unusable {
     /// It begins like gzip and goes on otherwise.
     #[error("batch is broken gzip")]
     BrokenGzip,
+    /// It is said to be deflated and is not, nor is it text.
+    #[error("batch is broken deflate")]
+    BrokenDeflate,
 }
 
-/// The text of a body: unpacked where it is gzip, whatever the header says, which proxies drop or add. For several track ids each line
+/// What a batch is said to be packed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Nothing, or gzip, which shows.
+    Plain,
+    /// Deflate, which does not show: as RFC 9110 has it, in zlib's frame, or without, as many send it.
+    Deflate,
+}
+
+impl Packing {
+    /// Of `Content-Encoding`; none where it is something that cannot be unpacked here. Words that are no packing (`utf-8`) are some SDK's
+    /// mistake and say nothing.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut packing = Self::Plain;
+        for value in headers.get_all(CONTENT_ENCODING) {
+            for word in value.to_str().ok()?.split(',') {
+                match word.trim().to_ascii_lowercase().as_str() {
+                    "deflate" => packing = Self::Deflate,
+                    "br" | "zstd" | "compress" | "x-compress" | "dcb" | "dcz" => return None,
+                    _ => {}
+                }
+            }
+        }
+        Some(packing)
+    }
+}
+
+/// The text of a body: unpacked where it is gzip, whatever the header says, which proxies drop or add, and where it is said to be deflated. For several track ids each line
 /// is several hits, and so less may come.
 ///
 /// # Errors
 /// It cannot be unpacked, or has too many bytes or lines.
-pub fn unpack(body: Vec<u8>, sites: usize) -> Result<Vec<u8>, Unusable> {
+pub fn unpack(body: Vec<u8>, packing: Packing, sites: usize) -> Result<Vec<u8>, Unusable> {
     let sites = sites.max(1);
     let body = if body.starts_with(&[0x1f, 0x8b]) {
-        let mut text = Vec::new();
-        MultiGzDecoder::new(body.as_slice())
-            .take(MOST_BYTES as u64 + 1)
-            .read_to_end(&mut text)
-            .map_err(|_| Unusable::BrokenGzip)?;
-        text
+        read_all(MultiGzDecoder::new(body.as_slice())).ok_or(Unusable::BrokenGzip)?
+    } else if packing == Packing::Deflate {
+        let unpacked = read_all(ZlibDecoder::new(body.as_slice()))
+            .or_else(|| read_all(DeflateDecoder::new(body.as_slice())));
+        match unpacked {
+            Some(text) => text,
+            // A proxy has unpacked it and left the header.
+            None if lines(&body)
+                .next()
+                .is_none_or(|line| read_line(line).is_ok()) =>
+            {
+                body
+            }
+            None => return Err(Unusable::BrokenDeflate),
+        }
     } else {
         body
     };
@@ -63,6 +104,16 @@ pub fn unpack(body: Vec<u8>, sites: usize) -> Result<Vec<u8>, Unusable> {
         return Err(Unusable::TooManyLines);
     }
     Ok(body)
+}
+
+/// What can be unpacked, up to a byte more than may be; none where it is broken.
+fn read_all(packed: impl std::io::Read) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    packed
+        .take(MOST_BYTES as u64 + 1)
+        .read_to_end(&mut text)
+        .ok()
+        .map(|_| text)
 }
 
 /// Lines of a body that are not empty.

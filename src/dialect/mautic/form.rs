@@ -17,7 +17,7 @@ pub use post::{MOST_TEXT, Post, Unreadable};
 use super::super::{Rules, judge, native};
 use super::DEVICE;
 use crate::form::{FieldKind, Form, FormId};
-use crate::hit::{Dialect, Hit, HitId, Kind, Limit, Verdict, clean};
+use crate::hit::{Dialect, Hit, HitId, Kind, Limit, Verdict};
 use crate::inbound::Inbound;
 
 /// Longest text of a field that is kept: a long letter.
@@ -102,10 +102,14 @@ fn take_fields(hit: &mut Hit, id: FormId, form: &Form, post: &Post) -> Map<Strin
             hit.note("file not stored");
         }
         let text = texts.join(", ");
-        if let (Some(name), false) = (&field.contact_field, text.is_empty())
-            && let Some(value) = hit.take(&field.alias, &text, Limit::TITLE)
-        {
-            hit.fields.push((name.clone(), value));
+        if let (Some(name), false) = (&field.contact_field, text.is_empty()) {
+            let value = match is_lines {
+                true => hit.take_lines(&field.alias, &text, Limit::TITLE),
+                false => hit.take(&field.alias, &text, Limit::TITLE),
+            };
+            if let Some(value) = value {
+                hit.fields.push((name.clone(), value));
+            }
         }
         results.insert(field.alias.clone(), text.clone().into());
         if !text.is_empty() {
@@ -126,28 +130,11 @@ fn take_fields(hit: &mut Hit, id: FormId, form: &Form, post: &Post) -> Map<Strin
 
 /// A field's text; only a field of many lines keeps its line breaks.
 fn take_text(hit: &mut Hit, value: &str, is_lines: bool) -> String {
-    if !is_lines {
-        return hit.take("field", value, TEXT).unwrap_or_default();
-    }
-    let mut text = String::with_capacity(value.len().min(TEXT.0));
-    let mut room = TEXT.0;
-    for (index, line) in value.lines().enumerate() {
-        if room == 0 {
-            hit.note("field cut");
-            break;
-        }
-        if index > 0 {
-            text.push('\n');
-            room -= 1;
-        }
-        let (line, repair) = clean(line, Limit(room));
-        if let Some(repair) = repair {
-            hit.note(&format!("field {repair}"));
-        }
-        room -= line.chars().count();
-        text.push_str(&line);
-    }
-    text.trim_matches('\n').to_owned()
+    let text = match is_lines {
+        true => hit.take_lines("field", value, TEXT),
+        false => hit.take("field", value, TEXT),
+    };
+    text.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -257,7 +257,8 @@ fn take_extra(hit: &mut Hit, extra: Map<String, Value>) {
 
 /// Cleans every string inside; none where it is deeper than `depth`.
 fn scrub(value: Value, depth: usize) -> Option<Value> {
-    let text = |text: String| crate::hit::clean(&text, Limit(4_000)).0.into_owned();
+    let text = |text: String| crate::hit::clean_lines(&text, Limit(4_000)).0.into_owned();
+    let name = |name: String| crate::hit::clean(&name, Limit(4_000)).0.into_owned();
     Some(match value {
         Value::String(value) => Value::String(text(value)),
         Value::Array(values) => Value::Array(
@@ -269,7 +270,7 @@ fn scrub(value: Value, depth: usize) -> Option<Value> {
         Value::Object(fields) => Value::Object(
             fields
                 .into_iter()
-                .map(|(name, value)| Some((text(name), scrub(value, depth.checked_sub(1)?)?)))
+                .map(|(key, value)| Some((name(key), scrub(value, depth.checked_sub(1)?)?)))
                 .collect::<Option<_>>()?,
         ),
         plain => plain,

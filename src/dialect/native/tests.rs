@@ -33,7 +33,7 @@ fn assert_text(name: &str, text: &str, most: usize) {
 fn assert_value(value: &Value, depth: usize) {
     assert!(depth <= 17, "too deep");
     match value {
-        Value::String(text) => assert_text("extra", text, 4_000),
+        Value::String(text) => assert_text("extra", &text.replace('\n', " "), 4_000),
         Value::Array(values) => values
             .iter()
             .for_each(|value| assert_value(value, depth + 1)),
@@ -271,6 +271,23 @@ proptest! {
             assert_fits(&hit);
         }
     }
+}
+
+#[test]
+fn what_columns_hold_is_a_line_and_what_extra_holds_may_be_many() {
+    let hit = decode_json_hit(
+        json!({
+            "page_title": "a\r\nb",
+            "extra": { "comment\n": "one\r\ntwo", "nested": { "list": ["three\n\nfour"] } },
+        }),
+        NOW,
+    )
+    .unwrap();
+    assert_eq!(hit.page_title.as_deref(), Some("a b"));
+    assert_eq!(
+        Value::Object(hit.extra.unwrap()),
+        json!({ "comment": "one\ntwo", "nested": { "list": ["three\n\nfour"] } })
+    );
 }
 
 #[test]

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::hits::HitLine;
-use super::json::{ApiQuery, Cursor, PathText, Time};
+use super::json::{ApiQuery, Cursor, PathText};
+use crate::export::{ContactLine, HitLine};
 use crate::hit::ContactId;
 use crate::identity::normalise;
 use crate::store::persons::Person;
@@ -91,15 +91,7 @@ async fn contact(app: &App, id: ContactId) -> Result<Json<Value>, Problem> {
         .await
         .map_err(|error| Problem::database(&error))?
         .ok_or_else(|| Problem::not_found("contact"))?;
-    Ok(Json(json!({
-        "id": contact.id,
-        "former_ids": contact.former_ids,
-        "fields": contact.fields,
-        "tags": contact.tags,
-        "visitor_ids": contact.visitor_ids,
-        "created_at": Time(contact.created_at),
-        "changed_at": Time(contact.changed_at),
-    })))
+    Ok(Json(json!(ContactLine(&contact))))
 }
 
 /// The query string of a timeline.

@@ -25,8 +25,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-use super::hits::HitLine;
 use super::json::{ApiJson, Id};
+use crate::export::HitLine;
 use crate::hit::{Authority, Hit, Provenance, VisitorId};
 use crate::sink::{Receipt, Refused, Sink};
 use crate::store::stored_hits::StoredHit;

@@ -8,10 +8,10 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::json::{ApiJson, ApiQuery, Id, PathText, Time};
-use super::links::LinkAnswer;
+use super::links::link_line;
+use crate::export::{DeliveryLine, LinkLine};
 use crate::hit::Utm;
 use crate::sending::{self, NewDelivery, SendingError};
-use crate::store::deliveries::Delivery;
 use crate::web::App;
 use crate::web::error::Problem;
 
@@ -29,18 +29,13 @@ pub(super) struct DeliveryRequest {
 }
 
 /// Campaign parameters, without `utm_` before their names.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct UtmFields {
-    #[serde(skip_serializing_if = "Option::is_none")]
+struct UtmFields {
     source: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     medium: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     campaign: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     term: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<String>,
 }
 
@@ -65,49 +60,13 @@ impl From<DeliveryRequest> for NewDelivery {
     }
 }
 
-/// A delivery as it is told.
-#[derive(Debug, Serialize)]
-pub struct DeliveryAnswer {
-    id: Id,
-    label: String,
-    channel: String,
-    sent_at: Option<Time>,
-    expires_at: Option<Time>,
-    expiration_url: Option<String>,
-    utm: UtmFields,
-    messages: i64,
-    created_at: Time,
-}
-
-impl From<Delivery> for DeliveryAnswer {
-    fn from(delivery: Delivery) -> Self {
-        Self {
-            id: delivery.id.into(),
-            label: delivery.label,
-            channel: delivery.channel,
-            sent_at: delivery.sent_at.map(Time),
-            expires_at: delivery.expires_at.map(Time),
-            expiration_url: delivery.expiration_url,
-            utm: UtmFields {
-                source: delivery.utm.source,
-                medium: delivery.utm.medium,
-                campaign: delivery.utm.campaign,
-                term: delivery.utm.term,
-                content: delivery.utm.content,
-            },
-            messages: delivery.messages,
-            created_at: Time(delivery.created_at),
-        }
-    }
-}
-
 /// `POST /deliveries`
 pub(super) async fn create_delivery(
     State(app): State<Arc<App>>,
     ApiJson(request): ApiJson<DeliveryRequest>,
-) -> Result<(StatusCode, Json<DeliveryAnswer>), Problem> {
+) -> Result<(StatusCode, Json<DeliveryLine>), Problem> {
     let delivery = sending::create_delivery(&app.store, &app.clock, request.into()).await?;
-    Ok((StatusCode::CREATED, Json(delivery.into())))
+    Ok((StatusCode::CREATED, Json(DeliveryLine(delivery))))
 }
 
 /// Which deliveries to list.
@@ -122,7 +81,7 @@ pub(super) struct Listing {
 /// Deliveries by falling ids.
 #[derive(Debug, Serialize)]
 pub(super) struct DeliveryList {
-    deliveries: Vec<DeliveryAnswer>,
+    deliveries: Vec<DeliveryLine>,
     /// `before` for the rest; none where this was all.
     next: Option<Id>,
 }
@@ -146,7 +105,7 @@ pub(super) async fn list_deliveries(
         .filter(|_| found.len() as i64 == limit)
         .map(|delivery| delivery.id.into());
     Ok(Json(DeliveryList {
-        deliveries: found.into_iter().map(Into::into).collect(),
+        deliveries: found.into_iter().map(DeliveryLine).collect(),
         next,
     }))
 }
@@ -155,8 +114,8 @@ pub(super) async fn list_deliveries(
 #[derive(Debug, Serialize)]
 pub(super) struct WholeDelivery {
     #[serde(flatten)]
-    delivery: DeliveryAnswer,
-    links: Vec<LinkAnswer>,
+    delivery: DeliveryLine,
+    links: Vec<LinkLine>,
 }
 
 /// `GET /deliveries/{id}`
@@ -174,10 +133,10 @@ pub(super) async fn get_delivery(
         .ok_or_else(|| Problem::not_found("delivery"))?;
     let links = app.store.links_of(id).await.map_err(database)?;
     Ok(Json(WholeDelivery {
-        delivery: delivery.into(),
+        delivery: DeliveryLine(delivery),
         links: links
             .into_iter()
-            .map(|link| LinkAnswer::new(link, &app))
+            .map(|link| link_line(link, &app))
             .collect(),
     }))
 }

@@ -5,7 +5,6 @@
 //! is told by their index. A hit's address, agent and time are those in the JSON: the connection is the sender's, not the visitor's.
 
 pub mod export;
-mod line;
 
 use std::sync::Arc;
 
@@ -19,8 +18,6 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-
-pub use line::HitLine;
 
 use crate::clock::{Clock, Micros};
 use crate::dialect::native::{FieldError, decode_json_hit};

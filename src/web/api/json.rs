@@ -14,12 +14,10 @@ use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::Micros;
+use crate::export::serialize_whole;
 use crate::form::FormId;
 use crate::hit::{BroadlogId, DeliveryId, LinkId};
 use crate::web::error::Problem;
-
-/// Greatest integer that every JSON reader keeps exactly.
-const MOST_EXACT: i64 = 1 << 53;
 
 /// A body of JSON, whatever its content type says.
 #[derive(Clone, Copy, Debug)]
@@ -224,11 +222,7 @@ id_of!(DeliveryId, BroadlogId, FormId, LinkId);
 
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if (-MOST_EXACT..=MOST_EXACT).contains(&self.0) {
-            serializer.serialize_i64(self.0)
-        } else {
-            serializer.collect_str(&self.0)
-        }
+        serialize_whole(self.0, serializer)
     }
 }
 

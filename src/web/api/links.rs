@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::json::{ApiJson, Id, OneOrMany, PathText};
+use crate::export::LinkLine;
 use crate::link::LinkRecord;
 use crate::sending::{self, NewLink, SendingError};
 use crate::store::deliveries::Link;
@@ -39,43 +40,8 @@ pub(super) struct ShortLinkRequest {
     id: Option<Id>,
 }
 
-/// A link as it is told.
-#[derive(Debug, Serialize)]
-pub struct LinkAnswer {
-    id: Id,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delivery_id: Option<Id>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    slug: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    short_url: Option<String>,
-    url: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    category: Option<String>,
-}
-
-impl LinkAnswer {
-    pub(super) fn new(link: Link, app: &App) -> Self {
-        Self::at(link, &app.base_url, &app.paths.redirect)
-    }
-
-    /// `base_url` without a slash at its end, `path` as in `paths.redirect`.
-    pub fn at(link: Link, base_url: &str, path: &str) -> Self {
-        Self {
-            id: link.id.into(),
-            delivery_id: link.delivery_id.map(Into::into),
-            short_url: link
-                .slug
-                .as_ref()
-                .map(|slug| format!("{base_url}{path}/{slug}")),
-            slug: link.slug,
-            url: link.url,
-            label: link.label,
-            category: link.category,
-        }
-    }
+pub(super) fn link_line(link: Link, app: &App) -> LinkLine {
+    LinkLine::at(link, &app.base_url, &app.paths.redirect)
 }
 
 /// `POST /deliveries/{id}/links`: one link or an array of them, all or none.
@@ -83,7 +49,7 @@ pub(super) async fn create_links(
     State(app): State<Arc<App>>,
     id: PathText,
     ApiJson(request): ApiJson<OneOrMany<LinkRequest>>,
-) -> Result<(StatusCode, Json<OneOrMany<LinkAnswer>>), Problem> {
+) -> Result<(StatusCode, Json<OneOrMany<LinkLine>>), Problem> {
     let delivery_id = id.id("delivery")?.into();
     let is_one = matches!(request, OneOrMany::One(_));
     let requests = request.into_vec();
@@ -124,7 +90,7 @@ pub(super) async fn create_links(
     serve_at_once(&app, &records).await;
     let mut answers: Vec<_> = links
         .into_iter()
-        .map(|link| LinkAnswer::new(link, &app))
+        .map(|link| link_line(link, &app))
         .collect();
     let answer = match answers.pop() {
         Some(answer) if is_one => OneOrMany::One(answer),
@@ -140,7 +106,7 @@ pub(super) async fn create_links(
 pub(super) async fn create_short_link(
     State(app): State<Arc<App>>,
     ApiJson(request): ApiJson<ShortLinkRequest>,
-) -> Result<(StatusCode, Json<LinkAnswer>), Problem> {
+) -> Result<(StatusCode, Json<LinkLine>), Problem> {
     let draft = NewLink {
         id: request.id.map(Into::into),
         delivery_id: request.delivery_id.map(Into::into),
@@ -156,7 +122,7 @@ pub(super) async fn create_short_link(
         error => error.into(),
     })?;
     serve_at_once(&app, &[link.record(delivery.as_ref())]).await;
-    Ok((StatusCode::CREATED, Json(LinkAnswer::new(link, &app))))
+    Ok((StatusCode::CREATED, Json(link_line(link, &app))))
 }
 
 /// Puts new links into the local copy. Where its file cannot be written, memory has them, and the next refresh tries again.

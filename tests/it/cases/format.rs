@@ -58,6 +58,9 @@ pub struct Step {
     /// Before the request the browser was closed: session cookies are gone.
     #[serde(default)]
     pub new_session: bool,
+    /// Before the request the hits of the steps before it are in the database.
+    #[serde(default)]
+    pub after_storing: bool,
     pub answer: Expected,
     /// Values of the answer's JSON body, by pointers; of a redirect, `/location/<parameter>`.
     #[serde(default)]

@@ -1,11 +1,5 @@
-//! `GET /api/v1/hits`: hits in the order of storage, as a stream of any length at constant memory.
-//!
-//! The end is fixed when the request arrives, so a stream ends while hits go on arriving. The last line is the cursor: `after=` that cursor goes
-//! on with what has been stored since. `seq` in every line is a cursor too: where a stream breaks off without its last line (the
-//! database went away), the reader goes on after the last line it has. With a filter, the cursor of a stream that came to the end is the end's
-//! and not that of the last hit which matched: the next request does not search the same stretch again.
-//!
-//! A hit is told once. What is filled in later (the person of an anonymous hit, when the visitor is identified) is not told again.
+//! `GET /api/v1/hits`: hits in the order of storage, as a stream of any length at constant memory. How it goes on and ends is told in
+//! [`crate::export`].
 
 use std::sync::Arc;
 
@@ -17,10 +11,10 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
-use super::line::{HitLine, csv_header};
-use crate::hit::{Kind, VisitorId};
-use crate::store::StoreError;
-use crate::store::stored_hits::{HitFilter, StoredHit, Whose};
+use crate::export::{Format, HitStream, WantedHits, whose_hits};
+use crate::hit::Kind;
+use crate::store::stored_hits::HitFilter;
+use crate::store::{self, Store};
 use crate::web::App;
 use crate::web::api::json::{ApiQuery, Cursor, Id};
 use crate::web::error::Problem;
@@ -29,8 +23,6 @@ use crate::web::error::Problem;
 const USUAL_LIMIT: i64 = 1_000;
 /// Most hits of an answer.
 const MOST_LIMIT: i64 = 1_000_000;
-/// Most hits of a query: its rows are in memory at once.
-const PAGE: i64 = 1_000;
 
 /// The query string.
 #[derive(Debug, Deserialize)]
@@ -44,14 +36,6 @@ pub struct Wanted {
     kind: Option<Kind>,
     #[serde(default)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Format {
-    #[default]
-    Ndjson,
-    Csv,
 }
 
 /// `after=` with nothing behind it is the start: what a script sends in its first round.
@@ -75,136 +59,47 @@ pub async fn list_hits(
             format_args!("is not from 1 to {MOST_LIMIT}"),
         ));
     }
-    let store = &app.store;
-    let whose = match wanted.contact_id {
-        None => None,
-        Some(id) => match store
-            .find_person(id)
-            .await
-            .map_err(|error| Problem::database(&error))?
-        {
-            Some(person) => Some(
-                store
-                    .hits_of(person)
-                    .await
-                    .map_err(|error| Problem::database(&error))?,
-            ),
-            // Nobody yet: no hits, and the cursor is right when there are some.
-            None => Some(Whose::Visitor(VisitorId(id))),
-        },
-    };
-    let filter = HitFilter {
-        delivery: wanted.delivery_id.map(Into::into),
-        whose,
-        kind: wanted.kind,
-    };
-    let until = store
-        .last_seq()
+    let format = wanted.format;
+    let (first, hits) = begin(&app.store, wanted, limit)
         .await
         .map_err(|error| Problem::database(&error))?;
-    let mut reading = Reading {
-        app: Arc::clone(&app),
-        filter,
-        format: wanted.format,
-        after: wanted.after.map_or(0, |cursor| cursor.0),
-        until,
-        left: limit,
-        rows: PAGE,
-        is_done: false,
-    };
-    // Before the status is sent: a database that is away is a 503, not a stream that breaks off.
-    let first = reading
-        .next_chunk()
-        .await
-        .map_err(|error| Problem::database(&error))?;
-    let head = match wanted.format {
-        Format::Ndjson => Vec::new(),
-        Format::Csv => csv_header().into_bytes(),
-    };
-    let first = stream::iter([Ok(Bytes::from(head)), Ok(first)]);
-    let rest = stream::try_unfold(reading, |mut reading| async move {
-        if reading.is_done {
-            return Ok(None);
-        }
-        match reading.next_chunk().await {
-            Ok(chunk) => Ok(Some((chunk, reading))),
+    let rest = stream::try_unfold(hits, |mut hits| async move {
+        match hits.next_chunk().await {
+            Ok(chunk) => Ok(chunk.map(|chunk| (Bytes::from(chunk), hits))),
             Err(error) => {
                 tracing::error!(%error, "a stream of hits broke off in the database");
                 Err(std::io::Error::other("the database does not answer"))
             }
         }
     });
-    let content_type = match wanted.format {
+    let content_type = match format {
         Format::Ndjson => "application/x-ndjson",
         Format::Csv => "text/csv; charset=utf-8",
     };
     let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];
+    let first = stream::iter([Ok(Bytes::from(first))]);
     Ok((headers, Body::from_stream(first.chain(rest))).into_response())
 }
 
-/// How far a stream is.
-struct Reading {
-    app: Arc<App>,
-    filter: HitFilter,
-    format: Format,
-    /// The hits up to here have been told or do not match.
-    after: i64,
-    until: i64,
-    /// Hits that may still be told.
-    left: i64,
-    /// Hits of the next query.
-    rows: i64,
-    is_done: bool,
-}
-
-impl Reading {
-    async fn next_chunk(&mut self) -> Result<Bytes, StoreError> {
-        let rows = self.rows.min(self.left);
-        let page = self
-            .app
-            .store
-            .hits_between(&self.filter, self.after, self.until, rows)
-            .await?;
-        let mut chunk = Vec::with_capacity(page.hits.len() * 800);
-        for hit in &page.hits {
-            self.write_hit(hit, &mut chunk);
-        }
-        let told = page.hits.len() as i64;
-        self.left -= told;
-        if let Some(last) = page.hits.last() {
-            self.after = last.seq;
-        }
-        if page.is_last {
-            self.after = self.after.max(self.until);
-        }
-        // A page that its size ended says how many such hits fit: asking for more would make the database send them for nothing.
-        self.rows = if told < rows {
-            told.max(1)
-        } else {
-            (self.rows * 2).min(PAGE)
-        };
-        self.is_done = page.is_last || self.left == 0;
-        if self.is_done {
-            let cursor = self.after;
-            let line = match self.format {
-                Format::Ndjson => format!("{{\"cursor\":\"{cursor}\"}}\n"),
-                Format::Csv => format!("# cursor={cursor}\n"),
-            };
-            chunk.extend_from_slice(line.as_bytes());
-        }
-        Ok(Bytes::from(chunk))
-    }
-
-    fn write_hit(&self, hit: &StoredHit, chunk: &mut Vec<u8>) {
-        match self.format {
-            Format::Ndjson => {
-                // Writing to a Vec does not fail.
-                let _ = serde_json::to_writer(&mut *chunk, &HitLine(hit));
-                chunk.push(b'\n');
-            }
-            Format::Csv => HitLine(hit).write_csv(chunk),
-        }
-    }
+/// The stream and its first lines, before the status is sent: a database that is away is a 503, not a stream that breaks off.
+async fn begin(store: &Store, wanted: Wanted, limit: i64) -> store::Result<(Vec<u8>, HitStream)> {
+    let whose = match wanted.contact_id {
+        Some(id) => Some(whose_hits(store, id).await?),
+        None => None,
+    };
+    let wanted = WantedHits {
+        filter: HitFilter {
+            delivery: wanted.delivery_id.map(Into::into),
+            whose,
+            kind: wanted.kind,
+        },
+        format: wanted.format,
+        after: wanted.after.map_or(0, |cursor| cursor.0),
+        limit: Some(limit),
+    };
+    let mut hits = HitStream::open(store.clone(), wanted).await?;
+    let first = hits.next_chunk().await?.unwrap_or_default();
+    Ok((first, hits))
 }
 
 #[cfg(test)]

@@ -1,0 +1,221 @@
+//! `export`: what is stored, line by line on standard output. It reads the database and nothing else, so it works beside a running server and
+//! while none runs; it makes and changes nothing.
+
+use std::io::{IsTerminal as _, stderr, stdout};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand, ValueEnum, value_parser};
+use uuid::Uuid;
+
+use super::{WrongUsage, print_bytes};
+use crate::config::Config;
+use crate::export::{
+    self, ContactStream, DeliveryStream, HitStream, LinkStream, WantedHits, whose_hits,
+};
+use crate::hit::{DeliveryId, Kind};
+use crate::identity::normalise;
+use crate::server;
+use crate::store::persons::Person;
+use crate::store::stored_hits::{HitFilter, Whose};
+use crate::store::{self, Store, StoreError};
+
+/// How often progress is told.
+const TOLD_EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ExportCommand {
+    /// Hits in the order of storage; the last line is the cursor with which the next export goes on
+    Hits(Hits),
+    /// Contacts: fields, tags, former ids, visitors
+    Contacts(Written),
+    /// Deliveries
+    Deliveries(Written),
+    /// Links; as CSV what `import links` reads
+    Links(Links),
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Ndjson,
+    Csv,
+}
+
+impl From<Format> for export::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Ndjson => Self::Ndjson,
+            Format::Csv => Self::Csv,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Written {
+    /// A JSON object a line, or CSV with a header row
+    #[arg(long, value_enum, default_value = "ndjson")]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Hits {
+    #[command(flatten)]
+    written: Written,
+    /// Go on after the cursor that the last export, or the API, ended with [default: from the start]
+    #[arg(long, value_name = "CURSOR", value_parser = cursor)]
+    after: Option<i64>,
+    /// Only hits of this delivery
+    #[arg(long, value_name = "ID", value_parser = value_parser!(i64).range(1..))]
+    delivery: Option<i64>,
+    /// Only hits of this person: id, former id, id of a visitor, or the value of a unique field such as the e-mail address
+    #[arg(long, value_name = "ID|VALUE")]
+    contact: Option<String>,
+    /// Only hits of this kind
+    #[arg(long, value_parser = kind)]
+    kind: Option<Kind>,
+    /// Most hits [default: all that are stored when it begins]
+    #[arg(long, value_name = "N", value_parser = value_parser!(i64).range(1..))]
+    limit: Option<i64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Links {
+    #[command(flatten)]
+    written: Written,
+    /// Only links of this delivery
+    #[arg(long, value_name = "ID", value_parser = value_parser!(i64).range(1..))]
+    delivery: Option<i64>,
+}
+
+impl ExportCommand {
+    /// Writes the lines. What was written before an error is right, and lacks its end.
+    pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
+        let store = server::open_store_to_read(config).map_err(|error| match error {
+            error @ StoreError::Missing(_) => WrongUsage(error.to_string()).into(),
+            error => anyhow::Error::new(error).context("database"),
+        })?;
+        let of_store = store.clone();
+        let done = match self {
+            Self::Hits(asked) => {
+                let wanted = asked.wanted(&store, config).await?;
+                let mut hits = HitStream::open(of_store, wanted)
+                    .await
+                    .context("database")?;
+                write_all("hits", async || Ok((hits.next_chunk().await?, hits.told()))).await
+            }
+            Self::Contacts(asked) => {
+                let mut contacts = ContactStream::open(of_store, asked.format.into())
+                    .await
+                    .context("database")?;
+                write_all("contacts", async || {
+                    Ok((contacts.next_chunk().await?, contacts.told()))
+                })
+                .await
+            }
+            Self::Deliveries(asked) => {
+                let mut deliveries = DeliveryStream::new(of_store, asked.format.into());
+                write_all("deliveries", async || {
+                    Ok((deliveries.next_chunk().await?, deliveries.told()))
+                })
+                .await
+            }
+            Self::Links(asked) => {
+                let mut links = LinkStream::new(
+                    of_store,
+                    asked.written.format.into(),
+                    asked.delivery.map(DeliveryId),
+                    config.base_url(),
+                    config.paths.redirect.clone(),
+                );
+                write_all("links", async || {
+                    Ok((links.next_chunk().await?, links.told()))
+                })
+                .await
+            }
+        };
+        store.close().await;
+        done
+    }
+}
+
+impl Hits {
+    async fn wanted(self, store: &Store, config: &Config) -> anyhow::Result<WantedHits> {
+        let whose = match &self.contact {
+            None => None,
+            Some(contact) => match Uuid::try_parse(contact) {
+                Ok(id) => Some(whose_hits(store, id).await.context("database")?),
+                Err(_) => Some(find_by_value(store, &config.contacts.unique, contact).await?),
+            },
+        };
+        Ok(WantedHits {
+            filter: HitFilter {
+                delivery: self.delivery.map(DeliveryId),
+                whose,
+                kind: self.kind,
+            },
+            format: self.written.format.into(),
+            after: self.after.unwrap_or(0),
+            limit: self.limit,
+        })
+    }
+}
+
+/// The hits of the contact that has a value of a unique field; the strongest field first.
+async fn find_by_value(store: &Store, unique: &[String], value: &str) -> anyhow::Result<Whose> {
+    let value = normalise(value);
+    for field in unique {
+        let found = store.contact_by_key(field, &value).await;
+        if let Some(id) = found.context("database")? {
+            let whose = store.hits_of(Person::Contact(id)).await;
+            return whose.context("database");
+        }
+    }
+    bail!("there is no contact {value:?}, by {}", unique.join(" or "))
+}
+
+/// Writes until there is nothing more; tells a person who looks on how far it is, unless the lines themselves go to the terminal.
+async fn write_all(
+    what: &str,
+    mut next: impl AsyncFnMut() -> store::Result<(Option<Vec<u8>>, u64)>,
+) -> anyhow::Result<()> {
+    let is_watched = stderr().is_terminal() && !stdout().is_terminal();
+    let (started, mut told) = (Instant::now(), Instant::now());
+    let clear = || {
+        if is_watched {
+            eprint!("\r\x1b[K");
+        }
+    };
+    loop {
+        let (chunk, count) = match next().await {
+            Ok((Some(chunk), count)) => (chunk, count),
+            Ok((None, _)) => {
+                clear();
+                return Ok(());
+            }
+            Err(error) => {
+                clear();
+                return Err(error).context("database; what is written is not all");
+            }
+        };
+        print_bytes(&chunk)?;
+        if is_watched && told.elapsed() >= TOLD_EVERY {
+            let seconds = started.elapsed().as_secs_f64();
+            eprint!("\r\x1b[K{count} {what}, {seconds:.0} s");
+            told = Instant::now();
+        }
+    }
+}
+
+fn cursor(text: &str) -> Result<i64, String> {
+    text.parse()
+        .ok()
+        .filter(|place| *place >= 0)
+        .ok_or_else(|| "no cursor of an earlier export".to_owned())
+}
+
+fn kind(word: &str) -> Result<Kind, String> {
+    Kind::parse(word).ok_or_else(|| {
+        let words: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("no kind of hit; there are {}", words.join(", "))
+    })
+}

@@ -1,0 +1,45 @@
+//! Exports: what is stored, as lines of NDJSON or CSV, for the API's `GET /hits` and for `sillage export`.
+//!
+//! ```text
+//!  store ──► hits | contacts | deliveries, links ──► a row's line ──► NDJSON | CSV
+//!            a page at a time                        cells
+//! ```
+//!
+//! Promises: memory does not grow with what is exported; nobody holds a snapshot or a lock while a slow reader reads, as each page is a short
+//! query that goes on after the last row of the one before; no cell of a CSV is a formula. An export that ends early has no last cursor, or
+//! fails: it never looks whole.
+
+mod cell;
+mod contacts;
+mod hit_line;
+mod hits;
+mod sent;
+
+use serde::{Deserialize, Serialize};
+
+pub use cell::{read_csv_text, serialize_whole};
+pub use contacts::{ContactLine, ContactStream};
+pub use hit_line::HitLine;
+pub use hits::{HitStream, WantedHits, whose_hits};
+pub use sent::{DeliveryLine, DeliveryStream, LinkLine, LinkStream};
+
+/// Most rows of a query: they are in memory at once.
+const PAGE: i64 = 1_000;
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A JSON object a line.
+    #[default]
+    Ndjson,
+    /// RFC 4180, UTF-8, with a header row; lines end with LF.
+    Csv,
+}
+
+/// Appends a value as a line of JSON.
+fn write_json(line: &impl Serialize, out: &mut Vec<u8>) {
+    // Writing to a Vec does not fail.
+    let _ = serde_json::to_writer(&mut *out, line);
+    out.push(b'\n');
+}

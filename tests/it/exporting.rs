@@ -1,0 +1,434 @@
+//! `sillage export`: what is stored, line by line, beside the running server and without one.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Engine, TestServer, new_dir, on_both};
+
+const DRAINING: Duration = Duration::from_secs(20);
+
+/// What an export said.
+struct Export {
+    code: Option<i32>,
+    text: String,
+    told: String,
+}
+
+impl Export {
+    fn lines(&self) -> Vec<Value> {
+        let lines = self.text.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+fn run(command: &mut Command) -> Export {
+    let output = command.output().unwrap();
+    Export {
+        code: output.status.code(),
+        text: String::from_utf8(output.stdout).unwrap(),
+        told: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn try_export(server: &TestServer, arguments: &str) -> Export {
+    run(server
+        .command()
+        .arg("export")
+        .args(arguments.split_whitespace()))
+}
+
+fn export(server: &TestServer, arguments: &str) -> Export {
+    let export = try_export(server, arguments);
+    assert_eq!(
+        (export.code, export.told.as_str()),
+        (Some(0), ""),
+        "{arguments}"
+    );
+    export
+}
+
+/// An import of a text; its tally.
+fn import_links(server: &TestServer, text: &str) -> Value {
+    let mut child = server
+        .command()
+        .args(["import", "links", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(text.as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+async fn post_hits(api: &mut Client, hits: Vec<Value>) {
+    let answer = api.post_json("/api/v1/hits", &Value::from(hits)).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    assert_eq!(answer.json()["rejected"], json!([]));
+}
+
+async fn an_export_of_hits_is_the_apis_stream(engine: Engine) {
+    let mut server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let hits = (0..2_300)
+        .map(|n| {
+            json!({
+                "kind": if n % 3 == 0 { "transaction" } else { "event" },
+                "event": format!("=cmd {n}, \"quoted\""),
+                "delivery_id": 1 + n % 2,
+                "revenue": "-5.25",
+                "currency": "EUR",
+                "contact": {"email": format!("p{}@export.example", n % 7)},
+                "tags": ["-vip", "a"],
+            })
+        })
+        .collect();
+    post_hits(&mut api, hits).await;
+    server.wait_drained(DRAINING).await;
+    let person = api
+        .get("/api/v1/contacts?email=p3@export.example")
+        .await
+        .json();
+    let person = person["id"].as_str().unwrap();
+    for (arguments, query) in [
+        ("", "limit=1000000".to_owned()),
+        ("--limit 31", "limit=31".to_owned()),
+        (
+            "--after 1200 --delivery 2",
+            "after=1200&delivery_id=2&limit=9999".to_owned(),
+        ),
+        (
+            "--kind transaction",
+            "kind=transaction&limit=9999".to_owned(),
+        ),
+        (
+            "--contact P3@export.example",
+            format!("contact_id={person}&limit=9999"),
+        ),
+        (
+            "--contact 01890000-0000-7000-8000-000000000000",
+            "contact_id=01890000-0000-7000-8000-000000000000".to_owned(),
+        ),
+    ] {
+        for format in ["ndjson", "csv"] {
+            let exported = export(&server, &format!("hits --format {format} {arguments}"));
+            let answer = api
+                .get(&format!("/api/v1/hits?{query}&format={format}"))
+                .await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            assert_eq!(exported.text, answer.text(), "{arguments} {format}");
+        }
+    }
+    let all = export(&server, "hits");
+    assert_eq!(all.lines().len(), 2_301);
+    assert_eq!(all.lines()[2_300], json!({"cursor": "2300"}));
+    // Whether a server runs makes no difference.
+    assert_eq!(
+        server.terminate(Duration::from_secs(30)).await,
+        Some(0),
+        "stopped"
+    );
+    assert_eq!(export(&server, "hits").text, all.text);
+    server.start_again().await;
+    server.finish().await;
+}
+
+/// Writers, and exports one after the other, each from the cursor of the one before.
+async fn exports_skip_nothing_and_repeat_nothing_while_hits_arrive(engine: Engine) {
+    const WRITERS: usize = 3;
+    const REQUESTS: usize = 20;
+    const HITS_A_REQUEST: usize = 40;
+    let server = TestServer::on(engine).start().await;
+    let writing = futures_util::future::join_all((0..WRITERS).map(|writer| {
+        let server = &server;
+        async move {
+            let mut api = server.client().admin();
+            for request in 0..REQUESTS {
+                let hits = (0..HITS_A_REQUEST)
+                    .map(|hit| json!({"kind": "event", "event": format!("{writer}-{request}-{hit}")}))
+                    .collect();
+                post_hits(&mut api, hits).await;
+                server.wait_stored(DRAINING).await;
+            }
+        }
+    }));
+    let (is_written, mut seen) = (std::cell::Cell::new(false), Vec::new());
+    let mut exports_with_hits = 0;
+    let reading = async {
+        let mut cursor = "0".to_owned();
+        loop {
+            let is_last = is_written.get();
+            let arguments = format!("hits --after {cursor} --limit 97");
+            let mut command = server.command();
+            command.arg("export").args(arguments.split_whitespace());
+            let exported = tokio::task::spawn_blocking(move || run(&mut command))
+                .await
+                .unwrap();
+            assert_eq!(exported.code, Some(0), "{}", exported.told);
+            let mut lines = exported.lines();
+            let next = lines.pop().unwrap()["cursor"].as_str().unwrap().to_owned();
+            exports_with_hits += usize::from(!lines.is_empty());
+            seen.extend(
+                lines
+                    .iter()
+                    .map(|hit| hit["event"].as_str().unwrap().to_owned()),
+            );
+            let end = (WRITERS * REQUESTS * HITS_A_REQUEST) as i64;
+            assert!(next.parse::<i64>().unwrap() <= end, "beyond what is stored");
+            if is_last && next == cursor {
+                break;
+            }
+            cursor = next;
+        }
+    };
+    tokio::join!(
+        async {
+            writing.await;
+            is_written.set(true);
+        },
+        reading
+    );
+    let distinct: BTreeSet<&String> = seen.iter().collect();
+    assert_eq!(seen.len(), distinct.len(), "nothing twice");
+    assert_eq!(
+        seen.len(),
+        WRITERS * REQUESTS * HITS_A_REQUEST,
+        "nothing skipped"
+    );
+    assert!(exports_with_hits > 10, "read while hits arrived");
+    server.finish().await;
+}
+
+async fn a_reader_that_has_enough_is_no_failure_and_a_full_disk_is_one(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    // More than a pipe holds.
+    let hits = (0..3_000)
+        .map(|n| json!({"kind": "event", "event": n.to_string(), "page_title": "x".repeat(200)}))
+        .collect();
+    post_hits(&mut api, hits).await;
+    server.wait_drained(DRAINING).await;
+    let mut child = server
+        .command()
+        .args(["export", "hits"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    output.read_line(&mut first).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&first).unwrap()["seq"], 1);
+    drop(output);
+    let mut told = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut told)
+        .unwrap();
+    let code = child.wait().unwrap().code();
+    assert_eq!((code, told.as_str()), (Some(0), ""));
+
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = server
+        .command()
+        .args(["export", "hits"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("standard output"), "{told}");
+    server.finish().await;
+}
+
+async fn contacts_are_told_as_the_api_tells_them(engine: Engine) {
+    let server = TestServer::on(engine)
+        .with("CONTACTS__UNIQUE", "email,customer_id")
+        .start()
+        .await;
+    let mut api = server.client().admin();
+    // Two that turn out to be one, with a browser and tags; one with a name that a spreadsheet would calculate.
+    let visitor = "01890000-0000-7000-8000-00000000abcd";
+    for hit in [
+        json!({"kind": "event", "event": "a", "contact": {"email": "ada@export.example"}, "visitor_id": visitor, "tags": ["lamps", "-x"]}),
+        json!({"kind": "event", "event": "b", "contact": {"customer_id": "77", "created_at": "theirs"}}),
+        json!({"kind": "event", "event": "c", "contact": {"email": "ada@export.example", "customer_id": "77"}}),
+        json!({"kind": "event", "event": "d", "contact": {"email": "eve@export.example", "firstname": "=1+1", "city": "Ulm, \"Donau\""}}),
+    ] {
+        post_hits(&mut api, vec![hit]).await;
+        server.wait_drained(DRAINING).await;
+    }
+    let ndjson = export(&server, "contacts");
+    let contacts = ndjson.lines();
+    assert_eq!(contacts.len(), 2, "{}", ndjson.text);
+    for contact in &contacts {
+        let path = format!("/api/v1/contacts/{}", contact["id"].as_str().unwrap());
+        assert_eq!(*contact, api.get(&path).await.json());
+    }
+    let ada = contacts
+        .iter()
+        .find(|contact| contact["fields"]["email"] == "ada@export.example")
+        .unwrap();
+    assert_eq!(ada["former_ids"].as_array().unwrap().len(), 1, "{ada}");
+    assert_eq!(ada["visitor_ids"], json!([visitor]));
+    assert_eq!(ada["tags"], json!(["lamps"]));
+
+    let csv = export(&server, "contacts --format csv").text;
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(
+        lines[0],
+        "id,city,fields.created_at,customer_id,email,firstname,tags,former_ids,visitor_ids,created_at,changed_at"
+    );
+    assert_eq!(lines.len(), 3, "{csv}");
+    let eve = lines.iter().find(|line| line.contains("eve@")).unwrap();
+    assert!(
+        eve.contains(",\"Ulm, \"\"Donau\"\"\",,,eve@export.example,\"'=1+1\",,,,"),
+        "{eve}"
+    );
+    let ada_line = lines.iter().find(|line| line.contains("ada@")).unwrap();
+    let former = ada["former_ids"][0].as_str().unwrap();
+    assert!(
+        ada_line.contains(&format!(
+            ",,theirs,77,ada@export.example,,lamps,{former},{visitor},"
+        )),
+        "{ada_line}"
+    );
+
+    // More than a page: each once.
+    let delivery = api
+        .post_json("/api/v1/deliveries", &json!({"label": "many"}))
+        .await
+        .json();
+    let recipients: String = (0..2_100)
+        .map(|n| format!("{{\"contact\":{{\"email\":\"n{n}@export.example\"}}}}\n"))
+        .collect();
+    let path = format!("/api/v1/deliveries/{}/messages", delivery["id"]);
+    let answer = api.post(&path, "application/x-ndjson", recipients).await;
+    assert_eq!(answer.status, 200);
+    let ids: BTreeSet<String> = export(&server, "contacts")
+        .lines()
+        .iter()
+        .map(|contact| contact["id"].to_string())
+        .collect();
+    assert_eq!(ids.len(), 2_102);
+    assert_eq!(export(&server, "contacts").text.lines().count(), 2_102);
+    server.finish().await;
+}
+
+async fn exported_links_are_read_back_as_they_were(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let delivery = json!({"id": 41, "label": "-20 %, today", "sent_at": "2026-11-01T08:00:00Z", "utm": {"source": "letter"}});
+    assert_eq!(
+        api.post_json("/api/v1/deliveries", &delivery).await.status,
+        201
+    );
+    let links = json!([
+        {"url": "https://shop.example/?a=1,2&b={p1}", "label": "-20 %, \"today\"", "category": "=x"},
+        {"url": "https://shop.example/", "label": "'=1", "category": "optout"},
+    ]);
+    let answer = api.post_json("/api/v1/deliveries/41/links", &links).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let mut many = "slug,url\n-start,https://shop.example/\n".to_owned();
+    for n in 0..2_100 {
+        many += &format!("s{n},https://shop.example/{n}\n");
+    }
+    assert_eq!(import_links(&server, &many)["made"], 2_101);
+
+    let csv = export(&server, "links --format csv");
+    assert_eq!(csv.text.lines().count(), 2_104);
+    let again = import_links(&server, &csv.text);
+    assert_eq!(again["unchanged"], 2_103, "{again}");
+
+    let ndjson = export(&server, "links --delivery 41").lines();
+    let told = api.get("/api/v1/deliveries/41").await.json();
+    assert_eq!(Value::from(ndjson), told["links"]);
+    let deliveries = export(&server, "deliveries").lines();
+    assert_eq!(
+        Value::from(deliveries),
+        api.get("/api/v1/deliveries").await.json()["deliveries"]
+    );
+    let text = export(&server, "deliveries --format csv").text;
+    assert!(
+        text.contains("\n41,\"'-20 %, today\",email,2026-11-01T08:00:00Z,,,letter,,,,,0,"),
+        "{text}"
+    );
+
+    // A server of its own takes them over whole.
+    let other = TestServer::on(engine).start().await;
+    let mut other_api = other.client().admin();
+    let answer = other_api.post_json("/api/v1/deliveries", &delivery).await;
+    assert_eq!(answer.status, 201);
+    assert_eq!(import_links(&other, &csv.text)["made"], 2_103);
+    assert_eq!(export(&other, "links --format csv").text, csv.text);
+    other.finish().await;
+    server.finish().await;
+}
+
+async fn what_cannot_be_exported_is_told_in_one_line(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    for (arguments, code, why) in [
+        ("hits --after x", 2, "no cursor of an earlier export"),
+        ("hits --after -1", 2, ""),
+        ("hits --kind nope", 2, "there are click, open"),
+        ("hits --limit 0", 2, ""),
+        ("hits --format xml", 2, ""),
+        ("everything", 2, ""),
+        (
+            "hits --contact nobody@export.example",
+            1,
+            "there is no contact \"nobody@export.example\", by email",
+        ),
+    ] {
+        let export = try_export(&server, arguments);
+        assert_eq!(export.code, Some(code), "{arguments}: {}", export.told);
+        assert!(export.told.contains(why), "{arguments}: {}", export.told);
+        assert_eq!(export.text, "", "{arguments}");
+    }
+    // No database: none is made.
+    let dir = new_dir("export").join("nothing");
+    let nowhere = "postgres://nobody@127.0.0.1:1/nothing";
+    let mut command = server.command();
+    command
+        .args(["export", "hits"])
+        .env("SILLAGE_DATA_DIR", &dir);
+    if engine == Engine::Postgres {
+        command.env("DATABASE_URL", nowhere);
+    }
+    let export = run(&mut command);
+    let (code, why) = match engine {
+        Engine::Sqlite => (2, "there is no database"),
+        Engine::Postgres => (1, "database"),
+    };
+    assert_eq!(export.code, Some(code), "{}", export.told);
+    assert!(export.told.contains(why), "{}", export.told);
+    assert_eq!(export.told.lines().count(), 1, "{}", export.told);
+    assert!(!dir.exists());
+    server.finish().await;
+}
+
+on_both!(
+    an_export_of_hits_is_the_apis_stream,
+    exports_skip_nothing_and_repeat_nothing_while_hits_arrive,
+    a_reader_that_has_enough_is_no_failure_and_a_full_disk_is_one,
+    contacts_are_told_as_the_api_tells_them,
+    exported_links_are_read_back_as_they_were,
+    what_cannot_be_exported_is_told_in_one_line,
+);
