@@ -27,12 +27,15 @@ use crate::spool::{Spool, SpoolReader};
 use crate::store::{self, Store, is_refusal};
 use pace::Pace;
 
-/// Hits a transaction. More amortise the commit better and make the figures' upserts denser; fewer are seen sooner.
-const BATCH: usize = 4_000;
-/// Most batches a transaction. While the database works on one the next is read; and a commit of SQLite writes every page that was
-/// touched: messages lie all over theirs, so four batches together touch hardly more pages than one. More would let other servers
+/// Hits a batch, which are in memory together with the next batch. Each costs a fixed number of statements; more make the figures' rows
+/// denser. SQLite has its page cache in the same memory.
+const SQLITE_BATCH: usize = 4_000;
+/// Twice as many: at the end of a batch's rows Postgres' answer is waited for some 40 ms (see `store/hit_rows.rs`).
+const POSTGRES_BATCH: usize = 8_000;
+/// Most hits a transaction. While the database works on one batch the next is read; and a commit of SQLite writes every page that was
+/// touched: messages lie all over theirs, so many batches together touch hardly more pages than one. More would let other servers
 /// and the API wait longer for their turn, about half a second while a backlog is worked off.
-const BATCHES: usize = 4;
+const TRANSACTION: usize = 16_000;
 /// Least time between two transactions, so that a trickle does not cost a transaction a hit.
 const LINGER: Duration = Duration::from_millis(100);
 /// Longest wait between two tries while the database is away.
@@ -193,29 +196,34 @@ impl Projection {
             meters,
             ..
         } = self;
+        let batch_size = match store.is_postgres() {
+            true => POSTGRES_BATCH,
+            false => SQLITE_BATCH,
+        };
+        let batches = TRANSACTION / batch_size;
         let now = clock.now();
         let mut tx = store.begin_lane().await?;
         let mut at = tx.position(*spool_id).await?.max(position);
         let mut done = Done::default();
         let mut groups = reader
-            .read(at, BATCH)
+            .read(at, batch_size)
             .await
             .map_err(ProjectionError::Spool)?;
         let mut is_full = false;
-        for number in 1..=BATCHES {
+        for number in 1..=batches {
             let Some(last) = groups.last().map(|group| group.seq) else {
                 break;
             };
-            is_full = groups.iter().map(|group| group.hits.len()).sum::<usize>() >= BATCH;
+            is_full = groups.iter().map(|group| group.hits.len()).sum::<usize>() >= batch_size;
             let mut batch = Batch::new(*spool_id, clock, unique, now);
             for group in std::mem::take(&mut groups) {
                 batch.push(group);
             }
             // While the database works on this batch, the next one of the transaction is read and decoded.
-            let reads_on = is_full && number < BATCHES;
+            let reads_on = is_full && number < batches;
             let (stored, next) = tokio::join!(batch.store(&mut tx, refusal), async {
                 if reads_on {
-                    reader.read(last, BATCH).await
+                    reader.read(last, batch_size).await
                 } else {
                     Ok(Vec::new())
                 }
