@@ -3,7 +3,10 @@
 //! A redirect's 25 characters are its slug. A message is known by its tracking hash (`mautic:<hash>`) and belongs to the delivery that has the
 //! e-mail's number. People are found by their address; Mautic's own number stays with them in the field `mautic_id`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::columns::{Cells as _, Column, ColumnError, Header, plain};
 use super::people::{NewContact, SentMessage};
@@ -13,6 +16,9 @@ use crate::sending::NewLink;
 
 /// The field that keeps Mautic's number of a contact.
 pub(super) const MAUTIC_ID: &str = "mautic_id";
+
+/// Tokens of a person's fields; the second is the older name.
+const TOKENS: [&str; 2] = ["contactfield=", "leadfield="];
 
 /// Columns of `leads` that say nothing of the person.
 const NOT_THE_PERSON: [&str; 12] = [
@@ -44,7 +50,7 @@ pub(super) fn read_redirects(header: &Header) -> Result<Reader, ColumnError> {
         let draft = NewLink {
             slug: Some(slug.needed(row)?.to_owned()),
             // Mautic takes the escapes of HTML out when it redirects.
-            url: url.needed(row)?.replace("&amp;", "&"),
+            url: without_tokens(&url.needed(row)?.replace("&amp;", "&")),
             ..NewLink::default()
         };
         if is_published.flag(row)? == Some(false) {
@@ -55,6 +61,43 @@ pub(super) fn read_redirects(header: &Header) -> Result<Reader, ColumnError> {
             .map(Draft::Link)
             .map_err(|error| error.to_string())
     }))
+}
+
+/// A URL in which Mautic's tokens for a person's fields, `{contactfield=firstname|there}`, have become what Mautic puts there for a person
+/// without the field: the text behind the bar, or nothing. Whose click it is the database knows, and a click does not wait for it.
+fn without_tokens(url: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(url.len()), url);
+    while let Some((before, token, after)) = next_token(rest) {
+        out.push_str(before);
+        // `|true` asks for the value encoded.
+        let default = token.rsplit_once('|').map_or("", |(_, default)| default);
+        if default != "true" {
+            out.extend(utf8_percent_encode(default, NON_ALPHANUMERIC));
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What stands before the first token, in it and after it. Its braces and its bar may be escaped.
+fn next_token(url: &str) -> Option<(&str, Cow<'_, str>, &str)> {
+    TOKENS
+        .iter()
+        .flat_map(|name| url.match_indices(name))
+        .filter_map(|(at, name)| {
+            let before = ["{", "%7B", "%7b"]
+                .iter()
+                .find_map(|brace| url[..at].strip_suffix(brace))?;
+            let inner = &url[at + name.len()..];
+            let (end, brace) = ["}", "%7D", "%7d"]
+                .iter()
+                .filter_map(|brace| Some((inner.find(brace)?, brace)))
+                .min()?;
+            let token = percent_decode_str(&inner[..end]).decode_utf8_lossy();
+            Some((before, token, &inner[end + brace.len()..]))
+        })
+        .min_by_key(|(before, ..)| before.len())
 }
 
 pub(super) fn read_email_stats(header: &Header) -> Result<Reader, ColumnError> {
@@ -137,4 +180,41 @@ pub(super) fn read_contacts(header: &Header) -> Result<Reader, ColumnError> {
         }
         Ok(Draft::Contact(contact))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_become_what_a_person_without_the_field_would_see() {
+        for (url, expected) in [
+            ("https://x.example/?a={b}", "https://x.example/?a={b}"),
+            (
+                "https://x.example/?n={contactfield=firstname}&b=1",
+                "https://x.example/?n=&b=1",
+            ),
+            (
+                "https://x.example/?n={contactfield=firstname|my friend}#{leadfield=city|true}",
+                "https://x.example/?n=my%20friend#",
+            ),
+            (
+                "https://x.example/%7bcontactfield=a%7Cb%7D/{leadfield=c}{contactfield=d|e}",
+                "https://x.example/b/e",
+            ),
+            (
+                "https://x.example/?{contactfield=never closed",
+                "https://x.example/?{contactfield=never closed",
+            ),
+        ] {
+            assert_eq!(without_tokens(url), expected, "{url}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_whole_token_is_left_and_no_text_panics(url in "(\\PC|\\{contactfield=|%7Bleadfield=|\\}|%7D|\\|){0,40}") {
+            proptest::prop_assert!(next_token(&without_tokens(&url)).is_none());
+        }
+    }
 }

@@ -85,7 +85,7 @@ async fn mautics_redirects_lead_on_and_again_after_a_change(engine: Engine) {
         format!(
             "\u{feff}id;is_published;redirect_id;url;hits;unique_hits\r\n\
              7;1;0123456789abcdef012345678;{url};12;9\r\n\
-             8;1;a123456789abcdef012345678;\"https://shop.example/?a=1&amp;b=2\";0;0\r\n\
+             8;1;a123456789abcdef012345678;\"https://shop.example/?a=1&amp;b={{contactfield=b|2}}\";0;0\r\n\
              9;0;b123456789abcdef012345678;https://shop.example/;0;0\r\n\
              10;1;c123456789abcdef012345678;javascript:alert(1);0;0\r\n\
              11;1;d/1;https://shop.example/;0;0\r\n"
