@@ -7,6 +7,7 @@ mod forms;
 mod hits;
 pub mod json;
 mod links;
+mod listing;
 mod messages;
 mod page_tags;
 mod reports;
@@ -20,8 +21,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
-
-pub use page_tags::PageTagAnswer;
 
 use super::App;
 use super::error::Problem;
