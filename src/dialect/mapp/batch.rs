@@ -219,3 +219,6 @@ fn refuse(sender: &Sender<'_>, sites: &str, line: &[u8], why: &'static str) -> H
     }
     hit
 }
+
+#[cfg(test)]
+mod tests;
