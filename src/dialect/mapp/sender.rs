@@ -188,3 +188,6 @@ fn address(text: &str) -> Result<IpAddr, &'static str> {
         Ok(address)
     }
 }
+
+#[cfg(test)]
+mod tests;
