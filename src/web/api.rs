@@ -1,4 +1,4 @@
-//! The API: `/api/v1`, with the admin token. One handler file a resource; [`json`] holds what they share.
+//! The API: `/api/v1`, with the admin token. One handler file a resource; [`json`] and `listing` hold what they share.
 
 mod contacts;
 mod debug;

@@ -1,4 +1,4 @@
-//! A batch: one hit a line, as Mapp's server SDKs and the pixel's beacon send them.
+//! A batch: one hit a line, plain, gzipped or deflated, as Mapp's server SDKs and the pixel's beacon send them.
 //!
 //! Lines end with LF or CRLF; PHP's fork-curl consumer writes a backslash and an `n` instead. A line is `wt?p=…`, `?p=…` or `p=…`; one that
 //! is nothing of the kind becomes a hit that the projection puts into quarantine, with the line. Parameters of the batch's URL are

@@ -12,6 +12,7 @@ use crate::web::error::Problem;
 
 /// Lines that decide where the body ends; they are written here.
 const FRAMING: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
+
 /// A request as its client would send it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
