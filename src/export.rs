@@ -8,11 +8,14 @@
 //! Promises: memory does not grow with what is exported; nobody holds a snapshot or a lock while a slow reader reads, as each page is a short
 //! query that goes on after the last row of the one before; no cell of a CSV is a formula. An export that ends early has no last cursor, or
 //! fails: it never looks whole.
+//!
+//! A row looks the same wherever it is told, so the API and the commands that make and show single rows take their lines from here too.
 
 mod cell;
 mod contacts;
 mod hit_line;
 mod hits;
+mod page_tags;
 mod sent;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +24,7 @@ pub use cell::{read_csv_text, serialize_whole};
 pub use contacts::{ContactLine, ContactStream};
 pub use hit_line::HitLine;
 pub use hits::{HitStream, WantedHits, whose_hits};
+pub use page_tags::PageTagLine;
 pub use sent::{DeliveryLine, DeliveryStream, LinkLine, LinkStream};
 
 /// Most rows of a query: they are in memory at once.

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderName, Method};
 
-use http::header::AsHeaderName;
-
 use crate::clock::Micros;
+use crate::hit::clean_bytes;
 
 /// Header in which the server tells itself that a request's head did not arrive whole: `cut` or `repaired`. A client that sends it gets no
 /// more than the note.
@@ -37,7 +37,9 @@ pub struct Inbound<'a> {
 impl<'a> Inbound<'a> {
     /// A header's text; bytes that are no UTF-8 become U+FFFD.
     pub fn header(&self, name: impl AsHeaderName) -> Option<Cow<'a, str>> {
-        self.headers.get(name).map(|value| text(value.as_bytes()))
+        self.headers
+            .get(name)
+            .map(|value| clean_bytes(value.as_bytes()))
     }
 
     /// Value of a cookie; the first where several have the name. A header may hold thousands, and a request asks for several names: only a
@@ -58,11 +60,6 @@ impl<'a> Inbound<'a> {
     pub fn query_pairs(&self) -> form_urlencoded::Parse<'a> {
         form_urlencoded::parse(self.query.as_bytes())
     }
-}
-
-/// As [`String::from_utf8_lossy`]: nearly every header passes the plain check, which is cheaper than its search for broken parts.
-fn text(bytes: &[u8]) -> Cow<'_, str> {
-    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 #[cfg(test)]

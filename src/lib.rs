@@ -21,7 +21,6 @@ pub mod inbound;
 pub mod link;
 pub mod link_copy;
 pub mod projection;
-pub mod report;
 pub mod sink;
 pub mod spool;
 pub mod store;
@@ -30,6 +29,7 @@ pub mod import;
 pub mod sending;
 // What is stored, for whoever reads it.
 pub mod export;
+pub mod report;
 // Around it.
 pub mod cli;
 pub mod clock;

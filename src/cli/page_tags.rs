@@ -6,9 +6,9 @@ use super::sending::{explain, time};
 use super::{print_json, ready_store};
 use crate::clock::{Clock, Micros};
 use crate::config::Config;
+use crate::export::PageTagLine;
 use crate::hit::PageTagKind;
 use crate::sending::{NewPageTag, create_page_tags};
-use crate::web::api::PageTagAnswer;
 
 /// Tags a query while listing.
 const PAGE: i64 = 1_000;
@@ -68,7 +68,7 @@ impl PageTagCommand {
                     .await
                     .map_err(explain)?;
                 for tag in made {
-                    print_json(&PageTagAnswer::from(tag))?;
+                    print_json(&PageTagLine(tag))?;
                 }
             }
             Self::List => {
@@ -78,7 +78,7 @@ impl PageTagCommand {
                     let Some(last) = tags.last() else { break };
                     after = Some(last.identifier.clone());
                     for tag in tags {
-                        print_json(&PageTagAnswer::from(tag))?;
+                        print_json(&PageTagLine(tag))?;
                     }
                 }
             }

@@ -74,8 +74,10 @@ fn is_suspicious(byte: u8) -> bool {
 }
 
 /// Bytes as text; what is no UTF-8 becomes U+FFFD, which [`clean`] then takes out and reports.
+///
+/// Nearly everything passes the plain check, which is cheaper than the search of [`String::from_utf8_lossy`] for broken parts.
 pub fn clean_bytes(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 #[cfg(test)]
@@ -95,6 +97,19 @@ mod tests {
             clean("\u{86}", Limit(2)),
             (Cow::Borrowed(""), Some("repaired"))
         );
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_told() {
+        for (bytes, text, repair) in [
+            (b"a\xff".as_slice(), "a", Some("repaired")),
+            ("ä".as_bytes(), "ä", None),
+        ] {
+            assert_eq!(
+                clean(&clean_bytes(bytes), Limit::NAME),
+                (Cow::Borrowed(text), repair)
+            );
+        }
     }
 
     #[test]

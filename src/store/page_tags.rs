@@ -98,18 +98,7 @@ impl Tx {
     pub async fn create_page_tag(&mut self, new: &NewPageTag, now: Micros) -> sqlx::Result<bool> {
         let sql = "insert into page_tags (identifier, label, kind, folder, source_url, valid_until, created_at, changed_at)
                    values ($1, $2, $3, $4, $5, $6, $7, $7) on conflict do nothing";
-        let made = both!(self, c => sqlx::query(sql)
-            .bind(&new.identifier)
-            .bind(new.label())
-            .bind(new.kind.as_str())
-            .bind(&new.folder)
-            .bind(&new.source_url)
-            .bind(new.valid_until)
-            .bind(now)
-            .execute(&mut **c)
-            .await
-            .map(|done| done.rows_affected()))?;
-        Ok(made == 1)
+        self.write_page_tag(sql, new, now).await
     }
 
     /// Replaces all of a tag but its identifier; false where there is none.
@@ -119,7 +108,17 @@ impl Tx {
     pub async fn replace_page_tag(&mut self, new: &NewPageTag, now: Micros) -> sqlx::Result<bool> {
         let sql = "update page_tags set label = $2, kind = $3, folder = $4, source_url = $5, valid_until = $6, changed_at = $7
                    where identifier = $1";
-        let changed = both!(self, c => sqlx::query(sql)
+        self.write_page_tag(sql, new, now).await
+    }
+
+    /// Runs a statement of a tag's values, `$1` to `$6`, and the time of the change, `$7`; true where it wrote a row.
+    async fn write_page_tag(
+        &mut self,
+        sql: &'static str,
+        new: &NewPageTag,
+        now: Micros,
+    ) -> sqlx::Result<bool> {
+        let written = both!(self, c => sqlx::query(sql)
             .bind(&new.identifier)
             .bind(new.label())
             .bind(new.kind.as_str())
@@ -130,7 +129,7 @@ impl Tx {
             .execute(&mut **c)
             .await
             .map(|done| done.rows_affected()))?;
-        Ok(changed == 1)
+        Ok(written == 1)
     }
 
     /// What is known of these tags.

@@ -8,6 +8,7 @@ use super::collect::gif;
 use super::redirect::{Asked, is_visit, lead, redirect, remember_click, set_visitor};
 use super::{App, Outcome, Visit, hide};
 use crate::dialect::adobe::{self, Claim, Request, Target};
+use crate::hit::clean_bytes;
 use crate::link_copy::LinkName;
 
 /// Most characters of a URL that an answer repeats.
@@ -89,7 +90,7 @@ fn test_answer(app: &App, visit: Visit<'_>) -> Response {
         .parts
         .headers
         .get(HOST)
-        .map(|host| String::from_utf8_lossy(host.as_bytes()))
+        .map(|host| clean_bytes(host.as_bytes()))
         .unwrap_or_default();
     let mut response = adobe::test_answer(&host, &app.own_host, app.clock.now()).into_response();
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! The API: `/api/v1`, with the admin token. One handler file a resource; [`json`] holds what they share.
+//! The API: `/api/v1`, with the admin token. One handler file a resource; [`json`] and `listing` hold what they share.
 
 mod contacts;
 mod debug;
@@ -7,6 +7,7 @@ mod forms;
 mod hits;
 pub mod json;
 mod links;
+mod listing;
 mod messages;
 mod page_tags;
 mod reports;
@@ -20,8 +21,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
-
-pub use page_tags::PageTagAnswer;
 
 use super::App;
 use super::error::Problem;

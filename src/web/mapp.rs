@@ -15,8 +15,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::collect::gif;
 use super::error::Problem;
+use super::outcome::Stream;
 use super::redirect::{is_visit, redirect, unknown_link};
-use super::{App, Outcome, Stream, Visit};
+use super::{App, Outcome, Visit};
 use crate::dialect::judge;
 use crate::dialect::mapp::batch::{self, Packing, Unusable};
 use crate::dialect::mapp::{self, Call, Sender};

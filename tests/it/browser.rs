@@ -2,17 +2,16 @@
 
 mod chrome;
 mod clients;
+mod landing;
 mod site;
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sillage::both;
-use sillage::clock::Clock;
 
 use self::chrome::Browser;
 use self::site::Site;
-use crate::harness::{Campaign, Db, Engine, TestServer, on_both};
+use crate::harness::{Db, Engine, TestServer, on_both};
 
 const DRAINED: Duration = Duration::from_secs(20);
 /// The usual call, with callbacks that write into the page's `told`.
@@ -275,129 +274,6 @@ async fn a_purchase_lands_with_its_money(engine: Engine) {
     server.finish().await;
 }
 
-/// A mail whose link leads to a page of the site.
-async fn mail_to(db: &Db, url: &str) -> Campaign {
-    let mut mail = Campaign::make(db, 1).await;
-    let now = Clock::system().now();
-    mail.link = 816;
-    both!(db.pool(), pool => sqlx::query(
-        "insert into links (id, delivery_id, url, created_at, changed_at) values ($1, $2, $3, $4, $4)",
-    ).bind(mail.link).bind(mail.delivery).bind(url).bind(now).execute(pool).await.map(|_| ())).unwrap();
-    mail
-}
-
-const OF_THE_MAIL: &str = "select count(*) from hits where delivery_id = 4711 and broadlog_id = 1000 and contact_id is not null and kind = ";
-
-async fn a_page_after_a_click_belongs_to_the_mail(engine: Engine) {
-    let site = Site::start().await;
-    let server = start(engine, &site.near()).await;
-    let db = server.db();
-    let mail = mail_to(db, &format!("{}/landing#care", site.near())).await;
-    let link = format!("{}{}?via=mail", server.url(), mail.link_path(0));
-    site.page(
-        "/mail",
-        &server.url(),
-        0,
-        "",
-        &format!("<a id=\"go\" href=\"{link}\">Zur Lampe</a>"),
-    );
-    site.page("/landing", &server.url(), 1, VIEW, "");
-    let browser = Browser::start().await;
-    browser.open(&format!("{}/mail", site.near())).await;
-    browser.click("#go").await;
-    assert_eq!(browser.told(2).await, ["event POST", "view onload POST"]);
-    assert_eq!(
-        browser.address().await,
-        format!("{}/landing?via=mail#care", site.near())
-    );
-    browser
-        .run("mt('send','pageview',{revenue:'10',currency:'EUR'},tell('sale'))")
-        .await;
-    browser.told(4).await;
-    server.wait_drained(DRAINED).await;
-    for kind in ["click", "pageview", "transaction"] {
-        assert_eq!(
-            db.number(&format!("{OF_THE_MAIL}'{kind}'")).await,
-            1,
-            "{kind}"
-        );
-    }
-    assert_eq!(
-        db.number("select count(distinct visitor_id) from hits")
-            .await,
-        1
-    );
-    browser.close().await;
-    server.finish().await;
-}
-
-async fn a_landing_page_on_another_site_belongs_to_the_mail(engine: Engine) {
-    let site = Site::start().await;
-    let server = TestServer::on(engine)
-        .with("CORS__ORIGINS", &site.far())
-        .with("LINKS__LANDING_PARAMETER", "true")
-        .start()
-        .await;
-    let db = server.db();
-    let mail = mail_to(db, &format!("{}/landing?size=2#care", site.far())).await;
-    let link = format!("{}{}", server.url(), mail.link_path(0));
-    site.page(
-        "/mail",
-        &server.url(),
-        0,
-        "",
-        &format!("<a id=\"go\" href=\"{link}\">Zur Lampe</a>"),
-    );
-    site.page(
-        "/landing",
-        &server.url(),
-        1,
-        VIEW,
-        "<a id=\"next\" href=\"/next\">Weiter</a>",
-    );
-    site.page("/next", &server.url(), 1, VIEW, "");
-    let browser = Browser::start().await;
-    browser.open(&format!("{}/mail", site.far())).await;
-    browser.click("#go").await;
-    assert_eq!(browser.told(2).await, ["event POST", "view onload POST"]);
-    let clean = format!("{}/landing?size=2#care", site.far());
-    assert_eq!(
-        browser.address().await,
-        clean,
-        "the parameter is gone from the address bar"
-    );
-    browser.click("#next").await;
-    browser.wait_until("location.pathname == '/next'").await;
-    browser.told(2).await;
-    server.wait_drained(DRAINED).await;
-    for kind in ["click", "pageview"] {
-        assert_eq!(
-            db.number(&format!("{OF_THE_MAIL}'{kind}'")).await,
-            1,
-            "{kind}"
-        );
-    }
-    let urls = column(db, "page_url").await;
-    assert_eq!(urls[1], Some(clean), "nor is it stored");
-    assert_eq!(
-        column(db, "referrer").await[2].as_deref(),
-        Some(
-            format!("{}/landing?size=2#care", site.far())
-                .split('#')
-                .next()
-                .unwrap()
-        )
-    );
-    assert_eq!(
-        db.number("select count(*) from hits where contact_id is not null")
-            .await,
-        3,
-        "the next page knows the visitor"
-    );
-    browser.close().await;
-    server.finish().await;
-}
-
 async fn the_functions_that_sites_call_do_what_they_say(engine: Engine) {
     let site = Site::start().await;
     let server = start(engine, &site.near()).await;
@@ -608,8 +484,6 @@ on_both!(
     a_snippet_included_twice_sends_once,
     a_single_page_app_sends_its_routes_in_order,
     a_purchase_lands_with_its_money,
-    a_page_after_a_click_belongs_to_the_mail,
-    a_landing_page_on_another_site_belongs_to_the_mail,
     the_functions_that_sites_call_do_what_they_say,
     the_demo_shows_the_whole_way,
     the_script_is_small_and_cached,

@@ -50,28 +50,21 @@
 
 mod compare;
 mod format;
+mod player;
 mod rows;
+mod saved;
 mod send;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use http::Method;
 use serde_json::{Map, Value, json};
-use sillage::hit::{BroadlogId, DeliveryId, LinkId};
-use sillage::link::{Keys, LinkToken};
 
-use self::compare::Comparison;
-use self::format::{Call, Case, Setup, Step};
-use self::send::{Jar, bytes_of, read_cookie};
-use crate::harness::{Client, Engine, SIGNING_KEY, TestServer, exchange, new_dir, on_both};
+use self::format::{Case, Setup};
+use self::player::Player;
+use crate::harness::{Engine, TestServer, new_dir, on_both};
 
 const DIALECTS: [&str; 4] = ["native", "adobe", "mapp", "mautic"];
-/// Longest wait for the hits of a case.
-const STORED: Duration = Duration::from_secs(20);
-/// Longest wait for an answer.
-const ANSWERED: Duration = Duration::from_secs(20);
 
 async fn native(engine: Engine) {
     replay("native", engine).await;
@@ -219,13 +212,7 @@ async fn replay_with(
         .with("CONFIG", config.to_str().unwrap())
         .start()
         .await;
-    let mut player = Player {
-        dialect,
-        api: server.client().admin(),
-        server: &server,
-        saved: Map::new(),
-        cursor: "0".to_owned(),
-    };
+    let mut player = Player::new(dialect, &server);
     if let Err(why) = player.set_up(&setup.api).await {
         return vec![told(dialect, setup_file, &[why])];
     }
@@ -285,287 +272,6 @@ fn toml_value(value: &Value) -> String {
         }
         plain => plain.to_string(),
     }
-}
-
-/// Plays cases to one server.
-struct Player<'s> {
-    dialect: &'s str,
-    server: &'s TestServer,
-    api: Client,
-    saved: Map<String, Value>,
-    /// Hits up to here have been read.
-    cursor: String,
-}
-
-impl Player<'_> {
-    async fn set_up(&mut self, calls: &[Call]) -> Result<(), String> {
-        for (index, call) in calls.iter().enumerate() {
-            let place = format!("api[{index}] {}", call.path);
-            let path = fill(&json!(call.path), &self.saved)?;
-            let (content_type, body) = match (&call.body, &call.lines) {
-                (Some(_), Some(_)) => return Err(format!("{place}: both body and lines")),
-                (None, None) => ("application/json", String::new()),
-                (Some(body), None) => (
-                    "application/json",
-                    match fill(body, &self.saved)? {
-                        Value::String(text) => text,
-                        json => json.to_string(),
-                    },
-                ),
-                (None, Some(lines)) => {
-                    let mut body = String::new();
-                    for line in lines {
-                        body += &format!("{}\n", fill(line, &self.saved)?);
-                    }
-                    ("application/x-ndjson", body)
-                }
-            };
-            let answer = self
-                .api
-                .request(
-                    Method::from_bytes(call.method.as_bytes()).unwrap(),
-                    path.as_str().unwrap_or_default(),
-                    &[("content-type", content_type)],
-                    body.into(),
-                )
-                .await
-                .map_err(|failure| format!("{place}: {failure:?}"))?;
-            let text = answer.text();
-            let is_refused = call.lines.is_some() && text.contains("{\"error\":")
-                || text.contains("\"rejected\":[{");
-            if !(200..300).contains(&answer.status) || is_refused {
-                return Err(format!("{place}: {} {text}", answer.status));
-            }
-            let is_lines = answer.header("content-type").contains("ndjson");
-            let body = if is_lines {
-                text.lines()
-                    .map(|line| serde_json::from_str::<Value>(line).unwrap())
-                    .collect()
-            } else {
-                serde_json::from_str(&text).unwrap_or_default()
-            };
-            take_saved(&call.save, &body, &mut self.saved)
-                .map_err(|error| format!("{place}: {error}"))?;
-        }
-        self.new_hits().await;
-        Ok(())
-    }
-
-    async fn play(&mut self, file: &CaseFile) -> Comparison {
-        let mut comparison = Comparison::default();
-        let mut jars: BTreeMap<String, Jar> = BTreeMap::new();
-        for (index, step) in file.text["steps"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .enumerate()
-        {
-            let place = format!("step {}", index + 1);
-            let step = fill(step, &self.saved).and_then(|step| {
-                serde_json::from_value::<Step>(step).map_err(|error| error.to_string())
-            });
-            match step {
-                Ok(step) => {
-                    self.take_step(&place, &step, &mut jars, &mut comparison)
-                        .await
-                }
-                Err(error) => comparison.find(&place, "saved values", error),
-            }
-        }
-        let got = self.new_hits().await;
-        match fill(&file.text["hits"], &self.saved) {
-            Ok(expected) => {
-                let expected: Vec<Map<String, Value>> = serde_json::from_value(expected).unwrap();
-                comparison.hits(self.dialect, &expected, &got);
-            }
-            Err(error) => comparison.find("hits", "saved values", error),
-        }
-        comparison
-    }
-
-    async fn take_step(
-        &mut self,
-        place: &str,
-        step: &Step,
-        jars: &mut BTreeMap<String, Jar>,
-        comparison: &mut Comparison,
-    ) {
-        let jar = jars.entry(step.browser.clone()).or_default();
-        if step.new_session {
-            jar.end_session();
-        }
-        if step.after_storing {
-            self.server.wait_stored(STORED).await;
-        }
-        let bytes = match (&step.request, &step.raw) {
-            (Some(request), _) => {
-                for (name, value) in &request.cookies {
-                    jar.put(name, value);
-                }
-                bytes_of(request, jar)
-            }
-            (None, Some(raw)) => std::fs::read(root().join(self.dialect).join(raw)).unwrap(),
-            (None, None) => return,
-        };
-        let answer = match exchange(self.server.address(), &bytes, ANSWERED).await {
-            Ok(answer) => answer,
-            Err(failure) => {
-                comparison.find(place, "an answer", format_args!("{failure:?}"));
-                return;
-            }
-        };
-        let cookies: Vec<_> = answer.set_cookies().into_iter().map(read_cookie).collect();
-        jar.keep(&cookies);
-        let at = format!("{place} answer");
-        comparison.answer(&at, &step.answer, &answer);
-        comparison.cookies(&at, &step.answer.cookies, &cookies);
-        if !step.save.is_empty() {
-            let body = match answer.header("location").split_once('?') {
-                Some((_, query)) => {
-                    let query = query.split('#').next().unwrap_or_default();
-                    let parameters = form_urlencoded::parse(query.as_bytes()).into_owned();
-                    json!({ "location": parameters.collect::<BTreeMap<_, _>>() })
-                }
-                None => serde_json::from_slice(&answer.body).unwrap_or_default(),
-            };
-            if let Err(error) = take_saved(&step.save, &body, &mut self.saved) {
-                comparison.find(&format!("{place} save"), "a value", error);
-            }
-        }
-    }
-
-    /// Waits until everything is stored, and reads what has been stored since the last time, each hit with its contact.
-    async fn new_hits(&mut self) -> Vec<Value> {
-        self.server.wait_stored(STORED).await;
-        let path = format!("/api/v1/hits?limit=1000000&after={}", self.cursor);
-        let answer = self.api.get(&path).await;
-        let text = answer.text();
-        assert_eq!(answer.status, 200, "{text}");
-        let mut hits: Vec<Value> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        let end = hits.pop().expect("the last line is the cursor");
-        end["cursor"].as_str().unwrap().clone_into(&mut self.cursor);
-        for hit in &mut hits {
-            let contact = match hit["contact_id"].as_str() {
-                Some(id) => self.api.get(&format!("/api/v1/contacts/{id}")).await.json(),
-                None => Value::Null,
-            };
-            hit["contact"] = contact["fields"].clone();
-            hit["contact_tags"] = contact["tags"].clone();
-        }
-        hits
-    }
-}
-
-fn take_saved(
-    save: &BTreeMap<String, String>,
-    body: &Value,
-    saved: &mut Map<String, Value>,
-) -> Result<(), String> {
-    for (name, pointer) in save {
-        let value = body
-            .pointer(pointer)
-            .ok_or_else(|| format!("nothing at {pointer} in {body}"))?;
-        saved.insert(name.clone(), value.clone());
-    }
-    Ok(())
-}
-
-/// Puts saved values in.
-fn fill(value: &Value, saved: &Map<String, Value>) -> Result<Value, String> {
-    Ok(match value {
-        Value::String(text) => fill_text(text, saved)?,
-        Value::Array(items) => items
-            .iter()
-            .map(|item| fill(item, saved))
-            .collect::<Result<_, _>>()?,
-        Value::Object(fields) => Value::Object(
-            fields
-                .iter()
-                .map(|(name, value)| Ok((name.clone(), fill(value, saved)?)))
-                .collect::<Result<_, String>>()?,
-        ),
-        plain => plain.clone(),
-    })
-}
-
-fn fill_text(text: &str, saved: &Map<String, Value>) -> Result<Value, String> {
-    let mut filled = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("{{") {
-        filled += before;
-        // Braces around anything else are the request's own.
-        let name = after
-            .split_once("}}")
-            .filter(|(name, _)| !name.is_empty() && name.bytes().all(is_of_name));
-        let Some((name, after)) = name else {
-            filled += "{{";
-            rest = after;
-            continue;
-        };
-        let value = match name.split_once(':') {
-            Some((what, ids)) => json!(own_path(what, ids)?),
-            None => saved
-                .get(name)
-                .ok_or_else(|| format!("nothing is saved as {name}"))?
-                .clone(),
-        };
-        if before.is_empty() && after.is_empty() && filled.is_empty() {
-            return Ok(value);
-        }
-        match value {
-            Value::String(value) => filled += &value,
-            value => filled += &value.to_string(),
-        }
-        rest = after;
-    }
-    Ok(Value::String(filled + rest))
-}
-
-fn is_of_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"_-:/ ".contains(&byte)
-}
-
-/// `link`, `4711/1000/815` or `open`, `4711/1000`: the path in a mail sent long ago.
-fn own_path(what: &str, ids: &str) -> Result<String, String> {
-    let numbers: Vec<i64> = ids.split('/').filter_map(|id| id.parse().ok()).collect();
-    let (&[delivery, broadlog] | &[delivery, broadlog, _]) = numbers.as_slice() else {
-        return Err(format!(
-            "{what}:{ids} has other ids than delivery/broadlog[/link]"
-        ));
-    };
-    let token = LinkToken {
-        delivery_id: DeliveryId(delivery),
-        broadlog_id: BroadlogId(broadlog),
-        link_id: numbers.get(2).copied().map(LinkId),
-        sent_minute: None,
-    };
-    let token = token.encode(&Keys::parse(&[SIGNING_KEY.to_owned()]).unwrap());
-    match (what, numbers.len()) {
-        ("link", 3) => Ok(format!("/r/{token}")),
-        ("open", 2) => Ok(format!("/o/{token}.gif")),
-        _ => Err(format!("{what}:{ids} is neither link:d/b/l nor open:d/b")),
-    }
-}
-
-#[test]
-fn saved_values_are_put_in_and_unknown_ones_are_told() {
-    let saved = Map::from_iter([("id".to_owned(), json!(7)), ("url".to_owned(), json!("a"))]);
-    let fill = |text: &str| fill(&json!([text]), &saved).map(|value| value[0].clone());
-    assert_eq!(fill("{{id}}"), Ok(json!(7)));
-    assert_eq!(fill("/x/{{id}}?u={{url}}"), Ok(json!("/x/7?u=a")));
-    assert_eq!(fill("{{7*7}} {{ {x}"), Ok(json!("{{7*7}} {{ {x}")));
-    assert!(fill("{{other}}").is_err());
-    assert!(fill("{{link:1/2}}").is_err());
-    assert!(
-        fill("{{link:1/2/3}}")
-            .unwrap()
-            .as_str()
-            .unwrap()
-            .starts_with("/r/")
-    );
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! `sillage import`: what other systems have sent goes on here, and the same file again changes nothing.
 
-use std::fmt::Write as _;
+mod people;
+mod served;
+
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Engine, PostgresServer, TestServer, new_dir, on_both, wait_for};
+use crate::harness::{Engine, TestServer, new_dir, on_both, wait_for};
 
 /// What an import said.
 struct Import {
@@ -255,101 +256,6 @@ async fn what_belongs_to_something_else_is_refused(engine: Engine) {
     server.finish().await;
 }
 
-async fn mautics_people_and_messages_come_once(engine: Engine) {
-    let server = TestServer::on(engine)
-        .with("CONTACTS__UNIQUE", r#"["email", "mautic_id"]"#)
-        .start()
-        .await;
-    let contacts = "id\tfirstname\temail\tcity\tis_published\ttags\n\
-        42\tRenée\tNew@Example.com\tNULL\t1\tvip|news\n\
-        43\t\"=cmd()\"\tother@example.com\tLyon\t1\t\n\
-        44\tNobody\tNULL\tParis\t1\t\n";
-    let done = import_twice(&server, "mautic-contacts", contacts);
-    assert_eq!((done.code, done.counts()), (Some(0), [3, 0, 0, 0, 0]));
-    let mut admin = server.client().admin();
-    let found = admin
-        .get("/api/v1/contacts?email=new@example.com")
-        .await
-        .json();
-    assert_eq!(found["fields"]["firstname"], "Renée");
-    assert_eq!(found["fields"]["mautic_id"], "42");
-    assert_eq!(found["tags"], json!(["vip", "news"]));
-    assert_eq!(found["fields"].get("is_published"), None);
-
-    let stats = "id,email_id,lead_id,email_address,tracking_hash,date_sent,is_read,is_failed\n\
-        1,3,42,old@example.com,5f0c1a2b3c4d5,2026-10-01 07:00:00,1,0\n\
-        2,3,43,other@example.com,5f0c1a2b3c4d6,2026-10-01 07:00:01,0,0\n\
-        3,3,,third@example.com,5f0c1a2b3c4d7,2026-10-01 07:00:02,0,0\n\
-        4,3,45,failed@example.com,5f0c1a2b3c4d8,2026-10-01 07:00:02,0,1\n\
-        5,NULL,42,old@example.com,5f0c1a2b3c4d9,2026-10-01 07:00:03,0,0\n\
-        6,3,42,new@example.com,5f0c1a2b3c4d5,2026-10-01 07:00:00,0,0\n\
-        7,4,42,new@example.com,5f0c1a2b3c4d5,2026-10-01 07:00:00,0,0\n";
-    let done = import(&server, "mautic-email-stats", stats);
-    assert_eq!(done.counts(), [3, 0, 1, 1, 2], "{}", done.told);
-    assert_eq!(done.tally["deliveries_made"], 1);
-    let again = import(&server, "mautic-email-stats", stats);
-    assert_eq!(again.counts(), [0, 0, 4, 1, 2]);
-    let db = server.db();
-    assert_eq!(db.number("select count(*) from broadlogs").await, 3);
-    let sql = "select messages from deliveries where id = 3 and label = 'Mautic e-mail 3'";
-    assert_eq!(db.number(sql).await, 3);
-    // Known by its number, the contact keeps the address of today.
-    let sql = "select count(*) from message_keys k join broadlogs b on b.id = k.broadlog_id join contact_keys c on c.contact_id = b.contact_id
-               where k.key = 'mautic:5f0c1a2b3c4d5' and c.field = 'email' and c.value = 'new@example.com'";
-    assert_eq!(db.number(sql).await, 1);
-    // The mail is opened now.
-    let open = server.client().get("/email/5f0c1a2b3c4d5.gif").await;
-    assert_eq!(open.status, 200);
-    server.wait_drained(Duration::from_secs(10)).await;
-    let sql = "select count(*) from hits h join contact_keys c on c.contact_id = h.contact_id
-               where h.kind = 'open' and h.delivery_id = 3 and c.value = 'new@example.com'";
-    assert_eq!(db.number(sql).await, 1);
-    // A row that names two people makes one of nobody.
-    let done = import(
-        &server,
-        "mautic-contacts",
-        "id,email\n42,other@example.com\n",
-    );
-    assert_eq!(done.counts(), [0, 0, 0, 0, 1]);
-    assert!(done.told.contains("more than one contact"), "{}", done.told);
-    server.finish().await;
-}
-
-async fn adobes_messages_are_found_by_number_and_by_uuid(engine: Engine) {
-    let server = TestServer::on(engine).start().await;
-    let rows = "iBroadLogId,sUuid,iDeliveryId,sAddress,tsEvent\n\
-        6387601,,7470014,a@example.com,2026-11-01 08:00:00\n\
-        -5,3f7691e6-f0e8-4a05-a0b7-0d2f79f8be70,7470014,b@example.com,\n\
-        71ea0e1f-9f7c-4c55-9a0f-2f1f0a3c9d11,,7470014,c@example.com,\n\
-        6387602,,7470014,,\n";
-    let done = import_twice(&server, "adobe-broadlogs", rows);
-    assert_eq!(done.counts(), [3, 0, 0, 0, 1], "{}", done.told);
-    let db = server.db();
-    let sql = "select k.key from message_keys k join broadlogs b on b.id = k.broadlog_id and b.delivery_id = 7470014 order by k.key";
-    assert_eq!(
-        db.texts(sql).await,
-        [
-            Some("adobe:3f7691e6-f0e8-4a05-a0b7-0d2f79f8be70".to_owned()),
-            Some("adobe:71ea0e1f-9f7c-4c55-9a0f-2f1f0a3c9d11".to_owned()),
-        ]
-    );
-    let sql = "select count(*) from broadlogs where id in (6387601, 4294967291)";
-    assert_eq!(db.number(sql).await, 2);
-    // The same numbers for somebody else, or for another delivery.
-    let rows = "id,delivery,email\n6387601,7470014,b@example.com\n6387601,7470015,a@example.com\n";
-    let done = import(&server, "adobe-broadlogs", rows);
-    assert_eq!(done.counts(), [0, 0, 0, 0, 2]);
-    assert!(done.told.contains("belongs to another contact"));
-    assert!(done.told.contains("belongs to delivery 7470014"));
-    // Whoever exports the UUIDs later adds them.
-    let rows = "id,uuid,delivery,email\n6387601,aaaaaaaa-f0e8-4a05-a0b7-0d2f79f8be70,7470014,A@example.com\n";
-    assert_eq!(
-        import(&server, "adobe-broadlogs", rows).counts(),
-        [0, 1, 0, 0, 0]
-    );
-    server.finish().await;
-}
-
 async fn a_file_that_cannot_be_read_is_told_and_a_bad_row_does_not_hold_up_the_others(
     engine: Engine,
 ) {
@@ -440,93 +346,9 @@ async fn a_file_that_cannot_be_read_is_told_and_a_bad_row_does_not_hold_up_the_o
     server.finish().await;
 }
 
-fn many_links(count: usize) -> String {
-    (0..count).fold("slug,url\n".to_owned(), |mut text, n| {
-        writeln!(text, "s{n},https://shop.example/{n}").unwrap();
-        text
-    })
-}
-
-async fn clicks_are_answered_and_stored_while_links_are_imported(engine: Engine) {
-    let server = TestServer::on(engine).start().await;
-    let mut admin = server.client().admin();
-    let link = json!({"url": "https://shop.example/", "slug": "before"});
-    assert_eq!(admin.post_json("/api/v1/links", &link).await.status, 201);
-    let command = {
-        let file: PathBuf = new_dir("import").join("links.csv");
-        std::fs::write(&file, many_links(60_000)).unwrap();
-        let mut command = server.command();
-        command.args(["import", "links"]).arg(file);
-        command.stdout(Stdio::null());
-        command
-    };
-    let importing = tokio::task::spawn_blocking(move || {
-        let mut command = command;
-        command.status().unwrap().code()
-    });
-    let (mut clicks, mut reader) = (0, server.client());
-    while !importing.is_finished() {
-        assert_eq!(reader.get("/r/before").await.status, 302);
-        clicks += 1;
-    }
-    assert_eq!(importing.await.unwrap(), Some(0));
-    assert!(clicks > 20, "{clicks} clicks");
-    wait_redirect(&server, "/r/s59999", "https://shop.example/59999").await;
-    server.wait_drained(Duration::from_secs(30)).await;
-    let sql = "select count(*) from hits where kind = 'click'";
-    assert!(server.db().number(sql).await > clicks, "all are stored");
-    server.finish().await;
-}
-
 on_both!(
     mautics_redirects_lead_on_and_again_after_a_change,
     adobes_urls_keep_their_numbers_and_become_links_and_page_tags,
     what_belongs_to_something_else_is_refused,
-    mautics_people_and_messages_come_once,
-    adobes_messages_are_found_by_number_and_by_uuid,
     a_file_that_cannot_be_read_is_told_and_a_bad_row_does_not_hold_up_the_others,
-    clicks_are_answered_and_stored_while_links_are_imported,
 );
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn imported_links_resolve_after_a_restart_while_the_database_is_down() {
-    const LINKS: usize = 30_000;
-    let mut postgres = PostgresServer::start().await;
-    let url = postgres.new_database().await;
-    let mut server = TestServer::on(Engine::Postgres)
-        .database(&url)
-        .start()
-        .await;
-    let done = import(&server, "links", &many_links(LINKS));
-    assert_eq!(done.counts(), [LINKS as u64, 0, 0, 0, 0]);
-    // Nobody has clicked: they come by the refresh. Each is fetched once, so their number in the copy is all there is to wait for.
-    let copy = sillage_copy(&server);
-    wait_for("the copy is whole", Duration::from_secs(30), async || {
-        copy_count(&copy).await == LINKS as i64
-    })
-    .await;
-    server.kill().await;
-    postgres.kill().await;
-    server.start_again().await;
-    let mut reader = server.client();
-    for n in (0..LINKS).step_by(997) {
-        let answer = reader.get(&format!("/r/s{n}")).await;
-        assert_eq!(
-            answer.header("location"),
-            format!("https://shop.example/{n}")
-        );
-    }
-    postgres.start_again().await;
-    server.wait_drained(Duration::from_secs(30)).await;
-    server.finish().await;
-}
-
-fn sillage_copy(server: &TestServer) -> PathBuf {
-    server.data_dir().join("links.db")
-}
-
-async fn copy_count(file: &std::path::Path) -> i64 {
-    crate::harness::Db::sqlite(file)
-        .number("select count(*) from links")
-        .await
-}

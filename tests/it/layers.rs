@@ -22,7 +22,9 @@ fn sources() -> Vec<Source> {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                dirs.push(path);
+                if !path.ends_with("tests") {
+                    dirs.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs")
                 && !path.ends_with("tests.rs")
             {
@@ -110,6 +112,19 @@ fn only_the_api_and_the_demo_know_the_store() {
             assert!(
                 !source.knows.contains(module),
                 "{} knows {module}",
+                source.path
+            );
+        }
+    }
+}
+
+#[test]
+fn only_the_server_knows_the_web() {
+    for source in sources() {
+        if !["server", "web"].contains(&source.module.as_str()) {
+            assert!(
+                !source.knows.contains("web"),
+                "{} knows the web",
                 source.path
             );
         }

@@ -16,6 +16,7 @@ mod adobe;
 mod browser;
 mod cases;
 mod database_away;
+mod demo;
 mod explain;
 mod exporting;
 mod forms;

@@ -131,3 +131,6 @@ pub(super) fn content_type(letter: char) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

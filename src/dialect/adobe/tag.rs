@@ -172,3 +172,6 @@ fn refuse(hit: &mut Hit, name: &str, value: &str, why: &str) {
     hit.note(&format!("{name} {why}"));
     hit.keep(name, value);
 }
+
+#[cfg(test)]
+mod tests;

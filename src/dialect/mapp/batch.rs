@@ -1,4 +1,4 @@
-//! A batch: one hit a line, as Mapp's server SDKs and the pixel's beacon send them.
+//! A batch: one hit a line, plain, gzipped or deflated, as Mapp's server SDKs and the pixel's beacon send them.
 //!
 //! Lines end with LF or CRLF; PHP's fork-curl consumer writes a backslash and an `n` instead. A line is `wt?p=…`, `?p=…` or `p=…`; one that
 //! is nothing of the kind becomes a hit that the projection puts into quarantine, with the line. Parameters of the batch's URL are
@@ -15,7 +15,7 @@ use super::parameters::Parameters;
 use super::reader::take_hits;
 use super::sender::Sender;
 use super::{new_hit, split_sites};
-use crate::hit::{Hit, Limit, clean};
+use crate::hit::{Hit, Limit, clean, clean_bytes};
 
 /// Most bytes of a batch, packed and unpacked.
 pub const MOST_BYTES: usize = 24 << 20;
@@ -212,10 +212,13 @@ fn refuse(sender: &Sender<'_>, sites: &str, line: &[u8], why: &'static str) -> H
             0 => "line".to_owned(),
             _ => format!("line {}", index + 1),
         };
-        hit.keep(&name, &String::from_utf8_lossy(part));
+        hit.keep(&name, &clean_bytes(part));
     }
     if line.len() > PART * MOST_PARTS {
         hit.note("line cut");
     }
     hit
 }
+
+#[cfg(test)]
+mod tests;

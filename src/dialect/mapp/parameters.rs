@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
+use crate::hit::clean_bytes;
+
 /// Most parameters that are read of one hit.
 const MOST: usize = 500;
 /// What the pixel puts before a value that it hides (its option `parameterObfuscation`).
@@ -106,7 +108,7 @@ pub fn decode(value: &str) -> Cow<'_, str> {
 /// The same of bytes; what is no UTF-8 becomes U+FFFD, which the hit then notes.
 pub fn decode_bytes(value: &[u8]) -> Cow<'_, str> {
     if !value.iter().any(|byte| matches!(byte, b'%' | b'+')) {
-        return String::from_utf8_lossy(value);
+        return clean_bytes(value);
     }
     if memchr::memchr(b'+', value).is_none() {
         return match percent_decode(value).decode_utf8_lossy() {

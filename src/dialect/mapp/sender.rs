@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::parameters::Parameters;
 use crate::dialect::{Rules, judge};
-use crate::hit::{Hit, Limit};
+use crate::hit::{Hit, Limit, clean_bytes};
 use crate::inbound::Inbound;
 
 /// Never stored.
@@ -45,7 +45,7 @@ impl<'r> Sender<'r> {
             .map(|(name, value)| {
                 (
                     name.as_str().to_ascii_uppercase(),
-                    String::from_utf8_lossy(value.as_bytes()),
+                    clean_bytes(value.as_bytes()),
                 )
             })
             .filter(|(name, _)| !is_secret(name))
@@ -188,3 +188,6 @@ fn address(text: &str) -> Result<IpAddr, &'static str> {
         Ok(address)
     }
 }
+
+#[cfg(test)]
+mod tests;

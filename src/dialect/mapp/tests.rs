@@ -1,24 +1,24 @@
-//! Requests by hand, and properties: whatever is sent, nothing panics and what comes of it fits.
+//! Requests by hand.
 
-use std::io::Write as _;
+mod properties;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::batch::{self, Packing, Unusable};
 use super::*;
 use crate::clock::Micros;
 use crate::dialect::MappRules;
 use crate::hit::VisitorId;
 use crate::link::Keys;
 
-const NOW: Micros = Micros(1_795_300_000_000_000);
-const SECRET: &str = "a-secret-of-the-site";
-const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0";
+pub(super) const NOW: Micros = Micros(1_795_300_000_000_000);
+pub(super) const SECRET: &str = "a-secret-of-the-site";
+pub(super) const BROWSER: &str =
+    "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0";
 
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     Rules {
         public: vec!["email".to_owned(), "customer_id".to_owned()],
         mapp: MappRules {
@@ -28,13 +28,13 @@ fn rules() -> Rules {
     }
 }
 
-struct Asked<'a> {
-    query: &'a str,
-    headers: &'a [(&'a str, &'a str)],
-    is_trusted: bool,
+pub(super) struct Asked<'a> {
+    pub(super) query: &'a str,
+    pub(super) headers: &'a [(&'a str, &'a str)],
+    pub(super) is_trusted: bool,
 }
 
-fn with<T>(asked: &Asked<'_>, read: impl FnOnce(&Inbound<'_>, &Rules) -> T) -> T {
+pub(super) fn with<T>(asked: &Asked<'_>, read: impl FnOnce(&Inbound<'_>, &Rules) -> T) -> T {
     let mut headers = HeaderMap::new();
     headers.insert("user-agent", HeaderValue::from_static(BROWSER));
     for (name, value) in asked.headers {
@@ -56,7 +56,7 @@ fn with<T>(asked: &Asked<'_>, read: impl FnOnce(&Inbound<'_>, &Rules) -> T) -> T
     read(&inbound, &rules())
 }
 
-fn hit_of(query: &str, headers: &[(&str, &str)], is_trusted: bool) -> Hit {
+pub(super) fn hit_of(query: &str, headers: &[(&str, &str)], is_trusted: bool) -> Hit {
     let asked = Asked {
         query,
         headers,
@@ -67,11 +67,11 @@ fn hit_of(query: &str, headers: &[(&str, &str)], is_trusted: bool) -> Hit {
     hits.remove(0)
 }
 
-fn hit(query: &str) -> Hit {
+pub(super) fn hit(query: &str) -> Hit {
     hit_of(query, &[], false)
 }
 
-fn extra(hit: &Hit, name: &str) -> Value {
+pub(super) fn extra(hit: &Hit, name: &str) -> Value {
     hit.extra
         .as_ref()
         .and_then(|extra| extra.get(name))
@@ -79,7 +79,7 @@ fn extra(hit: &Hit, name: &str) -> Value {
         .unwrap_or_default()
 }
 
-fn visitor(id: &str) -> Option<VisitorId> {
+pub(super) fn visitor(id: &str) -> Option<VisitorId> {
     Some(foreign_visitor("mapp", id))
 }
 
@@ -148,117 +148,6 @@ fn the_clients_clock_is_believed_where_its_sender_is() {
     let ahead = hit_of("p=300,home,1,0,0,1,1795300000001", &[], true);
     assert_eq!(ahead.occurred_at, None);
     assert_eq!(extra(&ahead, "client_time"), "1795300000001");
-}
-
-#[test]
-fn an_override_counts_from_who_is_trusted() {
-    let query = "p=300,home&X-WT-IP=203.0.113.7&X-WT-UA=Mozilla%2F5.0%20(Windows%20NT%2010.0%3B%20Win64%3B%20x64%3B%20rv%3A131.0)%20Gecko%2F20100101%20Firefox%2F131.0&X-WT-RQ=https%3A%2F%2Fa.example%2F";
-    let public = hit(query);
-    assert_eq!(public.ip.unwrap().to_string(), "192.0.2.1");
-    assert_eq!(public.user_agent.as_deref(), Some(BROWSER));
-    assert_eq!(public.page_url.as_deref(), Some("home"));
-    assert_eq!(
-        public.reason.as_deref(),
-        Some("override from an untrusted sender")
-    );
-    assert_eq!(extra(&public, "X-WT-IP"), "203.0.113.7");
-    let secret = format!("{query}&X-WT-Secret={SECRET}");
-    for trusted in [
-        hit_of(query, &[], true),
-        hit(&secret),
-        hit_of(query, &[("x-wt-secret", SECRET)], false),
-    ] {
-        assert_eq!(trusted.ip.unwrap().to_string(), "203.0.113.7");
-        assert_eq!(trusted.page_url.as_deref(), Some("https://a.example/"));
-        assert_eq!(
-            trusted.user_agent.as_deref(),
-            Some(
-                "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:131.0) Gecko/20100101 Firefox/131.0"
-            )
-        );
-        assert_eq!(trusted.reason, None);
-        assert!(!format!("{trusted:?}").contains(SECRET));
-    }
-    let wrong = hit_of(
-        query,
-        &[("x-wt-secret", "another-secret-altogether")],
-        false,
-    );
-    assert_eq!(wrong.ip.unwrap().to_string(), "192.0.2.1");
-    assert!(!format!("{wrong:?}").contains("another-secret"));
-}
-
-#[test]
-fn the_secret_of_one_track_id_is_worth_nothing_for_another() {
-    let asked = Asked {
-        query: "p=300,home&X-WT-IP=203.0.113.7",
-        headers: &[("x-wt-secret", SECRET)],
-        is_trusted: false,
-    };
-    let hits = with(&asked, |inbound, rules| {
-        collect(inbound, rules, "222,111").hits
-    });
-    let ips: Vec<String> = hits.iter().map(|hit| hit.ip.unwrap().to_string()).collect();
-    assert_eq!(ips, ["192.0.2.1", "203.0.113.7"]);
-}
-
-#[test]
-fn a_header_of_the_relay_wins_over_the_browsers_parameter() {
-    let query = "p=300,home&X-WT-IP=198.51.100.66";
-    let relayed = hit_of(query, &[("x-wt-ip", "203.0.113.7")], true);
-    assert_eq!(relayed.ip.unwrap().to_string(), "203.0.113.7");
-    assert_eq!(extra(&relayed, "X-WT-IP not taken"), "198.51.100.66");
-    // What a relay appends stands behind what the browser sent.
-    let appended = hit_of(&format!("{query}&X-WT-IP=203.0.113.7"), &[], true);
-    assert_eq!(appended.ip.unwrap().to_string(), "203.0.113.7");
-}
-
-#[test]
-fn an_address_that_is_none_is_noted() {
-    for (address, why) in [
-        ("nonsense", "X-WT-IP is no address"),
-        ("203.0.113.7, 10.0.0.1", "X-WT-IP is no address"),
-        ("0.0.0.0", "X-WT-IP is nobody's address"),
-        ("127.0.0.1", "X-WT-IP is nobody's address"),
-        ("::ffff:127.0.0.1", "X-WT-IP is nobody's address"),
-        ("224.0.0.1", "X-WT-IP is nobody's address"),
-    ] {
-        let hit = hit_of("p=300", &[("x-wt-ip", address)], true);
-        assert_eq!(hit.reason.as_deref(), Some(why), "{address}");
-        assert_eq!(hit.ip.unwrap().to_string(), "192.0.2.1");
-        assert_eq!(extra(&hit, "X-WT-IP"), address);
-    }
-    for (text, address) in [
-        ("10.1.2.3", "10.1.2.3"),
-        ("203.0.113.7:4711", "203.0.113.7"),
-        ("[2001:db8::1]", "2001:db8::1"),
-        ("::ffff:203.0.113.7", "203.0.113.7"),
-    ] {
-        let hit = hit_of("p=300", &[("x-wt-ip", text)], true);
-        assert_eq!(hit.ip.unwrap().to_string(), address);
-    }
-}
-
-#[test]
-fn the_relays_agent_leaves_no_verdict_behind() {
-    let query = "p=300&X-WT-UA=Mozilla%2F5.0%20(Windows%20NT%2010.0%3B%20Win64%3B%20x64%3B%20rv%3A131.0)%20Gecko%2F20100101%20Firefox%2F131.0";
-    let asked = [("user-agent", "curl/7.88.1")];
-    let mut headers = HeaderMap::new();
-    headers.insert("user-agent", HeaderValue::from_static(asked[0].1));
-    let inbound = Inbound {
-        method: &Method::GET,
-        path: "/111/wt",
-        query,
-        headers: &headers,
-        body: &[],
-        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        is_trusted_sender: true,
-        received_at: NOW,
-    };
-    let hits = collect(&inbound, &rules(), "111").hits;
-    assert_eq!((hits[0].verdict, &hits[0].reason), (Verdict::Human, &None));
-    let robot = hit_of("p=300&X-WT-UA=Googlebot%2F2.1", &[], true);
-    assert_eq!(robot.verdict, Verdict::Bot);
 }
 
 #[test]
@@ -444,370 +333,4 @@ fn redirects_lead_to_listed_hosts_only() {
     }
     assert!(read_target("t=https%3A%2F%2Fwww.example.com%2F", &[]).is_none());
     assert!(read_target("c=x", &hosts).is_none());
-}
-
-fn lines_of(body: &str) -> Vec<String> {
-    batch::lines(body.as_bytes())
-        .map(|line| String::from_utf8(line.to_vec()).unwrap())
-        .collect()
-}
-
-#[test]
-fn lines_end_in_every_way_that_sdks_write() {
-    let (a, b) = ("wt?p=600,a&x=1", "wt?p=600,b");
-    for body in [
-        format!("{a}\n{b}"),
-        format!("{a}\r\n{b}\r\n"),
-        format!("{a}\\n{b}"),
-        format!("{a}\\n{b}\\n"),
-        format!("\n\r\n{a}\n\n \n{b}\n\n"),
-    ] {
-        assert_eq!(lines_of(&body), [a, b], "{body:?}");
-    }
-    assert_eq!(lines_of("?p=600,a\\n?p=600,b"), ["?p=600,a", "?p=600,b"]);
-    let inside = "wt?p=600,c:\\new\\nothing";
-    assert_eq!(lines_of(&format!("{inside}\n{b}")), [inside, b]);
-    assert_eq!(lines_of(""), [""; 0]);
-}
-
-fn batch_hits(body: &str, url: &str) -> Vec<Hit> {
-    let asked = Asked {
-        query: url,
-        headers: &[],
-        is_trusted: true,
-    };
-    with(&asked, |inbound, rules| {
-        let sender = Sender::of(inbound, rules);
-        let defaults = batch::defaults(inbound.query);
-        batch::lines(body.as_bytes())
-            .flat_map(|line| batch::line_hits(&sender, "111", &defaults, line))
-            .collect()
-    })
-}
-
-#[test]
-fn parameters_of_the_batchs_url_are_defaults() {
-    let hits = batch_hits(
-        "wt?p=600,a\nwt?p=600,b&eid=9",
-        "eid=7&X-WT-IP=203.0.113.7&la=de",
-    );
-    assert_eq!(hits[0].visitor_id, visitor("7"));
-    assert_eq!(hits[1].visitor_id, visitor("9"));
-    assert!(
-        hits.iter()
-            .all(|hit| hit.ip.unwrap().to_string() == "203.0.113.7"
-                && hit.page_language.as_deref() == Some("de"))
-    );
-}
-
-#[test]
-fn bad_lines_are_kept_for_the_quarantine() {
-    let hits = batch_hits(
-        "hello\nwt?p=600,a\nwt?x=1\n{\"p\":1}\n/111/wt?p=600,b\nwt-abcde?p=600,c\np=600,d",
-        "",
-    );
-    let refused: Vec<_> = hits
-        .iter()
-        .map(|hit| {
-            hit.foreign
-                .as_ref()
-                .and_then(|foreign| foreign.refused.as_deref())
-        })
-        .collect();
-    let no_hit = Some("line is no hit");
-    assert_eq!(
-        refused,
-        [
-            no_hit,
-            None,
-            Some("line without p"),
-            no_hit,
-            None,
-            None,
-            None
-        ]
-    );
-    assert_eq!(extra(&hits[0], "line"), "hello");
-    let long = batch_hits(&format!("wt?p=600,a&x={}", "y".repeat(70_000)), "");
-    assert_eq!(
-        long[0].foreign.as_ref().unwrap().refused.as_deref(),
-        Some("line too long")
-    );
-    assert_eq!(long[0].extra.as_ref().unwrap().len(), 16);
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    packed.write_all(bytes).unwrap();
-    packed.finish().unwrap()
-}
-
-fn deflate(bytes: &[u8]) -> Vec<u8> {
-    let mut packed = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
-    packed.write_all(bytes).unwrap();
-    packed.finish().unwrap()
-}
-
-fn zlib(bytes: &[u8]) -> Vec<u8> {
-    let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
-    packed.write_all(bytes).unwrap();
-    packed.finish().unwrap()
-}
-
-#[test]
-fn a_deflated_batch_is_unpacked_with_zlibs_frame_and_without() {
-    let plain = b"wt?p=600,a\nwt?p=600,b\n".repeat(20);
-    for body in [
-        zlib(&plain),
-        deflate(&plain),
-        gzip(&plain),
-        // Unpacked by somebody who left the header.
-        plain.clone(),
-    ] {
-        assert_eq!(batch::unpack(body, Packing::Deflate, 1), Ok(plain.clone()));
-    }
-    assert_eq!(batch::unpack(Vec::new(), Packing::Deflate, 1), Ok(vec![]));
-    for mut broken in [zlib(&plain), deflate(&plain)] {
-        broken.truncate(broken.len() / 2);
-        let refused = Err(Unusable::BrokenDeflate);
-        assert_eq!(batch::unpack(broken, Packing::Deflate, 1), refused);
-    }
-    for bomb in [
-        zlib(&vec![b'\n'; 100 << 20]),
-        deflate(&vec![b'\n'; 100 << 20]),
-    ] {
-        let refused = Err(Unusable::TooLong);
-        assert_eq!(batch::unpack(bomb, Packing::Deflate, 1), refused);
-    }
-}
-
-#[test]
-fn what_a_batch_is_packed_with_is_read_from_its_header() {
-    for (value, packing) in [
-        ("gzip", Some(Packing::Plain)),
-        ("X-GZIP", Some(Packing::Plain)),
-        ("identity", Some(Packing::Plain)),
-        ("", Some(Packing::Plain)),
-        (" Deflate ", Some(Packing::Deflate)),
-        ("br", None),
-        ("zstd", None),
-        ("gzip, br", None),
-        ("utf-8", Some(Packing::Plain)),
-    ] {
-        let mut headers = HeaderMap::new();
-        headers.insert("content-encoding", value.parse().unwrap());
-        assert_eq!(Packing::of(&headers), packing, "{value}");
-    }
-    assert_eq!(Packing::of(&HeaderMap::new()), Some(Packing::Plain));
-}
-
-#[test]
-fn batches_are_unpacked_within_limits() {
-    let plain = b"wt?p=600,a\n".to_vec();
-    assert_eq!(
-        batch::unpack(gzip(&plain), Packing::Plain, 1),
-        Ok(plain.clone())
-    );
-    assert_eq!(
-        batch::unpack(plain.clone(), Packing::Plain, 1),
-        Ok(plain.clone())
-    );
-    let mut broken = gzip(&plain);
-    broken.truncate(20);
-    assert_eq!(
-        batch::unpack(broken, Packing::Plain, 1),
-        Err(Unusable::BrokenGzip)
-    );
-    let bomb = gzip(&vec![b'\n'; 100 << 20]);
-    assert!(bomb.len() < 1 << 20);
-    assert_eq!(
-        batch::unpack(bomb, Packing::Plain, 1),
-        Err(Unusable::TooLong)
-    );
-    assert!(batch::unpack(plain.repeat(10_000), Packing::Plain, 1).is_ok());
-    assert_eq!(
-        batch::unpack(plain.repeat(10_001), Packing::Plain, 1),
-        Err(Unusable::TooManyLines)
-    );
-    assert_eq!(
-        batch::unpack(plain.repeat(5_001), Packing::Plain, 2),
-        Err(Unusable::TooManyLines)
-    );
-    let empty = vec![b'\n'; 24 << 20];
-    assert!(batch::unpack(empty, Packing::Plain, 1).is_ok());
-}
-
-fn assert_text(text: &str, most: usize) {
-    assert!(
-        text.chars().count() <= most && !text.chars().any(char::is_control),
-        "{text:?}"
-    );
-}
-
-fn assert_fits(hit: &Hit) {
-    assert_text(&hit.site, Limit::WORD.0);
-    for (text, most) in [
-        (&hit.page_url, Limit::URL.0),
-        (&hit.page_title, Limit::TITLE.0),
-        (&hit.page_language, Limit::WORD.0),
-        (&hit.referrer, Limit::URL.0),
-        (&hit.order_id, Limit::NAME.0),
-        (&hit.event, Limit::NAME.0),
-        (&hit.user_agent, Limit::AGENT.0),
-        (&hit.reason, 1_000),
-        (&hit.utm.campaign, Limit::NAME.0),
-    ] {
-        if let Some(text) = text {
-            assert_text(text, most);
-            assert!(!text.is_empty());
-        }
-    }
-    for (name, value) in hit.extra.iter().flatten() {
-        assert_text(name, 100);
-        match value {
-            Value::String(text) => {
-                assert_text(&text.replace('\n', " "), 4_000);
-            }
-            Value::Array(products) => {
-                assert!(products.len() <= 200);
-                for value in products
-                    .iter()
-                    .flat_map(|product| product.as_object().unwrap().values())
-                {
-                    assert_text(value.as_str().unwrap(), Limit::TITLE.0);
-                }
-            }
-            other => panic!("{other}"),
-        }
-    }
-    for (_, value) in &hit.fields {
-        assert_text(value, Limit::TITLE.0);
-    }
-    let mut frame = Vec::new();
-    crate::spool::encode_frame(hit, &mut frame);
-    let read = crate::spool::decode_frames(&frame).next().unwrap().unwrap();
-    assert_eq!(*read, *hit);
-}
-
-/// Queries with known names, odd values and plain noise.
-fn query() -> impl Strategy<Value = String> {
-    let name = prop_oneof![
-        Just("p".to_owned()),
-        Just("ba".to_owned()),
-        Just("co".to_owned()),
-        Just("qn".to_owned()),
-        Just("st".to_owned()),
-        Just("ov".to_owned()),
-        Just("cr".to_owned()),
-        Just("eid".to_owned()),
-        Just("mc".to_owned()),
-        Just("pu".to_owned()),
-        Just("X-WT-IP".to_owned()),
-        Just("X-WT-UA".to_owned()),
-        Just("nc".to_owned()),
-        Just("uc700".to_owned()),
-        "ca[0-9]{1,3}",
-        "[ -~]{0,12}",
-    ];
-    let value = prop_oneof![
-        "[0-9;,.%+-]{0,40}",
-        "(%[0-9a-fA-F]{2}|[a-z;,]){0,30}",
-        "\\PC{0,30}",
-        Just("__1_AAAA".to_owned()),
-        "__1_[A-Za-z*_-]{0,9}"
-    ];
-    prop::collection::vec((name, value), 0..20).prop_map(|pairs| {
-        pairs
-            .into_iter()
-            .map(|(n, v)| format!("{n}={v}"))
-            .collect::<Vec<_>>()
-            .join("&")
-    })
-}
-
-proptest! {
-    #[test]
-    fn every_query_becomes_a_hit_that_fits(query in query(), is_trusted: bool, cookie in "[ -~]{0,60}") {
-        let hit = hit_of(&query, &[("cookie", &format!("wt3_eid={cookie}"))], is_trusted);
-        assert_fits(&hit);
-    }
-
-    #[test]
-    fn every_body_becomes_hits_that_fit(body: Vec<u8>, lines in prop::collection::vec(query(), 0..4), literal: bool) {
-        let mut all = body;
-        for line in lines {
-            all.extend_from_slice(if literal { b"\\nwt?" } else { b"\nwt?" });
-            all.extend_from_slice(line.as_bytes());
-        }
-        let asked = Asked { query: "eid=1", headers: &[], is_trusted: false };
-        with(&asked, |inbound, rules| {
-            let sender = Sender::of(inbound, rules);
-            let defaults = batch::defaults(inbound.query);
-            for line in batch::lines(&all) {
-                prop_assert!(!line.is_empty() && !line.contains(&b'\n'));
-                for hit in batch::line_hits(&sender, "111", &defaults, line) {
-                    assert_fits(&hit);
-                }
-            }
-            Ok(())
-        })?;
-    }
-
-    #[test]
-    fn no_gzip_panics(mut body: Vec<u8>, cut in 0_usize..60, flip in 0_usize..60) {
-        let _ = batch::unpack([&[0x1f, 0x8b, 8, 0][..], &body].concat(), Packing::Plain, 1);
-        body = gzip(&body);
-        body.truncate(cut.max(2));
-        if let Some(byte) = body.get_mut(flip) {
-            *byte ^= 0x55;
-        }
-        let _ = batch::unpack(body.clone(), Packing::Plain, 1);
-        let _ = batch::unpack(body, Packing::Deflate, 1);
-    }
-
-    #[test]
-    fn fields_of_p_are_as_many_as_its_commas(fields in prop::collection::vec("[^,%+&=]{0,12}", 1..400)) {
-        let p = fields.iter().map(|f| form_urlencoded::byte_serialize(f.as_bytes()).collect::<String>()).collect::<Vec<_>>().join(",");
-        let read = super::fields::split(p.as_bytes());
-        prop_assert_eq!(read.len(), fields.len());
-        prop_assert!(read.iter().zip(&fields).all(|(a, b)| a.as_ref() == b));
-    }
-
-    #[test]
-    fn no_target_is_a_host_that_is_not_listed(target in "(https?:)?[/\\\\@a-z.:#?%0-9]{0,60}(www\\.example\\.com)?[/\\\\@a-z.:#?]{0,20}") {
-        let encoded: String = form_urlencoded::byte_serialize(target.as_bytes()).collect();
-        if let Some(url) = read_target(&format!("t={encoded}"), &["www.example.com".to_owned()]) {
-            let host = url.host_str().unwrap();
-            // With the root's dot it is the same host.
-            prop_assert_eq!(host.strip_suffix('.').unwrap_or(host), "www.example.com");
-        }
-    }
-}
-
-#[test]
-fn the_worst_32_kib_are_read() {
-    let repeat = |part: &str| part.repeat((32 << 10) / part.len());
-    for (name, query) in [
-        (
-            "names",
-            (0..5_000).map(|n| format!("&x{n}=1")).collect::<String>(),
-        ),
-        (
-            "overrides",
-            (0..2_500).map(|n| format!("&X-WT-{n}=1")).collect(),
-        ),
-        ("the same", repeat("&ov=1")),
-        ("the same override", repeat("&X-WT-UA=1")),
-        (
-            "categories",
-            (0..2_000).map(|n| format!("&ca{n}=1;2;3")).collect(),
-        ),
-        ("products", format!("&ba={}", repeat("a;"))),
-        ("fields", format!("&p={}", repeat(","))),
-        ("codes", format!("&p={}", repeat("%2C"))),
-        ("hidden", format!("&ov=__1_{}", repeat("AAAA"))),
-    ] {
-        let query = &query[..query.len().min(32 << 10)];
-        assert_eq!(hit(query).dialect, Dialect::Mapp, "{name}");
-    }
 }

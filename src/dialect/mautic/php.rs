@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use crate::hit::clean_bytes;
+
 /// Arrays within arrays.
 pub const MOST_DEPTH: usize = 8;
 /// Digits of a number, with sign and exponent: PHP writes at most 24.
@@ -218,7 +220,7 @@ impl<'a> Reader<'a> {
         let text = text.ok_or_else(|| self.malformed())?;
         self.at += length;
         self.expect(b"\";")?;
-        Ok(String::from_utf8_lossy(text))
+        Ok(clean_bytes(text))
     }
 
     /// A short text up to a byte, which is passed over.

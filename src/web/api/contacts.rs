@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::json::{ApiQuery, Cursor, PathText};
+use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::export::{ContactLine, HitLine};
 use crate::hit::ContactId;
 use crate::identity::normalise;
@@ -19,11 +20,6 @@ use crate::web::App;
 use crate::web::error::Problem;
 
 mod utm;
-
-/// Entries of a timeline where no limit is given.
-const USUAL_ENTRIES: i64 = 100;
-/// Most entries of a timeline.
-const MOST_ENTRIES: i64 = 1_000;
 
 /// `GET /contacts/{id}`. A visitor without a name that has left hits answers with `id: null`.
 pub async fn show_contact(
@@ -146,13 +142,7 @@ pub async fn show_timeline(
     path: PathText,
     ApiQuery(wanted): ApiQuery<Wanted>,
 ) -> Result<Json<Value>, Problem> {
-    let limit = wanted.limit.unwrap_or(USUAL_ENTRIES);
-    if !(1..=MOST_ENTRIES).contains(&limit) {
-        return Err(Problem::field(
-            "limit",
-            format_args!("is not from 1 to {MOST_ENTRIES}"),
-        ));
-    }
+    let limit = listing::limit(wanted.limit, USUAL_ENTRIES, MOST_ENTRIES)?;
     let person = find(&app, &path).await?;
     let before = wanted.before.map_or(i64::MAX, |cursor| cursor.0);
     let page = async {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::json::{ApiJson, ApiQuery, Id, PathText, Time};
 use super::links::link_line;
+use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::export::{DeliveryLine, LinkLine};
 use crate::hit::Utm;
 use crate::sending::{self, NewDelivery, SendingError};
@@ -89,21 +90,15 @@ pub(super) struct DeliveryList {
 /// `GET /deliveries?before=&limit=`
 pub(super) async fn list_deliveries(
     State(app): State<Arc<App>>,
-    ApiQuery(listing): ApiQuery<Listing>,
+    ApiQuery(wanted): ApiQuery<Listing>,
 ) -> Result<Json<DeliveryList>, Problem> {
-    let limit = listing.limit.unwrap_or(100);
-    if !(1..=1_000).contains(&limit) {
-        return Err(Problem::field("limit", "is not from 1 to 1000"));
-    }
+    let limit = listing::limit(wanted.limit, USUAL_ENTRIES, MOST_ENTRIES)?;
     let found = app
         .store
-        .deliveries(listing.before.map(Into::into), limit)
+        .deliveries(wanted.before.map(Into::into), limit)
         .await
         .map_err(|error| Problem::database(&error))?;
-    let next = found
-        .last()
-        .filter(|_| found.len() as i64 == limit)
-        .map(|delivery| delivery.id.into());
+    let next = listing::next(&found, limit, |delivery| delivery.id.into());
     Ok(Json(DeliveryList {
         deliveries: found.into_iter().map(DeliveryLine).collect(),
         next,

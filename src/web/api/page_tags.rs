@@ -8,6 +8,8 @@ use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::json::{ApiJson, ApiQuery, OneOrMany, PathText, Time};
+use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
+use crate::export::PageTagLine;
 use crate::hit::PageTagKind;
 use crate::sending::{self, NewPageTag, SendingError};
 use crate::store::page_tags::PageTag;
@@ -42,37 +44,11 @@ impl From<PageTagRequest> for NewPageTag {
     }
 }
 
-/// A tag as it is told.
-#[derive(Debug, Serialize)]
-pub struct PageTagAnswer {
-    identifier: String,
-    label: String,
-    kind: PageTagKind,
-    folder: Option<String>,
-    source_url: Option<String>,
-    valid_until: Option<Time>,
-    created_at: Time,
-}
-
-impl From<PageTag> for PageTagAnswer {
-    fn from(tag: PageTag) -> Self {
-        Self {
-            identifier: tag.identifier,
-            label: tag.label,
-            kind: tag.kind,
-            folder: tag.folder,
-            source_url: tag.source_url,
-            valid_until: tag.valid_until.map(Time),
-            created_at: Time(tag.created_at),
-        }
-    }
-}
-
 /// `POST /page-tags`: one tag or an array of them, all or none.
 pub(super) async fn create_page_tags(
     State(app): State<Arc<App>>,
     ApiJson(request): ApiJson<OneOrMany<PageTagRequest>>,
-) -> Result<(StatusCode, Json<OneOrMany<PageTagAnswer>>), Problem> {
+) -> Result<(StatusCode, Json<OneOrMany<PageTagLine>>), Problem> {
     let is_one = matches!(request, OneOrMany::One(_));
     let requests = request.into_vec();
     if requests.len() > MOST_TAGS {
@@ -83,7 +59,7 @@ pub(super) async fn create_page_tags(
     }
     let drafts = requests.into_iter().map(Into::into).collect();
     let made = sending::create_page_tags(&app.store, &app.clock, drafts).await;
-    let mut answers: Vec<PageTagAnswer> = made
+    let mut answers: Vec<PageTagLine> = made
         .map_err(|error| match error {
             // One tag given by itself has no place in an array.
             SendingError::Draft(_, draft) if is_one => SendingError::Draft(None, draft).into(),
@@ -91,7 +67,7 @@ pub(super) async fn create_page_tags(
             error => Problem::from(error),
         })?
         .into_iter()
-        .map(Into::into)
+        .map(PageTagLine)
         .collect();
     let answer = match answers.pop() {
         Some(answer) if is_one => OneOrMany::One(answer),
@@ -115,7 +91,7 @@ pub(super) struct Listing {
 /// Tags in the order of their identifiers.
 #[derive(Debug, Serialize)]
 pub(super) struct PageTagList {
-    page_tags: Vec<PageTagAnswer>,
+    page_tags: Vec<PageTagLine>,
     /// `after` for the rest; none where this was all.
     next: Option<String>,
 }
@@ -123,24 +99,18 @@ pub(super) struct PageTagList {
 /// `GET /page-tags?after=&limit=`
 pub(super) async fn list_page_tags(
     State(app): State<Arc<App>>,
-    ApiQuery(listing): ApiQuery<Listing>,
+    ApiQuery(wanted): ApiQuery<Listing>,
 ) -> Result<Json<PageTagList>, Problem> {
-    let limit = listing.limit.unwrap_or(100);
-    if !(1..=1_000).contains(&limit) {
-        return Err(Problem::field("limit", "is not from 1 to 1000"));
-    }
-    let after = listing.after.map(|text| text.replace('\0', ""));
+    let limit = listing::limit(wanted.limit, USUAL_ENTRIES, MOST_ENTRIES)?;
+    let after = wanted.after.map(|text| text.replace('\0', ""));
     let found = app
         .store
         .page_tags(after.as_deref(), limit)
         .await
         .map_err(|error| Problem::database(&error))?;
-    let next = found
-        .last()
-        .filter(|_| found.len() as i64 == limit)
-        .map(|tag| tag.identifier.clone());
+    let next = listing::next(&found, limit, |tag| tag.identifier.clone());
     Ok(Json(PageTagList {
-        page_tags: found.into_iter().map(Into::into).collect(),
+        page_tags: found.into_iter().map(PageTagLine).collect(),
         next,
     }))
 }
@@ -162,8 +132,8 @@ async fn find(app: &App, identifier: &str) -> Result<PageTag, Problem> {
 pub(super) async fn get_page_tag(
     State(app): State<Arc<App>>,
     identifier: PathText,
-) -> Result<Json<PageTagAnswer>, Problem> {
-    Ok(Json(find(&app, &identifier.0).await?.into()))
+) -> Result<Json<PageTagLine>, Problem> {
+    Ok(Json(PageTagLine(find(&app, &identifier.0).await?)))
 }
 
 /// A tag as it is to be from now on. Its identifier stands in pages: it stays.
@@ -183,7 +153,7 @@ pub(super) async fn replace_page_tag(
     State(app): State<Arc<App>>,
     identifier: PathText,
     ApiJson(change): ApiJson<WholeChange>,
-) -> Result<Json<PageTagAnswer>, Problem> {
+) -> Result<Json<PageTagLine>, Problem> {
     let had = find(&app, &identifier.0).await?;
     let draft = NewPageTag {
         identifier: same_identifier(&had, change.identifier)?,
@@ -224,7 +194,7 @@ pub(super) async fn change_page_tag(
     State(app): State<Arc<App>>,
     identifier: PathText,
     ApiJson(change): ApiJson<PartialChange>,
-) -> Result<Json<PageTagAnswer>, Problem> {
+) -> Result<Json<PageTagLine>, Problem> {
     let had = find(&app, &identifier.0).await?;
     same_identifier(&had, change.identifier)?;
     let mut draft = NewPageTag::from(had);
@@ -247,9 +217,9 @@ fn same_identifier(had: &PageTag, given: Option<String>) -> Result<String, Probl
     }
 }
 
-async fn save(app: &App, draft: NewPageTag) -> Result<Json<PageTagAnswer>, Problem> {
+async fn save(app: &App, draft: NewPageTag) -> Result<Json<PageTagLine>, Problem> {
     sending::replace_page_tag(&app.store, &app.clock, draft)
         .await?
-        .map(|tag| Json(tag.into()))
+        .map(|tag| Json(PageTagLine(tag)))
         .ok_or_else(|| Problem::not_found("page tag"))
 }

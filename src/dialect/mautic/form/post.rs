@@ -9,6 +9,7 @@ use futures_util::stream;
 use multer::Multipart;
 
 use crate::form::{Form, FormId};
+use crate::hit::clean_bytes;
 
 /// Most fields that are read: PHP's own limit (`max_input_vars`).
 const MOST_FIELDS: usize = 1_000;
@@ -85,7 +86,7 @@ impl Post {
             let content = part.bytes().await.map_err(|_| Unreadable::Incomplete)?;
             let text = match file {
                 Some(name) => name,
-                None => String::from_utf8_lossy(&content).into_owned(),
+                None => clean_bytes(&content).into_owned(),
             };
             size += name.len() + text.len();
             if size > MOST_TEXT {

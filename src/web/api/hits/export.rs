@@ -17,6 +17,7 @@ use crate::store::stored_hits::HitFilter;
 use crate::store::{self, Store};
 use crate::web::App;
 use crate::web::api::json::{ApiQuery, Cursor, Id};
+use crate::web::api::listing;
 use crate::web::error::Problem;
 
 /// Hits of an answer where no limit is given.
@@ -52,13 +53,7 @@ pub async fn list_hits(
     State(app): State<Arc<App>>,
     ApiQuery(wanted): ApiQuery<Wanted>,
 ) -> Result<Response, Problem> {
-    let limit = wanted.limit.unwrap_or(USUAL_LIMIT);
-    if !(1..=MOST_LIMIT).contains(&limit) {
-        return Err(Problem::field(
-            "limit",
-            format_args!("is not from 1 to {MOST_LIMIT}"),
-        ));
-    }
+    let limit = listing::limit(wanted.limit, USUAL_LIMIT, MOST_LIMIT)?;
     let format = wanted.format;
     let (first, hits) = begin(&app.store, wanted, limit)
         .await

@@ -1,0 +1,26 @@
+//! Lists that are told in parts: how long a part is, and where the next one goes on.
+
+use crate::web::error::Problem;
+
+/// Entries of a part where no limit is given.
+pub(super) const USUAL_ENTRIES: i64 = 100;
+/// Most entries of a part.
+pub(super) const MOST_ENTRIES: i64 = 1_000;
+
+/// The limit that was asked for, or the usual one; 422 that names `limit` where it is not from 1 to `most`.
+pub(super) fn limit(asked: Option<i64>, usual: i64, most: i64) -> Result<i64, Problem> {
+    let limit = asked.unwrap_or(usual);
+    if (1..=most).contains(&limit) {
+        Ok(limit)
+    } else {
+        let why = format_args!("is not from 1 to {most}");
+        Err(Problem::field("limit", why))
+    }
+}
+
+/// What the next part starts behind; none after a part that is not full.
+pub(super) fn next<T, P>(part: &[T], limit: i64, place: impl FnOnce(&T) -> P) -> Option<P> {
+    part.last()
+        .filter(|_| part.len() as i64 == limit)
+        .map(place)
+}
