@@ -155,6 +155,9 @@ section!(
         migrate: bool = true,
         /// Most connections of this server.
         max_connections: u32 = 10,
+        /// How long Postgres may take for an answer before the connection is given up.
+        #[serde(with = "humantime_serde")]
+        patience: Duration = Duration::from_secs(60),
         /// Months that hits are kept on Postgres; 0 keeps them forever.
         keep_months: u32 = 0,
     }
@@ -388,6 +391,9 @@ impl Config {
                 .any(|scheme| url.0.starts_with(scheme))
         {
             problems.push("database_url: is neither postgres:// nor sqlite://".to_owned());
+        }
+        if self.database.patience < Duration::from_secs(1) {
+            problems.push("database.patience: is less than 1s".to_owned());
         }
         for origin in &self.cors.origins {
             if origin != "*" && (!origin.contains("://") || origin.ends_with('/')) {

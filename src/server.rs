@@ -332,9 +332,13 @@ async fn keep_house(store: Store, clock: Clock, keep_months: u32, mut stop: watc
 /// # Errors
 /// The URL is malformed or the embedded database cannot be opened.
 pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
-    Store::open(&database_url(config), config.database.max_connections)
-        .await
-        .context("database")
+    Store::open(
+        &database_url(config),
+        config.database.max_connections,
+        config.database.patience,
+    )
+    .await
+    .context("database")
 }
 
 /// Connections to the database of a configuration, to read only: nothing is made and nothing brought up to date.
@@ -342,7 +346,11 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
 /// # Errors
 /// The URL is malformed or there is no embedded database.
 pub fn open_store_to_read(config: &Config) -> Result<Store, StoreError> {
-    Store::open_to_read(&database_url(config), config.database.max_connections)
+    Store::open_to_read(
+        &database_url(config),
+        config.database.max_connections,
+        config.database.patience,
+    )
 }
 
 fn database_url(config: &Config) -> String {

@@ -15,6 +15,7 @@ pub mod maintenance;
 pub mod messages;
 pub mod page_tags;
 pub mod persons;
+mod session;
 pub mod stored_hits;
 mod types;
 
@@ -22,12 +23,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub use bulk::Bulk;
 pub use link_rows::{ChangePoint, ChangedAt};
+pub use session::{PgSession, PgSessions, PgTransaction};
 pub use types::{Ip, Tags};
 
 /// Runs one body against whichever database it is: `both!(tx, c => sqlx::query("…").execute(&mut **c).await)`.
@@ -51,7 +53,7 @@ pub enum Either<P, S> {
 }
 
 /// An open transaction.
-pub type Tx = Either<Transaction<'static, Postgres>, Transaction<'static, Sqlite>>;
+pub type Tx = Either<PgTransaction, Transaction<'static, Sqlite>>;
 
 /// The store cannot be opened or brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -117,10 +119,15 @@ pub fn is_away(error: &Error) -> bool {
     }
 }
 
+/// Whether a lock was not to be had in time.
+fn is_waiting(error: &Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("55P03"))
+}
+
 /// Connections to the store; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pools: Either<PgPool, SqlitePools>,
+    pools: Either<PgSessions, SqlitePools>,
 }
 
 /// SQLite has one writer at a time: a pool of one for it, and readers that never wait for it.
@@ -138,14 +145,22 @@ const LANE: i64 = 0x5111_a9e0_0001;
 pub const MOST_COUNTED: i64 = 1 << 62;
 
 impl Store {
-    /// Prepares connections; Postgres is not asked yet, so a server starts while it is down.
+    /// Prepares connections; Postgres is not asked yet, so a server starts while it is down. `patience` is how long it may take for an answer.
     ///
     /// # Errors
     /// The URL is malformed, or the SQLite file cannot be opened.
-    pub async fn open(url: &str, max_connections: u32) -> Result<Self, StoreError> {
+    pub async fn open(
+        url: &str,
+        max_connections: u32,
+        patience: Duration,
+    ) -> Result<Self, StoreError> {
         let pools = match sqlite_file(url) {
             Some(file) => Either::Sqlite(open_sqlite(file, max_connections).await?),
-            None => Either::Postgres(open_postgres(postgres_options(url)?, max_connections)),
+            None => Either::Postgres(PgSessions::open(
+                postgres_options(url)?,
+                max_connections,
+                patience,
+            )),
         };
         Ok(Self { pools })
     }
@@ -154,7 +169,11 @@ impl Store {
     ///
     /// # Errors
     /// The URL is malformed, or there is no SQLite file.
-    pub fn open_to_read(url: &str, max_connections: u32) -> Result<Self, StoreError> {
+    pub fn open_to_read(
+        url: &str,
+        max_connections: u32,
+        patience: Duration,
+    ) -> Result<Self, StoreError> {
         let pools = match sqlite_file(url) {
             Some(file) if !file.is_file() => return Err(StoreError::Missing(file.to_owned())),
             Some(file) => {
@@ -165,7 +184,7 @@ impl Store {
             None => {
                 let options =
                     postgres_options(url)?.options([("default_transaction_read_only", "on")]);
-                Either::Postgres(open_postgres(options, max_connections))
+                Either::Postgres(PgSessions::open(options, max_connections, patience))
             }
         };
         Ok(Self { pools })
@@ -177,7 +196,11 @@ impl Store {
     /// The database cannot be reached or a migration fails.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         match &self.pools {
-            Either::Postgres(pool) => sqlx::migrate!("migrations/postgres").run(pool).await?,
+            Either::Postgres(sessions) => {
+                sqlx::migrate!("migrations/postgres")
+                    .run(sessions.pool())
+                    .await?
+            }
             Either::Sqlite(pools) => {
                 sqlx::migrate!("migrations/sqlite")
                     .run(&pools.write)
@@ -193,7 +216,7 @@ impl Store {
     }
 
     /// A pool to read from.
-    pub fn reader(&self) -> Either<&PgPool, &SqlitePool> {
+    pub fn reader(&self) -> Either<&PgSessions, &SqlitePool> {
         match &self.pools {
             Either::Postgres(pool) => Either::Postgres(pool),
             Either::Sqlite(pools) => Either::Sqlite(&pools.read),
@@ -213,20 +236,38 @@ impl Store {
         })
     }
 
-    /// Begins a transaction that writes hits, contacts or broadlogs: it waits its turn (see `LANE`).
+    /// Begins a transaction that writes hits, contacts or broadlogs: it waits its turn (see `LANE`), however long that takes. It asks again
+    /// in good time, since a database that says nothing for longer is taken for lost.
     ///
     /// # Errors
     /// The database cannot be reached.
     pub async fn begin_lane(&self) -> sqlx::Result<Tx> {
-        let mut tx = self.begin().await?;
-        if let Either::Postgres(c) = &mut tx {
-            // Bulk statements look thousands of keys up in tables of any size. The planner would at times rather read a whole
-            // table for it, and plan that anew as the table grows.
-            let sql = "select pg_advisory_xact_lock($1), set_config('enable_hashjoin', 'off', true),
-                       set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true)";
-            sqlx::query(sql).bind(LANE).execute(&mut **c).await?;
+        let Either::Postgres(sessions) = &self.pools else {
+            return self.begin().await;
+        };
+        let turn = sessions.patience() / 3;
+        // Bulk statements look thousands of keys up in tables of any size. The planner would at times rather read a whole
+        // table for it, and plan that anew as the table grows.
+        let sql = "select pg_advisory_xact_lock($1), set_config('lock_timeout', before, true),
+                   set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+                   set_config('enable_seqscan', 'off', true)
+                   from (select current_setting('lock_timeout') as before, set_config('lock_timeout', $2, true) offset 0) as waiting";
+        loop {
+            let mut tx = sessions.begin().await?;
+            let locked = sqlx::query(sql)
+                .bind(LANE)
+                .bind(turn.as_millis().max(1).to_string())
+                .execute(&mut *tx)
+                .await;
+            match locked {
+                Ok(_) => return Ok(Either::Postgres(tx)),
+                Err(error) if is_waiting(&error) => {
+                    tracing::warn!(waited = ?turn, "another server, or what is left of one, keeps this one from writing");
+                    tx.rollback().await?;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(tx)
     }
 
     /// Whether the database answers.
@@ -304,14 +345,6 @@ fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
         .application_name("sillage")
         // Our statements are short; compiling one takes longer than running it.
         .options([("jit", "off")]))
-}
-
-fn open_postgres(options: PgConnectOptions, max_connections: u32) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(max_connections.max(2))
-        // Whoever waits longer for the database has a reader or a sender waiting: better to say so.
-        .acquire_timeout(Duration::from_secs(5))
-        .connect_lazy_with(options)
 }
 
 /// The file that a URL names; none: it is Postgres'.

@@ -1,6 +1,7 @@
 //! A new database of either kind, with its tables, and the data directory of the server that uses it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use sillage::both;
@@ -10,6 +11,9 @@ use tempfile::TempDir;
 use super::postgres::Cluster;
 use super::process::scratch_dir;
 use super::server::Server;
+
+/// How long a statement may take: preparations write millions of rows in one.
+pub const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,7 +51,7 @@ impl Database {
             Some(cluster) => cluster.create(name).await?,
             None => format!("sqlite://{}", dir.path().join("sillage.db").display()),
         };
-        let store = Store::open(&url, 4).await?;
+        let store = Store::open(&url, 4, PATIENCE).await?;
         store.migrate().await?;
         Ok(Self { url, store, dir })
     }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::Options;
-use super::database::{Database, Kind};
+use super::database::{Database, Kind, PATIENCE};
 use super::mailing::Mailing;
 use super::postgres::{self, Cluster};
 use super::process::own_cpu_seconds;
@@ -125,7 +125,7 @@ async fn fill(dir: &Path, mailing: &Mailing, hits: usize) -> anyhow::Result<()> 
 async fn project(database: &Database) -> anyhow::Result<Duration> {
     let clock = Clock::system();
     // As many connections as a server has, not the few of the preparation.
-    let store = Store::open(&database.url, 10).await?;
+    let store = Store::open(&database.url, 10, PATIENCE).await?;
     store.ping().await?;
     let (spool, reader, writer) = Spool::open(database.dir(), limits(), &clock).await?;
     let last = last_group(database.dir()).await?;

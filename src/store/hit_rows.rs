@@ -10,8 +10,9 @@ use std::sync::Arc;
 use sqlx::postgres::{PgArguments, PgConnection, PgCopyIn};
 use sqlx::sqlite::SqliteArguments;
 use sqlx::types::Json;
-use sqlx::{Arguments as _, AssertSqlSafe, Postgres, Sqlite, Transaction};
+use sqlx::{Arguments as _, AssertSqlSafe, Sqlite, Transaction};
 
+use super::session::{PgTransaction, Waiting};
 use super::types::{POSTGRES_EPOCH, put_inet, put_numeric};
 use super::{Either, Ip, Tags, Tx};
 use crate::hit::{ContactId, Hit};
@@ -126,11 +127,12 @@ impl Tx {
                     "copy hits ({}) from stdin with (format binary)",
                     COLUMNS.join(", ")
                 );
-                let mut copy = c.copy_in_raw(&sql).await?;
-                match send_rows(&mut copy, rows).await {
-                    Ok(()) => copy.finish().await.map(|_| ()),
+                let (connection, mut waiting) = c.parts()?;
+                let mut copy = waiting.wait(connection.copy_in_raw(&sql)).await?;
+                match send_rows(&mut copy, &mut waiting, rows).await {
+                    Ok(()) => waiting.wait(copy.finish()).await.map(|_| ()),
                     Err(error) => {
-                        copy.abort("a row could not be sent").await?;
+                        waiting.wait(copy.abort("a row could not be sent")).await?;
                         Err(error)
                     }
                 }
@@ -148,17 +150,17 @@ const SENT_AT_ONCE: usize = 512;
 
 async fn send_rows(
     copy: &mut PgCopyIn<&mut PgConnection>,
+    waiting: &mut Waiting<'_>,
     rows: &[HitRow<'_>],
 ) -> sqlx::Result<()> {
     let mut data = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
     for part in rows.chunks(SENT_AT_ONCE) {
         put_rows(part, &mut data);
-        copy.send(data.as_slice()).await?;
+        waiting.wait(copy.send(data.as_slice())).await?;
         data.clear();
     }
-    copy.send((-1_i16).to_be_bytes().as_slice())
-        .await
-        .map(|_| ())
+    let end = (-1_i16).to_be_bytes();
+    waiting.wait(copy.send(end.as_slice())).await.map(|_| ())
 }
 
 /// Rows in Postgres' binary `COPY` format: for each the number of fields, then each field's length and bytes.
@@ -320,10 +322,7 @@ async fn insert_sqlite(
     Ok(())
 }
 
-async fn insert_postgres(
-    c: &mut Transaction<'static, Postgres>,
-    rows: &[HitRow<'_>],
-) -> sqlx::Result<()> {
+async fn insert_postgres(c: &mut PgTransaction, rows: &[HitRow<'_>]) -> sqlx::Result<()> {
     for (size, run) in runs(rows) {
         let sql: Arc<str> = values_statement("insert", size, |place| format!("${place}")).into();
         for part in run.chunks(size) {

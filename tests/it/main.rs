@@ -35,5 +35,6 @@ mod quarantine;
 mod relay;
 mod senders;
 mod sending;
+mod silent_database;
 mod stopping;
 mod two_servers;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::scratch::{self, Process};
-use super::{Client, Db, Engine, PostgresServer, wait_for};
+use super::{Client, Db, Engine, Network, PostgresServer, wait_for};
 
 /// The token of every test server's API.
 pub const ADMIN_TOKEN: &str = "a-token-for-integration-tests";
@@ -30,6 +30,8 @@ pub struct Setup {
     engine: Engine,
     dir: Option<PathBuf>,
     database_url: Option<String>,
+    /// The same by the way that the server takes, where that is another than the test's.
+    way_url: Option<String>,
     env: Vec<(String, String)>,
     arguments: Vec<String>,
 }
@@ -44,6 +46,12 @@ impl Setup {
     /// Uses a Postgres database of the test's own.
     pub fn database(mut self, url: &str) -> Self {
         self.database_url = Some(url.to_owned());
+        self
+    }
+
+    /// Lets the server reach the database set before by a network; the test itself goes straight there.
+    pub fn by_way_of(mut self, network: &Network) -> Self {
+        self.way_url = self.database_url.as_deref().map(|url| network.url(url));
         self
     }
 
@@ -89,7 +97,7 @@ impl Setup {
             address: SocketAddr::from(([127, 0, 0, 1], scratch::free_port())),
             log: scratch::new_dir("log").join("log"),
             dir,
-            database_url,
+            database_url: self.way_url.or(database_url),
             db,
             env: self.env,
             arguments: self.arguments,
@@ -119,6 +127,7 @@ impl TestServer {
             engine,
             dir: None,
             database_url: None,
+            way_url: None,
             env: Vec::new(),
             arguments: Vec::new(),
         }

@@ -1,0 +1,178 @@
+//! Postgres falls silent without closing a connection, as where its machine dies or another one takes its place: it is noticed, on both sides.
+
+use std::time::{Duration, Instant};
+
+use sillage::store::{Either, Store};
+
+use crate::harness::{Campaign, Db, Engine, Load, Network, PostgresServer, TestServer, wait_for};
+
+/// `database.patience` of these tests, so that they are short.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hits_are_stored_once_after_a_silence_without_a_restart() {
+    let url = PostgresServer::new_shared_database().await;
+    let network = Network::to(&url).await;
+    let server = TestServer::on(Engine::Postgres)
+        .database(&url)
+        .by_way_of(&network)
+        .with("DATABASE__PATIENCE", "2s")
+        .start()
+        .await;
+    let mail = Campaign::make(server.db(), 1).await;
+    let load = Load::start("silent", server.address(), &mail, 8, Some(300));
+    wait_for("load and rows", Duration::from_secs(20), async || {
+        load.sent() > 500 && server.db().hits().await > 100
+    })
+    .await;
+
+    for round in 1..=2 {
+        network.fall_silent();
+        let silent = Instant::now();
+        let (before, stored) = (load.sent(), server.db().hits().await);
+        wait_for("/readyz tells it", Duration::from_secs(20), async || {
+            server.readiness().await["database"] == "down"
+        })
+        .await;
+        println!("round {round}: told after {:?}", silent.elapsed());
+        wait_for("more load", Duration::from_secs(20), async || {
+            load.sent() > before + 1_000
+        })
+        .await;
+        assert!(
+            server.db().hits().await < stored + 300,
+            "nothing gets through"
+        );
+
+        network.let_new_through();
+        let open = Instant::now();
+        wait_for("/readyz tells it", Duration::from_secs(30), async || {
+            server.readiness().await["database"] == "up"
+        })
+        .await;
+        wait_for("what had waited", Duration::from_secs(30), async || {
+            server.db().hits().await > before as i64 + 1_000
+        })
+        .await;
+        println!("round {round}: stored after {:?}", open.elapsed());
+    }
+
+    let report = load.stop().await;
+    assert_eq!(report.failures(), [], "no error, no time-out");
+    server.wait_drained(Duration::from_secs(30)).await;
+    let comparison = report.compare(server.db()).await;
+    assert_eq!(
+        (comparison.lost, comparison.twice),
+        (0, 0),
+        "{comparison:?}"
+    );
+    assert_eq!(server.metric("sillage_hits_lost_total").await, 0.0);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_connections_do_not_use_up_the_pool() {
+    let url = PostgresServer::new_shared_database().await;
+    let network = Network::to(&url).await;
+    let store = Store::open(&network.url(&url), 3, PATIENCE).await.unwrap();
+    for _ in 0..3 {
+        // More than the pool has: some ask, some wait for a connection, and what is left lies idle.
+        let asked: Vec<_> = (0..6)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let Either::Postgres(sessions) = store.reader() else {
+                        panic!("{store:?}");
+                    };
+                    sqlx::query("select pg_sleep(1.5)").execute(sessions).await
+                })
+            })
+            .collect();
+        let db = Db::postgres(&url);
+        wait_for("they ask", Duration::from_secs(10), async || {
+            db.number("select count(*) from pg_stat_activity where datname = current_database() and query like 'select pg_sleep%' and state = 'active'")
+                .await
+                == 3
+        })
+        .await;
+        network.fall_silent();
+        for asked in asked {
+            let error = asked.await.unwrap().unwrap_err();
+            assert!(sillage::store::is_away(&error), "{error}");
+        }
+        network.let_new_through();
+        wait_for("it answers", Duration::from_secs(20), async || {
+            store.ping().await.is_ok()
+        })
+        .await;
+    }
+    // All of them can be had again.
+    let begun = futures_util::future::join_all((0..3).map(|_| store.begin())).await;
+    assert!(begun.iter().all(Result::is_ok), "{begun:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_vanishes_in_its_transaction_does_not_keep_others_from_writing() {
+    let url = PostgresServer::new_shared_database().await;
+    let network = Network::to(&url).await;
+    let vanishing = Store::open(&network.url(&url), 2, PATIENCE).await.unwrap();
+    let other = Store::open(&url, 2, PATIENCE).await.unwrap();
+    let _held = vanishing.begin_lane().await.unwrap();
+    network.fall_silent();
+    let waited = tokio::time::timeout(Duration::from_secs(20), other.begin_lane()).await;
+    waited.expect("in time").unwrap().rollback().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_for_other_servers_is_not_silence() {
+    let url = PostgresServer::new_shared_database().await;
+    let long = Store::open(&url, 2, PATIENCE * 30).await.unwrap();
+    let other = Store::open(&url, 2, PATIENCE).await.unwrap();
+    let held = long.begin_lane().await.unwrap();
+    let asked = Instant::now();
+    let waiting = tokio::spawn(async move { other.begin_lane().await.map(drop) });
+    wait_for("twice its patience", PATIENCE * 5, async || {
+        asked.elapsed() > PATIENCE * 2
+    })
+    .await;
+    assert!(!waiting.is_finished());
+    held.commit().await.unwrap();
+    waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_ask_postgres_to_notice_a_lost_server_unless_someone_set_it_otherwise() {
+    const NAMES: [&str; 6] = [
+        "tcp_keepalives_idle",
+        "tcp_keepalives_interval",
+        "tcp_keepalives_count",
+        "tcp_user_timeout",
+        "client_connection_check_interval",
+        "idle_in_transaction_session_timeout",
+    ];
+    let settings = async |url: &str| {
+        let store = Store::open(url, 2, Duration::from_secs(60)).await.unwrap();
+        let Either::Postgres(sessions) = store.reader() else {
+            panic!("{store:?}");
+        };
+        let mut values: Vec<String> = Vec::new();
+        for name in NAMES {
+            let value = sqlx::query_scalar("select current_setting($1)").bind(name);
+            values.push(value.fetch_one(sessions).await.unwrap());
+        }
+        values
+    };
+    let url = PostgresServer::new_shared_database().await;
+    assert_eq!(
+        settings(&url).await,
+        ["15", "5", "3", "30000", "10s", "1min"]
+    );
+    let of_url = format!("{url}?options=-c%20tcp_keepalives_idle%3D77%20-c%20tcp_user_timeout%3D0");
+    assert_eq!(
+        settings(&of_url).await,
+        ["77", "5", "3", "0", "10s", "1min"]
+    );
+    let sql = "do $$ begin execute format('alter database %I set idle_in_transaction_session_timeout = 0', current_database()); end $$";
+    Db::postgres(&url).execute(sql, "").await;
+    assert_eq!(settings(&url).await, ["15", "5", "3", "30000", "10s", "0"]);
+}
