@@ -154,16 +154,14 @@ impl Waiting<'_> {
 
 impl Drop for PgSession {
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else {
+        let Some(connection) = self.connection.take() else {
             return;
         };
         if self.is_silent {
             // Out of the pool and closed, without a farewell that might not get away.
             drop(connection.detach());
         } else {
-            // The pool would wait without end for what is still to come (rows that nobody took, or the answer to a last ping). The
-            // connection is closed with the future that did not end.
-            tokio::spawn(async move { timeout(RETURN, connection.return_to_pool()).await });
+            tokio::spawn(give_back(connection));
         }
     }
 }
@@ -208,14 +206,21 @@ impl Drop for PgTransaction {
             return;
         }
         if let Some(mut connection) = self.0.connection.take() {
-            tokio::spawn(timeout(RETURN, async move {
-                match sqlx::raw_sql("rollback").execute(&mut *connection).await {
-                    Ok(_) => connection.return_to_pool().await,
-                    Err(_) => drop(connection.detach()),
+            tokio::spawn(async move {
+                let undoing = sqlx::raw_sql("rollback").execute(&mut *connection);
+                match timeout(RETURN, undoing).await {
+                    Ok(Ok(_)) => give_back(connection).await,
+                    _ => drop(connection.detach()),
                 }
-            }));
+            });
         }
     }
+}
+
+/// Gives a connection back to the pool, which would wait without end for what is still to come: rows that nobody took, or the answer to a
+/// last ping. Where that takes too long the connection is closed with the future that did not end.
+async fn give_back(mut connection: PoolConnection<Postgres>) {
+    let _ = timeout(RETURN, connection.return_to_pool()).await;
 }
 
 impl Deref for PgTransaction {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use sillage::both;
 use sillage::store::{Either, Store};
 
 use crate::harness::{Campaign, Db, Engine, Load, Network, PostgresServer, TestServer, wait_for};
@@ -74,9 +75,11 @@ async fn hits_are_stored_once_after_a_silence_without_a_restart() {
 async fn silent_connections_do_not_use_up_the_pool() {
     let url = PostgresServer::new_shared_database().await;
     let network = Network::to(&url).await;
-    let store = Store::open(&network.url(&url), 3, PATIENCE).await.unwrap();
+    let store = Store::open(&network.url(&url), 5, PATIENCE).await.unwrap();
     for _ in 0..3 {
-        // More than the pool has: some ask, some wait for a connection, and what is left lies idle.
+        let mut stuck = store.begin().await.unwrap();
+        let forgotten = store.begin().await.unwrap();
+        // More than the pool has left: some ask, some wait for a connection.
         let asked: Vec<_> = (0..6)
             .map(|_| {
                 let store = store.clone();
@@ -96,19 +99,26 @@ async fn silent_connections_do_not_use_up_the_pool() {
         })
         .await;
         network.fall_silent();
+        drop(forgotten);
+        // More than all buffers on the way hold.
+        let text = "x".repeat(32 << 20);
+        let sql = "select length($1)";
+        let error =
+            both!(&mut stuck, c => sqlx::query(sql).bind(&text).execute(&mut **c).await.map(drop))
+                .unwrap_err();
+        assert!(sillage::store::is_away(&error), "{error}");
+        drop(stuck);
         for asked in asked {
             let error = asked.await.unwrap().unwrap_err();
             assert!(sillage::store::is_away(&error), "{error}");
         }
         network.let_new_through();
-        wait_for("it answers", Duration::from_secs(20), async || {
-            store.ping().await.is_ok()
+        wait_for("all can be had", Duration::from_secs(20), async || {
+            let begun = futures_util::future::join_all((0..5).map(|_| store.begin())).await;
+            begun.iter().all(Result::is_ok)
         })
         .await;
     }
-    // All of them can be had again.
-    let begun = futures_util::future::join_all((0..3).map(|_| store.begin())).await;
-    assert!(begun.iter().all(Result::is_ok), "{begun:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
