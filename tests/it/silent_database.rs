@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use sillage::both;
 use sillage::store::{Either, Store};
 
+use crate::full_spool::hold_hits;
 use crate::harness::{Campaign, Db, Engine, Load, Network, PostgresServer, TestServer, wait_for};
 
 /// `database.patience` of these tests, so that they are short.
@@ -28,9 +29,17 @@ async fn hits_are_stored_once_after_a_silence_without_a_restart() {
     .await;
 
     for round in 1..=2 {
+        let stored = server.db().hits().await;
+        // In the middle of a transaction, which Postgres goes on with.
+        let held = hold_hits(server.db()).await;
+        wait_for("a statement waits", Duration::from_secs(10), async || {
+            let sql = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'sillage' and wait_event = 'relation'";
+            server.db().number(sql).await > 0
+        })
+        .await;
         network.fall_silent();
-        let silent = Instant::now();
-        let (before, stored) = (load.sent(), server.db().hits().await);
+        held.release().await;
+        let (silent, before) = (Instant::now(), load.sent());
         wait_for("/readyz tells it", Duration::from_secs(20), async || {
             server.readiness().await["database"] == "down"
         })
