@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::parameters::decode_bytes;
 use crate::clock::Micros;
-use crate::hit::{Hit, Limit};
+use crate::hit::{Hit, Limit, clean_bytes};
 
 /// Places in `p`.
 const VERSION: usize = 0;
@@ -23,19 +23,39 @@ const NAMED: [(usize, &str); 6] = [
 const JAVA: usize = 9;
 /// Fields that have a meaning; pixels of the wild send one more.
 const KNOWN: usize = 10;
-const MOST_UNSAID: usize = 11;
 
-/// The fields. Raw commas part them, and each is then decoded; without a raw comma but with `%2C` the whole was encoded once more.
-pub fn split(p: &[u8]) -> Vec<Cow<'_, str>> {
+/// The fields of `p`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fields<'p> {
+    /// Those that have a meaning, in their places.
+    pub known: Vec<Cow<'p, str>>,
+    /// What follows them, in one piece: there may be thousands.
+    pub rest: Option<Cow<'p, str>>,
+    /// More than one field follows.
+    pub are_too_many: bool,
+}
+
+/// Raw commas part the fields, and each is then decoded; without a raw comma but with `%2C` the whole was encoded once more.
+pub fn split(p: &[u8]) -> Fields<'_> {
     let has_comma = memchr::memchr(b',', p).is_some();
     if !has_comma && p.windows(3).any(|part| part.eq_ignore_ascii_case(b"%2c")) {
-        let whole = decode_bytes(p).into_owned();
-        return whole
-            .split(',')
-            .map(|field| Cow::Owned(field.to_owned()))
-            .collect();
+        let whole = decode_bytes(p);
+        return part(whole.as_bytes(), |field| {
+            Cow::Owned(clean_bytes(field).into_owned())
+        });
     }
-    p.split(|byte| *byte == b',').map(decode_bytes).collect()
+    part(p, decode_bytes)
+}
+
+fn part<'p, 't>(p: &'t [u8], read: impl Fn(&'t [u8]) -> Cow<'p, str>) -> Fields<'p> {
+    let mut fields = p.splitn(KNOWN + 1, |byte| *byte == b',');
+    let known = fields.by_ref().take(KNOWN).map(&read).collect();
+    let rest = fields.next();
+    Fields {
+        known,
+        rest: rest.map(read),
+        are_too_many: rest.is_some_and(|rest| memchr::memchr(b',', rest).is_some()),
+    }
 }
 
 /// A field that says something: a missing one is empty or `0`.
@@ -46,7 +66,11 @@ fn said<'f>(fields: &'f [Cow<'_, str>], place: usize) -> Option<&'f str> {
 
 /// Takes `p` into a hit. The client's clock is believed where its sender is: else it would move hits between hours.
 pub fn take(hit: &mut Hit, p: &[u8], is_trusted: bool) {
-    let fields = split(p);
+    let Fields {
+        known: fields,
+        rest,
+        are_too_many,
+    } = split(p);
     if let Some(page) = said(&fields, PAGE) {
         hit.page_title = hit.take("page name", page, Limit::TITLE);
         if page.chars().count() > Limit::TITLE.0 {
@@ -77,12 +101,11 @@ pub fn take(hit: &mut Hit, p: &[u8], is_trusted: bool) {
         Some("2") => hit.keep("referrer", "follow-up request"),
         Some(url) => hit.referrer = hit.take("referrer", url, Limit::URL),
     }
-    if fields.len() > KNOWN {
-        let rest = fields[KNOWN..].join(",");
+    if let Some(rest) = rest {
         if !rest.trim_matches([',', '0', ' ']).is_empty() {
             hit.keep("p_rest", &rest);
         }
-        if fields.len() > MOST_UNSAID {
+        if are_too_many {
             hit.note("p has too many fields");
         }
     }

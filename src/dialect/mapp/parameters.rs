@@ -1,6 +1,7 @@
 //! The parameters of one hit: names and values, decoded but for `p`, whose commas have to be seen first.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use percent_encoding::percent_decode;
 
@@ -62,13 +63,18 @@ impl<'q> Parameters<'q> {
         Self: 'q,
     {
         self.p = self.p.or(defaults.p);
-        let own = self.pairs.len();
-        for (name, value) in &defaults.pairs {
-            let is_there = self.pairs[..own].iter().any(|(had, _)| had == name);
-            if !is_there && self.pairs.len() < MOST {
-                self.pairs.push((name.clone(), value.clone()));
-            }
+        if defaults.pairs.is_empty() {
+            return self;
         }
+        let own: HashSet<&str> = self.pairs.iter().map(|(name, _)| name.as_ref()).collect();
+        let missing: Vec<Pair<'q>> = defaults
+            .pairs
+            .iter()
+            .filter(|(name, _)| !own.contains(name.as_ref()))
+            .take(MOST.saturating_sub(self.pairs.len()))
+            .cloned()
+            .collect();
+        self.pairs.extend(missing);
         self
     }
 
