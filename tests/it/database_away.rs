@@ -149,15 +149,14 @@ async fn a_postgres_that_can_only_be_read_is_told_as_down_while_hits_wait() {
         .await;
     let mail = Campaign::make(server.db(), 1).await;
     let set_read_only = async |is_read_only: bool| {
-        // Of new connections, so those that are open go.
-        let sql = format!(
-            "do $$ begin execute format('alter database %I set default_transaction_read_only = {is_read_only}', current_database()); end $$;
-             select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'sillage'"
+        let alter = format!(
+            "set transaction_read_only = off;
+             do $$ begin execute format('alter database %I set default_transaction_read_only = {is_read_only}', current_database()); end $$"
         );
-        server
-            .db()
-            .execute(&format!("set transaction_read_only = off; {sql}"), "")
-            .await;
+        server.db().execute(&alter, "").await;
+        // It holds for new connections, so those that are open go; only now, or one could be made before the change is there.
+        let end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'sillage'";
+        server.db().execute(end, "").await;
     };
     set_read_only(true).await;
     assert_eq!(server.client().get(&mail.link_path(0)).await.status, 302);
