@@ -5,6 +5,7 @@
 //! `reason`; what no column holds goes into `extra`, whole. Dialects fill a hit through [`Hit::new`] and the setters here; none
 //! of them writes an unchecked string.
 
+mod extra;
 mod money;
 mod text;
 
@@ -449,23 +450,6 @@ impl Hit {
         } else {
             Some(value.into_owned())
         }
-    }
-
-    /// Keeps a value that no column holds, with its line breaks. At most 200 entries, each name up to 100 and each value up to 4,000 characters.
-    pub fn keep(&mut self, name: &str, value: &str) {
-        if self.extra.as_ref().is_some_and(|extra| extra.len() >= 200) {
-            self.note("extra cut");
-            return;
-        }
-        let (Some(name), value) = (
-            self.take("extra name", name, Limit(100)),
-            self.take_lines("extra", value, Limit(4_000)),
-        ) else {
-            return;
-        };
-        self.extra
-            .get_or_insert_default()
-            .insert(name, serde_json::Value::String(value.unwrap_or_default()));
     }
 
     /// The time that figures count this hit under: when it happened where that is believable (the week before it

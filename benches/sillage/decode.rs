@@ -235,9 +235,32 @@ fn long_requests() -> Vec<(&'static str, Decoder, Request)> {
             ),
         ),
         (
+            "a wt request of lists of products",
+            Decoder::Mapp,
+            get(
+                "/111111111111111/wt",
+                many("p=600,a", &|number| {
+                    format!("&ca{number}={}", "1;".repeat(199))
+                }),
+            ),
+        ),
+        (
+            "a wt request for ten track ids",
+            Decoder::Mapp,
+            get(
+                "/111111111111111,1,2,3,4,5,6,7,8,9/wt",
+                many(WT, &|number| format!("&cp{number}=%C3%BC")),
+            ),
+        ),
+        (
             "a batch",
             Decoder::MappBatch,
             post("text/plain", many("", &|_| format!("wt?{WT}\n"))),
+        ),
+        (
+            "a batch of too many lines, as PHP ends them",
+            Decoder::MappBatch,
+            post("text/plain", many("", &|_| "?\\n".to_owned())),
         ),
         (
             "a form",

@@ -19,6 +19,8 @@ mod tag;
 
 use std::borrow::Cow;
 
+use memchr::memchr_iter;
+
 pub use earlier::LAST_DELIVERY_COOKIE;
 pub use id::{MessageId, Target};
 pub use link::{Claim, click, message};
@@ -38,11 +40,16 @@ const TEST: &str = "/test";
 
 /// Whether a raw query has a parameter, in any case; `name` ends with `=`.
 fn has(query: &str, name: &str) -> bool {
-    query.split('&').any(|pair| {
-        unescaped(pair)
-            .get(..name.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(name))
-    })
+    let mut start = 0;
+    memchr_iter(b'&', query.as_bytes())
+        .chain([query.len()])
+        .any(|end| {
+            let pair = &query[start..end];
+            start = end + 1;
+            unescaped(pair)
+                .get(..name.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(name))
+        })
 }
 
 /// Webmail and copied HTML leave `&amp;` in URLs.

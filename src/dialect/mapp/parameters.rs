@@ -91,15 +91,6 @@ impl<'q> Parameters<'q> {
             .map(|(_, value)| value.as_ref())
     }
 
-    /// The last value of a name: a relay appends its own to what the browser sent.
-    pub fn last(&self, name: &str) -> Option<&str> {
-        self.pairs
-            .iter()
-            .rev()
-            .find(|(had, _)| had == name)
-            .map(|(_, value)| value.as_ref())
-    }
-
     /// Names and values but `p`.
     pub fn pairs(&self) -> &[Pair<'q>] {
         &self.pairs

@@ -1,5 +1,7 @@
 //! Products: lists of the same order in several parameters, joined by `;`.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::parameters::Parameters;
@@ -7,6 +9,9 @@ use crate::hit::{Hit, Kind, Limit};
 
 /// Most products that become a list: each takes most of a kilobyte of memory, and a line of 32 KiB can name sixteen thousand.
 const MOST: usize = 200;
+/// Most values in the lists of all hits that are read at once: ten parts of [`MOST`] products. A line can name sixteen thousand of these too, for
+/// each of ten track ids, which took 21 ms.
+const MOST_VALUES: usize = 2_000;
 
 /// Names of a product's parts: what becomes of `ba`, `co`, `qn`, `st` and `ca<n>`.
 fn part(name: &str) -> Option<&str> {
@@ -29,14 +34,23 @@ pub fn is_part(name: &str) -> bool {
 }
 
 /// Puts the products into `extra` as a list of objects, and sums their quantities where they were bought. `st` may be one value for all.
-pub fn take(hit: &mut Hit, parameters: &Parameters<'_>) {
+/// Returns whether it did: what is too much for a list in the hits of so many track ids, and what is given twice, is left.
+pub fn take(hit: &mut Hit, parameters: &Parameters<'_>, sites: usize) -> bool {
+    let has_list = take_list(hit, parameters, sites);
+    take_quantity(hit, parameters);
+    has_list
+}
+
+fn take_list(hit: &mut Hit, parameters: &Parameters<'_>, sites: usize) -> bool {
+    let mut had = HashSet::new();
     let lists: Vec<(&str, &str)> = parameters
         .pairs()
         .iter()
         .filter_map(|(name, list)| Some((part(name)?, list.as_ref())))
+        .filter(|(part, _)| had.insert(*part))
         .collect();
     if lists.is_empty() {
-        return;
+        return false;
     }
     let length = |list: &str| list.bytes().filter(|byte| *byte == b';').count() + 1;
     let most = lists
@@ -44,13 +58,9 @@ pub fn take(hit: &mut Hit, parameters: &Parameters<'_>) {
         .map(|(_, list)| length(list))
         .max()
         .unwrap_or(0);
-    if most > MOST {
+    if most > MOST || most * lists.len() * sites > MOST_VALUES {
         hit.note("too many products for a list");
-        for (name, list) in parameters.pairs().iter().filter(|(name, _)| is_part(name)) {
-            hit.keep(name, list);
-        }
-        take_quantity(hit, parameters);
-        return;
+        return false;
     }
     let mut products = vec![Map::new(); most];
     for (name, list) in lists {
@@ -72,16 +82,12 @@ pub fn take(hit: &mut Hit, parameters: &Parameters<'_>) {
     hit.extra
         .get_or_insert_default()
         .insert("products".to_owned(), Value::Array(products));
-    take_quantity(hit, parameters);
+    true
 }
 
 fn put(hit: &mut Hit, product: &mut Map<String, Value>, name: &str, value: &str) {
     if let Some(value) = hit.take("product", value, Limit::TITLE) {
-        let name = match product.contains_key(name) {
-            true => format!("{name} again"),
-            false => name.to_owned(),
-        };
-        product.insert(name, Value::String(value));
+        product.insert(name.to_owned(), Value::String(value));
     }
 }
 

@@ -1,6 +1,7 @@
 //! One hit from its parameters. Nothing in them is an error: what cannot be read is noted and kept.
 
 use std::borrow::Cow;
+use std::collections::{HashSet, VecDeque};
 
 use super::parameters::{Parameters, decode};
 use super::sender::{Sender, is_override};
@@ -15,6 +16,8 @@ const SITE_PARAMETER: &str = "trackId";
 const CAMPAIGN_PARAMETER: &str = "wt_mc";
 /// A campaign that was counted with an earlier hit of the visit.
 const COUNTED: &str = "ignore";
+/// Of a name given twice the first counts and the others are kept.
+const GIVEN_TWICE: &str = "parameter given twice";
 /// The last that `cd` names.
 const CUSTOMER_FIELD: &str = "customer_id";
 
@@ -53,10 +56,30 @@ pub fn take_hits(sender: &Sender<'_>, sites: &str, parameters: &Parameters<'_>) 
     if sites.is_empty() {
         sites.push("");
     }
-    sites
+    let anonymous = is_anonymous(sender, parameters);
+    let total = sites.len();
+    let mut sites: VecDeque<(&str, bool)> = sites
         .into_iter()
-        .map(|site| take_hit(sender, site, parameters))
-        .collect()
+        .map(|site| (site, sender.is_trusted(site, parameters)))
+        .collect();
+    let mut hits = Vec::with_capacity(total);
+    // What was read for one track id is read for all that believe the sender alike.
+    let (mut believed, mut not_believed) = (None, None);
+    while let Some((site, is_trusted)) = sites.pop_front() {
+        let common = match is_trusted {
+            true => &mut believed,
+            false => &mut not_believed,
+        };
+        let mut hit = common
+            .take()
+            .unwrap_or_else(|| take_common(sender, parameters, is_trusted, anonymous, total));
+        if sites.iter().any(|(_, other)| *other == is_trusted) {
+            *common = Some(hit.clone());
+        }
+        take_site(&mut hit, sender, site, parameters, anonymous.is_some());
+        hits.push(hit);
+    }
+    hits
 }
 
 /// Why no identity may be kept.
@@ -72,16 +95,18 @@ pub fn is_anonymous(sender: &Sender<'_>, parameters: &Parameters<'_>) -> Option<
     is_out.then_some("anonymous: opted out")
 }
 
-fn take_hit(sender: &Sender<'_>, site: &str, parameters: &Parameters<'_>) -> Hit {
+/// What the hits of all track ids that believe the sender alike have in common.
+fn take_common(
+    sender: &Sender<'_>,
+    parameters: &Parameters<'_>,
+    is_trusted: bool,
+    anonymous: Option<&str>,
+    sites: usize,
+) -> Hit {
     let mut hit = new_hit(sender.inbound);
-    if let Some(site) = hit.take("site", site, Limit::WORD) {
-        hit.site = site;
-    }
     if parameters.is_cut {
         hit.note("parameters cut");
     }
-    let is_trusted = sender.is_trusted(site, parameters);
-    let anonymous = is_anonymous(sender, parameters);
     let page = sender.take_client(&mut hit, parameters, is_trusted);
     if let Some(p) = parameters.p() {
         fields::take(&mut hit, p, is_trusted);
@@ -96,18 +121,32 @@ fn take_hit(sender: &Sender<'_>, site: &str, parameters: &Parameters<'_>) -> Hit
     }
     hit.kind = kind_of(&hit);
     take_campaign(&mut hit, parameters);
-    products::take(&mut hit, parameters);
-    take_rest(&mut hit, sender, parameters, anonymous.is_some());
+    let has_list = products::take(&mut hit, parameters, sites);
+    take_rest(&mut hit, sender, parameters, anonymous.is_some(), has_list);
     match anonymous {
         Some(why) => forget(&mut hit, why),
-        None => {
-            if sender.has_cookies {
-                native::take_session(&mut hit, sender.inbound, sender.rules);
-            }
-            take_visitor(&mut hit, sender, site, parameters);
+        None if sender.has_cookies => {
+            native::take_session(&mut hit, sender.inbound, sender.rules);
         }
+        None => {}
     }
     hit
+}
+
+/// What each track id has of its own: its name and its cookie's visitor.
+fn take_site(
+    hit: &mut Hit,
+    sender: &Sender<'_>,
+    site: &str,
+    parameters: &Parameters<'_>,
+    is_anonymous: bool,
+) {
+    if let Some(site) = hit.take("site", site, Limit::WORD) {
+        hit.site = site;
+    }
+    if !is_anonymous {
+        take_visitor(hit, sender, site, parameters);
+    }
 }
 
 /// The page's URL, strongest first: from a trusted sender, from the pixel, from the browser, else the page's name.
@@ -194,23 +233,28 @@ fn take_page_campaign(hit: &mut Hit) {
     hit.utm.campaign = found.filter(|value| !value.is_empty());
 }
 
-/// Contact fields where the public may set them; else `extra`.
-fn take_rest(hit: &mut Hit, sender: &Sender<'_>, parameters: &Parameters<'_>, is_anonymous: bool) {
+/// Contact fields where the public may set them; else `extra`. Of the products it has what is in no list of them.
+fn take_rest(
+    hit: &mut Hit,
+    sender: &Sender<'_>,
+    parameters: &Parameters<'_>,
+    is_anonymous: bool,
+    has_list: bool,
+) {
+    let mut taken = HashSet::new();
     for (name, value) in parameters.pairs() {
         let (name, value) = (name.as_ref(), value.as_ref());
-        if is_override(name) || products::is_part(name) {
-            // `products` and `sender` have them.
+        if is_override(name) {
+            // `sender` has them.
             continue;
         }
         if is_anonymous && (IDENTIFYING.contains(&name) || personal_field(name).is_some()) {
             continue;
         }
-        if COLUMNS.contains(&name) {
-            let is_first = parameters
-                .get(name)
-                .is_some_and(|first| std::ptr::eq(first, value));
-            if !is_first {
-                keep_again(hit, name, value);
+        if COLUMNS.contains(&name) || has_list && products::is_part(name) {
+            if !taken.insert(name) {
+                hit.note(GIVEN_TWICE);
+                hit.keep(&format!("{name} again"), value);
                 continue;
             }
             match name {
@@ -220,17 +264,13 @@ fn take_rest(hit: &mut Hit, sender: &Sender<'_>, parameters: &Parameters<'_>, is
             }
         } else if let Some(field) = personal_field(name) {
             take_field(hit, sender, field, name, value);
-        } else if hit.extra.as_ref().is_some_and(|had| had.contains_key(name)) {
-            keep_again(hit, name, value);
         } else {
+            if hit.extra.as_ref().is_some_and(|had| had.contains_key(name)) {
+                hit.note(GIVEN_TWICE);
+            }
             hit.keep(name, value);
         }
     }
-}
-
-fn keep_again(hit: &mut Hit, name: &str, value: &str) {
-    hit.note("parameter given twice");
-    hit.keep(&format!("{name} again"), value);
 }
 
 fn personal_field(name: &str) -> Option<&'static str> {

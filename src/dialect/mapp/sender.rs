@@ -4,6 +4,7 @@
 //! the header itself, while a parameter may be the browser's that it passes on.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use sha2::{Digest as _, Sha256};
@@ -15,6 +16,8 @@ use crate::inbound::Inbound;
 
 /// Never stored.
 pub const SECRET: &str = "X-WT-Secret";
+/// Parameters that are looked at for a secret, the last ones: its sender gives one and a relay may add another; who gives more is guessing.
+const MOST_SECRETS: usize = 4;
 const IP: &str = "X-WT-IP";
 const AGENT: &str = "X-WT-UA";
 const PAGE: &str = "X-WT-RQ";
@@ -72,8 +75,10 @@ impl<'r> Sender<'r> {
         let given = parameters
             .pairs()
             .iter()
+            .rev()
             .filter(|(name, _)| is_secret(name))
-            .map(|(_, value)| value.as_ref());
+            .map(|(_, value)| value.as_ref())
+            .take(MOST_SECRETS);
         self.secret
             .as_deref()
             .into_iter()
@@ -127,11 +132,10 @@ impl<'r> Sender<'r> {
         for (name, value) in &self.headers {
             take(hit, name, value);
         }
-        for (name, value) in parameters.pairs() {
-            if !is_override(name) || is_secret(name) {
-                continue;
-            }
-            let is_last = parameters.last(name) == Some(value.as_ref());
+        // A relay appends its own to what the browser sent.
+        let last: HashMap<&str, &str> = overrides(parameters).collect();
+        for (name, value) in overrides(parameters) {
+            let is_last = last.get(name) == Some(&value);
             if self.header(name).is_some_and(|header| header != value) || !is_last {
                 hit.note("several values of an override");
                 hit.keep(&format!("{name} not taken"), value);
@@ -148,6 +152,15 @@ impl<'r> Sender<'r> {
         judge::judge_agent(hit);
         page
     }
+}
+
+/// Parameters that say something of the client, but the secret.
+fn overrides<'p>(parameters: &'p Parameters<'_>) -> impl Iterator<Item = (&'p str, &'p str)> {
+    parameters
+        .pairs()
+        .iter()
+        .filter(|(name, _)| is_override(name) && !is_secret(name))
+        .map(|(name, value)| (name.as_ref(), value.as_ref()))
 }
 
 /// Whether a parameter says something of the client instead of the client.

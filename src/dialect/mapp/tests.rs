@@ -230,6 +230,39 @@ fn an_order_is_a_transaction_and_a_basket_is_none() {
 }
 
 #[test]
+fn a_list_of_products_has_an_end_and_what_is_beyond_it_stays_as_it_came() {
+    let lists = |parts: usize, products: usize| {
+        let list = vec!["a"; products].join(";");
+        (1..=parts).fold("p=300,home".to_owned(), |query, part| {
+            format!("{query}&ca{part}={list}")
+        })
+    };
+    let count = |query: &str, sites: &str| {
+        let asked = Asked {
+            query,
+            headers: &[],
+            is_trusted: false,
+        };
+        let hits = with(&asked, |inbound, rules| collect(inbound, rules, sites).hits);
+        hits.iter()
+            .map(|hit| extra(hit, "products").as_array().map(Vec::len))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(count(&lists(10, 200), "111"), [Some(200)]);
+    assert_eq!(count(&lists(1, 201), "111"), [None]);
+    assert_eq!(count(&lists(5, 200), "111,222"), [Some(200); 2]);
+    assert_eq!(count(&lists(6, 200), "111,222"), [None; 2]);
+    let many = hit(&lists(11, 200));
+    assert_eq!(many.reason.as_deref(), Some("too many products for a list"));
+    assert_eq!(extra(&many, "ca11").as_str().unwrap().len(), 399);
+    let twice = hit("p=300,home&ba=a;b&ba=c;d&ba=e;f");
+    assert_eq!(extra(&twice, "products")[1]["id"], "b");
+    assert_eq!(extra(&twice, "ba again"), "c;d");
+    assert_eq!(extra(&twice, "ba again again"), "e;f");
+    assert_eq!(twice.reason.as_deref(), Some("parameter given twice"));
+}
+
+#[test]
 fn campaigns_are_read_however_often_they_are_encoded() {
     let campaign = |query: &str| hit(&format!("p=300,x&{query}")).utm.campaign;
     for query in [

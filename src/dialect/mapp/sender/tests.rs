@@ -62,6 +62,17 @@ fn the_secret_of_one_track_id_is_worth_nothing_for_another() {
 }
 
 #[test]
+fn who_gives_many_secrets_is_guessing() {
+    let right = format!("&X-WT-Secret={SECRET}");
+    let wrong = "&x-wt-secret=a-guess-of-somebody";
+    let ip = |query: &str| hit_of(query, &[], false).ip.unwrap().to_string();
+    let query = "p=300,home&X-WT-IP=203.0.113.7".to_owned();
+    let few = query.clone() + &right + &wrong.repeat(3);
+    assert_eq!(ip(&few), "203.0.113.7");
+    assert_eq!(ip(&(few + wrong)), "192.0.2.1");
+}
+
+#[test]
 fn a_header_of_the_relay_wins_over_the_browsers_parameter() {
     let query = "p=300,home&X-WT-IP=198.51.100.66";
     let relayed = hit_of(query, &[("x-wt-ip", "203.0.113.7")], true);
