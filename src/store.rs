@@ -343,8 +343,8 @@ fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
     Ok(PgConnectOptions::from_str(url)
         .map_err(StoreError::Url)?
         .application_name("sillage")
-        // Our statements are short; compiling one takes longer than running it.
-        .options([("jit", "off")]))
+        // What poolers between refuse at the start of a session; what else a session needs is set by `session::prepare`.
+        .extra_float_digits(None))
 }
 
 /// The file that a URL names; none: it is Postgres'.

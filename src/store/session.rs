@@ -7,7 +7,7 @@
 //! The time counts from answer to answer, not for a transaction, and a lock of which others are in front is waited for in turns shorter than it
 //! (see [`super::Store::begin_lane`]): waiting is not silence.
 //!
-//! The other side is told to do the same, see [`ask_to_notice`]: a server of ours that vanished would otherwise hold the lane, and all other
+//! The other side is told to do the same, see [`prepare`]: a server of ours that vanished would otherwise hold the lane, and all other
 //! servers' hits with it, until the kernel's keep-alive notices after two hours.
 
 use std::future::{Future, ready};
@@ -72,7 +72,7 @@ impl PgSessions {
             .before_acquire(|connection, _| {
                 Box::pin(async { Ok(matches!(timeout(PING, connection.ping()).await, Ok(Ok(())))) })
             })
-            .after_connect(move |connection, _| Box::pin(ask_to_notice(connection, patience)))
+            .after_connect(move |connection, _| Box::pin(prepare(connection, patience)))
             .connect_lazy_with(options);
         Self { pool, patience }
     }
@@ -358,12 +358,13 @@ impl<'c> Executor<'c> for &'c PgSessions {
 
 /// Asks Postgres to notice by itself where this side vanished, and to end the session then with its transaction and its locks: a host that
 /// does not answer after half a minute, a process that keeps a transaction open without a statement for longer than it would wait itself, and,
-/// while a statement runs or waits for a lock, a connection that was closed.
+/// while a statement runs or waits for a lock, a connection that was closed. And not to compile statements: ours are short, it takes longer
+/// than running them.
 ///
 /// With `set` after connecting rather than as options of it, which poolers between refuse; each by itself, since older versions and other
 /// systems do not know them all; and only where nobody set them for these sessions (in the URL, for the role, for the database). What
 /// cannot be set is left as it is.
-async fn ask_to_notice(connection: &mut PgConnection, patience: Duration) -> sqlx::Result<()> {
+async fn prepare(connection: &mut PgConnection, patience: Duration) -> sqlx::Result<()> {
     let sql = format!(
         "do $$
          declare setting record;
@@ -371,7 +372,7 @@ async fn ask_to_notice(connection: &mut PgConnection, patience: Duration) -> sql
            for setting in
              select name, value from pg_settings join (values ('tcp_keepalives_idle', '15'), ('tcp_keepalives_interval', '5'),
                ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '30000'), ('client_connection_check_interval', '10000'),
-               ('idle_in_transaction_session_timeout', '{}')) as wanted (name, value) using (name)
+               ('idle_in_transaction_session_timeout', '{}'), ('jit', 'off')) as wanted (name, value) using (name)
              where source not in ('client', 'user', 'database', 'database user', 'session')
            loop
              begin
@@ -383,7 +384,7 @@ async fn ask_to_notice(connection: &mut PgConnection, patience: Duration) -> sql
         patience.as_millis()
     );
     if let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await {
-        tracing::debug!(%error, "Postgres is not asked to notice lost connections");
+        tracing::debug!(%error, "the session of Postgres keeps its settings");
     }
     Ok(())
 }

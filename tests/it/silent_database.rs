@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use sillage::both;
 use sillage::store::{Either, Store};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
 
 use crate::full_spool::hold_hits;
 use crate::harness::{Campaign, Db, Engine, Load, Network, PostgresServer, TestServer, wait_for};
@@ -161,13 +163,14 @@ async fn waiting_for_other_servers_is_not_silence() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_ask_postgres_to_notice_a_lost_server_unless_someone_set_it_otherwise() {
-    const NAMES: [&str; 6] = [
+    const NAMES: [&str; 7] = [
         "tcp_keepalives_idle",
         "tcp_keepalives_interval",
         "tcp_keepalives_count",
         "tcp_user_timeout",
         "client_connection_check_interval",
         "idle_in_transaction_session_timeout",
+        "jit",
     ];
     let settings = async |url: &str| {
         let store = Store::open(url, 2, Duration::from_secs(60)).await.unwrap();
@@ -184,14 +187,52 @@ async fn sessions_ask_postgres_to_notice_a_lost_server_unless_someone_set_it_oth
     let url = PostgresServer::new_shared_database().await;
     assert_eq!(
         settings(&url).await,
-        ["15", "5", "3", "30000", "10s", "1min"]
+        ["15", "5", "3", "30000", "10s", "1min", "off"]
     );
     let of_url = format!("{url}?options=-c%20tcp_keepalives_idle%3D77%20-c%20tcp_user_timeout%3D0");
     assert_eq!(
         settings(&of_url).await,
-        ["77", "5", "3", "0", "10s", "1min"]
+        ["77", "5", "3", "0", "10s", "1min", "off"]
     );
     let sql = "do $$ begin execute format('alter database %I set idle_in_transaction_session_timeout = 0', current_database()); end $$";
     Db::postgres(&url).execute(sql, "").await;
-    assert_eq!(settings(&url).await, ["15", "5", "3", "30000", "10s", "0"]);
+    assert_eq!(
+        settings(&url).await,
+        ["15", "5", "3", "30000", "10s", "0", "off"]
+    );
+}
+
+/// Poolers end a connection that asks for anything else at its start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_begins_with_what_every_pooler_knows() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = format!("postgres://somebody@127.0.0.1:{port}/sillage?sslmode=disable");
+    let store = Store::open(&url, 2, PATIENCE).await.unwrap();
+    let asking = tokio::spawn(async move { store.begin_lane().await.map(drop) });
+    let (mut pooler, _) = listener.accept().await.unwrap();
+    // Its length, counting itself, and the protocol's version; then names and values, each ended by a NUL.
+    let length = pooler.read_u32().await.unwrap() as usize;
+    let mut message = vec![0; length - 4];
+    pooler.read_exact(&mut message).await.unwrap();
+    asking.abort();
+    let words: Vec<&str> = message[4..]
+        .split(|byte| *byte == 0)
+        .map(|word| std::str::from_utf8(word).unwrap())
+        .collect();
+    let mut names: Vec<&str> = words
+        .chunks_exact(2)
+        .map(|pair| pair[0])
+        .filter(|name| !name.is_empty())
+        .collect();
+    names.sort_unstable();
+    let known = [
+        "DateStyle",
+        "TimeZone",
+        "application_name",
+        "client_encoding",
+        "database",
+        "user",
+    ];
+    assert_eq!(names, known);
 }
