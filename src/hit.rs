@@ -1,8 +1,8 @@
 //! The hit: one thing that happened, in one form for all dialects.
 //!
 //! A `Hit` that exists is valid: every string is clean (valid UTF-8, no NUL, no control characters; line breaks only in values of
-//! `extra` and in what a text area gives a contact) and cut to a size that the database takes, every number fits its column. What was cut or repaired is said in
-//! `reason`; what no column holds goes into `extra`, whole. Dialects fill a hit through [`Hit::new`] and the setters here; none
+//! `extra` and in contact fields that came from a text area or in JSON) and cut to a size that the database takes, every number fits its
+//! column. What was cut or repaired is said in `reason`; what no column holds goes into `extra`, whole. Dialects fill a hit through [`Hit::new`] and the setters here; none
 //! of them writes an unchecked string.
 
 mod extra;

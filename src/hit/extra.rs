@@ -12,20 +12,25 @@ const MOST_VALUE: Limit = Limit(4_000);
 const AGAIN: [&str; 3] = [" again", " again 2", " again 3"];
 
 impl Hit {
-    /// Keeps a value that no column holds, with its line breaks. At most 200 entries, each name up to 100 and each value up to 4,000 characters.
+    /// Keeps a text that no column holds, with its line breaks, up to 4,000 characters of it; see [`Self::keep_value`].
+    pub fn keep(&mut self, name: &str, text: &str) {
+        if self.has_room() {
+            let text = self.take_lines("extra", text, MOST_VALUE);
+            self.keep_value(name, Value::String(text.unwrap_or_default()));
+        }
+    }
+
+    /// Keeps a value that is clean. At most 200 entries, each name up to 100 characters.
+    ///
     /// It takes no other's place: where the name has another value it becomes `<name> again`, `<name> again 2` or `<name> again 3`.
-    pub fn keep(&mut self, name: &str, value: &str) {
-        if self.extra.as_ref().is_some_and(|extra| extra.len() >= MOST) {
-            self.note("extra cut");
+    pub fn keep_value(&mut self, name: &str, value: Value) {
+        if !self.has_room() {
             return;
         }
-        let (Some(name), value) = (
-            self.take("extra name", name, MOST_NAME),
-            self.take_lines("extra", value, MOST_VALUE),
-        ) else {
+        let Some(name) = self.take("extra name", name, MOST_NAME) else {
+            self.note("extra without a name");
             return;
         };
-        let value = Value::String(value.unwrap_or_default());
         let extra = self.extra.get_or_insert_default();
         let Some(had) = extra.get(&name) else {
             extra.insert(name, value);
@@ -47,6 +52,14 @@ impl Hit {
             }
         }
         self.note("a name of extra given too often");
+    }
+
+    fn has_room(&mut self) -> bool {
+        let is_full = self.extra.as_ref().is_some_and(|extra| extra.len() >= MOST);
+        if is_full {
+            self.note("extra cut");
+        }
+        !is_full
     }
 }
 

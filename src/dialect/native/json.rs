@@ -230,7 +230,7 @@ fn push_field(hit: &mut Hit, field: &str, value: &str) {
     let Some(field) = hit.take("field", field, Limit::WORD) else {
         return;
     };
-    if let Some(value) = hit.take(&field, value, Limit::TITLE) {
+    if let Some(value) = hit.take_lines(&field, value, Limit::TITLE) {
         hit.fields.push((field, value));
     }
 }
@@ -241,14 +241,7 @@ fn take_extra(hit: &mut Hit, extra: Map<String, Value>) {
         match value {
             Value::String(text) => hit.keep(&name, &text),
             value => match scrub(value, 16) {
-                Some(value)
-                    if hit.extra.as_ref().is_none_or(|extra| extra.len() < 200)
-                        && value.to_string().len() <= 32_000 =>
-                {
-                    if let Some(name) = hit.take("extra name", &name, Limit(100)) {
-                        hit.extra.get_or_insert_default().insert(name, value);
-                    }
-                }
+                Some(value) if value.to_string().len() <= 32_000 => hit.keep_value(&name, value),
                 _ => hit.note("extra cut"),
             },
         }
