@@ -16,16 +16,18 @@ mod contacts;
 mod hit_line;
 mod hits;
 mod page_tags;
+mod pages;
 mod sent;
 
 use serde::{Deserialize, Serialize};
 
 pub use cell::{read_csv_text, serialize_whole};
-pub use contacts::{ContactLine, ContactStream};
+pub use contacts::{ContactLine, Contacts};
 pub use hit_line::HitLine;
 pub use hits::{HitStream, WantedHits, whose_hits};
 pub use page_tags::PageTagLine;
-pub use sent::{DeliveryLine, DeliveryStream, LinkLine, LinkStream};
+pub use pages::{Pages, Table};
+pub use sent::{Deliveries, DeliveryLine, LinkLine, Links};
 
 /// Most rows of a query: they are in memory at once.
 const PAGE: i64 = 1_000;

@@ -10,9 +10,7 @@ use uuid::Uuid;
 
 use super::{WrongUsage, print_bytes};
 use crate::config::Config;
-use crate::export::{
-    self, ContactStream, DeliveryStream, HitStream, LinkStream, WantedHits, whose_hits,
-};
+use crate::export::{self, HitStream, Pages, WantedHits, whose_hits};
 use crate::hit::{DeliveryId, Kind};
 use crate::identity::normalise;
 use crate::server;
@@ -104,33 +102,22 @@ impl ExportCommand {
                 write_all("hits", async || Ok((hits.next_chunk().await?, hits.told()))).await
             }
             Self::Contacts(asked) => {
-                let mut contacts = ContactStream::open(of_store, asked.format.into())
-                    .await
-                    .context("database")?;
-                write_all("contacts", async || {
-                    Ok((contacts.next_chunk().await?, contacts.told()))
-                })
-                .await
+                let format = asked.format.into();
+                let contacts = export::Contacts::open(of_store, format).await;
+                write_table("contacts", contacts.context("database")?, format).await
             }
             Self::Deliveries(asked) => {
-                let mut deliveries = DeliveryStream::new(of_store, asked.format.into());
-                write_all("deliveries", async || {
-                    Ok((deliveries.next_chunk().await?, deliveries.told()))
-                })
-                .await
+                let deliveries = export::Deliveries { store: of_store };
+                write_table("deliveries", deliveries, asked.format.into()).await
             }
             Self::Links(asked) => {
-                let mut links = LinkStream::new(
-                    of_store,
-                    asked.written.format.into(),
-                    asked.delivery.map(DeliveryId),
-                    config.base_url(),
-                    config.paths.redirect.clone(),
-                );
-                write_all("links", async || {
-                    Ok((links.next_chunk().await?, links.told()))
-                })
-                .await
+                let links = export::Links {
+                    store: of_store,
+                    delivery: asked.delivery.map(DeliveryId),
+                    base_url: config.base_url(),
+                    path: config.paths.redirect.clone(),
+                };
+                write_table("links", links, asked.written.format.into()).await
             }
         };
         store.close().await;
@@ -171,6 +158,15 @@ async fn find_by_value(store: &Store, unique: &[String], value: &str) -> anyhow:
         }
     }
     bail!("there is no contact {value:?}, by {}", unique.join(" or "))
+}
+
+async fn write_table(
+    what: &str,
+    table: impl export::Table,
+    format: export::Format,
+) -> anyhow::Result<()> {
+    let mut pages = Pages::of(table, format);
+    write_all(what, async || Ok((pages.next_chunk().await?, pages.told()))).await
 }
 
 /// Writes until there is nothing more; tells a person who looks on how far it is, unless the lines themselves go to the terminal.

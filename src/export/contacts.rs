@@ -8,7 +8,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::cell::{Cell, write_csv};
-use super::{Format, PAGE, write_json};
+use super::pages::Table;
+use super::{Format, write_json};
 use crate::hit::ContactId;
 use crate::store::persons::ContactRecord;
 use crate::store::{Result, Store};
@@ -73,20 +74,15 @@ impl ContactLine<'_> {
     }
 }
 
-/// How far an export of contacts is.
+/// All contacts.
 #[derive(Debug)]
-pub struct ContactStream {
+pub struct Contacts {
     store: Store,
-    format: Format,
-    /// Fields that have a column, in the order of their names.
+    /// Fields that have a column in a CSV, in the order of their names.
     fields: Vec<String>,
-    after: ContactId,
-    told: u64,
-    is_begun: bool,
-    is_done: bool,
 }
 
-impl ContactStream {
+impl Contacts {
     /// For a CSV all contacts are looked at for the names of their fields, which become its columns; a field that comes up later has none.
     ///
     /// # Errors
@@ -96,48 +92,21 @@ impl ContactStream {
             Format::Ndjson => Vec::new(),
             Format::Csv => store.contact_fields().await?,
         };
-        Ok(Self {
-            store,
-            format,
-            fields,
-            after: ContactId(Uuid::nil()),
-            told: 0,
-            is_begun: false,
-            is_done: false,
-        })
+        Ok(Self { store, fields })
+    }
+}
+
+impl Table for Contacts {
+    type Row = ContactRecord;
+    type Key = ContactId;
+
+    async fn rows_after(&self, after: Option<ContactId>, most: i64) -> Result<Vec<ContactRecord>> {
+        let after = after.unwrap_or(ContactId(Uuid::nil()));
+        self.store.contacts_after(after, most).await
     }
 
-    /// Contacts told so far.
-    pub fn told(&self) -> u64 {
-        self.told
-    }
-
-    /// The next lines; none after the last.
-    ///
-    /// # Errors
-    /// The database refuses or cannot be reached.
-    pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>> {
-        if self.is_done {
-            return Ok(None);
-        }
-        let mut chunk = Vec::new();
-        if !self.is_begun && self.format == Format::Csv {
-            self.write_header(&mut chunk);
-        }
-        self.is_begun = true;
-        let contacts = self.store.contacts_after(self.after, PAGE).await?;
-        for contact in &contacts {
-            match self.format {
-                Format::Ndjson => write_json(&ContactLine(contact), &mut chunk),
-                Format::Csv => ContactLine(contact).write_csv(&self.fields, &mut chunk),
-            }
-        }
-        self.told += contacts.len() as u64;
-        match contacts.last() {
-            Some(last) => self.after = last.id,
-            None => self.is_done = true,
-        }
-        Ok(Some(chunk))
+    fn key(contact: &ContactRecord) -> ContactId {
+        contact.id
     }
 
     /// A field that is called like a column of ours is told apart from it.
@@ -156,5 +125,13 @@ impl ContactStream {
             .chain(fields.iter().map(String::as_str))
             .chain(OWN[1..].iter().copied());
         write_csv(names.map(Cell::Text), out);
+    }
+
+    fn write_row(&self, contact: ContactRecord, format: Format, out: &mut Vec<u8>) {
+        let line = ContactLine(&contact);
+        match format {
+            Format::Ndjson => write_json(&line, out),
+            Format::Csv => line.write_csv(&self.fields, out),
+        }
     }
 }

@@ -3,7 +3,8 @@
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::cell::{Cell, write_csv};
-use super::{Format, PAGE, write_json};
+use super::pages::Table;
+use super::{Format, write_json};
 use crate::hit::{DeliveryId, LinkId, Utm};
 use crate::store::deliveries::{Delivery, Link};
 use crate::store::{Result, Store};
@@ -147,126 +148,74 @@ impl Serialize for LinkLine {
     }
 }
 
-/// How far an export of deliveries is.
+/// All deliveries.
 #[derive(Debug)]
-pub struct DeliveryStream {
-    store: Store,
-    format: Format,
-    /// The last one told; none: no line yet.
-    after: Option<DeliveryId>,
-    told: u64,
-    is_done: bool,
+pub struct Deliveries {
+    /// Where they are.
+    pub store: Store,
 }
 
-impl DeliveryStream {
-    /// From the lowest id on.
-    pub fn new(store: Store, format: Format) -> Self {
-        Self {
-            store,
-            format,
-            after: None,
-            told: 0,
-            is_done: false,
-        }
+impl Table for Deliveries {
+    type Row = Delivery;
+    type Key = DeliveryId;
+
+    async fn rows_after(&self, after: Option<DeliveryId>, most: i64) -> Result<Vec<Delivery>> {
+        let after = after.unwrap_or(DeliveryId(i64::MIN));
+        self.store.deliveries_after(after, most).await
     }
 
-    /// Deliveries told so far.
-    pub fn told(&self) -> u64 {
-        self.told
+    fn key(delivery: &Delivery) -> DeliveryId {
+        delivery.id
     }
 
-    /// The next lines; none after the last.
-    ///
-    /// # Errors
-    /// The database refuses or cannot be reached.
-    pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>> {
-        if self.is_done {
-            return Ok(None);
+    fn write_header(&self, out: &mut Vec<u8>) {
+        write_csv(DELIVERY_COLUMNS.map(Cell::Text), out);
+    }
+
+    fn write_row(&self, delivery: Delivery, format: Format, out: &mut Vec<u8>) {
+        let line = DeliveryLine(delivery);
+        match format {
+            Format::Ndjson => write_json(&line, out),
+            Format::Csv => line.write_csv(out),
         }
-        let mut chunk = begin(self.format, self.after.is_none(), &DELIVERY_COLUMNS);
-        let after = self.after.unwrap_or(DeliveryId(i64::MIN));
-        let deliveries = self.store.deliveries_after(after, PAGE).await?;
-        self.told += deliveries.len() as u64;
-        self.after = deliveries.last().map(|delivery| delivery.id).or(self.after);
-        self.is_done = (deliveries.len() as i64) < PAGE;
-        for line in deliveries.into_iter().map(DeliveryLine) {
-            match self.format {
-                Format::Ndjson => write_json(&line, &mut chunk),
-                Format::Csv => line.write_csv(&mut chunk),
-            }
-        }
-        Ok(Some(chunk))
     }
 }
 
-/// How far an export of links is.
+/// All links.
 #[derive(Debug)]
-pub struct LinkStream {
-    store: Store,
-    format: Format,
-    delivery: Option<DeliveryId>,
-    base_url: String,
-    path: String,
-    /// The last one told; none: no line yet.
-    after: Option<LinkId>,
-    told: u64,
-    is_done: bool,
+pub struct Links {
+    /// Where they are.
+    pub store: Store,
+    /// Only those of this delivery.
+    pub delivery: Option<DeliveryId>,
+    /// As in [`LinkLine::at`].
+    pub base_url: String,
+    /// As in [`LinkLine::at`].
+    pub path: String,
 }
 
-impl LinkStream {
-    /// From the lowest id on; those of one delivery where it is named. `base_url` and `path` as in [`LinkLine::at`].
-    pub fn new(
-        store: Store,
-        format: Format,
-        delivery: Option<DeliveryId>,
-        base_url: String,
-        path: String,
-    ) -> Self {
-        Self {
-            store,
-            format,
-            delivery,
-            base_url,
-            path,
-            after: None,
-            told: 0,
-            is_done: false,
-        }
+impl Table for Links {
+    type Row = Link;
+    type Key = LinkId;
+
+    async fn rows_after(&self, after: Option<LinkId>, most: i64) -> Result<Vec<Link>> {
+        let after = after.unwrap_or(LinkId(i64::MIN));
+        self.store.links_after(after, self.delivery, most).await
     }
 
-    /// Links told so far.
-    pub fn told(&self) -> u64 {
-        self.told
+    fn key(link: &Link) -> LinkId {
+        link.id
     }
 
-    /// The next lines; none after the last.
-    ///
-    /// # Errors
-    /// The database refuses or cannot be reached.
-    pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>> {
-        if self.is_done {
-            return Ok(None);
-        }
-        let mut chunk = begin(self.format, self.after.is_none(), &LINK_COLUMNS);
-        let after = self.after.unwrap_or(LinkId(i64::MIN));
-        let links = self.store.links_after(after, self.delivery, PAGE).await?;
-        self.told += links.len() as u64;
-        self.after = links.last().map(|link| link.id).or(self.after);
-        self.is_done = (links.len() as i64) < PAGE;
-        for link in links {
-            let line = LinkLine::at(link, &self.base_url, &self.path);
-            match self.format {
-                Format::Ndjson => write_json(&line, &mut chunk),
-                Format::Csv => line.write_csv(&mut chunk),
-            }
-        }
-        Ok(Some(chunk))
+    fn write_header(&self, out: &mut Vec<u8>) {
+        write_csv(LINK_COLUMNS.map(Cell::Text), out);
     }
-}
 
-fn begin(format: Format, is_first: bool, columns: &[&str]) -> Vec<u8> {
-    match format {
-        Format::Csv if is_first => (columns.join(",") + "\n").into_bytes(),
-        _ => Vec::new(),
+    fn write_row(&self, link: Link, format: Format, out: &mut Vec<u8>) {
+        let line = LinkLine::at(link, &self.base_url, &self.path);
+        match format {
+            Format::Ndjson => write_json(&line, out),
+            Format::Csv => line.write_csv(out),
+        }
     }
 }

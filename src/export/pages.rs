@@ -1,0 +1,86 @@
+//! Rows by rising keys, a page at a time: each page is a query of its own that goes on after the last row of the one before.
+
+use std::future::Future;
+
+use super::{Format, PAGE};
+use crate::store::Result;
+
+/// What is exported, as a table that is read in the order of its keys.
+pub trait Table {
+    /// A row.
+    type Row;
+    /// What the rows are in the order of.
+    type Key: Copy;
+
+    /// The next rows after a key, from the lowest on where there is none; no row is after the last.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    fn rows_after(
+        &self,
+        after: Option<Self::Key>,
+        most: i64,
+    ) -> impl Future<Output = Result<Vec<Self::Row>>>;
+
+    /// The key of a row.
+    fn key(row: &Self::Row) -> Self::Key;
+
+    /// Appends the header of a CSV.
+    fn write_header(&self, out: &mut Vec<u8>);
+
+    /// Appends a row.
+    fn write_row(&self, row: Self::Row, format: Format, out: &mut Vec<u8>);
+}
+
+/// How far an export of a table is.
+#[derive(Debug)]
+pub struct Pages<T: Table> {
+    table: T,
+    format: Format,
+    after: Option<T::Key>,
+    told: u64,
+    is_begun: bool,
+    is_done: bool,
+}
+
+impl<T: Table> Pages<T> {
+    /// From the lowest key on.
+    pub fn of(table: T, format: Format) -> Self {
+        Self {
+            table,
+            format,
+            after: None,
+            told: 0,
+            is_begun: false,
+            is_done: false,
+        }
+    }
+
+    /// Rows told so far.
+    pub fn told(&self) -> u64 {
+        self.told
+    }
+
+    /// The next lines; none after the last.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let rows = self.table.rows_after(self.after, PAGE).await?;
+        let mut chunk = Vec::new();
+        if !self.is_begun && self.format == Format::Csv {
+            self.table.write_header(&mut chunk);
+        }
+        self.is_begun = true;
+        self.is_done = rows.is_empty();
+        self.told += rows.len() as u64;
+        self.after = rows.last().map(T::key).or(self.after);
+        for row in rows {
+            self.table.write_row(row, self.format, &mut chunk);
+        }
+        Ok(Some(chunk))
+    }
+}
