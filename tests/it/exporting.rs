@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Engine, TestServer, new_dir, on_both};
+use crate::harness::{Client, Engine, Network, PostgresServer, TestServer, new_dir, on_both};
 
 const DRAINING: Duration = Duration::from_secs(20);
 
@@ -255,6 +255,58 @@ async fn a_reader_that_has_enough_is_no_failure_and_a_full_disk_is_one(engine: E
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("standard output"), "{told}");
+    server.finish().await;
+}
+
+/// The database is gone between two pages: what was written is right, lacks its end, and the exit code says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_loses_its_database_says_that_it_is_not_whole() {
+    const HITS: usize = 4_000;
+    let url = PostgresServer::new_shared_database().await;
+    let server = TestServer::on(Engine::Postgres)
+        .database(&url)
+        .start()
+        .await;
+    let mut api = server.client().admin();
+    // Each page is more than a pipe holds: the export waits until it is read.
+    let hits = (0..HITS)
+        .map(|n| json!({"kind": "event", "event": n.to_string(), "page_title": "x".repeat(200)}))
+        .collect();
+    post_hits(&mut api, hits).await;
+    server.wait_drained(DRAINING).await;
+    let network = Network::to(&url).await;
+    let mut child = server
+        .command()
+        .args(["export", "hits"])
+        .env("DATABASE_URL", network.url(&url))
+        .env("SILLAGE_DATABASE__PATIENCE", "1s")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    output.read_line(&mut text).unwrap();
+    network.fall_silent();
+    output.read_to_string(&mut text).unwrap();
+    let mut told = String::new();
+    let mut stderr = child.stderr.take().unwrap();
+    stderr.read_to_string(&mut told).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{told}");
+    assert!(told.contains("what is written is not all"), "{told}");
+    let seqs: Vec<i64> = text
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["seq"]
+                .as_i64()
+                .unwrap()
+        })
+        .collect();
+    assert!(seqs.len() < HITS, "{}", seqs.len());
+    assert_eq!(seqs, (1..=seqs.len() as i64).collect::<Vec<_>>());
+    // It goes on after the last line that it wrote.
+    let rest = export(&server, &format!("hits --after {}", seqs.len()));
+    assert_eq!(rest.lines().len(), HITS - seqs.len() + 1);
     server.finish().await;
 }
 
