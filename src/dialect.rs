@@ -13,6 +13,9 @@ use sha2::{Digest as _, Sha256};
 use crate::hit::{Hit, VisitorId};
 use crate::link::Keys;
 
+/// Most parameters that are read of one request, or of one line of a batch; a hit notes where there were more.
+const MOST_PARAMETERS: usize = 500;
+
 /// What a dialect made of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {

@@ -28,9 +28,6 @@ pub use tag::{NO_SESSION, NO_TAG, NO_VISITOR, tag};
 
 use crate::inbound::Inbound;
 
-/// Most parameters that are read of one request.
-const MAX_PARAMETERS: usize = 500;
-
 /// Whether a request below `/r` is Adobe's and not one of our links: `rest` is the path after `/r`, `query` the raw query.
 pub fn recognises(rest: &str, query: &str) -> bool {
     (rest.trim_matches('/').is_empty() && has(query, "id=")) || has(query, "tagid=") || rest == TEST

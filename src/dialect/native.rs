@@ -11,7 +11,7 @@ pub use json::{FieldError, decode_json_hit};
 pub use pixel::collect;
 pub(super) use pixel::{kind_of, take_page_utm};
 
-use super::{Rules, judge, mautic};
+use super::{MOST_PARAMETERS, Rules, judge, mautic};
 use crate::hit::{
     BroadlogId, DeliveryId, Dialect, Hit, HitId, Kind, Limit, Provenance, Verdict, VisitorId,
 };
@@ -42,7 +42,11 @@ pub fn click(
     hit.page_url = hit.take("page_url", &link.url, Limit::URL);
     take_referrer(&mut hit, inbound);
     hit.utm = link.utm.clone();
-    for (name, value) in inbound.query_pairs() {
+    for (index, (name, value)) in inbound.query_pairs().enumerate() {
+        if index == MOST_PARAMETERS {
+            hit.note("parameters cut");
+            break;
+        }
         if let Some(slot) = hit.utm.slot(&name) {
             let (value, _) = crate::hit::clean(&value, Limit::NAME);
             *slot = Some(value.into_owned()).filter(|value| !value.is_empty());

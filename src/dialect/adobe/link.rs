@@ -6,8 +6,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::earlier::take_visitor;
 use super::id::{Broadlog, MessageId, Target, content_type, likeliest, read_id, readings};
-use super::{MAX_PARAMETERS, decoded, raw_pairs};
-use crate::dialect::{Rules, native};
+use super::{decoded, raw_pairs};
+use crate::dialect::{MOST_PARAMETERS, Rules, native};
 use crate::hit::{
     BroadlogId, DeliveryId, Dialect, Hit, Kind, Limit, LinkId, Provenance, Utm, clean,
 };
@@ -53,7 +53,7 @@ pub(super) fn read(inbound: &Inbound<'_>) -> Option<Claim> {
     let (mut id, mut sealed, mut has_signature) = (None, None, false);
     let (mut notes, mut outer) = (Vec::new(), String::new());
     for (index, pair) in raw_pairs(inbound.query).enumerate() {
-        if index == MAX_PARAMETERS {
+        if index == MOST_PARAMETERS {
             notes.push("parameters cut");
             break;
         }
@@ -107,7 +107,7 @@ fn read_sealed(sealed: &str) -> Option<String> {
 fn pass_on(values: &mut PersonalValues, query: &str) -> String {
     let mut passed = String::new();
     let rest = values.take_from(query);
-    for pair in raw_pairs(&rest).take(MAX_PARAMETERS) {
+    for pair in raw_pairs(&rest).take(MOST_PARAMETERS) {
         let (name, _) = decoded(pair);
         if !["id", "e", "s"].contains(&&*name.to_ascii_lowercase()) {
             join(&mut passed, pair);

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::earlier::{take_last_delivery, take_session, take_visitor};
 use super::id::{likeliest, read_hex};
-use super::{MAX_PARAMETERS, decoded, raw_pairs};
-use crate::dialect::{AdobeMode, Rules, judge, native};
+use super::{decoded, raw_pairs};
+use crate::dialect::{AdobeMode, MOST_PARAMETERS, Rules, judge, native};
 use crate::hit::{
     Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, Money, PageTagDraft, PageTagKind,
     Provenance, Verdict, clean,
@@ -49,7 +49,7 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
     let has_session = take_session(&mut hit, inbound, rules);
     let mut forced = None;
     for (index, pair) in raw_pairs(inbound.query).enumerate() {
-        if index == MAX_PARAMETERS {
+        if index == MOST_PARAMETERS {
             hit.note("parameters cut");
             break;
         }

@@ -5,10 +5,9 @@ use std::collections::HashSet;
 
 use percent_encoding::percent_decode;
 
+use crate::dialect::MOST_PARAMETERS;
 use crate::hit::clean_bytes;
 
-/// Most parameters that are read of one hit.
-const MOST: usize = 500;
 /// What the pixel puts before a value that it hides (its option `parameterObfuscation`).
 const HIDDEN: &str = "__1_";
 
@@ -45,7 +44,7 @@ impl<'q> Parameters<'q> {
             } else if value.is_empty() {
                 continue;
             }
-            if parameters.pairs.len() == MOST {
+            if parameters.pairs.len() == MOST_PARAMETERS {
                 parameters.is_cut = true;
                 break;
             }
@@ -67,13 +66,15 @@ impl<'q> Parameters<'q> {
             return self;
         }
         let own: HashSet<&str> = self.pairs.iter().map(|(name, _)| name.as_ref()).collect();
-        let missing: Vec<Pair<'q>> = defaults
+        let mut missing: Vec<Pair<'q>> = defaults
             .pairs
             .iter()
             .filter(|(name, _)| !own.contains(name.as_ref()))
-            .take(MOST.saturating_sub(self.pairs.len()))
             .cloned()
             .collect();
+        let room = MOST_PARAMETERS.saturating_sub(self.pairs.len());
+        self.is_cut |= defaults.is_cut || missing.len() > room;
+        missing.truncate(room);
         self.pairs.extend(missing);
         self
     }

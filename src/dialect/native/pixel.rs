@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::super::{Decoded, Reply, Rules, judge, mautic};
+use super::super::{Decoded, MOST_PARAMETERS, Reply, Rules, judge, mautic};
 use super::{take_landing, take_session, take_visitor};
 use crate::hit::{
     Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, Money, MoneyError, Provenance,
@@ -13,8 +13,6 @@ use crate::hit::{
 };
 use crate::inbound::Inbound;
 
-/// Most parameters that are read of one request.
-const MAX_PARAMETERS: usize = 500;
 /// Most tags of one hit.
 const MAX_TAGS: usize = 100;
 /// What tells one device from another: kept with the hit also where the contact has fields of these names.
@@ -52,7 +50,7 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
             .chain(form_urlencoded::parse(inbound.body))
     };
     for (index, (name, value)) in pairs().enumerate() {
-        if index == MAX_PARAMETERS {
+        if index == MOST_PARAMETERS {
             hit.note("parameters cut");
             break;
         }
@@ -63,11 +61,11 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
     {
         // What stands openly in the request wins: whoever adds it to a payload means it.
         let given: HashSet<_> = pairs()
-            .take(MAX_PARAMETERS)
+            .take(MOST_PARAMETERS)
             .filter(|(_, value)| !value.is_empty())
             .map(|(name, _)| usual_name(&name).to_owned())
             .collect();
-        for (name, value) in parameters.into_iter().take(MAX_PARAMETERS) {
+        for (name, value) in parameters.into_iter().take(MOST_PARAMETERS) {
             if name != "d" && !given.contains(usual_name(&name)) {
                 reader.take(&mut hit, &name, value.into());
             }

@@ -21,6 +21,19 @@ pub(in crate::dialect) fn rules() -> Rules {
     }
 }
 
+fn link() -> LinkRecord {
+    LinkRecord {
+        id: LinkId(1),
+        url: "https://shop.example/".to_owned(),
+        slug: None,
+        delivery_id: None,
+        category: None,
+        expires_at: None,
+        expiration_url: None,
+        utm: Utm::default(),
+    }
+}
+
 fn assert_text(name: &str, text: &str, most: usize) {
     assert!(
         text.chars().count() <= most,
@@ -236,16 +249,6 @@ proptest! {
 
     #[test]
     fn every_click_gives_a_hit_that_fits(pairs in pairs(), headers in headers(), broadlog in 0_i64.., minute in prop::option::of(0_i64..40_000_000)) {
-        let link = LinkRecord {
-            id: LinkId(1),
-            url: "https://shop.example/".to_owned(),
-            slug: None,
-            delivery_id: None,
-            category: None,
-            expires_at: None,
-            expiration_url: None,
-            utm: Utm::default(),
-        };
         let token = LinkToken {
             delivery_id: DeliveryId(7),
             broadlog_id: BroadlogId(broadlog),
@@ -253,7 +256,7 @@ proptest! {
             sent_minute: minute,
         };
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        assert_fits(&click(&inbound(&Method::GET, &query, &headers, &[]), &rules(), &link, Some(&token)));
+        assert_fits(&click(&inbound(&Method::GET, &query, &headers, &[]), &rules(), &link(), Some(&token)));
     }
 
     #[test]
@@ -271,6 +274,21 @@ proptest! {
             assert_fits(&hit);
         }
     }
+}
+
+#[test]
+fn the_first_500_parameters_of_a_click_are_read() {
+    let headers = HeaderMap::new();
+    let utm = |before: usize| {
+        let query = "&x=1".repeat(before)[1..].to_owned() + "&utm_source=news";
+        let request = inbound(&Method::GET, &query, &headers, &[]);
+        let hit = click(&request, &rules(), &link(), None);
+        (hit.utm.source, hit.reason)
+    };
+    assert_eq!(utm(499).0.as_deref(), Some("news"));
+    let (source, reason) = utm(500);
+    assert_eq!(source, None);
+    assert!(reason.unwrap().contains("parameters cut"));
 }
 
 #[test]

@@ -63,6 +63,21 @@ fn parameters_of_the_batchs_url_are_defaults() {
 }
 
 #[test]
+fn defaults_beyond_what_is_read_of_a_line_are_told() {
+    let names = |count: usize| (0..count).map(|n| format!("&x{n}=1")).collect::<String>();
+    let told = |line: &str, url: &str| {
+        let hits = batch_hits(line, url);
+        let reason = hits[0].reason.clone().unwrap_or_default();
+        reason.contains("parameters cut")
+    };
+    let url = names(300);
+    assert!(!told("wt?p=600,a&y=1&x1=2", &url));
+    let line = "wt?p=600,a".to_owned() + &names(250) + &"&y=1".repeat(250);
+    assert!(told(&line, &url));
+    assert!(told("wt?p=600,a", &names(501)));
+}
+
+#[test]
 fn bad_lines_are_kept_for_the_quarantine() {
     let hits = batch_hits(
         "hello\nwt?p=600,a\nwt?x=1\n{\"p\":1}\n/111/wt?p=600,b\nwt-abcde?p=600,c\np=600,d",
