@@ -263,6 +263,11 @@ fn long_requests() -> Vec<(&'static str, Decoder, Request)> {
             post("text/plain", many("", &|_| "?\\n".to_owned())),
         ),
         (
+            "a batch of empty lines",
+            Decoder::MappBatch,
+            post("text/plain", "\n".repeat(LONG)),
+        ),
+        (
             "a form",
             Decoder::Form,
             post(

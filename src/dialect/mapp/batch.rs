@@ -120,6 +120,8 @@ fn read_all(packed: impl std::io::Read) -> Option<Vec<u8>> {
 pub fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = body;
     std::iter::from_fn(move || {
+        // A body may be nothing but empty lines, millions of them.
+        rest = rest.trim_ascii_start();
         if rest.is_empty() {
             return None;
         }
