@@ -1,7 +1,5 @@
 //! Products: lists of the same order in several parameters, joined by `;`.
 
-use std::collections::HashSet;
-
 use serde_json::{Map, Value};
 
 use super::parameters::Parameters;
@@ -9,6 +7,8 @@ use crate::hit::{Hit, Kind, Limit};
 
 /// Most products that become a list: each takes most of a kilobyte of memory, and a line of 32 KiB can name sixteen thousand.
 const MOST: usize = 200;
+/// Most parts of a product that become a list; Mapp's own are four and the categories.
+const MOST_PARTS: usize = 50;
 /// Most values in the lists of all hits that are read at once: ten parts of [`MOST`] products. A line can name sixteen thousand of these too, for
 /// each of ten track ids, which took 21 ms.
 const MOST_VALUES: usize = 2_000;
@@ -34,23 +34,28 @@ pub fn is_part(name: &str) -> bool {
 }
 
 /// Puts the products into `extra` as a list of objects, and sums their quantities where they were bought. `st` may be one value for all.
-/// Returns whether it did: what is too much for a list in the hits of so many track ids, and what is given twice, is left.
-pub fn take(hit: &mut Hit, parameters: &Parameters<'_>, sites: usize) -> bool {
-    let has_list = take_list(hit, parameters, sites);
+///
+/// Returns the places of the parameters that are in the list, in their order. What is too much for a list in the hits of so many track ids is
+/// in none, nor is what is given twice.
+pub fn take(hit: &mut Hit, parameters: &Parameters<'_>, sites: usize) -> Vec<usize> {
+    let listed = take_list(hit, parameters, sites);
     take_quantity(hit, parameters);
-    has_list
+    listed
 }
 
-fn take_list(hit: &mut Hit, parameters: &Parameters<'_>, sites: usize) -> bool {
-    let mut had = HashSet::new();
-    let lists: Vec<(&str, &str)> = parameters
-        .pairs()
-        .iter()
-        .filter_map(|(name, list)| Some((part(name)?, list.as_ref())))
-        .filter(|(part, _)| had.insert(*part))
-        .collect();
+fn take_list(hit: &mut Hit, parameters: &Parameters<'_>, sites: usize) -> Vec<usize> {
+    let (mut lists, mut listed): (Vec<(&str, &str)>, _) = (Vec::new(), Vec::new());
+    for (place, (name, list)) in parameters.pairs().iter().enumerate() {
+        if let Some(part) = part(name)
+            && lists.len() <= MOST_PARTS
+            && !lists.iter().any(|(had, _)| *had == part)
+        {
+            lists.push((part, list));
+            listed.push(place);
+        }
+    }
     if lists.is_empty() {
-        return false;
+        return listed;
     }
     let length = |list: &str| list.bytes().filter(|byte| *byte == b';').count() + 1;
     let most = lists
@@ -58,9 +63,9 @@ fn take_list(hit: &mut Hit, parameters: &Parameters<'_>, sites: usize) -> bool {
         .map(|(_, list)| length(list))
         .max()
         .unwrap_or(0);
-    if most > MOST || most * lists.len() * sites > MOST_VALUES {
+    if most > MOST || lists.len() > MOST_PARTS || most * lists.len() * sites > MOST_VALUES {
         hit.note("too many products for a list");
-        return false;
+        return Vec::new();
     }
     let mut products = vec![Map::new(); most];
     for (name, list) in lists {
@@ -82,7 +87,7 @@ fn take_list(hit: &mut Hit, parameters: &Parameters<'_>, sites: usize) -> bool {
     hit.extra
         .get_or_insert_default()
         .insert("products".to_owned(), Value::Array(products));
-    true
+    listed
 }
 
 fn put(hit: &mut Hit, product: &mut Map<String, Value>, name: &str, value: &str) {

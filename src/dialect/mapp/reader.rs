@@ -1,7 +1,6 @@
 //! One hit from its parameters. Nothing in them is an error: what cannot be read is noted and kept.
 
 use std::borrow::Cow;
-use std::collections::{HashSet, VecDeque};
 
 use super::parameters::{Parameters, decode};
 use super::sender::{Sender, is_override};
@@ -58,14 +57,11 @@ pub fn take_hits(sender: &Sender<'_>, sites: &str, parameters: &Parameters<'_>) 
     }
     let anonymous = is_anonymous(sender, parameters);
     let total = sites.len();
-    let mut sites: VecDeque<(&str, bool)> = sites
-        .into_iter()
-        .map(|site| (site, sender.is_trusted(site, parameters)))
-        .collect();
-    let mut hits = Vec::with_capacity(total);
     // What was read for one track id is read for all that believe the sender alike.
     let (mut believed, mut not_believed) = (None, None);
-    while let Some((site, is_trusted)) = sites.pop_front() {
+    let mut hits = Vec::with_capacity(total);
+    for site in sites {
+        let is_trusted = sender.is_trusted(site, parameters);
         let common = match is_trusted {
             true => &mut believed,
             false => &mut not_believed,
@@ -73,7 +69,7 @@ pub fn take_hits(sender: &Sender<'_>, sites: &str, parameters: &Parameters<'_>) 
         let mut hit = common
             .take()
             .unwrap_or_else(|| take_common(sender, parameters, is_trusted, anonymous, total));
-        if sites.iter().any(|(_, other)| *other == is_trusted) {
+        if hits.len() + 1 < total {
             *common = Some(hit.clone());
         }
         take_site(&mut hit, sender, site, parameters, anonymous.is_some());
@@ -121,8 +117,8 @@ fn take_common(
     }
     hit.kind = kind_of(&hit);
     take_campaign(&mut hit, parameters);
-    let has_list = products::take(&mut hit, parameters, sites);
-    take_rest(&mut hit, sender, parameters, anonymous.is_some(), has_list);
+    let listed = products::take(&mut hit, parameters, sites);
+    take_rest(&mut hit, sender, parameters, anonymous.is_some(), &listed);
     match anonymous {
         Some(why) => forget(&mut hit, why),
         None if sender.has_cookies => {
@@ -233,28 +229,32 @@ fn take_page_campaign(hit: &mut Hit) {
     hit.utm.campaign = found.filter(|value| !value.is_empty());
 }
 
-/// Contact fields where the public may set them; else `extra`. Of the products it has what is in no list of them.
+/// Contact fields where the public may set them; else `extra`. `listed` are the places of what the list of products has.
 fn take_rest(
     hit: &mut Hit,
     sender: &Sender<'_>,
     parameters: &Parameters<'_>,
     is_anonymous: bool,
-    has_list: bool,
+    listed: &[usize],
 ) {
-    let mut taken = HashSet::new();
-    for (name, value) in parameters.pairs() {
+    let mut has_come = [false; COLUMNS.len()];
+    let mut listed_left = listed;
+    for (place, (name, value)) in parameters.pairs().iter().enumerate() {
         let (name, value) = (name.as_ref(), value.as_ref());
         if is_override(name) {
             // `sender` has them.
             continue;
         }
+        if let Some(left) = listed_left.strip_prefix(&[place]) {
+            listed_left = left;
+            continue;
+        }
         if is_anonymous && (IDENTIFYING.contains(&name) || personal_field(name).is_some()) {
             continue;
         }
-        if COLUMNS.contains(&name) || has_list && products::is_part(name) {
-            if !taken.insert(name) {
-                hit.note(GIVEN_TWICE);
-                hit.keep(&format!("{name} again"), value);
+        if let Some(column) = COLUMNS.iter().position(|column| *column == name) {
+            if std::mem::replace(&mut has_come[column], true) {
+                keep_again(hit, name, value);
                 continue;
             }
             match name {
@@ -262,6 +262,8 @@ fn take_rest(
                 "nc" | "is" => hit.keep(name, value),
                 _ => {}
             }
+        } else if !listed.is_empty() && products::is_part(name) {
+            keep_again(hit, name, value);
         } else if let Some(field) = personal_field(name) {
             take_field(hit, sender, field, name, value);
         } else {
@@ -271,6 +273,12 @@ fn take_rest(
             hit.keep(name, value);
         }
     }
+}
+
+/// Keeps what is not in `extra` under its own name the first time.
+fn keep_again(hit: &mut Hit, name: &str, value: &str) {
+    hit.note(GIVEN_TWICE);
+    hit.keep(&format!("{name} again"), value);
 }
 
 fn personal_field(name: &str) -> Option<&'static str> {

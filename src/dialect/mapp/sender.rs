@@ -4,7 +4,6 @@
 //! the header itself, while a parameter may be the browser's that it passes on.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use sha2::{Digest as _, Sha256};
@@ -21,6 +20,8 @@ const MOST_SECRETS: usize = 4;
 const IP: &str = "X-WT-IP";
 const AGENT: &str = "X-WT-UA";
 const PAGE: &str = "X-WT-RQ";
+/// What has a column.
+const TAKEN: [&str; 3] = [IP, AGENT, PAGE];
 const UNTRUSTED: &str = "override from an untrusted sender";
 
 /// What all hits of a request have in common.
@@ -133,10 +134,16 @@ impl<'r> Sender<'r> {
             take(hit, name, value);
         }
         // A relay appends its own to what the browser sent.
-        let last: HashMap<&str, &str> = overrides(parameters).collect();
+        let mut last = [None; TAKEN.len()];
+        let taken = |name: &str| TAKEN.iter().position(|one| name.eq_ignore_ascii_case(one));
         for (name, value) in overrides(parameters) {
-            let is_last = last.get(name) == Some(&value);
-            if self.header(name).is_some_and(|header| header != value) || !is_last {
+            if let Some(place) = taken(name) {
+                last[place] = Some(value);
+            }
+        }
+        for (name, value) in overrides(parameters) {
+            let is_last = taken(name).is_none_or(|place| last[place] == Some(value));
+            if !is_last || self.header(name).is_some_and(|header| header != value) {
                 hit.note("several values of an override");
                 hit.keep(&format!("{name} not taken"), value);
             } else {
