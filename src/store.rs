@@ -366,10 +366,10 @@ async fn open_sqlite(file: &Path, max_connections: u32) -> Result<SqlitePools, S
         .journal_mode(SqliteJournalMode::Wal)
         // A commit of the projection must outlive a power cut: the spool forgets what it was told is stored.
         .synchronous(SqliteSynchronous::Full)
-        // 64 MB of journal between checkpoints. 16 MB of cache for the one writer: a batch goes through most tables in the order of their
-        // keys and comes by each page once, so a batch of more hits is worth more than a larger cache.
+        // 64 MB of journal between checkpoints. 8 MB of cache for the one writer: a batch goes through most tables in the order of their
+        // keys and comes by each page once. 16 MB gained less than the machine's noise and made the server 11 MB larger while it caught up.
         .pragma("wal_autocheckpoint", "16000")
-        .pragma("cache_size", "-16000");
+        .pragma("cache_size", "-8000");
     let write = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(Duration::from_secs(30))
