@@ -9,9 +9,9 @@ use crate::hit::{Hit, Kind, Limit};
 const MOST: usize = 200;
 /// Most parts of a product that become a list; Mapp's own are four and the categories.
 const MOST_PARTS: usize = 50;
-/// Most values in the lists of all hits that are read at once: ten parts of [`MOST`] products. A line can name sixteen thousand of these too, for
+/// Most values in the lists of all hits that are read at once: five parts of [`MOST`] products. A line can name sixteen thousand of these too, for
 /// each of ten track ids, which took 21 ms.
-const MOST_VALUES: usize = 2_000;
+const MOST_VALUES: usize = 1_000;
 
 /// Names of a product's parts: what becomes of `ba`, `co`, `qn`, `st` and `ca<n>`.
 fn part(name: &str) -> Option<&str> {

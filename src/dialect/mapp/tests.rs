@@ -248,13 +248,13 @@ fn a_list_of_products_has_an_end_and_what_is_beyond_it_stays_as_it_came() {
             .map(|hit| extra(hit, "products").as_array().map(Vec::len))
             .collect::<Vec<_>>()
     };
-    assert_eq!(count(&lists(10, 200), "111"), [Some(200)]);
+    assert_eq!(count(&lists(5, 200), "111"), [Some(200)]);
     assert_eq!(count(&lists(1, 201), "111"), [None]);
-    assert_eq!(count(&lists(5, 200), "111,222"), [Some(200); 2]);
-    assert_eq!(count(&lists(6, 200), "111,222"), [None; 2]);
-    let many = hit(&lists(11, 200));
+    assert_eq!(count(&lists(5, 100), "111,222"), [Some(100); 2]);
+    assert_eq!(count(&lists(6, 100), "111,222"), [None; 2]);
+    let many = hit(&lists(6, 200));
     assert_eq!(many.reason.as_deref(), Some("too many products for a list"));
-    assert_eq!(extra(&many, "ca11").as_str().unwrap().len(), 399);
+    assert_eq!(extra(&many, "ca6").as_str().unwrap().len(), 399);
     let twice = hit("p=300,home&ba=a;b&ba=c;d&ba=e;f");
     assert_eq!(extra(&twice, "products")[1]["id"], "b");
     assert_eq!(extra(&twice, "ba again"), "c;d");
