@@ -109,9 +109,10 @@ async fn a_spool_at_its_limit_answers_and_counts_and_recovers(engine: Engine) {
         shop.post("/111/batch", "text/plain", batch).await.status == 200
     })
     .await;
-    let taken = server.metric("sillage_hits_accepted_total").await;
-    wait_for("it takes the load's hits", taking, async || {
-        server.metric("sillage_hits_accepted_total").await > taken + 500.0
+    let lost = server.metric("sillage_hits_lost_total").await;
+    let sent = load.sent();
+    wait_for("more load", Duration::from_secs(20), async || {
+        load.sent() > sent + 500
     })
     .await;
     let report = load.stop().await;
@@ -130,6 +131,12 @@ async fn a_spool_at_its_limit_answers_and_counts_and_recovers(engine: Engine) {
             .number("select count(*) from hits where page_title = 'batch of a full spool'")
             .await,
         1
+    );
+    let after = server.metric("sillage_hits_lost_total").await;
+    assert!(
+        after < lost + 400.0,
+        "it took hits again, and lost {} more",
+        after - lost
     );
     server.finish().await;
 }
