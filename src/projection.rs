@@ -164,9 +164,10 @@ impl Projection {
                     .batch_seconds
                     .record(started.elapsed().as_secs_f64());
                 *position = (*position).max(done);
+                // First of all: whoever sees an empty spool is to see a database that is up.
+                self.health.wrote();
                 self.spool.mark_done(*position);
                 self.meters.backlog.set(self.spool.backlog() as f64);
-                self.health.wrote();
                 if is_full { Round::Full } else { Round::Part }
             }
             Err(error) => {

@@ -29,7 +29,7 @@ use crate::projection::{DatabaseHealth, Health, Projection};
 use crate::spool::{Spool, SpoolLimits};
 use crate::store::{self, Store, StoreError};
 use crate::telemetry;
-use crate::web::{App, CookieMaker, Cors, Counters, Readiness, Script, ServerState, Web};
+use crate::web::{App, CookieMaker, Cors, Counters, Readiness, Script, ServerState, Tables, Web};
 
 use welcome::Welcome;
 
@@ -91,9 +91,12 @@ pub async fn run(
         config.spool.give_way,
     );
     let health = projection.health();
+    // Tables first, wherever the database is by then; what needs them waits.
+    let (made, tables) = watch::channel(Tables::Awaited);
     let state = Arc::new(State {
         spool: spool.clone(),
         health: health.clone(),
+        tables: tables.clone(),
         is_stopping: AtomicBool::new(false),
     });
 
@@ -153,35 +156,28 @@ pub async fn run(
         is_demo,
         demo: std::sync::OnceLock::new(),
         state: Arc::<State>::clone(&state),
+        tables: tables.clone(),
         counters: Counters::default(),
     });
 
-    // Tables first, wherever the database is by then; what needs them waits.
-    let (migrated, is_migrated) = watch::channel(false);
-    if config.database.migrate {
-        if store.is_postgres() {
-            tokio::spawn(migrate_when_up(
-                store.clone(),
-                health.clone(),
-                migrated,
-                stopped.clone(),
-            ));
-        } else {
-            store.migrate().await.context("embedded database")?;
-            health.wrote();
-            migrated.send_replace(true);
-        }
+    if !config.database.migrate {
+        made.send_replace(Tables::There);
+    } else if store.is_postgres() {
+        let (store, health, stopped) = (store.clone(), health.clone(), stopped.clone());
+        tokio::spawn(migrate_when_up(store, health, made, stopped));
     } else {
-        migrated.send_replace(true);
+        store.migrate().await.context("embedded database")?;
+        health.wrote();
+        made.send_replace(Tables::There);
     }
     let drain = config.server.shutdown / 2;
     let projecting = tokio::spawn(after(
-        is_migrated.clone(),
+        tables.clone(),
         stopped.clone(),
         projection.run(stopped.clone(), drain),
     ));
     let refreshing = tokio::spawn(after(
-        is_migrated.clone(),
+        tables.clone(),
         stopped.clone(),
         links
             .clone()
@@ -195,12 +191,12 @@ pub async fn run(
             }),
     ));
     let refreshing_forms = tokio::spawn(after(
-        is_migrated.clone(),
+        tables.clone(),
         stopped.clone(),
         forms.run(config.links.refresh, stopped.clone()),
     ));
     let keeping = tokio::spawn(after(
-        is_migrated.clone(),
+        tables.clone(),
         stopped.clone(),
         keep_house(
             store.clone(),
@@ -212,7 +208,7 @@ pub async fn run(
 
     let opening_demo = is_demo.then(|| {
         let opening = welcome::open_demo(Arc::clone(&app));
-        tokio::spawn(after(is_migrated.clone(), stopped.clone(), opening))
+        tokio::spawn(after(tables.clone(), stopped.clone(), opening))
     });
 
     let metrics_task = listeners.metrics.zip(recorder).map(|(listener, recorder)| {
@@ -272,12 +268,12 @@ async fn finish(name: &str, mut task: JoinHandle<()>, budget: Duration) {
 
 /// Runs a task once the tables are there, unless the server stops before.
 async fn after(
-    mut ready: watch::Receiver<bool>,
+    mut tables: watch::Receiver<Tables>,
     mut stop: watch::Receiver<bool>,
     task: impl Future<Output = ()>,
 ) {
     let is_ready = tokio::select! {
-        ready = ready.wait_for(|ready| *ready) => ready.is_ok(),
+        there = tables.wait_for(|tables| *tables == Tables::There) => there.is_ok(),
         _ = stop.wait_for(|stop| *stop) => false,
     };
     if is_ready {
@@ -288,19 +284,20 @@ async fn after(
 async fn migrate_when_up(
     store: Store,
     health: DatabaseHealth,
-    migrated: watch::Sender<bool>,
+    made: watch::Sender<Tables>,
     mut stop: watch::Receiver<bool>,
 ) {
     loop {
         match store.migrate().await {
             Ok(()) => {
                 health.wrote();
-                migrated.send_replace(true);
-                // The channel must outlive those who wait for it.
-                migrated.closed().await;
+                made.send_replace(Tables::There);
                 return;
             }
-            Err(error) => health.could_not_write(&error),
+            Err(error) => {
+                health.could_not_write(&error);
+                made.send_replace(Tables::Missing);
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
@@ -392,20 +389,27 @@ pub fn load_keys(config: &Config) -> anyhow::Result<Keys> {
 struct State {
     spool: Spool,
     health: DatabaseHealth,
+    tables: watch::Receiver<Tables>,
     is_stopping: AtomicBool,
 }
 
 impl ServerState for State {
     fn read(&self) -> Readiness {
+        let health = self.health.now();
         Readiness {
             is_taking: self.spool.is_taking(),
             is_stopping: self.is_stopping.load(Ordering::Relaxed),
             backlog: self.spool.backlog(),
             bytes: self.spool.bytes(),
-            database: match self.health.now() {
+            database: match health {
                 Health::Up => "up",
                 Health::Down => "down",
                 Health::Unknown => "unknown",
+            },
+            api: match (*self.tables.borrow(), health) {
+                (Tables::Awaited, _) => "starting",
+                (Tables::Missing, _) | (_, Health::Down) => "down",
+                (Tables::There, _) => "usable",
             },
         }
     }

@@ -31,6 +31,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri}
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use metrics::Counter;
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 pub use cookies::CookieMaker;
@@ -269,8 +270,21 @@ pub struct App {
     pub demo: OnceLock<DemoLinks>,
     /// How the server is.
     pub state: Arc<dyn ServerState>,
+    /// Whether the API's database has its tables.
+    pub tables: watch::Receiver<Tables>,
     /// Counted answers.
     pub counters: Counters,
+}
+
+/// Whether the database has its tables, which a start makes or brings up to date first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tables {
+    /// The first attempt is on its way.
+    Awaited,
+    /// An attempt failed: the database cannot be reached, or refuses. There will be another.
+    Missing,
+    /// They are there.
+    There,
 }
 
 /// What readiness and metrics tell of the rest of the server.
@@ -294,6 +308,8 @@ pub struct Readiness {
     pub bytes: u64,
     /// `up`, `down` or `unknown`.
     pub database: &'static str,
+    /// `usable`, `starting` or `down`.
+    pub api: &'static str,
 }
 
 /// Counted answers.

@@ -57,25 +57,25 @@ pub struct Options {
     #[arg(long, value_enum)]
     database: Option<Kind>,
     /// Length of a round of redirects (10), of batches (15) or of the sustained load (60)
-    #[arg(long)]
+    #[arg(long, value_parser = above_zero::<u64>)]
     seconds: Option<u64>,
     /// Rounds of redirects
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = above_zero::<usize>)]
     rounds: usize,
     /// Hits offered a second by the sustained load
-    #[arg(long, default_value_t = 11_000)]
+    #[arg(long, default_value_t = 11_000, value_parser = above_zero::<u64>)]
     rate: u64,
     /// Hits in the spool before the projection is timed
-    #[arg(long, default_value_t = 400_000)]
+    #[arg(long, default_value_t = 400_000, value_parser = above_zero::<usize>)]
     hits: usize,
     /// Messages prepared for the sustained load and the projection
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 200_000, value_parser = above_zero::<u64>)]
     messages: u64,
     /// Numbers of recipients that `messages` streams
-    #[arg(long, default_values_t = [200_000, 1_000_000])]
+    #[arg(long, default_values_t = [200_000, 1_000_000], value_parser = above_zero::<u64>)]
     recipients: Vec<u64>,
     /// Inputs of each decoder that `fuzz` makes
-    #[arg(long, default_value_t = 10_000_000)]
+    #[arg(long, default_value_t = 10_000_000, value_parser = above_zero::<u64>)]
     inputs: u64,
     /// Where they start from
     #[arg(long, default_value_t = 1)]
@@ -86,6 +86,12 @@ pub struct Options {
     /// Cargo passes it
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+/// A round of no seconds or no hits would divide by zero, or print a figure of nothing.
+fn above_zero<T: std::str::FromStr + From<u8> + PartialOrd>(text: &str) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| *number > T::from(0));
+    number.ok_or_else(|| "give a whole number above 0".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

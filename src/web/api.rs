@@ -13,6 +13,7 @@ mod page_tags;
 mod reports;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -22,8 +23,11 @@ use axum::routing::{get, post};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 
-use super::App;
 use super::error::Problem;
+use super::{App, Tables};
+
+/// How long a call waits for the first attempt to make the tables: a first start takes a second, an upgrade may take longer.
+const START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// All routes of the API. Every answer that is no success is `application/problem+json`, also to paths and methods that do not exist.
 pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
@@ -50,11 +54,15 @@ pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
         .route("/forms", get(forms::list_forms).post(forms::create_form))
         .route("/forms/{id}", get(forms::get_form).put(forms::change_form))
         // Measuring.
-        .route("/hits", post(hits::post_hits).get(hits::export::list_hits))
+        .route("/hits", get(hits::export::list_hits))
         .route("/contacts", get(contacts::find_contact))
         .route("/contacts/{id}", get(contacts::show_contact))
         .route("/contacts/{id}/timeline", get(contacts::show_timeline))
         .route("/deliveries/{id}/report", get(reports::show_report))
+        // Before what needs no database: it covers the routes that are there by then.
+        .route_layer(from_fn_with_state(Arc::clone(&app), await_tables))
+        // Kept in the spool, whatever the database does.
+        .route("/hits", post(hits::post_hits))
         // Looking at what becomes of a request.
         .route("/debug/decode", post(debug::explain_request))
         .fallback(refuse_path)
@@ -85,6 +93,31 @@ async fn require_admin(State(app): State<Arc<App>>, request: Request, next: Next
         )
         .into_response()
     }
+}
+
+/// Lets requests through once the tables are there. At a start they wait for the first attempt to make them; where that failed, or takes
+/// longer than a caller should wait, they are told so.
+async fn await_tables(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let now = *app.tables.borrow();
+    let tables = match now {
+        Tables::Awaited => {
+            let mut tables = app.tables.clone();
+            let tried = tables.wait_for(|tables| *tables != Tables::Awaited);
+            match tokio::time::timeout(START_PATIENCE, tried).await {
+                Ok(Ok(tables)) => *tables,
+                _ => Tables::Awaited,
+            }
+        }
+        known => known,
+    };
+    let why = match tables {
+        Tables::There => return next.run(request).await,
+        Tables::Awaited => "the tables of the database are being made or brought up to date",
+        Tables::Missing => {
+            "the database has not been reached yet, or refuses to make its tables (the log says why)"
+        }
+    };
+    Problem::starting(why).into_response()
 }
 
 /// Whether a request carries the admin token.

@@ -72,6 +72,16 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The tables are not there yet; the sender may try again.
+    pub fn starting(why: &str) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the server is starting: {why}; try again"),
+        )
+    }
+}
+
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         Self::new(

@@ -17,7 +17,7 @@ pub async fn get_liveness() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: 200 while hits can be taken; says how the spool and the database are.
+/// `GET /readyz`: 200 while hits can be taken; says how the spool and the database are, and whether the API can be used.
 pub async fn get_readiness(State(app): State<Arc<App>>) -> Response {
     let state = app.state.read();
     let is_ready = state.is_taking && !state.is_stopping;
@@ -25,6 +25,7 @@ pub async fn get_readiness(State(app): State<Arc<App>>) -> Response {
         "status": if state.is_stopping { "stopping" } else if is_ready { "ready" } else { "not ready" },
         "spool": { "taking": state.is_taking, "backlog": state.backlog, "bytes": state.bytes },
         "database": state.database,
+        "api": state.api,
     });
     let status = if is_ready {
         StatusCode::OK

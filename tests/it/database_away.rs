@@ -25,20 +25,14 @@ async fn every_request_is_answered_and_stored_once_while_postgres_is_killed_for_
     postgres.kill().await;
     let killed = Instant::now();
     let before = load.sent();
-    wait_for("/readyz tells it", Duration::from_secs(10), async || {
-        server.readiness().await["database"] == "down"
-    })
-    .await;
+    server.wait_database("down", Duration::from_secs(10)).await;
     wait_for("thirty seconds of load", AWAY * 2, async || {
         killed.elapsed() >= AWAY && load.sent() >= before + (PER_SECOND * 29) as usize
     })
     .await;
     postgres.start_again().await;
     let after = load.sent();
-    wait_for("/readyz tells it", Duration::from_secs(20), async || {
-        server.readiness().await["database"] == "up"
-    })
-    .await;
+    server.wait_database("up", Duration::from_secs(20)).await;
     wait_for("more load", Duration::from_secs(20), async || {
         load.sent() > after + 500
     })
@@ -82,10 +76,7 @@ async fn a_server_that_starts_while_postgres_is_down_redirects_and_stores_later(
         load.sent() > 1_000
     })
     .await;
-    wait_for("/readyz tells it", Duration::from_secs(10), async || {
-        server.readiness().await["database"] == "down"
-    })
-    .await;
+    server.wait_database("down", Duration::from_secs(10)).await;
     let unknown = server.client().get("/r/no-such-link").await;
     assert_eq!(unknown.status, 404, "a page, not an error");
     let report = load.stop().await;
@@ -99,7 +90,7 @@ async fn a_server_that_starts_while_postgres_is_down_redirects_and_stores_later(
         (0, 0),
         "{comparison:?}"
     );
-    assert_eq!(server.readiness().await["database"], "up");
+    server.wait_database("up", Duration::from_secs(15)).await;
     server.finish().await;
 }
 
@@ -111,23 +102,17 @@ async fn readiness_tells_of_a_postgres_that_dies_while_no_hits_arrive() {
         .database(&url)
         .start()
         .await;
-    assert_eq!(server.readiness().await["database"], "up");
+    server.wait_database("up", Duration::from_secs(15)).await;
 
     for round in 1..=2 {
         postgres.kill().await;
         let killed = Instant::now();
-        wait_for("/readyz tells it", Duration::from_secs(15), async || {
-            server.readiness().await["database"] == "down"
-        })
-        .await;
+        server.wait_database("down", Duration::from_secs(15)).await;
         println!("told after {:?}", killed.elapsed());
         let ready = server.client().get("/readyz").await;
         assert_eq!(ready.status, 200, "hits can be taken");
         postgres.start_again().await;
-        wait_for("/readyz tells it", Duration::from_secs(15), async || {
-            server.readiness().await["database"] == "up"
-        })
-        .await;
+        server.wait_database("up", Duration::from_secs(15)).await;
         let log = server.log();
         for line in ["the database does not answer", "the database is back"] {
             assert_eq!(log.matches(line).count(), round, "{line}: {log}");
@@ -160,10 +145,7 @@ async fn a_postgres_that_can_only_be_read_is_told_as_down_while_hits_wait() {
     };
     set_read_only(true).await;
     assert_eq!(server.client().get(&mail.link_path(0)).await.status, 302);
-    wait_for("/readyz tells it", Duration::from_secs(15), async || {
-        server.readiness().await["database"] == "down"
-    })
-    .await;
+    server.wait_database("down", Duration::from_secs(15)).await;
     let failures = server.metric("sillage_projection_failures_total").await;
     wait_for("more tries", Duration::from_secs(20), async || {
         assert_eq!(server.readiness().await["database"], "down");
@@ -172,6 +154,6 @@ async fn a_postgres_that_can_only_be_read_is_told_as_down_while_hits_wait() {
     .await;
     set_read_only(false).await;
     server.wait_drained(Duration::from_secs(20)).await;
-    assert_eq!(server.readiness().await["database"], "up");
+    server.wait_database("up", Duration::from_secs(15)).await;
     server.finish().await;
 }

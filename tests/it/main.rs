@@ -36,5 +36,6 @@ mod relay;
 mod senders;
 mod sending;
 mod silent_database;
+mod starting;
 mod stopping;
 mod two_servers;

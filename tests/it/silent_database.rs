@@ -42,10 +42,7 @@ async fn hits_are_stored_once_after_a_silence_without_a_restart() {
         network.fall_silent();
         held.release().await;
         let (silent, before) = (Instant::now(), load.sent());
-        wait_for("/readyz tells it", Duration::from_secs(20), async || {
-            server.readiness().await["database"] == "down"
-        })
-        .await;
+        server.wait_database("down", Duration::from_secs(20)).await;
         println!("round {round}: told after {:?}", silent.elapsed());
         wait_for("more load", Duration::from_secs(20), async || {
             load.sent() > before + 1_000
@@ -58,10 +55,7 @@ async fn hits_are_stored_once_after_a_silence_without_a_restart() {
 
         network.let_new_through();
         let open = Instant::now();
-        wait_for("/readyz tells it", Duration::from_secs(30), async || {
-            server.readiness().await["database"] == "up"
-        })
-        .await;
+        server.wait_database("up", Duration::from_secs(30)).await;
         wait_for("what had waited", Duration::from_secs(30), async || {
             server.db().hits().await > before as i64 + 1_000
         })

@@ -48,10 +48,7 @@ async fn a_server_that_has_no_hits_leaves_the_database_alone_and_stops_at_once(e
     let mut server = TestServer::on(engine).start().await;
     // Once on a new spool, once on one that was there.
     for _ in 0..2 {
-        wait_for("up", Duration::from_secs(10), async || {
-            server.readiness().await["database"] == "up"
-        })
-        .await;
+        server.wait_database("up", Duration::from_secs(10)).await;
         let told = Instant::now();
         assert_eq!(server.terminate(BUDGET).await, Some(0));
         // The projection has half of the budget where it has something to store.

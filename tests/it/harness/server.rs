@@ -67,7 +67,7 @@ impl Setup {
         self
     }
 
-    /// Starts it and waits until it is ready and its tables are there.
+    /// Starts it and waits until it is ready, its tables are there and it knows that its database is up.
     pub async fn start(self) -> TestServer {
         let server = self.start_without_database().await;
         wait_for("the tables are made", STARTING, async || {
@@ -78,6 +78,7 @@ impl Setup {
                 .is_ok_and(|made| made == migrations())
         })
         .await;
+        server.wait_database("up", STARTING).await;
         server
     }
 
@@ -233,6 +234,14 @@ impl TestServer {
     /// What `/readyz` says, whatever its status.
     pub async fn readiness(&self) -> serde_json::Value {
         self.client().get("/readyz").await.json()
+    }
+
+    /// Waits until `/readyz` says so of the database: `up` or `down`.
+    pub async fn wait_database(&self, state: &str, within: Duration) {
+        wait_for(&format!("/readyz tells {state}"), within, async || {
+            self.readiness().await["database"] == state
+        })
+        .await;
     }
 
     /// Waits until the database has every hit that the spool had.
