@@ -10,7 +10,8 @@ pub mod native;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::hit::{Hit, VisitorId};
+use crate::hit::{Hit, Limit, VisitorId, clean};
+use crate::identity;
 use crate::link::Keys;
 
 /// Most parameters that are read of one request, or of one line of a batch; a hit notes where there were more.
@@ -59,6 +60,18 @@ impl Rules {
             adobe_mode: AdobeMode::Session,
             mapp: MappRules::default(),
         }
+    }
+
+    /// Why a public value cannot be that of a unique field, as a hit notes it; none where the field is no unique one that the public may set.
+    pub(crate) fn refuses(&self, field: &str, value: &str) -> Option<&'static str> {
+        if !self.unique.iter().any(|unique| unique == field)
+            || !self.public.iter().any(|public| public == field)
+        {
+            return None;
+        }
+        let why = identity::refusal(field, value)?;
+        // Where nothing is left of it there is nothing to refuse.
+        (!clean(value, Limit::TITLE).0.is_empty()).then(|| why.note())
     }
 }
 

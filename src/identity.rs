@@ -8,6 +8,7 @@
 //! Promises: an anonymous visitor makes no contact; a person's fields are never overwritten by another's (a browser known as A that names B's
 //! value becomes B from that hit on); only an authenticated call merges two contacts.
 
+mod unique;
 mod wanted;
 
 use std::borrow::Cow;
@@ -15,6 +16,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
+pub use unique::{
+    NoName, UniqueError, UniqueValue, check_fields, is_address, is_address_field, is_placeholder,
+    normalise, refusal,
+};
 pub use wanted::{Wanted, wanted, wanted_contacts};
 
 use self::wanted::{recipient_key, unique_keys};
@@ -22,11 +27,6 @@ use crate::hit::{Authority, BroadlogId, ContactId, DeliveryId, Hit, Provenance, 
 
 /// Field and normalised value of a unique field.
 pub type Key = (String, String);
-
-/// The form in which a unique value is compared: trimmed, lower case.
-pub fn normalise(value: &str) -> String {
-    value.trim().to_lowercase()
-}
 
 /// A contact's own data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,8 +135,9 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
     }
 
     /// Finds the contact of a hit and applies the hit's fields and tags to it. Changes the hit itself (and so copies it) only where
-    /// the delivery of a known message is missing or fields have no person to go to.
+    /// the delivery of a known message is missing, fields have no person to go to, or a unique field has a value that names nobody.
     pub fn resolve(&mut self, hit: &mut Cow<'_, Hit>) -> Option<ContactId> {
+        unique::set_aside(self.unique, hit);
         let before = hit
             .visitor_id
             .and_then(|id| self.known.visitors.get(&id))

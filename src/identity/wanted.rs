@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Key, Known, normalise};
+use super::{Key, Known, UniqueValue};
 use crate::hit::{BroadlogId, ContactId, Hit, VisitorId};
 
 /// What must be looked up before hits can be resolved.
@@ -69,15 +69,15 @@ pub(super) fn unique_keys<'h>(
 ) -> impl Iterator<Item = Key> + 'h {
     unique.iter().filter_map(move |field| {
         let (_, value) = hit.fields.iter().find(|(name, _)| name == field)?;
-        let value = normalise(value);
-        (!value.is_empty()).then(|| (field.clone(), value))
+        Some(UniqueValue::read(field, value).ok()?.into_key(field))
     })
 }
 
 /// The unique value by which a page tag names its recipient.
 pub(super) fn recipient_key(unique: &[String], hit: &Hit) -> Option<Key> {
     let (field, value) = hit.foreign.as_ref()?.recipient.as_ref()?;
-    unique
+    let value = unique
         .contains(field)
-        .then(|| (field.clone(), normalise(value)))
+        .then(|| UniqueValue::read(field, value))?;
+    Some(value.ok()?.into_key(field))
 }

@@ -9,7 +9,7 @@ use super::mautic::MAUTIC_ID;
 use super::{Drafts, ImportRules, Origin, Outcome, Stored};
 use crate::clock::{Clock, Micros};
 use crate::hit::{BroadlogId, ContactId, DeliveryId, Hit, TagChange};
-use crate::identity::{Resolver, normalise, wanted, wanted_contacts};
+use crate::identity::{Resolver, check_fields, normalise, wanted, wanted_contacts};
 use crate::sending::messages::evidence;
 use crate::store::imports::ImportedMessage;
 use crate::store::{self, Tx};
@@ -200,6 +200,7 @@ fn find_contact<N: FnMut() -> uuid::Uuid>(
     unique: &[String],
     person: &Hit,
 ) -> Result<ContactId, String> {
+    check_fields(unique, &person.fields).map_err(|error| error.to_string())?;
     if resolver.owners(person).len() > 1 {
         return Err("its unique fields belong to more than one contact".to_owned());
     }

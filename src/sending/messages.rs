@@ -11,7 +11,7 @@ use crate::clock::{Clock, Micros};
 use crate::hit::{
     Authority, BroadlogId, ContactId, DeliveryId, Dialect, Hit, HitId, Kind, Limit, clean,
 };
-use crate::identity::{Resolver, wanted, wanted_contacts};
+use crate::identity::{Resolver, check_fields, wanted, wanted_contacts};
 use crate::store::messages::NewMessage;
 use crate::store::{self, MOST_COUNTED, Store};
 
@@ -207,6 +207,9 @@ fn resolve<N: FnMut() -> uuid::Uuid>(
     delivery_id: DeliveryId,
     recipient: &Recipient,
 ) -> Result<ContactId, MessageError> {
+    if let Err(error) = check_fields(unique, &recipient.evidence.fields) {
+        return Err(MessageError::Line(format!("contact.{error}")));
+    }
     if let Some((contact, delivery)) = recipient.broadlog_id.and_then(|id| resolver.message(id)) {
         if delivery != delivery_id {
             return Err(MessageError::OtherDelivery);

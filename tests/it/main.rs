@@ -39,3 +39,4 @@ mod silent_database;
 mod starting;
 mod stopping;
 mod two_servers;
+mod values;

@@ -19,6 +19,7 @@ use crate::hit::{
     Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, Money, PageTagDraft, PageTagKind,
     Provenance, Verdict, clean,
 };
+use crate::identity;
 use crate::inbound::Inbound;
 
 /// Why a tag is no hit: the mode wants a session.
@@ -65,7 +66,7 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
                 Some(id) => forced = Some(DeliveryId(likeliest(id))),
                 None => refuse(&mut hit, "jobid", &value, "no hex number"),
             },
-            "rcpid" => take_recipient(&mut hit, &value),
+            "rcpid" => take_recipient(&mut hit, rules, &value),
             "amount" => match value.parse::<Money>() {
                 Ok(amount) => hit.revenue = Some(amount),
                 Err(error) => refuse(&mut hit, "amount", &value, &error.to_string()),
@@ -153,7 +154,7 @@ fn take_tag(hit: &mut Hit, value: &str) {
 }
 
 /// `saccount=10`
-fn take_recipient(hit: &mut Hit, value: &str) {
+fn take_recipient(hit: &mut Hit, rules: &Rules, value: &str) {
     // Escaped once more than it should be.
     let twice = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
     let pair = value.split_once('=').or_else(|| twice.split_once('='));
@@ -161,7 +162,12 @@ fn take_recipient(hit: &mut Hit, value: &str) {
         let field = hit.take("rcpid", field, Limit::WORD)?;
         Some((field, hit.take("rcpid", value, Limit::TITLE)?))
     });
+    let wrong = recipient.as_ref().and_then(|(field, value)| {
+        let is_unique = rules.unique.contains(field);
+        is_unique.then(|| identity::refusal(field, value)).flatten()
+    });
     match recipient {
+        _ if let Some(wrong) = wrong => refuse(hit, "rcpid", value, wrong.note()),
         Some(recipient) => hit.foreign_mut().recipient = Some(recipient),
         None => refuse(hit, "rcpid", value, "unreadable"),
     }

@@ -295,6 +295,8 @@ fn take_field(hit: &mut Hit, sender: &Sender<'_>, field: &str, name: &str, value
     let is_public = sender.rules.public.iter().any(|public| public == field);
     if !is_public {
         hit.keep(name, value);
+    } else if let Some(why) = sender.rules.refuses(field, value) {
+        refuse(hit, name, value, why);
     } else if let Some(value) = hit.take(name, value, Limit::TITLE) {
         hit.fields.push((field.to_owned(), value));
     }

@@ -172,6 +172,8 @@ impl Reader<'_> {
                 if let Some(slot) = hit.utm.slot(name) {
                     *slot = Some(clean(&value, Limit::NAME).0.into_owned())
                         .filter(|value| !value.is_empty());
+                } else if let Some(why) = self.rules.refuses(name, &value) {
+                    refuse(hit, name, &value, why);
                 } else if self.rules.public.iter().any(|field| field == name) {
                     if FINGERPRINT.contains(&name) {
                         hit.keep(name, &value);

@@ -22,6 +22,7 @@ use serde_json::value::RawValue;
 use crate::clock::{Clock, Micros};
 use crate::dialect::native::{FieldError, decode_json_hit};
 use crate::hit::{Hit, HitId};
+use crate::identity::check_fields;
 use crate::web::App;
 use crate::web::error::Problem;
 
@@ -73,16 +74,19 @@ pub async fn post_hits(
         });
     let (now, clock) = (app.clock.now(), app.clock.clone());
     let (hits, rejected) = if body.len() <= MOST_INLINE_BYTES {
-        read_hits(&body, is_lines, now, &clock)?
+        read_hits(&body, is_lines, now, &clock, &app.rules.unique)?
     } else {
-        tokio::task::spawn_blocking(move || read_hits(&body, is_lines, now, &clock))
-            .await
-            .map_err(|_| {
-                Problem::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the body could not be read",
-                )
-            })??
+        let app = app.clone();
+        tokio::task::spawn_blocking(move || {
+            read_hits(&body, is_lines, now, &clock, &app.rules.unique)
+        })
+        .await
+        .map_err(|_| {
+            Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the body could not be read",
+            )
+        })??
     };
     if hits.is_empty() && !rejected.is_empty() {
         let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no hit is valid");
@@ -111,6 +115,7 @@ fn read_hits(
     is_lines: bool,
     now: Micros,
     clock: &Clock,
+    unique: &[String],
 ) -> Result<(Vec<Hit>, Vec<Rejected>), Problem> {
     let items = split(body, is_lines)?;
     if items.len() > MOST_HITS {
@@ -122,7 +127,7 @@ fn read_hits(
     let (mut hits, mut rejected) = (Vec::with_capacity(items.len()), Vec::new());
     for (index, item) in items.into_iter().enumerate() {
         let cut = |text: String| text.chars().take(MOST_ERROR).collect();
-        match item.and_then(|item| read_hit(item, now)) {
+        match item.and_then(|item| read_hit(item, now, unique)) {
             Ok(mut hit) => {
                 hit.id = HitId(clock.new_id(now));
                 hits.push(hit);
@@ -203,7 +208,7 @@ fn split_lines(body: &[u8]) -> Vec<Item<'_>> {
         .collect()
 }
 
-fn read_hit(item: &RawValue, now: Micros) -> Result<Hit, Wrong> {
+fn read_hit(item: &RawValue, now: Micros, unique: &[String]) -> Result<Hit, Wrong> {
     let mut value: Value = serde_json::from_str(item.get())?;
     if let Some(revenue) = value.get_mut("revenue")
         && revenue.is_f64()
@@ -211,7 +216,14 @@ fn read_hit(item: &RawValue, now: Micros) -> Result<Hit, Wrong> {
     {
         *revenue = Value::from(digits);
     }
-    decode_json_hit(value, now).map_err(Wrong::Field)
+    let hit = decode_json_hit(value, now).map_err(Wrong::Field)?;
+    check_fields(unique, &hit.fields).map_err(|error| {
+        Wrong::Field(FieldError {
+            why: error.why(),
+            field: format!("contact.{}", error.field),
+        })
+    })?;
+    Ok(hit)
 }
 
 /// An amount given as a number, as it was written: read as a float, 12345678901234.5678 would lose its last places. None for a form with an
@@ -237,6 +249,7 @@ mod tests {
             is_lines,
             Micros(0),
             &Clock::fixed(Micros(0)),
+            &["email".to_owned()],
         )
     }
 
@@ -298,7 +311,16 @@ mod tests {
         ] {
             assert!(read(body, false).is_err(), "{body:?}");
         }
-        assert!(read_hits(b"[\"\xff\"]", false, Micros(0), &Clock::fixed(Micros(0))).is_err());
+        assert!(
+            read_hits(
+                b"[\"\xff\"]",
+                false,
+                Micros(0),
+                &Clock::fixed(Micros(0)),
+                &[]
+            )
+            .is_err()
+        );
         let deep = format!("[{}{}]", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(counts(&deep, false), (0, vec![0]));
     }
@@ -327,7 +349,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_body_panics(body: Vec<u8>, is_lines: bool) {
-            let _ = read_hits(&body, is_lines, Micros(0), &Clock::fixed(Micros(0)));
+            let _ = read_hits(&body, is_lines, Micros(0), &Clock::fixed(Micros(0)), &[]);
         }
     }
 }

@@ -67,6 +67,31 @@ async fn mautics_people_and_messages_come_once(engine: Engine) {
     server.finish().await;
 }
 
+async fn a_placeholder_in_a_unique_field_is_a_refused_row(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let contacts = "id,email,firstname\n\
+        1,undefined,A\n\
+        2,{contactfield=email},B\n\
+        3,not-an-email,C\n\
+        4,ada@example.com,Ada\n";
+    let done = import_twice(&server, "mautic-contacts", contacts);
+    assert_eq!(done.counts(), [1, 0, 0, 0, 3], "{}", done.told);
+    assert!(
+        done.told
+            .contains("row 2: email \"undefined\" is no e-mail address"),
+        "{}",
+        done.told
+    );
+    let stats = "email_id,email_address,tracking_hash\n3,undefined,5f0c1a2b3c4e1\n3,ADA@example.com,5f0c1a2b3c4e2\n";
+    let done = import_twice(&server, "mautic-email-stats", stats);
+    assert_eq!(done.counts(), [1, 0, 0, 0, 1], "{}", done.told);
+    let logs = "iBroadLogId,iDeliveryId,sAddress\n7,9,%EMAIL%\n8,9,null\n9,9,ada@example.com\n";
+    let done = import_twice(&server, "adobe-broadlogs", logs);
+    assert_eq!(done.counts(), [1, 0, 0, 0, 2], "{}", done.told);
+    assert_eq!(server.db().number("select count(*) from contacts").await, 1);
+    server.finish().await;
+}
+
 async fn adobes_messages_are_found_by_number_and_by_uuid(engine: Engine) {
     let server = TestServer::on(engine).start().await;
     let rows = "iBroadLogId,sUuid,iDeliveryId,sAddress,tsEvent\n\
@@ -105,4 +130,5 @@ async fn adobes_messages_are_found_by_number_and_by_uuid(engine: Engine) {
 on_both!(
     mautics_people_and_messages_come_once,
     adobes_messages_are_found_by_number_and_by_uuid,
+    a_placeholder_in_a_unique_field_is_a_refused_row,
 );

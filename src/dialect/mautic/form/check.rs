@@ -4,6 +4,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::form::{FieldKind, FormField};
+use crate::identity;
 
 /// What is wrong with a field. Holds nothing of what was submitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,15 +67,9 @@ fn what_is_wrong(field: &FormField, value: &str) -> Option<&'static str> {
 }
 
 fn is_email(value: &str) -> bool {
-    let Some((name, host)) = value.rsplit_once('@') else {
-        return false;
-    };
-    let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | ',');
-    value.len() <= 254
-        && !name.is_empty()
-        && !value.contains(is_odd)
-        && host.contains('.')
-        && host.split('.').all(|label| !label.is_empty())
+    // Who fills in a form has an address on the internet.
+    let host = value.rsplit_once('@').map(|(_, host)| host);
+    identity::is_address(value) && host.is_some_and(|host| host.contains('.'))
 }
 
 /// People leave the scheme out.
