@@ -4,6 +4,7 @@
 mod export;
 mod health;
 mod import;
+mod keys;
 mod page_tags;
 mod queue;
 mod sending;
@@ -18,8 +19,9 @@ use tokio::net::TcpListener;
 
 use crate::clock::Clock;
 use crate::config::{Config, Flags};
+use crate::data_dir::{self, ServerNote};
 use crate::server::{self, Listeners};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::telemetry;
 
 /// Tracking redirect server: clicks, opens, page views and purchases, stored exactly once in your own database.
@@ -56,7 +58,7 @@ enum Command {
     /// Answer requests and store hits (the default)
     Serve(Serve),
     /// Bring the database's tables up to date
-    Migrate,
+    Migrate(Migrate),
     /// Check the configuration and print what is in force, without secrets
     CheckConfig,
     /// Ask the running server how it is: exit code 0 if it answers
@@ -76,6 +78,9 @@ enum Command {
     /// Write what is stored to standard output, also beside a running server
     #[command(subcommand)]
     Export(export::ExportCommand),
+    /// Look at the keys that links were signed with, and give up lost ones
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Look at the hits that wait for the database
     #[command(subcommand)]
     Spool(queue::SpoolCommand),
@@ -101,6 +106,13 @@ struct Serve {
     demo: bool,
 }
 
+#[derive(Debug, Args)]
+struct Migrate {
+    /// Make the embedded database where there is none
+    #[arg(long)]
+    create: bool,
+}
+
 /// Runs the command line; errors are told on standard error.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
@@ -124,6 +136,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    data_dir::keep_to_owner();
     telemetry::start_logging(&config.log);
     match execute(
         cli.command.unwrap_or(Command::Serve(Serve::default())),
@@ -150,9 +163,19 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             Command::Serve(serve) => serve_until_signal(config, serve.demo).await,
-            Command::Migrate => {
-                std::fs::create_dir_all(&config.data_dir)?;
-                server::open_store(&config).await?.migrate().await?;
+            Command::Migrate(asked) => {
+                let store = if asked.create {
+                    if config.database_url.is_none() {
+                        std::fs::create_dir_all(&config.data_dir)
+                            .with_context(|| config.data_dir.display().to_string())?;
+                    }
+                    server::open_store(&config).await?
+                } else {
+                    server::open_store_that_exists(&config)
+                        .await
+                        .map_err(explain_store)?
+                };
+                store.migrate().await?;
                 println!("the tables are up to date");
                 Ok(())
             }
@@ -161,6 +184,7 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
             Command::PageTag(command) => command.execute(&config).await,
             Command::Import(command) => command.execute(&config).await,
             Command::Export(command) => command.execute(&config).await,
+            Command::Keys(command) => command.execute(&config).await,
             Command::Spool(command) => command.execute(&config).await,
             Command::Quarantine(command) => command.execute(&config).await,
             Command::CheckConfig => {
@@ -172,14 +196,74 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
     })
 }
 
-/// The store with its tables.
+/// The store with its tables. Makes none: in the wrong directory that would be a second, empty one.
 async fn ready_store(config: &Config) -> anyhow::Result<Store> {
-    std::fs::create_dir_all(&config.data_dir)?;
-    let store = server::open_store(config).await?;
+    let store = server::open_store_that_exists(config)
+        .await
+        .map_err(explain_store)?;
+    expect_tables(&store).await?;
     if config.database.migrate {
         store.migrate().await?;
     }
     Ok(store)
+}
+
+async fn expect_tables(store: &Store) -> anyhow::Result<()> {
+    if store.has_tables().await.context("database")? {
+        Ok(())
+    } else {
+        Err(explain_store(StoreError::NoTables))
+    }
+}
+
+/// That there is no database is wrong usage, most often in the wrong directory; its failures are not.
+fn explain_store(error: StoreError) -> anyhow::Error {
+    match error {
+        StoreError::Missing(_) | StoreError::NoTables => WrongUsage(format!(
+            "{error}. Name the right one: --data-dir for the data directory of a server, DATABASE_URL or --database-url for Postgres. \
+             A new one is made by `sillage serve`, or by `sillage migrate{}`",
+            match error {
+                StoreError::NoTables => "",
+                _ => " --create",
+            }
+        ))
+        .into(),
+        error => anyhow::Error::new(error).context("database"),
+    }
+}
+
+/// Where the public reaches links.
+struct LinkPlace {
+    /// Without a slash at the end.
+    base_url: String,
+    /// `paths.redirect`.
+    redirect: String,
+}
+
+/// What the configuration says, else what the last server on the data directory said. That nobody knows is an error: a link that no server
+/// serves looks like any other.
+fn link_place(config: &Config) -> anyhow::Result<LinkPlace> {
+    if config.public_url.is_some() {
+        return Ok(LinkPlace {
+            base_url: config.base_url(),
+            redirect: config.paths.redirect.clone(),
+        });
+    }
+    match ServerNote::read(&config.data_dir) {
+        Some(note) if !note.public_url.is_empty() => Ok(LinkPlace {
+            base_url: note.public_url,
+            redirect: note.redirect,
+        }),
+        _ => {
+            let dir = &config.data_dir;
+            Err(WrongUsage(format!(
+                "nobody knows where links are served: no server has been started on the data directory {}. \
+                 Name that of a server with --data-dir, or the server's address with --public-url",
+                std::path::absolute(dir).as_deref().unwrap_or(dir).display()
+            ))
+            .into())
+        }
+    }
 }
 
 /// Prints a value as one line of JSON.

@@ -34,6 +34,7 @@ pub mod report;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod data_dir;
 pub mod server;
 pub mod telemetry;
 pub mod web;

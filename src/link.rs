@@ -11,7 +11,7 @@ mod token;
 use serde::{Deserialize, Serialize};
 
 pub use destination::{DestinationError, build_destination, check_template};
-pub use keys::{KeyError, Keys, Purpose};
+pub use keys::{KeyError, KeyPrint, Keys, Purpose};
 pub use personal::{PersonalValues, check_personal_template, fill, is_listed, is_personal};
 pub use token::{LinkToken, TOKEN_EPOCH_MINUTES};
 

@@ -4,23 +4,22 @@
 
 mod accept;
 mod demo;
+mod known_keys;
 mod secrets;
 mod welcome;
 
-use std::fs::{File, TryLockError};
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Micros};
 use crate::config::{Ack, Config, Secret};
+use crate::data_dir::{DataDir, EMBEDDED, ServerNote};
 use crate::dialect::{MappRules, Rules};
 use crate::form_copy::FormCopy;
 use crate::link::Keys;
@@ -31,15 +30,14 @@ use crate::store::{self, Store, StoreError};
 use crate::telemetry;
 use crate::web::{App, CookieMaker, Cors, Counters, Readiness, Script, ServerState, Tables, Web};
 
+use known_keys::{KeyState, KeyWatch};
 use welcome::Welcome;
 
-pub use secrets::Secrets;
+pub use known_keys::lacking;
+pub use secrets::FoundKeys;
 
 /// In fast mode the writer waits so long for company: fewer flushes, and nobody waits for them.
 const FAST_LINGER: Duration = Duration::from_millis(5);
-
-/// The embedded database in the data directory.
-const EMBEDDED: &str = "sillage.db";
 
 /// The sockets of a server, bound by the caller.
 pub struct Listeners {
@@ -52,7 +50,8 @@ pub struct Listeners {
 /// Runs a server until `shutdown` completes and everything is safe on disk.
 ///
 /// # Errors
-/// The data directory, the spool or the embedded database cannot be used. Postgres being away is no error.
+/// The data directory, the spool or the embedded database cannot be used, or keys that links were signed with are missing. Postgres being
+/// away is no error.
 pub async fn run(
     mut config: Config,
     listeners: Listeners,
@@ -64,9 +63,15 @@ pub async fn run(
     config.listen = listeners.public.local_addr()?;
     let recorder = telemetry::prometheus();
     let dir = config.data_dir.as_path();
-    let _lock = lock_data_dir(dir)?;
-    let secrets = Secrets::load_or_make(dir, &config)?;
+    let _taken = DataDir::take(dir)?;
+    let noted = ServerNote::read(dir);
+    let found = FoundKeys::find(&config)?;
+    // Before anything is made: a start that is refused leaves nothing behind.
+    known_keys::check_note(&found, noted.as_ref(), dir)?;
     let store = open_store(&config).await?;
+    known_keys::check_database(&found, noted.as_ref(), &store).await?;
+    let keys = found.or_make()?;
+    let (admin_token, is_token_new) = secrets::load_or_make_token(&config)?;
     let (stop, stopped) = watch::channel(false);
 
     let limits = SpoolLimits {
@@ -97,6 +102,7 @@ pub async fn run(
         spool: spool.clone(),
         health: health.clone(),
         tables: tables.clone(),
+        keys: Arc::default(),
         is_stopping: AtomicBool::new(false),
     });
 
@@ -109,9 +115,8 @@ pub async fn run(
                 None => format!("SQLite in {}", dir.join(EMBEDDED).display()),
             }
         },
-        is_token_new: secrets.is_new,
+        is_token_new,
     };
-    let keys = secrets.keys;
     let base_url = config.base_url();
     let own_host = url::Url::parse(&base_url)
         .ok()
@@ -150,7 +155,7 @@ pub async fn run(
         debug_key: config.debug.key.as_ref().map(|key| key.0.clone()),
         is_durable: config.spool.ack == Ack::Durable,
         patience: config.spool.patience,
-        admin_token: secrets.admin_token,
+        admin_token,
         data_dir: config.data_dir.clone(),
         script: Script::new(&config.paths),
         is_demo,
@@ -159,6 +164,22 @@ pub async fn run(
         tables: tables.clone(),
         counters: Counters::default(),
     });
+
+    let note = note_of(&config, &keys, noted.clone());
+    // A full disk is no reason not to serve.
+    if noted.as_ref() != Some(&note)
+        && let Err(error) = note.write(dir)
+    {
+        tracing::warn!(%error, "server.json cannot be written");
+    }
+    let watch_keys = KeyWatch::new(
+        store.clone(),
+        keys,
+        dir,
+        clock.clone(),
+        Arc::clone(&state.keys),
+        note,
+    );
 
     if !config.database.migrate {
         made.send_replace(Tables::There);
@@ -206,6 +227,12 @@ pub async fn run(
         ),
     ));
 
+    let watching_keys = tokio::spawn(after(
+        tables.clone(),
+        stopped.clone(),
+        watch_keys.run(config.links.refresh, stopped.clone()),
+    ));
+
     let opening_demo = is_demo.then(|| {
         let opening = welcome::open_demo(Arc::clone(&app));
         tokio::spawn(after(tables.clone(), stopped.clone(), opening))
@@ -228,7 +255,7 @@ pub async fn run(
     // Nobody can offer hits any more. First the disk has them all, then the database gets what time allows.
     stop.send_replace(true);
     drop((app, state));
-    for task in [refreshing, refreshing_forms, keeping]
+    for task in [refreshing, refreshing_forms, keeping, watching_keys]
         .into_iter()
         .chain(opening_demo)
     {
@@ -338,6 +365,19 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
     .context("database")
 }
 
+/// The same where there is one already: makes no file.
+///
+/// # Errors
+/// The URL is malformed, there is no embedded database, or it cannot be opened.
+pub async fn open_store_that_exists(config: &Config) -> Result<Store, StoreError> {
+    Store::open_that_exists(
+        &database_url(config),
+        config.database.max_connections,
+        config.database.patience,
+    )
+    .await
+}
+
 /// Connections to the database of a configuration, to read only: nothing is made and nothing brought up to date.
 ///
 /// # Errors
@@ -357,39 +397,25 @@ fn database_url(config: &Config) -> String {
     }
 }
 
-/// Makes the directory and takes it for this process alone: two servers on one spool would each answer for the other's hits.
-fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
-    // What lies in it is personal data and keys.
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("data directory {}", dir.display()))?;
-    let path = dir.join("lock");
-    let file = File::create(&path).with_context(|| format!("data directory {}", dir.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "data directory {} is in use by another server",
-            dir.display()
-        ),
-        Err(TryLockError::Error(error)) => Err(error).context(format!("lock {}", path.display())),
+/// What this server says of itself to its next start and to commands beside it.
+fn note_of(config: &Config, keys: &Keys, noted: Option<ServerNote>) -> ServerNote {
+    let mut note = noted.unwrap_or_default();
+    note.public_url = config.base_url();
+    note.redirect.clone_from(&config.paths.redirect);
+    if let Some(own) = keys.prints().into_iter().next()
+        && !note.keys.contains(&own)
+    {
+        note.keys.push(own);
+        note.is_confirmed = false;
     }
-}
-
-/// The signing keys of a data directory or configuration, for commands that make links.
-///
-/// # Errors
-/// They cannot be read or made.
-pub fn load_keys(config: &Config) -> anyhow::Result<Keys> {
-    std::fs::create_dir_all(&config.data_dir)?;
-    Ok(Secrets::load_or_make(&config.data_dir, config)?.keys)
+    note
 }
 
 struct State {
     spool: Spool,
     health: DatabaseHealth,
     tables: watch::Receiver<Tables>,
+    keys: Arc<KeyState>,
     is_stopping: AtomicBool,
 }
 
@@ -411,6 +437,7 @@ impl ServerState for State {
                 (Tables::Missing, _) | (_, Health::Down) => "down",
                 (Tables::There, _) => "usable",
             },
+            keys: self.keys.word(),
         }
     }
 

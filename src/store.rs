@@ -16,6 +16,7 @@ pub mod messages;
 pub mod page_tags;
 pub mod persons;
 mod session;
+pub mod signing_keys;
 pub mod stored_hits;
 mod types;
 
@@ -65,8 +66,11 @@ pub enum StoreError {
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     /// There is no such file to read.
-    #[error("there is no database {}", .0.display())]
+    #[error("there is no database {}", std::path::absolute(.0).as_deref().unwrap_or(.0).display())]
     Missing(PathBuf),
+    /// There is one, and it is nobody's or somebody else's.
+    #[error("the database has no tables of Sillage")]
+    NoTables,
     /// A migration failed.
     #[error("migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
@@ -165,6 +169,21 @@ impl Store {
         Ok(Self { pools })
     }
 
+    /// The same where there is one already: makes no file.
+    ///
+    /// # Errors
+    /// The URL is malformed, there is no SQLite file, or it cannot be opened.
+    pub async fn open_that_exists(
+        url: &str,
+        max_connections: u32,
+        patience: Duration,
+    ) -> Result<Self, StoreError> {
+        match sqlite_file(url) {
+            Some(file) if !file.is_file() => Err(StoreError::Missing(file.to_owned())),
+            _ => Self::open(url, max_connections, patience).await,
+        }
+    }
+
     /// The same to read only: nothing is made, changed or brought up to date, and what would write fails.
     ///
     /// # Errors
@@ -208,6 +227,24 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Whether a server, or `migrate`, has made its tables here.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn has_tables(&self) -> sqlx::Result<bool> {
+        match self.reader() {
+            Either::Postgres(pool) => {
+                sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+                    .fetch_one(pool)
+                    .await
+            }
+            Either::Sqlite(pool) => {
+                let sql = "select count(*) > 0 from sqlite_master where name = '_sqlx_migrations'";
+                sqlx::query_scalar(sql).fetch_one(pool).await
+            }
+        }
     }
 
     /// Whether it is Postgres.

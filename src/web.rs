@@ -310,6 +310,8 @@ pub struct Readiness {
     pub database: &'static str,
     /// `usable`, `starting` or `down`.
     pub api: &'static str,
+    /// Whether it has the keys that all links are signed with: `ok`, `lacking`, or `unchecked` while no database has answered.
+    pub keys: &'static str,
 }
 
 /// Counted answers.

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 use uuid::Uuid;
 
-use super::{WrongUsage, print_bytes};
+use super::{expect_tables, explain_store, link_place, print_bytes};
 use crate::config::Config;
 use crate::export::{self, HitStream, Pages, WantedHits, whose_hits};
 use crate::hit::{DeliveryId, Kind};
@@ -16,7 +16,7 @@ use crate::identity::normalise;
 use crate::server;
 use crate::store::persons::Person;
 use crate::store::stored_hits::{HitFilter, Whose};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Store};
 
 /// How often progress is told.
 const TOLD_EVERY: Duration = Duration::from_millis(200);
@@ -88,10 +88,8 @@ pub(super) struct Links {
 impl ExportCommand {
     /// Writes the lines. What was written before an error is right, and lacks its end.
     pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
-        let store = server::open_store_to_read(config).map_err(|error| match error {
-            error @ StoreError::Missing(_) => WrongUsage(error.to_string()).into(),
-            error => anyhow::Error::new(error).context("database"),
-        })?;
+        let store = server::open_store_to_read(config).map_err(explain_store)?;
+        expect_tables(&store).await?;
         let of_store = store.clone();
         let done = match self {
             Self::Hits(asked) => {
@@ -111,11 +109,12 @@ impl ExportCommand {
                 write_table("deliveries", deliveries, asked.format.into()).await
             }
             Self::Links(asked) => {
+                let place = link_place(config)?;
                 let links = export::Links {
                     store: of_store,
                     delivery: asked.delivery.map(DeliveryId),
-                    base_url: config.base_url(),
-                    path: config.paths.redirect.clone(),
+                    base_url: place.base_url,
+                    path: place.redirect,
                 };
                 write_table("links", links, asked.written.format.into()).await
             }

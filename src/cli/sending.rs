@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, value_parser};
 
-use super::{WrongUsage, print_json, ready_store};
+use super::{WrongUsage, link_place, print_json, ready_store};
 use crate::clock::{Clock, Micros};
 use crate::config::Config;
 use crate::export::{DeliveryLine, LinkLine};
@@ -117,6 +117,8 @@ impl LinkCommand {
             label: args.label,
             category: args.category,
         };
+        // Before the link is made.
+        let place = link_place(config)?;
         let store = ready_store(config).await?;
         let (_, link) = create_short_link(
             &store,
@@ -127,11 +129,7 @@ impl LinkCommand {
         .await
         .map_err(explain)?;
         store.close().await;
-        print_json(&LinkLine::at(
-            link,
-            &config.base_url(),
-            &config.paths.redirect,
-        ))
+        print_json(&LinkLine::at(link, &place.base_url, &place.redirect))
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 type HmacSha256 = Hmac<Sha256>;
@@ -43,6 +44,26 @@ impl Purpose {
     ];
 }
 
+/// What a key's fingerprint is made with: none of the purposes, so it signs nothing.
+const PRINT: &[u8] = b"sillage fingerprint";
+/// Bytes of a fingerprint.
+const PRINT_BYTES: usize = 8;
+
+/// By what a key is known where it does not lie: its number, which stands in tokens, and a fingerprint that tells nothing of its secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KeyPrint {
+    /// 0 to 15.
+    pub number: u8,
+    /// 16 hexadecimal digits.
+    pub print: String,
+}
+
+impl fmt::Display for KeyPrint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.number, self.print)
+    }
+}
+
 /// Why a configured key is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -69,6 +90,7 @@ pub struct Keys {
 #[derive(Clone)]
 struct Key {
     number: u8,
+    print: [u8; PRINT_BYTES],
     // One state a purpose, its key already absorbed: signing then costs two compressions and no key schedule.
     states: [HmacSha256; Purpose::ALL.len()],
 }
@@ -110,13 +132,34 @@ impl Keys {
                     .into_bytes();
                 keyed(&derived)
             });
-            keys.push(Key { number, states });
+            let whole = keyed(secret.as_bytes())
+                .chain_update(PRINT)
+                .finalize()
+                .into_bytes();
+            let mut print = [0; PRINT_BYTES];
+            print.copy_from_slice(&whole[..PRINT_BYTES]);
+            keys.push(Key {
+                number,
+                print,
+                states,
+            });
         }
         if keys.is_empty() {
             Err(KeyError::None)
         } else {
             Ok(Self { keys })
         }
+    }
+
+    /// Fingerprints of all keys; the first is that of the key that signs.
+    pub fn prints(&self) -> Vec<KeyPrint> {
+        self.keys
+            .iter()
+            .map(|key| KeyPrint {
+                number: key.number,
+                print: key.print.iter().map(|byte| format!("{byte:02x}")).collect(),
+            })
+            .collect()
     }
 
     /// Number of the key that signs.
@@ -233,6 +276,15 @@ mod tests {
             Err(KeyError::Form(1))
         ));
         assert!(!format!("{:?}", keys(&[3])).contains("333"));
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_keys_and_tells_two_apart() {
+        let prints = keys(&[2, 1]).prints();
+        assert_eq!((prints[0].number, prints[1].number), (2, 1));
+        assert_ne!(prints[0].print, prints[1].print);
+        assert_eq!(prints[1..], keys(&[1]).prints());
+        assert_eq!(prints[0].print.len(), 16);
     }
 
     proptest::proptest! {

@@ -1,85 +1,131 @@
 //! Secrets that are made at the first start and kept in the data directory, readable by the owner only.
+//!
+//! A key that is gone takes every link signed with it along, so nothing here takes another's place in silence: an empty or cut file is an
+//! error, and whether a missing one is a first start is decided in `known_keys`.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::config::Config;
+use crate::data_dir::write_whole;
 use crate::link::Keys;
 
 const KEYS_FILE: &str = "signing.keys";
 const TOKEN_FILE: &str = "admin.token";
+/// Fewest characters of a token, as of `admin_token` in the configuration.
+const LEAST_TOKEN: usize = 16;
 
-/// The keys and the token of a server.
-pub struct Secrets {
-    /// Sign links and cookies.
-    pub keys: Keys,
-    /// Opens the API.
-    pub admin_token: String,
-    /// Whether the token was made just now: it is then told once.
-    pub is_new: bool,
+/// The signing keys of a configuration and its data directory, as they are found.
+pub struct FoundKeys {
+    /// None: the configuration gives none, and there is no file.
+    pub keys: Option<Keys>,
+    /// The file's, made by a server; else the configuration's, which an operator wrote.
+    pub is_generated: bool,
+    /// Where the file is, or would be.
+    pub file: PathBuf,
 }
 
-impl Secrets {
-    /// Takes what the configuration gives, else what the data directory holds, else makes it.
+impl FoundKeys {
+    /// Takes what the configuration gives, else what the data directory holds. Makes nothing.
     ///
     /// # Errors
-    /// A file cannot be read or written, or holds no keys.
-    pub fn load_or_make(dir: &Path, config: &Config) -> anyhow::Result<Self> {
-        let lines: Vec<String> = if config.keys.signing.is_empty() {
-            let (text, _) =
-                read_or_make(&dir.join(KEYS_FILE), || Ok(format!("1:{}", random_text()?)))?;
-            text.lines()
-                .map(str::trim)
-                .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                .map(str::to_owned)
-                .collect()
+    /// The file cannot be read, or holds no keys.
+    pub fn find(config: &Config) -> anyhow::Result<Self> {
+        let file = config.data_dir.join(KEYS_FILE);
+        let is_generated = config.keys.signing.is_empty();
+        let keys = if is_generated {
+            match read(&file)? {
+                Some(text) => Some(keys_of(&file, &text)?),
+                None => None,
+            }
         } else {
-            config
+            let lines: Vec<String> = config
                 .keys
                 .signing
                 .iter()
                 .map(|key| key.0.clone())
-                .collect()
-        };
-        let keys = Keys::parse(&lines).context("signing keys")?;
-        let (admin_token, is_new) = match &config.admin_token {
-            Some(token) => (token.0.clone(), false),
-            None => read_or_make(&dir.join(TOKEN_FILE), random_text)?,
+                .collect();
+            Some(Keys::parse(&lines).context("keys.signing")?)
         };
         Ok(Self {
             keys,
-            admin_token: admin_token.trim().to_owned(),
-            is_new,
+            is_generated,
+            file,
         })
+    }
+
+    /// The keys; made, and kept in the file, where there are none.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn or_make(self) -> anyhow::Result<Keys> {
+        if let Some(keys) = self.keys {
+            return Ok(keys);
+        }
+        let line = format!("1:{}", random_text()?);
+        // Links signed with a key that a power cut takes away would be dead.
+        write_whole(&self.file, format!("{line}\n").as_bytes())
+            .with_context(|| self.file.display().to_string())?;
+        Ok(Keys::parse(&[line])?)
     }
 }
 
-fn read_or_make(
-    path: &Path,
-    make: impl FnOnce() -> anyhow::Result<String>,
-) -> anyhow::Result<(String, bool)> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok((text, false)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let text = make()?;
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-                .with_context(|| path.display().to_string())?;
-            writeln!(file, "{text}")?;
-            // Links signed with a key that a power cut takes away would be dead.
-            file.sync_all()?;
-            Ok((text, true))
+fn keys_of(file: &Path, text: &str) -> anyhow::Result<Keys> {
+    let lines: Vec<String> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
+    let what = match Keys::parse(&lines) {
+        Ok(keys) => return Ok(keys),
+        Err(_) if lines.is_empty() => "is empty".to_owned(),
+        Err(error) => format!("cannot be used: {error}"),
+    };
+    bail!(
+        "{} {what}. Links sent so far are signed with the keys that were in it: put it back from a backup. \
+         If it is lost, remove it; the next start says what that costs",
+        file.display()
+    );
+}
+
+/// The token that opens the API, and whether it was made just now: it is then told once.
+///
+/// # Errors
+/// The file cannot be read or written, or holds no token.
+pub fn load_or_make_token(config: &Config) -> anyhow::Result<(String, bool)> {
+    if let Some(token) = &config.admin_token {
+        return Ok((token.0.trim().to_owned(), false));
+    }
+    let file = config.data_dir.join(TOKEN_FILE);
+    if let Some(text) = read(&file)? {
+        let token = text.trim();
+        if token.len() < LEAST_TOKEN {
+            bail!(
+                "{} holds {} characters, and a token has at least {LEAST_TOKEN}: it was emptied or cut. Put the token back, or remove the \
+                 file: a new token is made, and whoever uses the old one gets 401",
+                file.display(),
+                token.len()
+            );
         }
-        Err(error) => Err(error).with_context(|| path.display().to_string()),
+        return Ok((token.to_owned(), false));
+    }
+    let token = random_text()?;
+    write_whole(&file, format!("{token}\n").as_bytes())
+        .with_context(|| file.display().to_string())?;
+    Ok((token, true))
+}
+
+/// The text of a file; none where there is no file.
+fn read(file: &Path) -> anyhow::Result<Option<String>> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| file.display().to_string()),
     }
 }
 

@@ -29,7 +29,7 @@ pub enum SpoolError {
         source: sqlx::Error,
     },
     /// There is no spool here.
-    #[error("{0}: no spool here")]
+    #[error("there is no spool {}: no server has been started on this data directory; --data-dir names another", std::path::absolute(.0).as_deref().unwrap_or(.0).display())]
     Missing(PathBuf),
 }
 

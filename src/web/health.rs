@@ -26,6 +26,7 @@ pub async fn get_readiness(State(app): State<Arc<App>>) -> Response {
         "spool": { "taking": state.is_taking, "backlog": state.backlog, "bytes": state.bytes },
         "database": state.database,
         "api": state.api,
+        "keys": state.keys,
     });
     let status = if is_ready {
         StatusCode::OK

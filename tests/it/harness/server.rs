@@ -70,20 +70,20 @@ impl Setup {
     /// Starts it and waits until it is ready, its tables are there and it knows that its database is up.
     pub async fn start(self) -> TestServer {
         let server = self.start_without_database().await;
-        wait_for("the tables are made", STARTING, async || {
-            server
-                .db()
-                .try_number("select count(*) from _sqlx_migrations where success")
-                .await
-                .is_ok_and(|made| made == migrations())
-        })
-        .await;
+        server.wait_tables().await;
         server.wait_database("up", STARTING).await;
         server
     }
 
     /// Starts it and waits until it is ready; the database may be away.
     pub async fn start_without_database(self) -> TestServer {
+        let mut server = self.be().await;
+        server.start_again().await;
+        server
+    }
+
+    /// The server, not started yet.
+    pub async fn be(self) -> TestServer {
         let database_url = match (self.engine, self.database_url) {
             (Engine::Sqlite, _) => None,
             (Engine::Postgres, Some(url)) => Some(url),
@@ -94,7 +94,7 @@ impl Setup {
             Some(url) => Db::postgres(url),
             None => Db::sqlite(&dir.join("sillage.db")),
         };
-        let mut server = TestServer {
+        TestServer {
             address: SocketAddr::from(([127, 0, 0, 1], scratch::free_port())),
             log: scratch::new_dir("log").join("log"),
             dir,
@@ -103,9 +103,7 @@ impl Setup {
             env: self.env,
             arguments: self.arguments,
             process: None,
-        };
-        server.start_again().await;
-        server
+        }
     }
 }
 
@@ -190,6 +188,23 @@ impl TestServer {
         self.process = Some(Process::start(&mut command, "KILL"));
     }
 
+    /// Takes a process for this server's that a test has started in a way of its own.
+    pub fn adopt(&mut self, process: Process) {
+        assert!(self.process.is_none(), "it runs");
+        self.process = Some(process);
+    }
+
+    /// Waits until its tables are there.
+    pub async fn wait_tables(&self) {
+        wait_for("the tables are made", STARTING, async || {
+            self.db()
+                .try_number("select count(*) from _sqlx_migrations where success")
+                .await
+                .is_ok_and(|made| made == migrations())
+        })
+        .await;
+    }
+
     /// The binary with this server's configuration, for other commands than `serve`.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sillage"));
@@ -212,6 +227,14 @@ impl TestServer {
     pub async fn start_again(&mut self) {
         self.launch();
         self.wait_ready().await;
+    }
+
+    /// [`Self::launch`] where the start is refused: the exit code, once it has ended, and what it said.
+    pub async fn start_refused(&mut self) -> (Option<i32>, String) {
+        let before = self.log().len();
+        self.launch();
+        let code = self.wait_end(STARTING).await;
+        (code, self.log().split_off(before))
     }
 
     /// Waits until `/readyz` says 200.

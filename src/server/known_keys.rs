@@ -1,0 +1,259 @@
+//! Whether this server has the keys that links were signed with, by it or by the others on its database.
+//!
+//! Every server notes the fingerprint of the key it signs with, in the data directory and in the database. **Whoever has all noted keys may
+//! do as he likes**: put a new one on top, or start on a new database. Where one is missing, links are 404:
+//!
+//! - Keys that a server made by itself (`signing.keys`): the start is refused. The file was lost or cut, or this is a further server that was not given
+//!   the keys of the others. Postgres may be down at a start; the directory's note decides then, and a database that knows better later is told as below.
+//! - Keys in the configuration: somebody wrote them, and a server that ends would take pages from readers whose links it does know. It serves, the log says what is
+//!   missing once an hour, `/readyz` says `"keys": "lacking"`, and `sillage_keys_lacking` counts them.
+//!
+//! `sillage keys give-up` says that links of missing keys may die.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use tokio::sync::watch;
+
+use super::secrets::FoundKeys;
+use crate::clock::Clock;
+use crate::data_dir::ServerNote;
+use crate::link::{KeyPrint, Keys};
+use crate::store::{self, Store};
+
+/// How long a start that has nothing else to go by waits for Postgres.
+const ASKING: Duration = Duration::from_secs(5);
+/// How often missing keys are told again.
+const TOLD_EVERY: Duration = Duration::from_secs(3_600);
+
+const REMEDY: &str = "Give this server the file again, from a backup or from another server (or its lines as keys.signing). \
+                      If those links may die, run `sillage keys give-up`, then start again";
+
+/// Those of the known keys that a server has not.
+pub fn lacking(keys: Option<&Keys>, known: impl IntoIterator<Item = KeyPrint>) -> Vec<KeyPrint> {
+    let here = keys.map(Keys::prints).unwrap_or_default();
+    known
+        .into_iter()
+        .filter(|known| !here.contains(known))
+        .collect()
+}
+
+/// `key 1 (0123456789abcdef)`, or several.
+fn named(keys: &[KeyPrint]) -> String {
+    let names: Vec<String> = keys.iter().map(KeyPrint::to_string).collect();
+    let word = if keys.len() == 1 { "key" } else { "keys" };
+    format!("{word} {}", names.join(", "))
+}
+
+/// Holds the keys against what was noted in the data directory.
+///
+/// # Errors
+/// Keys that are not configured are missing: that costs links.
+pub(super) fn check_note(
+    found: &FoundKeys,
+    note: Option<&ServerNote>,
+    dir: &Path,
+) -> anyhow::Result<()> {
+    if !found.is_generated {
+        return Ok(());
+    }
+    let file = found.file.display();
+    let known = note.map(|note| note.keys.clone()).unwrap_or_default();
+    let lacking = lacking(found.keys.as_ref(), known);
+    match &found.keys {
+        None if !lacking.is_empty() => bail!(
+            "{file} is missing, and links were signed with {} from here: all of them would be a 404. {REMEDY}",
+            named(&lacking)
+        ),
+        // Of a version that noted nothing.
+        None if note.is_none() && dir.join("spool.db").exists() => bail!(
+            "{file} is missing beside a spool, so a server has signed links from here: all of them would be a 404. {REMEDY}"
+        ),
+        Some(_) if !lacking.is_empty() => bail!(
+            "{file} lacks {}, which links were signed with: all of them would be a 404. {REMEDY}",
+            named(&lacking)
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Holds the keys against what the database knows, where it answers.
+///
+/// # Errors
+/// Keys that are not configured are missing.
+pub(super) async fn check_database(
+    found: &FoundKeys,
+    note: Option<&ServerNote>,
+    store: &Store,
+) -> anyhow::Result<()> {
+    let is_settled = store.is_postgres() && note.is_some_and(|note| note.is_confirmed);
+    if !found.is_generated || is_settled {
+        return Ok(());
+    }
+    let asked = async {
+        let known = match store.signing_keys().await {
+            Ok(known) => known,
+            // No such table yet.
+            Err(error) if !store::is_away(&error) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let was_served = known.is_empty() && store.was_served().await.unwrap_or(false);
+        Ok((known, was_served))
+    };
+    let Ok(Ok((known, was_served))) = tokio::time::timeout(ASKING, asked).await else {
+        return Ok(());
+    };
+    let file = found.file.display();
+    let others = "If other servers run on this database, every server needs the same keys: copy their signing.keys, or set keys.signing for all";
+    let known = known
+        .into_iter()
+        .filter(|key| key.given_up_at.is_none())
+        .filter_map(|key| key.print);
+    let lacking = lacking(found.keys.as_ref(), known);
+    if !lacking.is_empty() {
+        bail!(
+            "{file} {} {}, which links on this database were signed with: this server would answer 404 to all of them. {others}. {REMEDY}",
+            if found.keys.is_some() {
+                "lacks"
+            } else {
+                "is missing, and with it"
+            },
+            named(&lacking)
+        );
+    }
+    if found.keys.is_none() && was_served {
+        bail!(
+            "{file} is missing, and a server has stored hits in this database before: links that it signed would be a 404. {others}. {REMEDY}"
+        );
+    }
+    Ok(())
+}
+
+/// Whether this server has all keys: what `/readyz` says.
+#[derive(Debug, Default)]
+pub(super) struct KeyState(AtomicU8);
+
+const WORDS: [&str; 3] = ["unchecked", "ok", "lacking"];
+
+impl KeyState {
+    pub(super) fn word(&self) -> &'static str {
+        WORDS[usize::from(self.0.load(Ordering::Relaxed))]
+    }
+
+    fn set(&self, lacks: bool) {
+        self.0.store(1 + u8::from(lacks), Ordering::Relaxed);
+    }
+}
+
+/// Notes this server's key in the database and looks whether others' are known here, for as long as the server runs.
+pub(super) struct KeyWatch {
+    store: Store,
+    keys: Keys,
+    dir: PathBuf,
+    clock: Clock,
+    state: Arc<KeyState>,
+    note: ServerNote,
+    told: Option<(Vec<KeyPrint>, Instant)>,
+}
+
+impl KeyWatch {
+    /// Begins with what the directory's note says.
+    pub(super) fn new(
+        store: Store,
+        keys: Keys,
+        dir: &Path,
+        clock: Clock,
+        state: Arc<KeyState>,
+        note: ServerNote,
+    ) -> Self {
+        let mut watch = Self {
+            store,
+            keys,
+            dir: dir.to_owned(),
+            clock,
+            state,
+            note,
+            told: None,
+        };
+        let missing = lacking(Some(&watch.keys), watch.note.keys.clone());
+        if !missing.is_empty() {
+            watch.tell(missing);
+        }
+        watch
+    }
+
+    /// Looks every `every` until `stop` is true.
+    pub(super) async fn run(mut self, every: Duration, mut stop: watch::Receiver<bool>) {
+        loop {
+            // Where the database is away others tell it, and what was known last holds.
+            if let Err(error) = self.check().await {
+                tracing::debug!(%error, "the signing keys cannot be checked now");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    async fn check(&mut self) -> store::Result<()> {
+        let prints = self.keys.prints();
+        let Some(own) = prints.first() else {
+            return Ok(());
+        };
+        let (given_up, known): (Vec<_>, Vec<_>) = self
+            .store
+            .signing_keys()
+            .await?
+            .into_iter()
+            .partition(|key| key.given_up_at.is_some());
+        let mut known: BTreeSet<_> = known.into_iter().filter_map(|key| key.print).collect();
+        if !known.contains(own) {
+            let mut tx = self.store.begin().await?;
+            tx.note_signing_key(own, self.clock.now()).await?;
+            tx.commit().await?;
+        }
+        let mut note = self.note.clone();
+        note.keys.retain(|key| {
+            key == own || !given_up.iter().any(|gone| gone.print.as_ref() == Some(key))
+        });
+        known.extend(note.keys.iter().cloned());
+        let missing = lacking(Some(&self.keys), known);
+        note.is_confirmed = missing.is_empty();
+        if note != self.note {
+            match note.write(&self.dir) {
+                Ok(()) => self.note = note,
+                Err(error) => tracing::warn!(%error, "server.json cannot be written"),
+            }
+        }
+        self.tell(missing);
+        Ok(())
+    }
+
+    /// Says what is missing: when that changes, and once an hour.
+    fn tell(&mut self, missing: Vec<KeyPrint>) {
+        self.state.set(!missing.is_empty());
+        metrics::gauge!("sillage_keys_lacking").set(missing.len() as f64);
+        match &self.told {
+            Some((told, at)) if *told == missing && at.elapsed() < TOLD_EVERY => return,
+            Some(_) if missing.is_empty() => {
+                tracing::info!("this server has all keys that links are signed with");
+            }
+            _ => {}
+        }
+        if missing.is_empty() {
+            self.told = None;
+            return;
+        }
+        tracing::error!(
+            missing = named(&missing),
+            "this server lacks keys that links are signed with, so it answers 404 to those links. Every server needs the keys of all: \
+             add them to keys.signing or signing.keys, here or where the key is wrong, and restart. If the links may die, run `sillage keys give-up` on a server that has the right keys"
+        );
+        self.told = Some((missing, Instant::now()));
+    }
+}
