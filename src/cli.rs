@@ -1,6 +1,7 @@
 //! The command line: `serve` and what an operator does beside it. Answers are on standard output, as JSON where they are data; everything
 //! else is on standard error. Exit code 2 for wrong usage or configuration, 1 for what failed.
 
+mod check_config;
 mod export;
 mod health;
 mod import;
@@ -18,7 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, Problems};
 use crate::data_dir::{self, ServerNote};
 use crate::server::{self, Listeners};
 use crate::store::{Store, StoreError};
@@ -59,8 +60,8 @@ enum Command {
     Serve(Serve),
     /// Bring the database's tables up to date
     Migrate(Migrate),
-    /// Check the configuration and print what is in force, without secrets
-    CheckConfig,
+    /// Check the configuration and print what is in force as TOML, without secrets
+    CheckConfig(check_config::CheckConfig),
     /// Ask the running server how it is: exit code 0 if it answers
     Health(health::Health),
     /// Make deliveries
@@ -127,7 +128,8 @@ pub fn run() -> ExitCode {
         let file = std::env::var_os("SILLAGE_CONFIG").filter(|file| !file.is_empty());
         file.map(PathBuf::from)
     });
-    let config = match Config::load(file.as_deref(), std::env::vars(), &flags) {
+    let loaded = environment().and_then(|env| Config::load(file.as_deref(), env, &flags));
+    let config = match loaded {
         Ok(config) => config,
         Err(problems) => {
             for problem in &problems.0 {
@@ -152,6 +154,28 @@ pub fn run() -> ExitCode {
                 ExitCode::FAILURE
             }
         }
+    }
+}
+
+/// The variables that are texts. Others are somebody else's affair, unless they have a name of ours.
+fn environment() -> Result<Vec<(String, String)>, Problems> {
+    let (mut texts, mut problems) = (Vec::new(), Vec::new());
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else {
+            continue;
+        };
+        match value.into_string() {
+            Ok(value) => texts.push((name, value)),
+            Err(_) if name.starts_with("SILLAGE_") || name == "DATABASE_URL" => {
+                problems.push(format!("{name}: is no UTF-8 text; write it in UTF-8"));
+            }
+            Err(_) => {}
+        }
+    }
+    if problems.is_empty() {
+        Ok(texts)
+    } else {
+        Err(Problems(problems))
     }
 }
 
@@ -187,10 +211,7 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
             Command::Keys(command) => command.execute(&config).await,
             Command::Spool(command) => command.execute(&config).await,
             Command::Quarantine(command) => command.execute(&config).await,
-            Command::CheckConfig => {
-                println!("{config:#?}");
-                Ok(())
-            }
+            Command::CheckConfig(asked) => asked.execute(&config).await,
             Command::Health(asked) => health::ask_server(&asked, config.listen),
         }
     })

@@ -3,9 +3,12 @@
 //! [`Config::load`] takes the environment as an argument, so no test sets variables. All problems are told at once. `server` hands
 //! each part its own section; nothing else reads the whole.
 
+mod check;
 #[cfg(test)]
 mod example;
 mod load;
+mod shown;
+mod words;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -262,7 +265,7 @@ section!(
     Log {
         /// Their form.
         format: LogFormat = LogFormat::Text,
-        /// `error`, `warn`, `info`, `debug` (a line a request), `trace`, or a filter such as `sillage::spool=debug,info`.
+        /// `error`, `warn`, `info`, `debug` (a line a request), `trace`, or with modules of their own: `info,sillage::spool=debug`.
         level: String = "info".to_owned(),
     }
 );
@@ -331,131 +334,4 @@ impl Config {
             None => format!("http://{}", self.listen),
         }
     }
-
-    /// What the types cannot say; one line a problem.
-    fn check(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if let Some(url) = &self.public_url
-            && !url::Url::parse(url)
-                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
-        {
-            problems.push(format!("public_url: {url:?} is not an http or https URL"));
-        }
-        if let Some(url) = &self.links.fallback_url
-            && let Err(error) = crate::link::check_template(url)
-        {
-            problems.push(format!("links.fallback_url: {error}"));
-        }
-        for (name, path) in [
-            ("script", &self.paths.script),
-            ("pixel", &self.paths.pixel),
-            ("event", &self.paths.event),
-            ("redirect", &self.paths.redirect),
-        ] {
-            if !is_path(path) {
-                problems.push(format!("paths.{name}: {path:?} {PATH_RULE}"));
-            }
-        }
-        if !self.mapp.path.is_empty() && !is_path(&self.mapp.path) {
-            problems.push(format!("mapp.path: {:?} {PATH_RULE}", self.mapp.path));
-        }
-        for host in self
-            .mapp
-            .redirect_hosts
-            .iter()
-            .chain(&self.links.personal_hosts)
-        {
-            if url::Host::parse(host.strip_prefix("*.").unwrap_or(host)).is_err() {
-                problems.push(format!(
-                    "{host:?} is no host such as www.example.com or *.example.com"
-                ));
-            }
-        }
-        for secret in &self.mapp.secrets {
-            if !secret
-                .0
-                .split_once(':')
-                .is_some_and(|(site, secret)| !site.is_empty() && secret.len() >= 16)
-            {
-                problems.push(
-                    "mapp.secrets: an entry is not <track id>:<at least 16 characters>".to_owned(),
-                );
-            }
-        }
-        if self.debug.key.as_ref().is_some_and(|key| key.0.len() < 16) {
-            problems.push("debug.key: has fewer than 16 characters".to_owned());
-        }
-        if let Some(url) = &self.database_url
-            && !["postgres://", "postgresql://", "sqlite:"]
-                .iter()
-                .any(|scheme| url.0.starts_with(scheme))
-        {
-            problems.push("database_url: is neither postgres:// nor sqlite://".to_owned());
-        }
-        if self.database.patience < Duration::from_secs(1) {
-            problems.push("database.patience: is less than 1s".to_owned());
-        }
-        for origin in &self.cors.origins {
-            if origin != "*" && (!origin.contains("://") || origin.ends_with('/')) {
-                problems.push(format!(
-                    "cors.origins: {origin:?} is no origin such as https://shop.example"
-                ));
-            }
-        }
-        for domain in &self.cookies.domains {
-            if domain.trim_start_matches('.').split('.').count() < 2
-                || !domain
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b))
-            {
-                problems.push(format!(
-                    "cookies.domains: {domain:?} is no domain such as .example.com"
-                ));
-            }
-        }
-        for field in self.contacts.unique.iter().chain(&self.contacts.public) {
-            if field.is_empty()
-                || field.len() > 64
-                || !field
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
-            {
-                problems.push(format!(
-                    "contacts: {field:?} is no field name (letters, digits, _ and -, at most 64)"
-                ));
-            }
-        }
-        let signing: Vec<String> = self.keys.signing.iter().map(|key| key.0.clone()).collect();
-        if !signing.is_empty()
-            && let Err(error) = crate::link::Keys::parse(&signing)
-        {
-            problems.push(format!("keys.signing: {error}"));
-        }
-        if self
-            .admin_token
-            .as_ref()
-            .is_some_and(|token| token.0.len() < 16)
-        {
-            problems.push("admin_token: has fewer than 16 characters".to_owned());
-        }
-        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log.level) {
-            problems.push(format!("log.level: {error}"));
-        }
-        if self.spool.max_bytes < 1 << 16 {
-            problems.push("spool.max_bytes: is less than 65536".to_owned());
-        }
-        problems
-    }
-}
-
-const PATH_RULE: &str =
-    "must start with a slash, not end with one, and hold letters, digits and /._- only";
-
-fn is_path(path: &str) -> bool {
-    path.len() > 1
-        && path.starts_with('/')
-        && !path.ends_with('/')
-        && path
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b))
 }

@@ -82,14 +82,14 @@ fn other_than_default(key: &str, default: &Value) -> String {
         "spool.ack" => "fast",
         "adobe.mode" => "permanent",
         "log.format" => "json",
-        "log.level" => "sillage::spool=debug,info",
+        "log.level" => "info,sillage::spool=debug",
         _ if key.starts_with("paths.") || key == "mapp.path" => "/0",
         _ => match default {
             Value::Bool(is_so) => return (!is_so).to_string(),
-            Value::Number(number) => return (number.as_u64().unwrap() + 70_000).to_string(),
+            Value::Number(number) => return (number.as_u64().unwrap() + 7).to_string(),
             Value::Array(_) => "a,b_c",
             // Durations.
-            _ => "1h 7m",
+            _ => "7s",
         },
     };
     own.to_owned()

@@ -16,6 +16,7 @@ mod adobe;
 mod browser;
 mod cases;
 mod command_line;
+mod configuring;
 mod data_directory;
 mod database_away;
 mod demo;

@@ -1,0 +1,113 @@
+//! `sillage check-config`: what is in force, and with `--connect` whether the data directory and the database can be used.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+use super::print_bytes;
+use crate::config::Config;
+use crate::server;
+use crate::store::StoreError;
+
+/// Longest wait for the database.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default, Args)]
+pub(super) struct CheckConfig {
+    /// Also try the data directory and the database: nothing is made or changed there; exit code 1 where one cannot be used
+    #[arg(long)]
+    connect: bool,
+}
+
+impl CheckConfig {
+    /// Prints the configuration as TOML without secrets, and what is doubtful about it on standard error.
+    pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
+        print_bytes(config.to_toml().as_bytes())?;
+        for doubt in config.doubts() {
+            eprintln!("sillage: {doubt}");
+        }
+        if !self.connect {
+            return Ok(());
+        }
+        let mut failed = false;
+        for (what, tried) in [
+            ("data directory", try_dir(&config.data_dir)),
+            ("database", try_database(config).await),
+        ] {
+            match tried {
+                Ok(how) => eprintln!("sillage: {what}: {how}"),
+                Err(error) => {
+                    eprintln!("sillage: {what}: {error:#}");
+                    failed = true;
+                }
+            }
+        }
+        if failed {
+            bail!("the configuration is right, but what it names cannot be used");
+        }
+        Ok(())
+    }
+}
+
+/// Whether files can be made in it, or it can be made itself. A file without a name is made and gone again.
+fn try_dir(dir: &Path) -> anyhow::Result<String> {
+    let shown = dir.display();
+    match std::fs::metadata(dir) {
+        Ok(meta) if !meta.is_dir() => {
+            bail!(
+                "{shown} is no directory; set data_dir to one, or to a path that is not there yet"
+            )
+        }
+        Ok(_) => {
+            tempfile::tempfile_in(dir).with_context(|| {
+                format!(
+                    "{shown}: no file can be made in it; give it to the user that runs the server"
+                )
+            })?;
+            Ok(format!("{shown} can be used"))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let there = dir.ancestors().skip(1).find(|above| above.exists());
+            // Of a relative path the last one is empty: where we are.
+            let there = there.unwrap_or(Path::new("."));
+            tempfile::tempfile_in(there).with_context(|| {
+                format!(
+                    "{shown} is not there and cannot be made in {}",
+                    there.display()
+                )
+            })?;
+            Ok(format!(
+                "{shown} is not there yet; the first start makes it"
+            ))
+        }
+        Err(error) => Err(error).with_context(|| format!("{shown} cannot be looked at")),
+    }
+}
+
+async fn try_database(config: &Config) -> anyhow::Result<String> {
+    let store = match server::open_store_to_read(config) {
+        Err(StoreError::Missing(file)) => {
+            return Ok(format!(
+                "{} is not there yet; the first start makes it",
+                file.display()
+            ));
+        }
+        opened => opened?,
+    };
+    let what = if store.is_postgres() {
+        "Postgres"
+    } else {
+        "SQLite"
+    };
+    let answered = tokio::time::timeout(PATIENCE, store.ping()).await;
+    store.close().await;
+    match answered {
+        Ok(Ok(())) => Ok(format!("{what} answers")),
+        Ok(Err(error)) => Err(error).with_context(|| {
+            format!("{what} does not answer; look at database_url (DATABASE_URL) and whether the database runs")
+        }),
+        Err(_) => bail!("{what} has not answered within {PATIENCE:?}"),
+    }
+}

@@ -1,0 +1,190 @@
+//! What each key takes, in words, and the nearest right word to a wrong one.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// Keys whose values no message and no listing shows.
+pub(super) const SECRETS: [&str; 5] = [
+    "admin_token",
+    "database_url",
+    "debug.key",
+    "keys.signing",
+    "mapp.secrets",
+];
+
+const A_DURATION: &str = "give a duration such as \"250ms\", \"2s\" or \"5m\"";
+const A_NETWORK: &str = "give a list of networks such as [\"10.0.0.0/8\", \"192.0.2.7/32\"]";
+const A_PATH: &str =
+    "give a path such as \"/x/y.js\": a slash, then letters, digits, dots, _ and -";
+const A_HOST: &str = "give a list of hosts such as [\"www.example.com\", \"*.example.com\"]";
+const A_FIELD: &str = "give a list of names such as [\"email\", \"customer_id\"], each of at most 64 letters, digits, _ and -";
+const A_NUMBER: &str = "give a whole number";
+const BYTES: &str = "give a whole number of bytes, such as 67108864";
+const TRUE_OR_FALSE: &str = "give true or false";
+
+/// What a key takes.
+const ALLOWED: [(&str, &str); 40] = [
+    (
+        "listen",
+        "give an address and a port such as \"127.0.0.1:8080\" or \"[::]:8080\" (names are not looked up)",
+    ),
+    ("public_url", "give a URL such as \"https://t.example.com\""),
+    ("data_dir", "give a directory such as \"/var/lib/sillage\""),
+    (
+        "database_url",
+        "give \"postgres://user:password@host/database\" or \"sqlite:///path/of/the/file\"",
+    ),
+    (
+        "admin_token",
+        "give at least 16 letters, digits and signs, such as what `openssl rand -hex 24` makes",
+    ),
+    ("trust.proxies", A_NETWORK),
+    ("trust.senders", A_NETWORK),
+    (
+        "cors.origins",
+        "give a list such as [\"https://shop.example\", \"https://*.shop.example\"] or [\"*\"]",
+    ),
+    (
+        "cookies.domains",
+        "give a list of domains such as [\".example.com\"]",
+    ),
+    ("contacts.unique", A_FIELD),
+    ("contacts.public", A_FIELD),
+    ("spool.ack", "give \"durable\" or \"fast\""),
+    ("spool.patience", A_DURATION),
+    ("spool.max_bytes", BYTES),
+    ("spool.give_way", A_DURATION),
+    ("database.migrate", TRUE_OR_FALSE),
+    ("database.max_connections", A_NUMBER),
+    ("database.patience", A_DURATION),
+    ("database.keep_months", A_NUMBER),
+    ("paths.script", A_PATH),
+    ("paths.pixel", A_PATH),
+    ("paths.event", A_PATH),
+    ("paths.redirect", A_PATH),
+    (
+        "links.fallback_url",
+        "give the URL of a page such as \"https://www.example.com/link-not-found\"",
+    ),
+    ("links.landing_parameter", TRUE_OR_FALSE),
+    ("links.refresh", A_DURATION),
+    ("links.personal_hosts", A_HOST),
+    (
+        "adobe.mode",
+        "give \"session\", \"permanent\" or \"anonymous\"",
+    ),
+    ("mapp.path", A_PATH),
+    ("mapp.third_party_cookies", TRUE_OR_FALSE),
+    ("mapp.redirect_hosts", A_HOST),
+    (
+        "mapp.secrets",
+        "give a list such as [\"<track id>:<at least 16 characters>\"]",
+    ),
+    (
+        "debug.key",
+        "give at least 16 letters, digits and signs, such as what `openssl rand -hex 24` makes",
+    ),
+    (
+        "metrics.listen",
+        "give an address and a port such as \"127.0.0.1:9090\", or \"\" for none",
+    ),
+    (
+        "keys.signing",
+        "give a list such as [\"2:<at least 32 characters>\", \"1:<at least 32 characters>\"]",
+    ),
+    ("server.max_connections", A_NUMBER),
+    ("server.max_body_bytes", BYTES),
+    ("server.read_timeout", A_DURATION),
+    ("server.shutdown", A_DURATION),
+    ("log.format", "give \"text\" or \"json\""),
+];
+const LOG_LEVEL: &str = "give \"error\", \"warn\", \"info\", \"debug\" or \"trace\", alone or with modules of their own such as \"info,sillage::spool=debug\"";
+
+/// What a key takes, as the end of a message.
+pub(super) fn allowed(key: &str) -> &'static str {
+    if key == "log.level" {
+        return LOG_LEVEL;
+    }
+    let found = ALLOWED.iter().find(|(name, _)| *name == key);
+    found.map_or("config.example.toml says what it takes", |(_, allowed)| {
+        allowed
+    })
+}
+
+/// The word that was meant, where one is near.
+pub(super) fn nearest_word<'w>(
+    word: &str,
+    words: impl Iterator<Item = &'w str>,
+) -> Option<&'w str> {
+    let word = word.to_ascii_lowercase();
+    let most = (word.chars().count() / 3).max(1);
+    words
+        .map(|right| {
+            let distance = strsim::damerau_levenshtein(&word, &right.to_ascii_lowercase());
+            (distance, right)
+        })
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|(_, right)| right)
+}
+
+/// ` (did you mean "…"?)`, where one of the words is near.
+pub(super) fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> String {
+    did_you_mean(nearest_word(word, words))
+}
+
+/// ` (did you mean "…"?)`, or nothing.
+pub(super) fn did_you_mean(meant: Option<impl fmt::Debug>) -> String {
+    meant.map_or_else(String::new, |meant| format!(" (did you mean {meant:?}?)"))
+}
+
+/// Items that a list has had already, with their places.
+pub(super) struct Duplicates;
+
+impl Duplicates {
+    pub(super) fn of(list: &[String]) -> impl Iterator<Item = (usize, &str)> {
+        let mut seen = BTreeSet::new();
+        list.iter()
+            .enumerate()
+            .filter(move |(_, item)| !seen.insert(item.as_str()))
+            .map(|(index, item)| (index, item.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn every_key_says_what_it_takes() {
+        let defaults = serde_json::to_value(Config::default()).unwrap();
+        for (name, value) in defaults.as_object().unwrap() {
+            let keys: Vec<String> = match value.as_object() {
+                Some(section) => section.keys().map(|key| format!("{name}.{key}")).collect(),
+                None => vec![name.clone()],
+            };
+            for key in keys {
+                assert!(allowed(&key).starts_with("give "), "{key}");
+            }
+        }
+        for (key, _) in ALLOWED {
+            let pointer = format!("/{}", key.replace('.', "/"));
+            assert!(defaults.pointer(&pointer).is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn only_a_near_word_is_meant() {
+        for (word, meant) in [
+            ("debgu", Some("debug")),
+            ("DEBUG", Some("debug")),
+            ("wrn", Some("warn")),
+            ("loud", None),
+            ("", None),
+        ] {
+            let words = ["error", "warn", "info", "debug"];
+            assert_eq!(nearest_word(word, words.into_iter()), meant, "{word}");
+        }
+    }
+}
