@@ -95,6 +95,25 @@ pub struct MappRules {
     pub secrets: Vec<(String, String)>,
 }
 
+/// The e-mail address in a raw urlencoded pair whose plus stands for itself; none where the pair has no plus, or the field holds no addresses.
+///
+/// In a query `+` is a space, and no address holds one: who writes `email=ada+news@example.com` has forgotten to encode it.
+pub fn address_with_plus(field: &str, pair: &[u8]) -> Option<String> {
+    memchr::memchr(b'+', pair)?;
+    if !identity::is_address_field(field) {
+        return None;
+    }
+    let value = &pair[memchr::memchr(b'=', pair)? + 1..];
+    plain_address(value)
+}
+
+/// A raw value as an address, where it is one; spaces around it may be pluses.
+fn plain_address(value: &[u8]) -> Option<String> {
+    let value = percent_encoding::percent_decode(value).decode_utf8().ok()?;
+    let address = value.trim_matches(|c: char| c == '+' || c.is_whitespace());
+    identity::is_address(address).then(|| address.to_owned())
+}
+
 /// The visitor that a vendor's own, unsigned id stands for. It is derived, so that nobody can name a visitor of ours by sending
 /// its id as a vendor's. `vendor` keeps equal ids of two vendors apart.
 pub fn foreign_visitor(vendor: &str, id: &str) -> VisitorId {

@@ -5,6 +5,8 @@
 //! column. What was cut or repaired is said in `reason`; what no column holds goes into `extra`, whole. Dialects fill a hit through [`Hit::new`] and the setters here; none
 //! of them writes an unchecked string.
 
+mod amount;
+mod ampersand;
 mod extra;
 mod money;
 mod text;
@@ -15,6 +17,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use amount::{Amount, read as read_amount, read_whole};
+pub use ampersand::{plain_ampersands, plain_pair, plain_query};
 pub use money::{Currency, Money, MoneyError};
 pub use text::{Limit, clean, clean_bytes, clean_lines};
 
@@ -430,6 +434,11 @@ impl Hit {
     /// Cleans a string and cuts it to `limit`, noting a repair under `name`; an empty one is none.
     pub fn take(&mut self, name: &str, value: &str, limit: Limit) -> Option<String> {
         self.taken(name, clean(value, limit))
+    }
+
+    /// [`Self::take`] for a URL, whose ampersands HTML may have escaped.
+    pub fn take_url(&mut self, name: &str, value: &str) -> Option<String> {
+        self.take(name, &plain_ampersands(value), Limit::URL)
     }
 
     /// [`Self::take`] for a text of many lines.

@@ -45,6 +45,7 @@ use crate::clock::Clock;
 use crate::config::{self, Paths};
 use crate::dialect::{self, Rules};
 use crate::form_copy::FormCopy;
+use crate::hit::plain_query;
 use crate::inbound::Inbound;
 use crate::link_copy::LinkCopy;
 use crate::sink::Sink;
@@ -123,7 +124,8 @@ impl Web {
                 Err(never) => match never {},
             };
         };
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        mend_query(&mut parts.uri);
         let body = match parts.method {
             Method::POST => Body::new(body),
             _ => Body::empty(),
@@ -196,6 +198,20 @@ impl App {
             (Tracking::Mapp, _) => Box::pin(mapp::answer_mapp(self, visit, body)).await,
             _ => StatusCode::METHOD_NOT_ALLOWED.into_response().into(),
         }
+    }
+}
+
+/// Reads ampersands that HTML has escaped as plain ones, before anything looks at the query.
+fn mend_query(uri: &mut Uri) {
+    let Some(query) = uri.query() else { return };
+    let plain = plain_query(query);
+    if plain.len() == query.len() {
+        return;
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = format!("{}?{plain}", uri.path()).parse().ok();
+    if let Ok(mended) = Uri::from_parts(parts) {
+        *uri = mended;
     }
 }
 

@@ -26,6 +26,7 @@ pub use id::{MessageId, Target};
 pub use link::{Claim, click, message};
 pub use tag::{NO_SESSION, NO_TAG, NO_VISITOR, tag};
 
+use crate::hit::plain_pair;
 use crate::inbound::Inbound;
 
 /// Whether a request below `/r` is Adobe's and not one of our links: `rest` is the path after `/r`, `query` the raw query.
@@ -43,15 +44,16 @@ fn has(query: &str, name: &str) -> bool {
         .any(|end| {
             let pair = &query[start..end];
             start = end + 1;
-            unescaped(pair)
+            plain(pair)
                 .get(..name.len())
                 .is_some_and(|start| start.eq_ignore_ascii_case(name))
         })
 }
 
-/// Webmail and copied HTML leave `&amp;` in URLs.
-fn unescaped(pair: &str) -> &str {
-    pair.strip_prefix("amp;").unwrap_or(pair)
+/// A pair without what an ampersand that HTML has escaped left at its start: also the query inside `e` can hold them.
+fn plain(pair: &str) -> &str {
+    let length = plain_pair(pair.as_bytes()).len();
+    &pair[pair.len() - length..]
 }
 
 /// What a request is.
@@ -80,10 +82,7 @@ pub fn read(inbound: &Inbound<'_>) -> Request {
 
 /// Raw pairs of a query without those that are empty.
 fn raw_pairs(query: &str) -> impl Iterator<Item = &str> {
-    query
-        .split('&')
-        .map(unescaped)
-        .filter(|pair| !pair.is_empty())
+    query.split('&').map(plain).filter(|pair| !pair.is_empty())
 }
 
 /// Name and value of a raw pair, decoded; bytes that are no UTF-8 become U+FFFD.

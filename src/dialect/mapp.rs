@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::native::take_referrer;
 use super::{Rules, foreign_visitor, judge};
 use crate::clock::Micros;
-use crate::hit::{Dialect, Hit, HitId, Kind, Limit, Verdict};
+use crate::hit::{Dialect, Hit, HitId, Kind, Limit, Verdict, plain_ampersands};
 use crate::inbound::Inbound;
 use crate::link;
 
@@ -174,7 +174,7 @@ pub fn read_target(query: &str, hosts: &[String]) -> Option<url::Url> {
         // Encoded twice, as links in mails often are.
         std::borrow::Cow::Owned(parameters::decode(&target).into_owned())
     };
-    let target = url::Url::parse(target.trim()).ok()?;
+    let target = url::Url::parse(plain_ampersands(&target).trim()).ok()?;
     let is_web = matches!(target.scheme(), "http" | "https");
     let is_plain = target.username().is_empty() && target.password().is_none();
     let host = target.host_str()?;
@@ -189,7 +189,7 @@ pub fn click(inbound: &Inbound<'_>, rules: &Rules, sites: &str, target: &str) ->
     let mut hits = take_hits(&sender, sites, &parameters);
     for hit in &mut hits {
         hit.kind = Kind::Click;
-        hit.page_url = hit.take("page_url", target, Limit::URL);
+        hit.page_url = hit.take_url("page_url", target);
         hit.page_title = parameters
             .get("c")
             .and_then(|content| hit.take("content id", content, Limit::TITLE));

@@ -1,6 +1,7 @@
 //! Our own vocabulary: signed links and open pixels, the parameters of the pixel and the script, and the JSON of
 //! `POST /api/v1/hits`. Parameter names are Mautic's (`mtracking.gif`, `mtc/event`) plus a few of our own.
 
+mod body;
 mod json;
 mod pixel;
 
@@ -39,7 +40,7 @@ pub fn click(
     let mut hit = message_hit(inbound, rules, link.kind(), token);
     hit.link_id = Some(link.id);
     hit.delivery_id = hit.delivery_id.or(link.delivery_id);
-    hit.page_url = hit.take("page_url", &link.url, Limit::URL);
+    hit.page_url = hit.take_url("page_url", &link.url);
     take_referrer(&mut hit, inbound);
     hit.utm = link.utm.clone();
     for (index, (name, value)) in inbound.query_pairs().enumerate() {
@@ -91,7 +92,7 @@ pub(super) fn message_hit(
 
 pub(super) fn take_referrer(hit: &mut Hit, inbound: &Inbound<'_>) {
     if let Some(referrer) = inbound.header(REFERER) {
-        hit.referrer = hit.take("referrer", &referrer, Limit::URL);
+        hit.referrer = hit.take_url("referrer", &referrer);
     }
 }
 

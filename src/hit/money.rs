@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::amount::read as read_amount;
+
 /// An amount in 1/10,000 of the currency's unit: the four places of `numeric(18,4)`, in 64 bits.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -30,30 +32,9 @@ impl Money {
     pub const SCALE: i64 = 10_000;
 }
 
-impl FromStr for Money {
-    type Err = MoneyError;
-
-    /// Reads `-1234.5678`. Places after the fourth are rounded half away from zero. A comma is read as the decimal point
-    /// where it is the only separator and followed by one or two digits (`49,90`, as German shops send it).
-    fn from_str(text: &str) -> Result<Self, MoneyError> {
-        let text = text.trim();
-        let (negative, digits) = match text.as_bytes() {
-            [b'-', ..] => (true, &text[1..]),
-            [b'+', ..] => (false, &text[1..]),
-            _ => (false, text),
-        };
-        let (whole, places) = match digits.split_once('.') {
-            Some(parts) => parts,
-            None => match digits.split_once(',') {
-                Some((whole, places)) if (1..=2).contains(&places.len()) => (whole, places),
-                Some(_) => return Err(MoneyError::NotANumber),
-                None => (digits, ""),
-            },
-        };
-        let is_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-        if whole.len() + places.len() == 0 || !is_digits(whole) || !is_digits(places) {
-            return Err(MoneyError::NotANumber);
-        }
+impl Money {
+    /// The amount of some digits and those behind the decimal point. Places after the fourth are rounded half away from zero.
+    pub(super) fn of(is_negative: bool, whole: &str, places: &str) -> Result<Self, MoneyError> {
         let whole = whole.trim_start_matches('0');
         if whole.len() > 14 {
             return Err(MoneyError::TooLarge);
@@ -74,7 +55,16 @@ impl FromStr for Money {
         if amount > Self::MAX {
             return Err(MoneyError::TooLarge);
         }
-        Ok(Self(if negative { -amount } else { amount }))
+        Ok(Self(if is_negative { -amount } else { amount }))
+    }
+}
+
+impl FromStr for Money {
+    type Err = MoneyError;
+
+    /// Reads `-1234.5678` exactly, and what shops write (see [`read_amount`]); a currency beside the amount is passed over.
+    fn from_str(text: &str) -> Result<Self, MoneyError> {
+        read_amount(text).map(|amount| amount.money)
     }
 }
 

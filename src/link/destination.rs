@@ -11,7 +11,7 @@ use percent_encoding::{
 use url::Url;
 
 use super::personal::check_personal_template;
-use crate::hit::{Limit, Utm};
+use crate::hit::{Limit, Utm, plain_ampersands};
 
 /// What a raw query may not hold unencoded. `%` is not in it: the request's own escapes stay as they came.
 const QUERY: &AsciiSet = &CONTROLS
@@ -90,6 +90,17 @@ pub(super) fn check_fixed(url: &str) -> Result<String, DestinationError> {
 /// Parameters whose names the destination has already are left out; when the whole would be longer than 8,000 bytes, all of the
 /// request's are (the page matters more than what hangs on its URL).
 pub fn build_destination<'a>(template: &'a str, query: &str, utm: &Utm) -> Cow<'a, str> {
+    // Links that were stored before their ampersands were looked at.
+    let at = template.find('?').unwrap_or(template.len());
+    match plain_ampersands(&template[at..]) {
+        Cow::Borrowed(_) => merge(template, query, utm),
+        Cow::Owned(own) => merge(&[&template[..at], &own].concat(), query, utm)
+            .into_owned()
+            .into(),
+    }
+}
+
+fn merge<'a>(template: &'a str, query: &str, utm: &Utm) -> Cow<'a, str> {
     let (base, fragment) = match template.find('#') {
         Some(at) => template.split_at(at),
         None => (template, ""),
@@ -219,6 +230,20 @@ mod tests {
                 expected,
                 "{template} {query}"
             );
+        }
+    }
+
+    #[test]
+    fn ampersands_that_html_escaped_are_plain() {
+        for escaped in ["&amp;", "&#38;", "&#038;", "&#x26;", "&amp;amp;"] {
+            let url = format!("https://x.example/p?a=1{escaped}b=2");
+            let plain = "https://x.example/p?a=1&b=2";
+            assert_eq!(check_template(&url).unwrap(), plain, "{url}");
+            assert_eq!(
+                build_destination(&url, "b=3&c=4", &Utm::default()),
+                "https://x.example/p?a=1&b=2&c=4"
+            );
+            assert_eq!(build_destination(&url, "", &Utm::default()), plain);
         }
     }
 

@@ -10,7 +10,7 @@ use percent_encoding::utf8_percent_encode;
 use url::Url;
 
 use super::destination::{DestinationError, VALUE, check_fixed};
-use crate::hit::Limit;
+use crate::hit::{Limit, plain_ampersands};
 
 /// Greatest number of a part.
 const MOST_NUMBER: usize = 99;
@@ -171,7 +171,7 @@ pub fn is_listed(host: &str, hosts: &[String]) -> bool {
 /// # Errors
 /// What is fixed of the URL cannot be a destination, or a value of a reader would choose more than path, query and fragment.
 pub fn check_personal_template(url: &str, hosts: &[String]) -> Result<String, DestinationError> {
-    let url = url.trim();
+    let url = &*plain_ampersands(url.trim());
     let parts: Vec<Part> = parts(url).collect();
     let Some(first) = parts.first() else {
         return check_host(check_fixed(url)?, hosts);

@@ -83,4 +83,82 @@ async fn a_placeholder_makes_no_contact_in_the_api(engine: Engine) {
     server.finish().await;
 }
 
-on_both!(a_placeholder_makes_no_contact_in_the_api);
+async fn a_contact_is_found_by_an_address_with_a_plus(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let made = json!({ "id": 1, "label": "Values" });
+    assert_eq!(api.post_json("/api/v1/deliveries", &made).await.status, 201);
+    let line = json!({ "contact": { "email": "Ada+News@example.com" } });
+    post_messages(&mut api, &line.to_string()).await;
+    for value in [
+        "ada+news@example.com",
+        "ADA%2Bnews%40example.com",
+        "+ada+news@example.com+",
+        "ada%2Bnews@example.com.",
+    ] {
+        let found = api.get(&format!("/api/v1/contacts?email={value}")).await;
+        assert_eq!(found.status, 200, "{value}");
+    }
+    let found = api
+        .get("/api/v1/contacts?email=ada%20news@example.com")
+        .await;
+    assert_eq!(found.status, 404);
+    server.finish().await;
+}
+
+async fn amounts_in_the_api_are_read_as_on_a_page_and_numbers_exactly(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let hits = r#"{"kind":"transaction","order_id":"1","revenue":"1.299,00 €","quantity":"2.0"}
+{"kind":"transaction","order_id":"2","revenue":12345678901234.5678,"quantity":2.0}
+{"kind":"transaction","order_id":"3","revenue":"6,795"}
+{"kind":"transaction","order_id":"4","quantity":1.5}
+{"kind":"pageview","page_url":"https://shop.example/?a=1&amp;utm_source=x","tags":["R&amp;D"]}"#;
+    let answer = api
+        .post("/api/v1/hits", "application/x-ndjson", hits)
+        .await
+        .json();
+    assert_eq!(answer["accepted"], 3, "{answer}");
+    let fields = [
+        &answer["rejected"][0]["field"],
+        &answer["rejected"][1]["field"],
+    ];
+    assert_eq!(fields, ["revenue", "quantity"]);
+    server.wait_drained(Duration::from_secs(10)).await;
+    let stored = api.get("/api/v1/hits?format=ndjson").await.text();
+    let stored: Vec<Value> = stored
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (
+            &stored[0]["revenue"],
+            &stored[0]["currency"],
+            &stored[0]["quantity"]
+        ),
+        (&json!("1299"), &json!("EUR"), &json!(2))
+    );
+    assert_eq!(
+        (&stored[1]["revenue"], &stored[1]["quantity"]),
+        (&json!("12345678901234.5678"), &json!(2))
+    );
+    assert_eq!(
+        (
+            &stored[2]["page_url"],
+            &stored[2]["utm_source"],
+            &stored[2]["tags"]
+        ),
+        (
+            &json!("https://shop.example/?a=1&utm_source=x"),
+            &json!("x"),
+            &json!(["R&D"])
+        )
+    );
+    server.finish().await;
+}
+
+on_both!(
+    a_placeholder_makes_no_contact_in_the_api,
+    a_contact_is_found_by_an_address_with_a_plus,
+    amounts_in_the_api_are_read_as_on_a_page_and_numbers_exactly,
+);

@@ -135,7 +135,7 @@ pub fn click(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim, link: &LinkRec
         }
         hit.delivery_id = Some(delivery);
     }
-    hit.page_url = hit.take("page_url", &link.url, Limit::URL);
+    hit.page_url = hit.take_url("page_url", &link.url);
     hit.utm = link.utm.clone();
     take_utm(&mut hit.utm, &claim.query);
     hit

@@ -14,10 +14,10 @@ use uuid::Uuid;
 use super::earlier::{take_last_delivery, take_session, take_visitor};
 use super::id::{likeliest, read_hex};
 use super::{decoded, raw_pairs};
-use crate::dialect::{AdobeMode, MOST_PARAMETERS, Rules, judge, native};
+use crate::dialect::{AdobeMode, MOST_PARAMETERS, Rules, address_with_plus, judge, native};
 use crate::hit::{
-    Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, Money, PageTagDraft, PageTagKind,
-    Provenance, Verdict, clean,
+    Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, PageTagDraft, PageTagKind, Provenance,
+    Verdict, clean, read_amount, read_whole,
 };
 use crate::identity;
 use crate::inbound::Inbound;
@@ -48,7 +48,7 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
     native::take_visitor(&mut hit, inbound, rules, None);
     take_visitor(&mut hit, inbound);
     let has_session = take_session(&mut hit, inbound, rules);
-    let mut forced = None;
+    let (mut forced, mut beside_amount) = (None, None);
     for (index, pair) in raw_pairs(inbound.query).enumerate() {
         if index == MOST_PARAMETERS {
             hit.note("parameters cut");
@@ -66,14 +66,17 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
                 Some(id) => forced = Some(DeliveryId(likeliest(id))),
                 None => refuse(&mut hit, "jobid", &value, "no hex number"),
             },
-            "rcpid" => take_recipient(&mut hit, rules, &value),
-            "amount" => match value.parse::<Money>() {
-                Ok(amount) => hit.revenue = Some(amount),
+            "rcpid" => take_recipient(&mut hit, rules, &value, pair),
+            "amount" => match read_amount(&value) {
+                Ok(amount) => {
+                    hit.revenue = Some(amount.money);
+                    beside_amount = amount.currency;
+                }
                 Err(error) => refuse(&mut hit, "amount", &value, &error.to_string()),
             },
-            "article" => match value.trim().parse() {
-                Ok(number) => hit.quantity = Some(number),
-                Err(_) => refuse(&mut hit, "article", &value, "no number"),
+            "article" => match read_whole(&value) {
+                Some(number) => hit.quantity = Some(number),
+                None => refuse(&mut hit, "article", &value, "no number"),
             },
             "currency" => match Currency::parse(&value) {
                 Some(currency) => hit.currency = Some(currency),
@@ -91,8 +94,9 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
     if hit.page_tag.is_none() {
         return Err(NO_TAG);
     }
+    hit.take_currency_beside("amount", beside_amount);
     if let Some(referer) = inbound.header("referer") {
-        hit.page_url = hit.take("page_url", &referer, Limit::URL);
+        hit.page_url = hit.take_url("page_url", &referer);
     }
     native::take_page_utm(&mut hit);
     if let (false, Some(delivery)) = (has_session, forced) {
@@ -154,12 +158,16 @@ fn take_tag(hit: &mut Hit, value: &str) {
 }
 
 /// `saccount=10`
-fn take_recipient(hit: &mut Hit, rules: &Rules, value: &str) {
+fn take_recipient(hit: &mut Hit, rules: &Rules, value: &str, raw: &str) {
     // Escaped once more than it should be.
     let twice = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
     let pair = value.split_once('=').or_else(|| twice.split_once('='));
     let recipient = pair.and_then(|(field, value)| {
         let field = hit.take("rcpid", field, Limit::WORD)?;
+        // An address keeps its plus.
+        let raw = percent_encoding::percent_decode_str(raw.split_once('=')?.1).decode_utf8_lossy();
+        let address = address_with_plus(&field, raw.as_bytes());
+        let value = address.as_deref().unwrap_or(value);
         Some((field, hit.take("rcpid", value, Limit::TITLE)?))
     });
     let wrong = recipient.as_ref().and_then(|(field, value)| {

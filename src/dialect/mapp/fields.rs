@@ -99,7 +99,7 @@ pub fn take(hit: &mut Hit, p: &[u8], is_trusted: bool) {
         None => {}
         Some("1") => hit.keep("referrer", "own domain"),
         Some("2") => hit.keep("referrer", "follow-up request"),
-        Some(url) => hit.referrer = hit.take("referrer", url, Limit::URL),
+        Some(url) => hit.referrer = hit.take_url("referrer", url),
     }
     if let Some(rest) = rest {
         if !rest.trim_matches([',', '0', ' ']).is_empty() {

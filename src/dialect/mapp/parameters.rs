@@ -5,11 +5,14 @@ use std::collections::HashSet;
 
 use percent_encoding::percent_decode;
 
-use crate::dialect::MOST_PARAMETERS;
-use crate::hit::clean_bytes;
+use crate::dialect::{MOST_PARAMETERS, address_with_plus};
+use crate::hit::{clean_bytes, plain_pair};
 
 /// What the pixel puts before a value that it hides (its option `parameterObfuscation`).
 const HIDDEN: &str = "__1_";
+
+/// The parameter of the visitor's address, which keeps its plus.
+const ADDRESS: &[u8] = b"uc700";
 
 /// Name and value.
 type Pair<'q> = (Cow<'q, str>, Cow<'q, str>);
@@ -29,6 +32,7 @@ impl<'q> Parameters<'q> {
     pub fn read(query: &'q [u8]) -> Self {
         let mut parameters = Self::default();
         for pair in query.split(|byte| *byte == b'&') {
+            let pair = plain_pair(pair);
             if pair.is_empty() {
                 continue;
             }
@@ -48,8 +52,12 @@ impl<'q> Parameters<'q> {
                 parameters.is_cut = true;
                 break;
             }
+            let address = match name {
+                ADDRESS => address_with_plus("email", pair),
+                _ => None,
+            };
             let name = decode_bytes(name);
-            let value = decode_bytes(value);
+            let value = address.map_or_else(|| decode_bytes(value), Cow::Owned);
             let value = reveal(&name, &value).map_or(value, Cow::Owned);
             parameters.pairs.push((name, value));
         }

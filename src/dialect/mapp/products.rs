@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::parameters::Parameters;
-use crate::hit::{Hit, Kind, Limit};
+use crate::hit::{Hit, Kind, Limit, read_whole};
 
 /// Most products that become a list: each takes most of a kilobyte of memory, and a line of 32 KiB can name sixteen thousand.
 const MOST: usize = 200;
@@ -106,7 +106,7 @@ fn take_quantity(hit: &mut Hit, parameters: &Parameters<'_>) {
     };
     let mut sum = 0_i32;
     for number in list.split(';').map(str::trim).filter(|n| !n.is_empty()) {
-        match number.parse::<i32>().ok().and_then(|n| sum.checked_add(n)) {
+        match read_whole(number).and_then(|n| sum.checked_add(n)) {
             Some(more) => sum = more,
             None => {
                 hit.note("qn no number");

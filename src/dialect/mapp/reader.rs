@@ -7,7 +7,8 @@ use super::sender::{Sender, is_override};
 use super::{OPTOUT_COOKIE, VENDOR, fields, new_hit, products, split_sites};
 use crate::dialect::foreign_visitor;
 use crate::dialect::native::{self, kind_of, take_page_utm};
-use crate::hit::{Currency, Hit, Limit, MoneyError, clean};
+use crate::hit::{Currency, Hit, Kind, Limit, MoneyError, clean, read_amount};
+use crate::identity;
 
 /// Where a hit of the operator's own path names its track ids.
 const SITE_PARAMETER: &str = "trackId";
@@ -108,14 +109,17 @@ fn take_common(
         fields::take(&mut hit, p, is_trusted);
     }
     take_page(&mut hit, sender, parameters, page);
-    take_order(&mut hit, parameters);
+    let is_order = take_order(&mut hit, parameters);
     if let Some(event) = parameters.get("ct") {
         hit.event = hit.take("ct", event, Limit::NAME);
     }
     if let Some(language) = parameters.get("la") {
         hit.page_language = hit.take("la", language, Limit::WORD);
     }
-    hit.kind = kind_of(&hit);
+    hit.kind = match is_order {
+        true => Kind::Transaction,
+        false => kind_of(&hit),
+    };
     take_campaign(&mut hit, parameters);
     let listed = products::take(&mut hit, parameters, sites);
     take_rest(&mut hit, sender, parameters, anonymous.is_some(), &listed);
@@ -149,7 +153,7 @@ fn take_site(
 fn take_page(hit: &mut Hit, sender: &Sender<'_>, parameters: &Parameters<'_>, named: Option<&str>) {
     let own = parameters.get("pu");
     if let Some(url) = named.or(own) {
-        hit.page_url = hit.take("page_url", url, Limit::URL);
+        hit.page_url = hit.take_url("page_url", url);
     }
     if let (Some(named), Some(own)) = (named, own)
         && named != own
@@ -159,7 +163,7 @@ fn take_page(hit: &mut Hit, sender: &Sender<'_>, parameters: &Parameters<'_>, na
     if hit.page_url.is_none() && sender.inbound.method != http::Method::POST {
         // A batch's Referer is that of whatever page sends what waited.
         if let Some(referer) = sender.inbound.header("referer") {
-            hit.page_url = hit.take("page_url", &referer, Limit::URL);
+            hit.page_url = hit.take_url("page_url", &referer);
         }
     }
     if hit.page_url.is_none() {
@@ -167,10 +171,16 @@ fn take_page(hit: &mut Hit, sender: &Sender<'_>, parameters: &Parameters<'_>, na
     }
 }
 
-fn take_order(hit: &mut Hit, parameters: &Parameters<'_>) {
-    if let Some(value) = parameters.get("ov") {
-        match value.parse() {
-            Ok(money) => hit.revenue = Some(money),
+/// Whether an order value came: also one that cannot be read is that of an order, unless it says that there is none.
+fn take_order(hit: &mut Hit, parameters: &Parameters<'_>) -> bool {
+    let value = parameters.get("ov");
+    let mut beside_amount = None;
+    if let Some(value) = value {
+        match read_amount(value) {
+            Ok(amount) => {
+                hit.revenue = Some(amount.money);
+                beside_amount = amount.currency;
+            }
             Err(MoneyError::NotANumber) => refuse(hit, "ov", value, "no number"),
             Err(MoneyError::TooLarge) => refuse(hit, "ov", value, "too large"),
         }
@@ -184,6 +194,8 @@ fn take_order(hit: &mut Hit, parameters: &Parameters<'_>) {
             None => refuse(hit, "cr", value, "unknown"),
         }
     }
+    hit.take_currency_beside("ov", beside_amount);
+    value.is_some_and(|value| !identity::is_placeholder(value))
 }
 
 /// Keeps a value that its column cannot hold, and says so.

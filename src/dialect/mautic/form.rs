@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 pub use answer::{Said, json, message_page, messenger_page, page_origin, return_location};
 pub use check::FieldError;
-pub use post::{MOST_TEXT, Post, Unreadable};
+pub use post::{MOST_TEXT, Post, Unreadable, each_part};
 
 use super::super::{Rules, judge, native};
 use super::DEVICE;
@@ -81,7 +81,7 @@ fn take_page(hit: &mut Hit, inbound: &Inbound<'_>, post: &Post) {
     let referer = inbound.header("referer");
     let page = post.return_url().or(referer.as_deref());
     if let Some(page) = page {
-        hit.page_url = hit.take("page_url", page, Limit::URL);
+        hit.page_url = hit.take_url("page_url", page);
     }
     native::take_page_utm(hit);
 }

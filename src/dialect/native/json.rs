@@ -10,7 +10,7 @@ use super::pixel::{kind_of, take_page_utm, take_site, take_tags};
 use crate::clock::Micros;
 use crate::hit::{
     Authority, BroadlogId, ContactId, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit,
-    LinkId, Provenance, Verdict, VisitorId,
+    LinkId, Provenance, Verdict, VisitorId, read_amount, read_whole,
 };
 
 /// The years 0 to 9999 in UTC: an offset can lead out of them, and then the time could be stored but not told.
@@ -49,7 +49,7 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
         Dialect::Native,
     );
     hit.authority = Authority::Authenticated;
-    let mut kind = None;
+    let (mut kind, mut beside_amount) = (None, None);
     for (name, value) in fields {
         if value.is_null() {
             continue;
@@ -62,10 +62,10 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
                         .ok_or_else(|| wrong(name, "is not a kind of hit"))?,
                 )
             }
-            "page_url" => hit.page_url = take(&mut hit, name, &value, Limit::URL)?,
+            "page_url" => hit.page_url = take_url(&mut hit, name, &value)?,
             "page_title" => hit.page_title = take(&mut hit, name, &value, Limit::TITLE)?,
             "page_language" => hit.page_language = take(&mut hit, name, &value, Limit::WORD)?,
-            "referrer" => hit.referrer = take(&mut hit, name, &value, Limit::URL)?,
+            "referrer" => hit.referrer = take_url(&mut hit, name, &value)?,
             "page_tag" => hit.page_tag = take(&mut hit, name, &value, Limit::NAME)?,
             "event" => hit.event = take(&mut hit, name, &value, Limit::NAME)?,
             "order_id" => hit.order_id = take(&mut hit, name, &value, Limit::NAME)?,
@@ -89,11 +89,10 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
             "visitor_id" => hit.visitor_id = Some(VisitorId(uuid(name, &value)?)),
             "contact_id" => hit.contact_id = Some(ContactId(uuid(name, &value)?)),
             "revenue" => {
-                hit.revenue = Some(
-                    decimal(name, &value)?
-                        .parse()
-                        .map_err(|error: crate::hit::MoneyError| wrong(name, &error.to_string()))?,
-                )
+                let amount = read_amount(&decimal(name, &value)?)
+                    .map_err(|error| wrong(name, &error.to_string()))?;
+                hit.revenue = Some(amount.money);
+                beside_amount = amount.currency;
             }
             "currency" => {
                 hit.currency = Some(
@@ -103,8 +102,7 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
             }
             "quantity" => {
                 hit.quantity = Some(
-                    whole_number(&value)
-                        .and_then(|n| n.try_into().ok())
+                    quantity(&value)
                         .ok_or_else(|| wrong(name, "is not a whole number in 32 bits"))?,
                 )
             }
@@ -141,6 +139,7 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
             }
         }
     }
+    hit.take_currency_beside("revenue", beside_amount);
     if hit.broadlog_id.is_some() || hit.delivery_id.is_some() {
         hit.provenance = Provenance::Link;
     }
@@ -172,11 +171,27 @@ fn take(
     }
 }
 
+fn take_url(hit: &mut Hit, name: &str, value: &Value) -> Result<Option<String>, FieldError> {
+    match value {
+        Value::String(text) => Ok(hit.take_url(name, text)),
+        other => take(hit, name, other, Limit::URL),
+    }
+}
+
 /// As a number or, for JavaScript's sake, as a string.
 fn whole_number(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64(),
         Value::String(digits) => digits.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// A number of items; `2.0` is two.
+fn quantity(value: &Value) -> Option<i32> {
+    match value {
+        Value::Number(number) => read_whole(&number.to_string()),
+        Value::String(text) => read_whole(text),
         _ => None,
     }
 }

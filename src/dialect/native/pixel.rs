@@ -5,12 +5,13 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::super::{Decoded, MOST_PARAMETERS, Reply, Rules, judge, mautic};
-use super::{take_landing, take_session, take_visitor};
+use super::super::{Decoded, MOST_PARAMETERS, Reply, Rules, address_with_plus, judge, mautic};
+use super::{body, take_landing, take_session, take_visitor};
 use crate::hit::{
-    Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, Money, MoneyError, Provenance,
-    TagChange, clean,
+    Amount, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, MoneyError, Provenance,
+    TagChange, clean, plain_ampersands, plain_pair, read_amount, read_whole,
 };
+use crate::identity;
 use crate::inbound::Inbound;
 
 /// Most tags of one hit.
@@ -26,7 +27,7 @@ const FINGERPRINT: [&str; 7] = [
     "fingerprint",
 ];
 
-/// One hit from the query, and from the form in the body where there is one (the body wins).
+/// One hit from the query, and from the body where there is one (the body wins).
 pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
     let mut hit = Hit::new(
         HitId(Uuid::nil()),
@@ -43,11 +44,15 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
         delivery: None,
         payload: None,
         click_through: None,
+        beside_amount: None,
+        is_purchase: false,
     };
+    let given = body::read(&mut hit, inbound);
     let pairs = || {
-        inbound
-            .query_pairs()
-            .chain(form_urlencoded::parse(inbound.body))
+        let list = given.list.iter();
+        raw_pairs(inbound.query.as_bytes())
+            .chain(raw_pairs(given.form))
+            .chain(list.map(|(name, value)| (name.into(), value.into())))
     };
     for (index, (name, value)) in pairs().enumerate() {
         if index == MOST_PARAMETERS {
@@ -82,7 +87,7 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
     if hit.page_url.is_none()
         && let Some(referer) = inbound.header("referer")
     {
-        hit.page_url = hit.take("page_url", &referer, Limit::URL);
+        hit.page_url = hit.take_url("page_url", &referer);
     }
     if let Some(ct) = reader.click_through {
         mautic::take_click_through(&mut hit, &ct, mautic::Found::InRequest);
@@ -90,11 +95,29 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
         mautic::take_click_through(&mut hit, &ct, mautic::Found::InPageUrl);
     }
     take_page_utm(&mut hit);
-    hit.kind = kind_of(&hit);
+    hit.take_currency_beside("revenue", reader.beside_amount);
+    hit.kind = match reader.is_purchase {
+        true => Kind::Transaction,
+        false => kind_of(&hit),
+    };
     Decoded {
         hits: vec![hit],
         reply,
     }
+}
+
+/// Names and values of what is urlencoded. An address keeps its plus.
+fn raw_pairs(raw: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    raw.split(|byte| *byte == b'&')
+        .map(plain_pair)
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = form_urlencoded::parse(pair).next().unwrap_or_default();
+            match address_with_plus(&name, pair) {
+                Some(address) => (name, address.into()),
+                None => (name, value),
+            }
+        })
 }
 
 /// What a hit with these values is, where the request does not say it.
@@ -115,6 +138,10 @@ struct Reader<'r> {
     delivery: Option<DeliveryId>,
     payload: Option<String>,
     click_through: Option<String>,
+    /// The currency that stood beside the amount.
+    beside_amount: Option<Currency>,
+    /// There was an amount, readable or not.
+    is_purchase: bool,
 }
 
 /// The name that a parameter has today.
@@ -134,10 +161,10 @@ impl Reader<'_> {
             return;
         }
         match name {
-            "page_url" => hit.page_url = hit.take(name, &value, Limit::URL),
+            "page_url" => hit.page_url = hit.take_url(name, &value),
             "page_title" => hit.page_title = hit.take(name, &value, Limit::TITLE),
             "page_language" | "language" => hit.page_language = hit.take(name, &value, Limit::WORD),
-            "page_referrer" | "referrer" => hit.referrer = hit.take(name, &value, Limit::URL),
+            "page_referrer" | "referrer" => hit.referrer = hit.take_url(name, &value),
             "tags" => take_tags(hit, value.split(',')),
             "event" => hit.event = hit.take(name, &value, Limit::NAME),
             "site" => take_site(hit, &value),
@@ -147,9 +174,14 @@ impl Reader<'_> {
             "d" => self.payload = Some(value.into_owned()),
             "ct" => self.click_through = Some(value.into_owned()),
             super::LANDING_PARAMETER => self.landing = Some(value.into_owned()),
-            "revenue" => read(hit, name, &value, take_revenue(&value), |hit, money| {
-                hit.revenue = Some(money)
-            }),
+            "revenue" => {
+                // A page that has no order sends `undefined`; what else cannot be read is a purchase all the same.
+                self.is_purchase |= !identity::is_placeholder(&value);
+                read(hit, name, &value, take_revenue(&value), |hit, amount| {
+                    hit.revenue = Some(amount.money);
+                    self.beside_amount = amount.currency;
+                })
+            }
             "currency" => read(
                 hit,
                 name,
@@ -161,7 +193,7 @@ impl Reader<'_> {
                 hit,
                 name,
                 &value,
-                value.trim().parse().map_err(|_| "no number"),
+                read_whole(&value).ok_or("no number"),
                 |hit, number| hit.quantity = Some(number),
             ),
             "delivery_id" => match value.trim().parse() {
@@ -184,7 +216,7 @@ impl Reader<'_> {
                     }
                 } else if name == "url" {
                     // Names of Mautic 1, given up because contacts have fields of these names.
-                    hit.page_url = hit.page_url.take().or(hit.take(name, &value, Limit::URL));
+                    hit.page_url = hit.page_url.take().or(hit.take_url(name, &value));
                 } else if name == "title" {
                     hit.page_title =
                         (hit.page_title.take()).or(hit.take(name, &value, Limit::TITLE));
@@ -209,8 +241,8 @@ fn read<T>(
     }
 }
 
-fn take_revenue(value: &str) -> Result<Money, &'static str> {
-    value.parse().map_err(|error| match error {
+fn take_revenue(value: &str) -> Result<Amount, &'static str> {
+    read_amount(value).map_err(|error| match error {
         MoneyError::NotANumber => "no number",
         MoneyError::TooLarge => "too large",
     })
@@ -233,7 +265,7 @@ pub(super) fn take_tags<'t>(hit: &mut Hit, tags: impl Iterator<Item = &'t str>) 
         let (tag, remove) = tag
             .strip_prefix('-')
             .map_or((tag, false), |tag| (tag, true));
-        if let Some(name) = hit.take("tag", tag, Limit::NAME) {
+        if let Some(name) = hit.take("tag", &plain_ampersands(tag), Limit::NAME) {
             hit.tags.push(TagChange { name, remove });
         }
     }

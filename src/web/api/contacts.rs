@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::json::{ApiQuery, Cursor, PathText};
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
+use crate::dialect::address_with_plus;
 use crate::export::{ContactLine, HitLine};
 use crate::hit::ContactId;
 use crate::identity::normalise;
@@ -56,7 +57,10 @@ pub async fn find_contact(
     if !app.rules.unique.iter().any(|unique| *unique == field) {
         return Err(Problem::field(field, "is no unique field"));
     }
-    let value = normalise(&value);
+    let value = match address_with_plus(&field, query.as_bytes()) {
+        Some(address) => normalise(&address),
+        None => normalise(&value),
+    };
     // No value that is stored has one, and Postgres takes none in a text.
     if value.is_empty() || value.contains('\0') {
         return Err(Problem::not_found("contact"));

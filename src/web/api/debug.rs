@@ -30,7 +30,7 @@ use super::json::ApiJson;
 use crate::hit::Hit;
 use crate::sink::{Receipt, Refused, Sink};
 use crate::web::error::Problem;
-use crate::web::{App, MOST_HEAD, Mended, Outcome, Visit};
+use crate::web::{App, MOST_HEAD, Mended, Outcome, Visit, mend_query};
 
 /// Who asks where nobody is named: an address of the documentation range, in no list of trusted networks.
 const SOMEBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -109,7 +109,8 @@ async fn see(app: &App, peer: IpAddr, request: Request<Incoming>) -> Fate {
     let Some(tracking) = app.tracking(request.uri()) else {
         return Fate::NoTracking;
     };
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    mend_query(&mut parts.uri);
     let visit = Visit {
         peer,
         parts: &parts,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::dialect::adobe::tests::{rules, tagged};
 use crate::dialect::foreign_visitor;
-use crate::hit::BroadlogId;
+use crate::hit::{BroadlogId, Money};
 use crate::link::Purpose;
 
 #[test]

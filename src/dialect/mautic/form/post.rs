@@ -9,7 +9,7 @@ use futures_util::stream;
 use multer::Multipart;
 
 use crate::form::{Form, FormId};
-use crate::hit::clean_bytes;
+use crate::hit::{clean_bytes, plain_pair};
 
 /// Most fields that are read: PHP's own limit (`max_input_vars`).
 const MOST_FIELDS: usize = 1_000;
@@ -28,6 +28,55 @@ pub enum Unreadable {
     /// More than [`MOST_TEXT`].
     #[error("The form's data is too large.")]
     TooLarge,
+}
+
+/// Gives name and text of each part of a multipart body to `take`, until it says that there is room for no more. Of a file it is the name.
+///
+/// # Errors
+/// It is broken, or its texts are too large.
+pub fn each_part(
+    content_type: &str,
+    body: &Bytes,
+    take: impl FnMut(&str, String) -> bool,
+) -> Result<(), Unreadable> {
+    let boundary = multer::parse_boundary(content_type).map_err(|_| Unreadable::Boundary)?;
+    read_parts(boundary, body.clone(), take)
+        // All bytes are there, so nothing is ever waited for.
+        .now_or_never()
+        .unwrap_or(Err(Unreadable::Incomplete))
+}
+
+async fn read_parts(
+    boundary: String,
+    body: Bytes,
+    mut take: impl FnMut(&str, String) -> bool,
+) -> Result<(), Unreadable> {
+    let whole = stream::once(async move { Ok::<_, Infallible>(body) });
+    let mut parts = Multipart::new(whole, boundary);
+    let mut size = 0;
+    while let Some(part) = parts
+        .next_field()
+        .await
+        .map_err(|_| Unreadable::Incomplete)?
+    {
+        let Some(name) = part.name().map(str::to_owned) else {
+            continue;
+        };
+        let file = part.file_name().map(str::to_owned);
+        let content = part.bytes().await.map_err(|_| Unreadable::Incomplete)?;
+        let text = match file {
+            Some(name) => name,
+            None => clean_bytes(&content).into_owned(),
+        };
+        size += name.len() + text.len();
+        if size > MOST_TEXT {
+            return Err(Unreadable::TooLarge);
+        }
+        if !take(&name, text) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// What was posted.
@@ -55,48 +104,17 @@ impl Post {
             .is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/"));
         let mut post = Self::default();
         if is_multipart {
-            let boundary = multer::parse_boundary(kind).map_err(|_| Unreadable::Boundary)?;
-            post.read_multipart(boundary, body.clone())
-                // All bytes are there, so nothing is ever waited for.
-                .now_or_never()
-                .unwrap_or(Err(Unreadable::Incomplete))?;
+            each_part(kind, body, |name, text| post.take(name, text))?;
         } else {
-            for (name, value) in form_urlencoded::parse(body) {
+            // PHP can be set to part pairs with `&amp;` (`arg_separator.output`).
+            let pairs = body.split(|byte| *byte == b'&').map(plain_pair);
+            for (name, value) in pairs.flat_map(form_urlencoded::parse) {
                 if !post.take(&name, value.into_owned()) {
                     break;
                 }
             }
         }
         Ok(post)
-    }
-
-    async fn read_multipart(&mut self, boundary: String, body: Bytes) -> Result<(), Unreadable> {
-        let whole = stream::once(async move { Ok::<_, Infallible>(body) });
-        let mut parts = Multipart::new(whole, boundary);
-        let mut size = 0;
-        while let Some(part) = parts
-            .next_field()
-            .await
-            .map_err(|_| Unreadable::Incomplete)?
-        {
-            let Some(name) = part.name().map(str::to_owned) else {
-                continue;
-            };
-            let file = part.file_name().map(str::to_owned);
-            let content = part.bytes().await.map_err(|_| Unreadable::Incomplete)?;
-            let text = match file {
-                Some(name) => name,
-                None => clean_bytes(&content).into_owned(),
-            };
-            size += name.len() + text.len();
-            if size > MOST_TEXT {
-                return Err(Unreadable::TooLarge);
-            }
-            if !self.take(&name, text) {
-                break;
-            }
-        }
-        Ok(())
     }
 
     /// False where there is room for no more.
