@@ -11,7 +11,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use super::columns::{Cells as _, Column, ColumnError, Header, plain};
 use super::people::{NewContact, SentMessage};
 use super::{Draft, Reader, adobe};
-use crate::hit::{DeliveryId, Limit, clean};
+use crate::hit::{DeliveryId, Limit, clean, plain_ampersands};
 use crate::sending::NewLink;
 
 /// The field that keeps Mautic's number of a contact.
@@ -50,7 +50,7 @@ pub(super) fn read_redirects(header: &Header) -> Result<Reader, ColumnError> {
         let draft = NewLink {
             slug: Some(slug.needed(row)?.to_owned()),
             // Mautic takes the escapes of HTML out when it redirects.
-            url: without_tokens(&url.needed(row)?.replace("&amp;", "&")),
+            url: without_tokens(&plain_ampersands(url.needed(row)?)),
             ..NewLink::default()
         };
         if is_published.flag(row)? == Some(false) {
@@ -175,7 +175,7 @@ pub(super) fn read_contacts(header: &Header) -> Result<Reader, ColumnError> {
         if let Some(text) = tags.text(row)? {
             contact.tags = text
                 .split(['|', ','])
-                .filter_map(|tag| name(Some(tag)))
+                .filter_map(|tag| name(Some(&plain_ampersands(tag))))
                 .collect();
         }
         Ok(Draft::Contact(contact))

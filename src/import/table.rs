@@ -1,7 +1,8 @@
 //! The rows of a CSV file, at constant memory whatever the file holds.
 //!
 //! Comma, semicolon or tab, whichever the header row has most of; UTF-8, with a byte order mark or without. In a file with tabs quotes are no more
-//! than characters around a field (`mysql --batch` writes them bare), so a row is a line. A row larger than 1 MiB is passed over and
+//! than characters around a field (`mysql --batch` writes them bare), so a row is a line, and `\n`, `\t`, `\0` and `\\` are escapes, since that is
+//! how it writes a line break, a tab, a NUL and a backslash. In the other files a backslash is one. A row larger than 1 MiB is passed over and
 //! told; so is a quote that is never closed: it swallows the rest of the file, and the reader of the report must know.
 
 use std::io::Read;
@@ -191,6 +192,9 @@ impl<R: Read> Table<R> {
                 ReadRecordResult::End => return Ok(None),
             }
         };
+        if self.is_tabbed && !is_large && !is_wide {
+            unescape(&mut self.bytes, &mut self.ends[..count]);
+        }
         self.rows += 1;
         let place = Place {
             row: self.rows,
@@ -208,7 +212,7 @@ impl<R: Read> Table<R> {
             Err(format!("has more than {MOST_COLUMNS} fields"))
         } else {
             let row = Row {
-                bytes: &self.bytes[..length],
+                bytes: &self.bytes,
                 ends: &self.ends[..count],
                 is_tabbed: self.is_tabbed,
             };
@@ -243,6 +247,51 @@ impl<R: Read> Table<R> {
         }
         Ok(())
     }
+}
+
+/// Reads the escapes of `mysql --batch` (`\n`, `\t`, `\0`, `\\`) in a row's fields, in place. A field with another backslash was not written by it and
+/// stays as it is, as does `\N`.
+fn unescape(bytes: &mut [u8], ends: &mut [usize]) {
+    let Some(&length) = ends.last() else { return };
+    if memchr::memchr(b'\\', &bytes[..length]).is_none() {
+        return;
+    }
+    let (mut start, mut written) = (0, 0);
+    for end in ends {
+        let field = start..*end;
+        start = *end;
+        let is_escaped = is_escaped(&bytes[field.clone()]);
+        let mut at = field.start;
+        while at < field.end {
+            let byte = match bytes[at] {
+                b'\\' if is_escaped => {
+                    at += 1;
+                    match bytes[at] {
+                        b'n' => b'\n',
+                        b't' => b'\t',
+                        b'0' => b'\0',
+                        other => other,
+                    }
+                }
+                plain => plain,
+            };
+            bytes[written] = byte;
+            (at, written) = (at + 1, written + 1);
+        }
+        *end = written;
+    }
+}
+
+/// Whether every backslash of a field is one that `mysql` writes.
+fn is_escaped(field: &[u8]) -> bool {
+    let mut rest = field;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        match rest.get(at + 1) {
+            Some(b'n' | b't' | b'0' | b'\\') => rest = &rest[at + 2..],
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// What parts the names of the header row: quoted names may hold any of them.
@@ -329,6 +378,20 @@ mod tests {
     }
 
     #[test]
+    fn what_mysql_escapes_is_read_in_files_with_tabs_only() {
+        let (_, rows) = read(
+            b"a\\tb\tc\n1\\n2\t\\\\n\n\\\\\\\\\t\\N\nC:\\docs\\new\tC:\\\\docs\\\\new\nx\\\ty\\0z\n",
+        );
+        let fields: Vec<_> = rows.into_iter().map(|(_, _, fields)| fields).collect();
+        assert_eq!(fields[0], texts(&["1\n2", "\\n"]));
+        assert_eq!(fields[1], texts(&["\\\\", "\\N"]));
+        assert_eq!(fields[2], texts(&["C:\\docs\\new", "C:\\docs\\new"]));
+        assert_eq!(fields[3], texts(&["x\\", "y\0z"]));
+        let (_, rows) = read(b"a,b\n1\\n2,C:\\\\x\n");
+        assert_eq!(rows[0].2, texts(&["1\\n2", "C:\\\\x"]));
+    }
+
+    #[test]
     fn a_quote_that_is_never_closed_is_told_with_how_much_it_swallowed() {
         let (_, rows) = read(b"a,b\n1,2\n3,\"4\n5,6\n7,8\n");
         assert_eq!(rows.len(), 2);
@@ -376,6 +439,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_mysql_writes_is_read_as_it_was(values in prop::collection::vec("[^\"\r]{0,12}", 1..6)) {
+            let escape = |value: &String| value.replace('\\', "\\\\").replace('\n', "\\n").replace('\t', "\\t").replace('\0', "\\0");
+            let names: Vec<String> = (0..=values.len()).map(|n| format!("c{n}")).collect();
+            let cells: Vec<String> = values.iter().map(escape).collect();
+            let text = format!("{}\nx\t{}\n", names.join("\t"), cells.join("\t"));
+            let (_, rows) = read(text.as_bytes());
+            let mut expected = vec!["x".to_owned()];
+            expected.extend(values);
+            prop_assert_eq!(&rows[0].2, &Ok(expected));
+        }
+
         #[test]
         fn any_bytes_are_rows_or_reasons(bytes in prop::collection::vec(any::<u8>(), 0..2_000)) {
             if let Ok((mut table, _)) = Table::open(bytes.as_slice()) {

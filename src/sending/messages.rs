@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, Micros};
 use crate::hit::{
     Authority, BroadlogId, ContactId, DeliveryId, Dialect, Hit, HitId, Kind, Limit, clean,
+    clean_lines,
 };
 use crate::identity::{Resolver, check_fields, wanted, wanted_contacts};
 use crate::store::messages::NewMessage;
@@ -56,20 +57,25 @@ pub(crate) fn evidence(fields: Vec<(String, String)>) -> Hit {
     evidence.fields = fields
         .into_iter()
         .filter_map(|(name, value)| {
-            let (name, value) = (fit(name, Limit::WORD), fit(value, Limit::TITLE));
+            let name = fit(name, Limit::WORD, clean);
+            // A field of a contact may have many lines, as in a hit.
+            let value = fit(value, Limit::TITLE, clean_lines);
             (!name.is_empty() && !value.is_empty()).then_some((name, value))
         })
         .collect();
     evidence
 }
 
-fn fit(text: String, limit: Limit) -> String {
+fn fit(text: String, limit: Limit, clean: Cleaning) -> String {
     match clean(&text, limit).0 {
         // Nearly always: nothing to do, nothing to copy.
         Cow::Borrowed(cleaned) if cleaned.len() == text.len() => text,
         cleaned => cleaned.into_owned(),
     }
 }
+
+/// [`clean`] or [`clean_lines`].
+type Cleaning = for<'t> fn(&'t str, Limit) -> (Cow<'t, str>, Option<&'static str>);
 
 /// A message that is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -128,6 +128,65 @@ async fn mautics_redirects_lead_on_and_again_after_a_change(engine: Engine) {
     server.finish().await;
 }
 
+async fn mysqls_escapes_and_htmls_ampersands_are_read(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let redirects = concat!(
+        "id\tis_published\tredirect_id\turl\n",
+        "1\t1\taaaaaaaaaaaaaaaaaaaaaaaa1\thttps://some.example.com/landing\\n\n",
+        "2\t1\taaaaaaaaaaaaaaaaaaaaaaaa2\t\\n   https://some.example.com/spaces  \\n\n",
+        "3\t1\taaaaaaaaaaaaaaaaaaaaaaaa3\thttps://some.example.com/a\\tb\n",
+        "4\t1\taaaaaaaaaaaaaaaaaaaaaaaa4\thttps://some.example.com/?path=C:\\\\docs\n",
+        "5\tNULL\taaaaaaaaaaaaaaaaaaaaaaaa5\thttps://some.example.com/p?a=1&#38;b=2&amp;amp;c=3&#x26;d=4\n",
+    );
+    let done = import_twice(&server, "mautic-redirects", redirects);
+    assert_eq!(done.counts(), [5, 0, 0, 0, 0], "{}", done.told);
+    let urls = server
+        .db()
+        .texts("select url from links order by slug")
+        .await;
+    let urls: Vec<String> = urls.into_iter().flatten().collect();
+    assert_eq!(
+        urls,
+        [
+            "https://some.example.com/landing",
+            "https://some.example.com/spaces",
+            "https://some.example.com/ab",
+            "https://some.example.com/?path=C:\\docs",
+            "https://some.example.com/p?a=1&b=2&c=3&d=4",
+        ]
+    );
+    wait_redirect(
+        &server,
+        "/r/aaaaaaaaaaaaaaaaaaaaaaaa5",
+        "https://some.example.com/p?a=1&b=2&c=3&d=4",
+    )
+    .await;
+    let leads = "id\temail\taddress1\ttags\n1\tada@example.com\t12 High St\\nFlat 3\tR&amp;D\n";
+    assert_eq!(
+        import_twice(&server, "mautic-contacts", leads).counts(),
+        [1, 0, 0, 0, 0]
+    );
+    let mut api = server.client().admin();
+    let ada = api
+        .get("/api/v1/contacts?email=ada@example.com")
+        .await
+        .json();
+    assert_eq!(ada["fields"]["address1"], "12 High St\nFlat 3");
+    assert_eq!(ada["tags"], json!(["R&D"]));
+    // In a file with commas a backslash is one.
+    let links = "slug,url,label\na1,https://some.example.com/?a=1&amp;b=2,C:\\new\n";
+    assert_eq!(
+        import_twice(&server, "links", links).counts(),
+        [1, 0, 0, 0, 0]
+    );
+    let sql = "select label || ' ' || url from links where slug = 'a1'";
+    assert_eq!(
+        server.db().texts(sql).await,
+        [Some("C:\\new https://some.example.com/?a=1&b=2".to_owned())]
+    );
+    server.finish().await;
+}
+
 async fn adobes_urls_keep_their_numbers_and_become_links_and_page_tags(engine: Engine) {
     let server = TestServer::on(engine).start().await;
     let db = server.db();
@@ -351,4 +410,5 @@ on_both!(
     adobes_urls_keep_their_numbers_and_become_links_and_page_tags,
     what_belongs_to_something_else_is_refused,
     a_file_that_cannot_be_read_is_told_and_a_bad_row_does_not_hold_up_the_others,
+    mysqls_escapes_and_htmls_ampersands_are_read,
 );
