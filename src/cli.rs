@@ -8,6 +8,7 @@ mod import;
 mod keys;
 mod page_tags;
 mod queue;
+mod retire;
 mod sending;
 
 use std::io::{ErrorKind, Write as _};
@@ -82,6 +83,8 @@ enum Command {
     /// Look at the keys that links were signed with, and give up lost ones
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Remove all months of hits that are older than are kept, at once: a server removes one a day
+    Retire(retire::Retire),
     /// Look at the hits that wait for the database
     #[command(subcommand)]
     Spool(queue::SpoolCommand),
@@ -209,6 +212,7 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
             Command::Import(command) => command.execute(&config).await,
             Command::Export(command) => command.execute(&config).await,
             Command::Keys(command) => command.execute(&config).await,
+            Command::Retire(asked) => asked.execute(&config).await,
             Command::Spool(command) => command.execute(&config).await,
             Command::Quarantine(command) => command.execute(&config).await,
             Command::CheckConfig(asked) => asked.execute(&config).await,

@@ -161,7 +161,7 @@ section!(
         /// How long Postgres may take for an answer before the connection is given up.
         #[serde(with = "humantime_serde")]
         patience: Duration = Duration::from_secs(60),
-        /// Months that hits are kept on Postgres; 0 keeps them forever.
+        /// Months that hits are kept; 0 keeps them forever.
         keep_months: u32 = 0,
     }
 );

@@ -4,6 +4,7 @@
 
 mod accept;
 mod demo;
+mod keep_house;
 mod known_keys;
 mod secrets;
 mod welcome;
@@ -17,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::clock::{Clock, Micros};
+use crate::clock::Clock;
 use crate::config::{Ack, Config, Secret};
 use crate::data_dir::{DataDir, EMBEDDED, ServerNote};
 use crate::dialect::{MappRules, Rules};
@@ -30,6 +31,7 @@ use crate::store::{self, Store, StoreError};
 use crate::telemetry;
 use crate::web::{App, CookieMaker, Cors, Counters, Readiness, Script, ServerState, Tables, Web};
 
+use keep_house::Housekeeper;
 use known_keys::{KeyState, KeyWatch};
 use welcome::Welcome;
 
@@ -219,12 +221,8 @@ pub async fn run(
     let keeping = tokio::spawn(after(
         tables.clone(),
         stopped.clone(),
-        keep_house(
-            store.clone(),
-            clock.clone(),
-            config.database.keep_months,
-            stopped.clone(),
-        ),
+        Housekeeper::new(store.clone(), clock.clone(), config.database.keep_months)
+            .run(stopped.clone()),
     ));
 
     let watching_keys = tokio::spawn(after(
@@ -328,24 +326,6 @@ async fn migrate_when_up(
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
-    }
-}
-
-/// Once an hour: partitions ahead of time, old data away.
-async fn keep_house(store: Store, clock: Clock, keep_months: u32, mut stop: watch::Receiver<bool>) {
-    loop {
-        let now = clock.now();
-        let made = async {
-            store.prepare_months(now).await?;
-            store.retire(now, keep_months).await
-        };
-        if let Err(error) = made.await {
-            tracing::warn!(%error, "housekeeping failed; trying again in an hour");
-        }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_micros(Micros::HOUR as u64)) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }

@@ -15,6 +15,7 @@ pub mod maintenance;
 pub mod messages;
 pub mod page_tags;
 pub mod persons;
+pub mod retention;
 mod session;
 pub mod signing_keys;
 pub mod stored_hits;

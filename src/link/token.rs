@@ -36,6 +36,9 @@ pub struct LinkToken {
     pub sent_minute: Option<i64>,
 }
 
+/// Minutes that a mail is made ahead at most: a hundred days.
+const MOST_AHEAD: i64 = 100 * 24 * 60;
+
 impl LinkToken {
     /// Signs and encodes. Ids must not be negative.
     pub fn encode(&self, keys: &Keys) -> String {
@@ -84,9 +87,11 @@ impl LinkToken {
         })
     }
 
-    /// Whether a hit at `at` comes within the minute of sending: faster than a mail is delivered and read.
+    /// Whether a hit at `at` comes within the minute of sending: faster than a mail is delivered and read. Or before: a mail may be made days ahead. Not
+    /// months: then one of the clocks was wrong, and a mail that was made on a machine in 2038 is read by people.
     pub fn is_too_soon(&self, at: Micros) -> bool {
-        self.sent_minute.is_some_and(|sent| at.minutes() <= sent)
+        self.sent_minute
+            .is_some_and(|sent| (0..MOST_AHEAD).contains(&(sent - at.minutes())))
     }
 }
 
@@ -136,6 +141,26 @@ mod tests {
         #[test]
         fn no_text_panics_or_passes(text in "\\PC{0,80}") {
             prop_assert_eq!(LinkToken::decode(&text, &keys()), None);
+        }
+    }
+
+    #[test]
+    fn a_click_is_too_soon_before_the_mail_can_be_read_but_not_years_before() {
+        let token = LinkToken {
+            delivery_id: DeliveryId(1),
+            broadlog_id: BroadlogId(1),
+            link_id: None,
+            sent_minute: Some(TOKEN_EPOCH_MINUTES + 1_000_000),
+        };
+        for (ahead, is_too_soon) in [
+            (0, true),
+            (-1, false),
+            (3 * 24 * 60, true),
+            (12 * 365 * 24 * 60, false),
+        ] {
+            let minute = TOKEN_EPOCH_MINUTES + 1_000_000 - ahead;
+            let at = Micros(minute * 60 * Micros::SECOND + 1);
+            assert_eq!(token.is_too_soon(at), is_too_soon, "{ahead}");
         }
     }
 

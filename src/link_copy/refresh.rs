@@ -36,6 +36,19 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    fn start(now: Micros) -> Self {
+        Self {
+            links: Reached::new(ChangePoint::START, now),
+            deliveries: Reached::new(ChangePoint::START, now),
+        }
+    }
+
+    /// Whether it lies where this server's clock cannot have led it.
+    fn is_ahead(&self, now: Micros) -> bool {
+        let most = now.0 + AHEAD + LATE;
+        self.links.point.at.0 > most || self.deliveries.point.at.0 > most
+    }
+
     /// What is kept over a restart.
     pub(super) fn points(&self) -> [(&'static str, ChangePoint); 2] {
         [
@@ -135,6 +148,10 @@ impl LinkCopy {
     pub async fn refresh(&self) -> Result<usize, RefreshError> {
         let now = self.0.clock.now();
         let mut place = self.0.progress.lock().await;
+        // The clock was ahead when it read on so far, and is right now: what others changed meanwhile lies behind. From the start, then.
+        if place.as_ref().is_some_and(|place| place.is_ahead(now)) {
+            *place = Some(Progress::start(now));
+        }
         let progress = match &mut *place {
             Some(progress) => progress,
             empty => empty.insert(self.load_progress(now).await?),
@@ -143,6 +160,7 @@ impl LinkCopy {
         Ok(count)
     }
 
+    /// How far the file says that it is.
     async fn load_progress(&self, now: Micros) -> Refreshed<Progress> {
         let rows: Vec<(String, i64, i64)> =
             sqlx::query_as("select name, changed_at, id from progress")
@@ -157,10 +175,14 @@ impl LinkCopy {
             });
             Reached::new(point, now)
         };
-        Ok(Progress {
+        let progress = Progress {
             links: reached("links"),
             deliveries: reached("deliveries"),
-        })
+        };
+        if progress.is_ahead(now) {
+            return Ok(Progress::start(now));
+        }
+        Ok(progress)
     }
 
     /// New rows: each once.

@@ -1,4 +1,4 @@
-//! Positions of spools, quarantine, partitions and what is deleted after its time.
+//! Positions of spools, quarantine and partitions.
 
 use std::collections::BTreeSet;
 
@@ -53,11 +53,16 @@ impl PartitionMonth {
         }
     }
 
-    fn name(self) -> String {
+    pub(super) fn name(self) -> String {
         format!("hits_{:04}_{:02}", self.year, self.month)
     }
 
-    fn start(self) -> String {
+    /// Its first moment.
+    pub(super) fn start_time(self) -> Micros {
+        Micros::parse_rfc3339(&format!("{}T00:00:00Z", self.start())).unwrap_or_default()
+    }
+
+    pub(super) fn start(self) -> String {
         let month = Month::try_from(self.month).unwrap_or(Month::January);
         Date::from_calendar_date(self.year, month, 1)
             .map(|date| format!("{date}"))
@@ -178,45 +183,6 @@ impl Store {
         let mut tx = self.begin_lane().await?;
         tx.ensure_partitions(&(0..3).map(|months| this.plus(months)).collect())
             .await?;
-        tx.commit().await
-    }
-
-    /// Drops the partitions older than `keep_months` whole months (SQLite: deletes the rows), and idempotency keys older than a week.
-    ///
-    /// # Errors
-    /// The database refuses.
-    pub async fn retire(&self, now: Micros, keep_months: u32) -> sqlx::Result<()> {
-        let mut tx = self.begin_lane().await?;
-        let week_ago = Micros(now.0 - 7 * 24 * Micros::HOUR);
-        let sql = "delete from idempotency_keys where received_at < $1";
-        both!(&mut tx, c => sqlx::query(sql).bind(week_ago).execute(&mut **c).await.map(|_| ()))?;
-        if keep_months > 0 {
-            let oldest = PartitionMonth::of(now).plus(-(keep_months as i32));
-            match &mut tx {
-                Either::Postgres(c) => {
-                    let sql = "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid
-                               where i.inhparent = 'hits'::regclass and c.relname ~ '^hits_[0-9]{4}_[0-9]{2}$' and c.relname < $1";
-                    let names: Vec<String> = sqlx::query_scalar(sql)
-                        .bind(oldest.name())
-                        .fetch_all(&mut **c)
-                        .await?;
-                    for name in names {
-                        sqlx::raw_sql(AssertSqlSafe(format!("drop table {name}")))
-                            .execute(&mut **c)
-                            .await?;
-                        tracing::info!(partition = name, "old hits dropped");
-                    }
-                }
-                Either::Sqlite(c) => {
-                    let start = Micros::parse_rfc3339(&format!("{}T00:00:00Z", oldest.start()))
-                        .unwrap_or_default();
-                    sqlx::query("delete from hits where received_at < $1")
-                        .bind(start)
-                        .execute(&mut **c)
-                        .await?;
-                }
-            }
-        }
         tx.commit().await
     }
 }

@@ -37,6 +37,7 @@ mod measuring;
 mod migrations;
 mod quarantine;
 mod relay;
+mod retention;
 mod senders;
 mod sending;
 mod silent_database;

@@ -188,6 +188,27 @@ impl TestServer {
         self.process = Some(Process::start(&mut command, "KILL"));
     }
 
+    /// From its next start on the server's clock begins there, such as `2038-01-02 03:04:05` UTC; none is the machine's own. Time passes as fast as ever.
+    pub fn set_clock(&mut self, at: Option<&str>) {
+        const NAMES: [&str; 4] = [
+            "LD_PRELOAD",
+            "FAKETIME",
+            "FAKETIME_DONT_FAKE_MONOTONIC",
+            "TZ",
+        ];
+        self.env.retain(|(name, _)| !NAMES.contains(&name.as_str()));
+        let Some(at) = at else { return };
+        let library = std::fs::read_dir("/usr/lib")
+            .unwrap()
+            .map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"))
+            .find(|library| library.exists())
+            .expect("Debian's package libfaketime");
+        let values = [library.to_str().unwrap(), &format!("@{at}"), "1", "UTC"];
+        for (name, value) in NAMES.into_iter().zip(values) {
+            self.env.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
     /// Takes a process for this server's that a test has started in a way of its own.
     pub fn adopt(&mut self, process: Process) {
         assert!(self.process.is_none(), "it runs");

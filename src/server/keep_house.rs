@@ -1,0 +1,110 @@
+//! Once an hour: partitions ahead of time, old data away, and both told.
+//!
+//! **A wrong clock takes nothing along.** What is old is counted back from the newest hit that was stored before this start, and as much later as this
+//! process runs by a clock that nobody can set. A machine that comes up in 2038 finds that the newest hit is of this year; one that comes up in 1970 finds
+//! nothing to be old.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::clock::{Clock, Micros};
+use crate::store::retention::{Pace, Retired};
+use crate::store::{self, Store};
+
+/// How far the clock may be from what hits say before that is told: nobody may have come by for as long.
+const TOLD_FROM: i64 = 31 * 24 * Micros::HOUR;
+
+pub(super) struct Housekeeper {
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    /// `database.keep_months`.
+    pub(super) keep_months: u32,
+    started: Micros,
+    running: Instant,
+    /// The newest hit before this start, once the database has said it.
+    newest: Option<Micros>,
+    is_told: bool,
+}
+
+impl Housekeeper {
+    pub(super) fn new(store: Store, clock: Clock, keep_months: u32) -> Self {
+        Self {
+            store,
+            started: clock.now(),
+            clock,
+            keep_months,
+            running: Instant::now(),
+            newest: None,
+            is_told: false,
+        }
+    }
+
+    /// Runs until `stop` is true.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            if let Err(error) = self.keep().await {
+                tracing::warn!(%error, "housekeeping failed; trying again in an hour");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_micros(Micros::HOUR as u64)) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    async fn keep(&mut self) -> store::Result<()> {
+        let now = self.clock.now();
+        self.store.prepare_months(now).await?;
+        let Some(from) = self.counted_from(now).await? else {
+            return Ok(());
+        };
+        self.store.forget_keys(from).await?;
+        let retired = self
+            .store
+            .retire(from, now, self.keep_months, Pace::OneADay)
+            .await?;
+        tell(&retired);
+        metrics::gauge!("sillage_retention_from_seconds").set((from.0 / Micros::SECOND) as f64);
+        Ok(())
+    }
+
+    /// The time that everything old is counted back from; none while there are no hits from before this start.
+    async fn counted_from(&mut self, now: Micros) -> store::Result<Option<Micros>> {
+        if self.newest.is_none() {
+            self.newest = self.store.newest_hit_before(self.started).await?;
+        }
+        let Some(newest) = self.newest else {
+            return Ok(None);
+        };
+        let passed = self.running.elapsed().as_micros() as i64;
+        let from = Micros(newest.0.saturating_add(passed)).min(now);
+        if now.0 - from.0 > TOLD_FROM && !self.is_told {
+            self.is_told = true;
+            tracing::warn!(
+                clock = now.rfc3339(),
+                newest_hit = newest.rfc3339(),
+                "the clock is far ahead of the newest hit: if it is wrong, set it; what is old is counted back from that hit"
+            );
+        }
+        Ok(Some(from))
+    }
+}
+
+/// Says what is gone.
+fn tell(retired: &Retired) {
+    for month in &retired.removed {
+        tracing::info!(
+            month = month.month,
+            hits = month.hits,
+            "hits older than database.keep_months removed"
+        );
+        metrics::counter!("sillage_months_removed_total").increment(1);
+        metrics::counter!("sillage_hits_removed_total").increment(month.hits.max(0) as u64);
+    }
+    if retired.is_more {
+        tracing::info!(
+            "more months are older than database.keep_months; one a day is removed, `sillage retire` removes all of them at once"
+        );
+    }
+}
