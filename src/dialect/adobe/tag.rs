@@ -48,7 +48,7 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
     native::take_visitor(&mut hit, inbound, rules, None);
     take_visitor(&mut hit, inbound);
     let has_session = take_session(&mut hit, inbound, rules);
-    let (mut forced, mut beside_amount) = (None, None);
+    let (mut forced, mut beside_amount, mut names_recipient) = (None, None, false);
     for (index, pair) in raw_pairs(inbound.query).enumerate() {
         if index == MOST_PARAMETERS {
             hit.note("parameters cut");
@@ -66,7 +66,7 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
                 Some(id) => forced = Some(DeliveryId(likeliest(id))),
                 None => refuse(&mut hit, "jobid", &value, "no hex number"),
             },
-            "rcpid" => take_recipient(&mut hit, rules, &value, pair),
+            "rcpid" => names_recipient |= take_recipient(&mut hit, rules, &value, pair),
             "amount" => match read_amount(&value) {
                 Ok(amount) => {
                     hit.revenue = Some(amount.money);
@@ -103,23 +103,22 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
         hit.delivery_id = Some(delivery);
         hit.provenance = Provenance::Claimed;
     }
-    admit(hit, inbound, rules, has_session || forced.is_some())
+    let counts = has_session || forced.is_some();
+    admit(hit, inbound, rules, counts, names_recipient)
 }
 
-/// Lets the hit through where the mode says that it counts. `has_delivery`: a session or a forced delivery gave it one.
+/// Lets the hit through where the mode says that it counts. `has_delivery`: a session or a forced delivery gave it one. `names_recipient`: also
+/// one that nobody is.
 fn admit(
     mut hit: Hit,
     inbound: &Inbound<'_>,
     rules: &Rules,
     has_delivery: bool,
+    names_recipient: bool,
 ) -> Result<Hit, &'static str> {
     let mode = rules.adobe_mode;
     let clicked_before =
         !has_delivery && mode != AdobeMode::Session && take_last_delivery(&mut hit, inbound, rules);
-    let names_recipient = hit
-        .foreign
-        .as_ref()
-        .is_some_and(|foreign| foreign.recipient.is_some());
     if has_delivery || names_recipient || clicked_before {
         return Ok(hit);
     }
@@ -157,8 +156,8 @@ fn take_tag(hit: &mut Hit, value: &str) {
     hit.foreign_mut().page_tag = Some(PageTagDraft { kind, folder });
 }
 
-/// `saccount=10`
-fn take_recipient(hit: &mut Hit, rules: &Rules, value: &str, raw: &str) {
+/// `saccount=10`; whether it has the form of it. A placeholder names nobody.
+fn take_recipient(hit: &mut Hit, rules: &Rules, value: &str, raw: &str) -> bool {
     // Escaped once more than it should be.
     let twice = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
     let pair = value.split_once('=').or_else(|| twice.split_once('='));
@@ -170,6 +169,7 @@ fn take_recipient(hit: &mut Hit, rules: &Rules, value: &str, raw: &str) {
         let value = address.as_deref().unwrap_or(value);
         Some((field, hit.take("rcpid", value, Limit::TITLE)?))
     });
+    let is_named = recipient.is_some();
     let wrong = recipient.as_ref().and_then(|(field, value)| {
         let is_unique = rules.unique.contains(field);
         is_unique.then(|| identity::refusal(field, value)).flatten()
@@ -179,6 +179,7 @@ fn take_recipient(hit: &mut Hit, rules: &Rules, value: &str, raw: &str) {
         Some(recipient) => hit.foreign_mut().recipient = Some(recipient),
         None => refuse(hit, "rcpid", value, "unreadable"),
     }
+    is_named
 }
 
 /// Keeps what cannot be used, and says so.
