@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub use unique::{
     NoName, UniqueError, UniqueValue, check_fields, is_address, is_address_field, is_placeholder,
-    normalise, refusal,
+    is_unfilled, normalise, refusal,
 };
 pub use wanted::{Wanted, wanted, wanted_contacts};
 

@@ -297,9 +297,15 @@ const WORDS: [&str; 30] = [
 /// Whether a text stands for a value that is not there: nothing, zeros, one of the words, a template.
 pub fn is_placeholder(text: &str) -> bool {
     let text = text.trim();
+    let is_zero = |b: u8| matches!(b, b'0' | b'-');
+    text.bytes().all(is_zero) || text == "-1" || is_unfilled(text)
+}
+
+/// The same of a text that may well be `0`, such as the number of an order.
+pub fn is_unfilled(text: &str) -> bool {
+    let text = text.trim();
     let word = text.trim_matches(|c: char| !c.is_alphanumeric());
-    word.bytes().all(|b| matches!(b, b'0' | b'-'))
-        || text == "-1"
+    word.is_empty()
         || WORDS.iter().any(|known| word.eq_ignore_ascii_case(known))
         || is_template(text)
 }

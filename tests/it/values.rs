@@ -83,6 +83,38 @@ async fn a_placeholder_makes_no_contact_in_the_api(engine: Engine) {
     server.finish().await;
 }
 
+async fn an_order_a_key_and_an_id_that_everybody_sends_are_refused_by_name(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let nobody = "00000000-0000-0000-0000-000000000000";
+    let hits = json!([
+        { "kind": "transaction", "order_id": "undefined" },
+        { "kind": "pageview", "idempotency_key": "null" },
+        { "kind": "pageview", "idempotency_key": "{{id}}" },
+        { "kind": "pageview", "visitor_id": nobody },
+        { "kind": "pageview", "contact_id": nobody },
+        { "kind": "transaction", "order_id": 0, "idempotency_key": "order-0" },
+    ]);
+    let answer = api.post_json("/api/v1/hits", &hits).await.json();
+    assert_eq!(answer["accepted"], 1, "{answer}");
+    let fields: Vec<&Value> = answer["rejected"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rejected| &rejected["field"])
+        .collect();
+    let names = [
+        "order_id",
+        "idempotency_key",
+        "idempotency_key",
+        "visitor_id",
+        "contact_id",
+    ];
+    assert_eq!(fields, names);
+    server.wait_drained(Duration::from_secs(10)).await;
+    server.finish().await;
+}
+
 async fn a_contact_is_found_by_an_address_with_a_plus(engine: Engine) {
     let server = TestServer::on(engine).start().await;
     let mut api = server.client().admin();
@@ -159,6 +191,7 @@ async fn amounts_in_the_api_are_read_as_on_a_page_and_numbers_exactly(engine: En
 
 on_both!(
     a_placeholder_makes_no_contact_in_the_api,
+    an_order_a_key_and_an_id_that_everybody_sends_are_refused_by_name,
     a_contact_is_found_by_an_address_with_a_plus,
     amounts_in_the_api_are_read_as_on_a_page_and_numbers_exactly,
 );

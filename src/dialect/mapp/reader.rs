@@ -186,7 +186,11 @@ fn take_order(hit: &mut Hit, parameters: &Parameters<'_>) -> bool {
         }
     }
     if let Some(value) = parameters.get("oi") {
-        hit.order_id = hit.take("oi", value, Limit::NAME);
+        match identity::is_unfilled(value) {
+            // What everybody sends would make one order of all.
+            true => refuse(hit, "oi", value, "no value"),
+            false => hit.order_id = hit.take("oi", value, Limit::NAME),
+        }
     }
     if let Some(value) = parameters.get("cr") {
         match Currency::parse(value) {
@@ -336,6 +340,12 @@ fn take_visitor(hit: &mut Hit, sender: &Sender<'_>, site: &str, parameters: &Par
         let Some(id) = id.and_then(|id| hit.take(name, id, Limit::NAME)) else {
             continue;
         };
+        // What everybody sends is nobody's id.
+        if identity::is_placeholder(&id) {
+            hit.note(&format!("{name} no value"));
+            hit.keep(&format!("{name} not taken"), &id);
+            continue;
+        }
         hit.visitor_id = hit
             .visitor_id
             .or_else(|| Some(foreign_visitor(VENDOR, &id)));
@@ -360,7 +370,7 @@ fn cookie_id<'s>(sender: &'s Sender<'_>, site: &str) -> Option<Cow<'s, str>> {
             .inbound
             .cookie(name)
             .map(decode)
-            .filter(|value| !value.is_empty())
+            .filter(|value| !identity::is_placeholder(value))
     };
     cookie("wtstp_eid")
         .or_else(|| cookie(&format!("wteid_{site}")))

@@ -12,6 +12,7 @@ use crate::hit::{
     Authority, BroadlogId, ContactId, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit,
     LinkId, Provenance, Verdict, VisitorId, read_amount, read_whole,
 };
+use crate::identity;
 
 /// The years 0 to 9999 in UTC: an offset can lead out of them, and then the time could be stored but not told.
 const CALENDAR: std::ops::Range<Micros> =
@@ -68,8 +69,8 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
             "referrer" => hit.referrer = take_url(&mut hit, name, &value)?,
             "page_tag" => hit.page_tag = take(&mut hit, name, &value, Limit::NAME)?,
             "event" => hit.event = take(&mut hit, name, &value, Limit::NAME)?,
-            "order_id" => hit.order_id = take(&mut hit, name, &value, Limit::NAME)?,
-            "idempotency_key" => hit.idempotency_key = take(&mut hit, name, &value, Limit::NAME)?,
+            "order_id" => hit.order_id = take_filled(&mut hit, name, &value)?,
+            "idempotency_key" => hit.idempotency_key = take_filled(&mut hit, name, &value)?,
             "user_agent" => hit.user_agent = take(&mut hit, name, &value, Limit::AGENT)?,
             "site" => take_site(&mut hit, text(name, &value)?),
             "tags" => match &value {
@@ -171,6 +172,18 @@ fn take(
     }
 }
 
+/// What everybody sends would make one order of all, and one hit of many.
+fn take_filled(hit: &mut Hit, name: &str, value: &Value) -> Result<Option<String>, FieldError> {
+    let taken = take(hit, name, value, Limit::NAME)?;
+    match &taken {
+        Some(text) if identity::is_unfilled(text) => Err(wrong(
+            name,
+            &format!("{text:?} is a placeholder; leave the field out where there is none"),
+        )),
+        _ => Ok(taken),
+    }
+}
+
 fn take_url(hit: &mut Hit, name: &str, value: &Value) -> Result<Option<String>, FieldError> {
     match value {
         Value::String(text) => Ok(hit.take_url(name, text)),
@@ -204,7 +217,14 @@ fn id(name: &str, value: &Value) -> Result<i64, FieldError> {
 }
 
 fn uuid(name: &str, value: &Value) -> Result<Uuid, FieldError> {
-    Uuid::try_parse(text(name, value)?).map_err(|_| wrong(name, "is not a UUID"))
+    match Uuid::try_parse(text(name, value)?) {
+        Ok(id) if id.is_nil() => Err(wrong(
+            name,
+            "is the UUID of nobody; leave the field out where there is none",
+        )),
+        Ok(id) => Ok(id),
+        Err(_) => Err(wrong(name, "is not a UUID")),
+    }
 }
 
 fn decimal(name: &str, value: &Value) -> Result<String, FieldError> {

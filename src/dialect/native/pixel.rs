@@ -168,6 +168,10 @@ impl Reader<'_> {
             "tags" => take_tags(hit, value.split(',')),
             "event" => hit.event = hit.take(name, &value, Limit::NAME),
             "site" => take_site(hit, &value),
+            // What everybody sends would make one order of all, and one hit of many.
+            "order_id" | "idempotency_key" if identity::is_unfilled(&value) => {
+                refuse(hit, name, &value, "no value");
+            }
             "order_id" => hit.order_id = hit.take(name, &value, Limit::NAME),
             "idempotency_key" => hit.idempotency_key = hit.take(name, &value, Limit::NAME),
             mautic::DEVICE => self.device = Some(value.into_owned()),
