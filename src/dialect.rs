@@ -115,7 +115,7 @@ fn plain_address(value: &[u8]) -> Option<String> {
 }
 
 /// The visitor that a vendor's own, unsigned id stands for. It is derived, so that nobody can name a visitor of ours by sending
-/// its id as a vendor's. `vendor` keeps equal ids of two vendors apart.
+/// its id as a vendor's, and it shows that it is ([`VisitorId::is_derived`]). `vendor` keeps equal ids of two vendors apart.
 pub fn foreign_visitor(vendor: &str, id: &str) -> VisitorId {
     let digest = Sha256::new()
         .chain_update(vendor)
@@ -124,5 +124,6 @@ pub fn foreign_visitor(vendor: &str, id: &str) -> VisitorId {
         .finalize();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
+    // Version 8: made of something else. Ours have version 7.
     VisitorId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }

@@ -155,6 +155,14 @@ word!(
     }
 );
 
+impl VisitorId {
+    /// Whether the id was derived from a vendor's own, unsigned one (see `dialect::foreign_visitor`): it tells hits apart, and proves
+    /// nothing, since whoever knows or guesses the vendor's id can send it.
+    pub fn is_derived(self) -> bool {
+        self.0.get_version_num() == 8
+    }
+}
+
 impl Verdict {
     /// Whether a hit with this verdict counts in figures.
     pub fn counts(self) -> bool {
@@ -258,6 +266,10 @@ pub struct Foreign {
     pub refused: Option<String>,
     /// `message_key` stood in the address of a page, which can have been passed on: it names nobody in a browser that is known.
     pub is_from_page: bool,
+    /// The unsigned id that the visitor was derived from, as it goes back to the browser: never in a form that our signature vouches for.
+    /// Answers need it, and nothing else.
+    #[serde(skip)]
+    pub visitor: Option<String>,
 }
 
 word!(
@@ -355,6 +367,9 @@ pub struct Hit {
     /// What a vendor's request leaves to the projection.
     #[serde(default)]
     pub foreign: Option<Box<Foreign>>,
+    /// It came from one of the networks in `trust.senders`: what it says of its delivery is believed.
+    #[serde(default)]
+    pub is_trusted: bool,
 }
 
 impl Hit {
@@ -395,6 +410,7 @@ impl Hit {
             occurred_at: None,
             extra: None,
             foreign: None,
+            is_trusted: false,
         }
     }
 

@@ -112,7 +112,7 @@ pub fn take_device(hit: &mut Hit, inbound: &Inbound<'_>, parameter: Option<&str>
     let cookie = inbound.cookie(DEVICE).filter(|id| is_device_id(id));
     let parameter = parameter.filter(|id| is_device_id(id));
     if let Some(id) = cookie.or(parameter) {
-        hit.visitor_id = Some(foreign_visitor("mautic", id));
+        native::set_unsigned_visitor(hit, foreign_visitor("mautic", id), id);
     }
     if parameter.is_some() {
         hit.dialect = Dialect::Mautic;

@@ -12,7 +12,7 @@ pub use json::{FieldError, decode_json_hit};
 pub use pixel::collect;
 pub(super) use pixel::{kind_of, take_page_utm};
 
-use super::{MOST_PARAMETERS, Rules, judge, mautic};
+use super::{MOST_PARAMETERS, Rules, adobe, foreign_visitor, judge, mautic};
 use crate::hit::{
     BroadlogId, DeliveryId, Dialect, Hit, HitId, Kind, Limit, Provenance, Verdict, VisitorId,
 };
@@ -25,6 +25,8 @@ pub const VISITOR_COOKIE: &str = "visitorId";
 pub const BROADLOG_COOKIE: &str = "broadlogId";
 /// Session cookie: the campaign of that message.
 pub const DELIVERY_COOKIE: &str = "deliveryId";
+/// Stands before Adobe's id of a browser in our cookie, which holds it unsigned.
+pub(super) const ADOBES_VISITOR: &str = "adobe:";
 /// Parameter that a redirect hands to a landing page on another domain.
 pub const LANDING_PARAMETER: &str = "_sl";
 /// How long a landing parameter is believed, in minutes: long enough for a slow page, too short to be passed on with the URL.
@@ -96,7 +98,8 @@ pub(super) fn take_referrer(hit: &mut Hit, inbound: &Inbound<'_>) {
     }
 }
 
-/// The visitor of a signed cookie, else of a signed parameter, else the one that Mautic knew.
+/// The visitor of a signed cookie, else of a signed parameter, else the one that a vendor knew. What nobody has signed goes back to the
+/// browser as it came: our signature would make a proof of it.
 pub(super) fn take_visitor(
     hit: &mut Hit,
     inbound: &Inbound<'_>,
@@ -108,21 +111,58 @@ pub(super) fn take_visitor(
     for sealed in [device(VISITOR_COOKIE), device(mautic::DEVICE), parameter]
         .into_iter()
         .flatten()
-        .filter(|sealed| !sealed.is_empty() && !mautic::is_device_id(sealed))
+        .filter(|sealed| !sealed.is_empty() && unsigned_visitor(sealed).is_none())
     {
         match rules
             .keys
             .open(Purpose::Visitor, sealed)
             .and_then(|id| Uuid::try_parse(id).ok())
+            .map(VisitorId)
         {
             Some(id) => {
-                hit.visitor_id = Some(VisitorId(id));
+                hit.visitor_id = Some(id);
+                if id.is_derived() {
+                    // Signed before vendors' ids were left unsigned.
+                    hit.foreign_mut().visitor = Some(sealed.to_owned());
+                }
                 return;
             }
             None => hit.note("visitor id not signed by us"),
         }
     }
+    if let Some(text) = device(VISITOR_COOKIE)
+        && let Some(id) = unsigned_visitor(text)
+    {
+        set_unsigned_visitor(hit, id, text);
+        return;
+    }
     mautic::take_device(hit, inbound, parameter);
+}
+
+/// The visitor that an unsigned id stands for: Mautic's as Mautic writes it, Adobe's behind its name.
+fn unsigned_visitor(text: &str) -> Option<VisitorId> {
+    match text.strip_prefix(ADOBES_VISITOR) {
+        Some(id) => adobe::read_visitor(id).map(adobe::visitor),
+        None => mautic::is_device_id(text).then(|| foreign_visitor("mautic", text)),
+    }
+}
+
+/// Makes the visitor of an unsigned id the hit's; `text` is how the id goes back to the browser.
+pub(super) fn set_unsigned_visitor(hit: &mut Hit, id: VisitorId, text: &str) {
+    hit.visitor_id = Some(id);
+    hit.foreign_mut().visitor = Some(text.to_owned());
+}
+
+/// The visitor of a request by its cookies alone.
+pub fn known_visitor(inbound: &Inbound<'_>, rules: &Rules) -> Hit {
+    let mut hit = Hit::new(
+        HitId(Uuid::nil()),
+        inbound.received_at,
+        Kind::Pageview,
+        Dialect::Native,
+    );
+    take_visitor(&mut hit, inbound, rules, None);
+    hit
 }
 
 /// Marks a session that an unsigned link began: what it proves is no more than what the link did.
@@ -181,8 +221,10 @@ fn take_unsigned_message(hit: &mut Hit, message: &str) {
 /// unsigned link stays marked as such: our signature says where the reader came from, not who that is.
 pub fn landing_value(rules: &Rules, hit: &Hit) -> String {
     let number = |id: Option<i64>| id.unwrap_or(0);
+    // A vendor's id of the browser is not ours to sign: the page's domain makes a visitor of its own.
     let visitor = hit
         .visitor_id
+        .filter(|id| !id.is_derived())
         .map(|id| id.0.simple().to_string())
         .unwrap_or_default();
     let message = match hit.provenance {
@@ -228,7 +270,8 @@ fn take_landing(hit: &mut Hit, rules: &Rules, sealed: &str) {
         hit.broadlog_id = (id != 0).then_some(BroadlogId(id));
         hit.provenance = Provenance::Session;
     }
-    hit.visitor_id = visitor.map(VisitorId).or(hit.visitor_id);
+    let signed = visitor.map(VisitorId).filter(|id| !id.is_derived());
+    hit.visitor_id = signed.or(hit.visitor_id);
 }
 
 #[cfg(test)]

@@ -12,6 +12,11 @@ fn visitor(n: u128) -> Option<VisitorId> {
     Some(VisitorId(Uuid::from_u128(n)))
 }
 
+fn bound(n: u128, is_proved: bool) -> Binding {
+    let contact = id(n);
+    Binding { contact, is_proved }
+}
+
 fn hit(fields: &[(&str, &str)]) -> Cow<'static, Hit> {
     Cow::Owned(owned(fields))
 }
@@ -37,7 +42,7 @@ fn person(n: u128, email: &str, known: &mut Known) {
         id(n),
         Contact {
             fields: BTreeMap::from([("email".into(), email.into())]),
-            tags: vec![],
+            ..Contact::default()
         },
     );
 }
@@ -59,7 +64,9 @@ fn a_browser_known_as_a_that_names_b_becomes_b_and_a_stays_as_it_was() {
     let (mut known, unique) = (Known::default(), unique());
     person(1, "a@x", &mut known);
     person(2, "b@x", &mut known);
-    known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(1));
+    known
+        .visitors
+        .insert(VisitorId(Uuid::from_u128(9)), bound(1, true));
     let mut resolver = resolver(known, &unique);
     let mut named = hit(&[("email", " B@x "), ("firstname", "Bea")]);
     named.to_mut().visitor_id = visitor(9);
@@ -81,7 +88,9 @@ fn a_browser_known_as_a_that_names_b_becomes_b_and_a_stays_as_it_was() {
 fn a_value_nobody_has_goes_to_a_only_where_the_field_is_empty() {
     let (mut known, unique) = (Known::default(), unique());
     person(1, "a@x", &mut known);
-    known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(1));
+    known
+        .visitors
+        .insert(VisitorId(Uuid::from_u128(9)), bound(1, true));
     let mut resolver = resolver(known, &unique);
     let mut added = hit(&[("customer_id", "7")]);
     added.to_mut().visitor_id = visitor(9);
@@ -148,7 +157,9 @@ fn only_an_authenticated_call_merges() {
     person(1, "a@x", &mut known);
     person(2, "b@x", &mut known);
     known.keys.insert(("customer_id".into(), "7".into()), id(2));
-    known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(2));
+    known
+        .visitors
+        .insert(VisitorId(Uuid::from_u128(9)), bound(2, true));
     let mut resolver = resolver(known, &unique);
     let mut public = hit(&[("email", "a@x"), ("customer_id", "7")]);
     assert_eq!(resolver.resolve(&mut public), Some(id(1)));
@@ -187,7 +198,9 @@ fn an_unsigned_message_names_the_person_but_takes_no_browser_over() {
         .broadlogs
         .insert(BroadlogId(5), (id(1), DeliveryId(3)));
     known.message_keys.insert("mautic:5".into(), BroadlogId(5));
-    known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(2));
+    known
+        .visitors
+        .insert(VisitorId(Uuid::from_u128(9)), bound(2, true));
     let mut resolver = resolver(known, &unique);
     for browser in [8, 9] {
         let mut click = hit(&[]);
@@ -199,7 +212,7 @@ fn an_unsigned_message_names_the_person_but_takes_no_browser_over() {
         assert_eq!(click.provenance, Provenance::Unsigned);
     }
     let visitors: Vec<_> = resolver.finish().0.visitors.into_iter().collect();
-    assert_eq!(visitors, [(VisitorId(Uuid::from_u128(8)), id(1))]);
+    assert_eq!(visitors, [(VisitorId(Uuid::from_u128(8)), bound(1, false))]);
 }
 
 #[test]
@@ -211,8 +224,12 @@ fn a_message_in_a_pages_address_names_nobody_in_a_known_browser() {
         .broadlogs
         .insert(BroadlogId(5), (id(1), DeliveryId(3)));
     known.message_keys.insert("mautic:5".into(), BroadlogId(5));
-    known.visitors.insert(VisitorId(Uuid::from_u128(7)), id(1));
-    known.visitors.insert(VisitorId(Uuid::from_u128(9)), id(2));
+    known
+        .visitors
+        .insert(VisitorId(Uuid::from_u128(7)), bound(1, true));
+    known
+        .visitors
+        .insert(VisitorId(Uuid::from_u128(9)), bound(2, true));
     let mut resolver = resolver(known, &unique);
     for (browser, person, message) in [
         (7, 1, Some(BroadlogId(5))),
@@ -232,7 +249,7 @@ fn a_message_in_a_pages_address_names_nobody_in_a_known_browser() {
         assert_eq!(page.delivery_id, Some(own), "a claim gives way");
     }
     let visitors: Vec<_> = resolver.finish().0.visitors.into_iter().collect();
-    assert_eq!(visitors, [(VisitorId(Uuid::from_u128(8)), id(1))]);
+    assert_eq!(visitors, [(VisitorId(Uuid::from_u128(8)), bound(1, false))]);
 }
 
 #[test]
@@ -258,4 +275,163 @@ fn a_recipient_names_an_existing_contact_and_sets_nothing() {
     let (changes, contacts) = resolver.finish();
     assert!(changes.contacts.is_empty());
     assert_eq!(contacts.len(), 2);
+}
+
+/// A claim that is remembered does not become a proof: what a browser said of itself gives it no right later.
+#[test]
+fn a_browser_that_only_said_who_it_is_never_counts_as_proof_of_it() {
+    let (mut known, unique) = (Known::default(), unique());
+    person(1, "ada@x", &mut known);
+    let mut resolver = resolver(known, &unique);
+    let mut claims = hit(&[("email", "ada@x"), ("firstname", "EVIL")]);
+    claims.to_mut().visitor_id = visitor(9);
+    assert_eq!(resolver.resolve(&mut claims), Some(id(1)));
+    for fields in [&[("firstname", "MORE")][..], &[("customer_id", "7")]] {
+        let mut later = hit(fields);
+        later.to_mut().visitor_id = visitor(9);
+        later.to_mut().tags = vec![TagChange {
+            name: "evil".into(),
+            remove: false,
+        }];
+        resolver.resolve(&mut later);
+    }
+    let mut sender = hit(&[("firstname", "said of the browser")]);
+    sender.to_mut().authority = Authority::Authenticated;
+    sender.to_mut().visitor_id = visitor(9);
+    resolver.resolve(&mut sender);
+    let (changes, contacts) = resolver.finish();
+    assert_eq!(contacts[&id(1)].fields["firstname"], "EVIL", "it was empty");
+    assert!(contacts[&id(1)].tags.is_empty());
+    let key = ("customer_id".to_owned(), "7".to_owned());
+    assert_ne!(changes.keys[&key], id(1));
+    assert!(!changes.visitors[&VisitorId(Uuid::from_u128(9))].is_proved);
+}
+
+#[test]
+fn a_claim_becomes_a_proof_where_a_signed_link_or_a_sender_says_the_same() {
+    let unique = unique();
+    for is_sender in [false, true] {
+        let mut known = Known::default();
+        person(1, "ada@x", &mut known);
+        known
+            .broadlogs
+            .insert(BroadlogId(5), (id(1), DeliveryId(3)));
+        known
+            .visitors
+            .insert(VisitorId(Uuid::from_u128(9)), bound(1, false));
+        let mut resolver = resolver(known, &unique);
+        let mut proof = if is_sender {
+            hit(&[("email", "ada@x")])
+        } else {
+            hit(&[])
+        };
+        if is_sender {
+            proof.to_mut().authority = Authority::Authenticated;
+        } else {
+            proof.to_mut().broadlog_id = Some(BroadlogId(5));
+            proof.to_mut().provenance = Provenance::Link;
+        }
+        proof.to_mut().visitor_id = visitor(9);
+        assert_eq!(resolver.resolve(&mut proof), Some(id(1)));
+        let (changes, _) = resolver.finish();
+        assert_eq!(
+            changes.visitors[&VisitorId(Uuid::from_u128(9))],
+            bound(1, true)
+        );
+        assert!(changes.completed.is_empty());
+    }
+}
+
+#[test]
+fn what_the_public_made_is_its_makers_until_a_sender_names_it() {
+    let unique = unique();
+    let mut resolver = resolver(Known::default(), &unique);
+    let mut say = |browser: u128, fields: &[(&str, &str)], tag: &str, authority| {
+        let mut said = hit(fields);
+        said.to_mut().visitor_id = visitor(browser);
+        said.to_mut().authority = authority;
+        said.to_mut().tags = vec![TagChange {
+            name: tag.into(),
+            remove: false,
+        }];
+        let contact = resolver.resolve(&mut said).unwrap();
+        (
+            resolver.contact(contact).unwrap().clone(),
+            said.reason.clone(),
+        )
+    };
+    let ada = ("email", "ada@x");
+    let by = Authority::Public;
+    let (made, _) = say(8, &[ada, ("firstname", "Ada")], "a", by);
+    assert_eq!(made.made_by, visitor(8));
+    let (other, why) = say(9, &[ada, ("firstname", "Eve"), ("city", "Rome")], "b", by);
+    assert_eq!(
+        (&*other.fields["firstname"], &*other.fields["city"]),
+        ("Ada", "Rome")
+    );
+    assert_eq!(other.tags, ["a"]);
+    assert_eq!(why.as_deref(), Some("field not proved; tag not proved"));
+    let (own, why) = say(8, &[("firstname", "Adele"), ("customer_id", "7")], "c", by);
+    assert_eq!(
+        (&*own.fields["firstname"], &*own.fields["customer_id"]),
+        ("Adele", "7")
+    );
+    assert_eq!((own.tags.len(), why), (2, None));
+    let (known, _) = say(7, &[ada], "d", Authority::Authenticated);
+    assert_eq!(known.made_by, None);
+    let (own, why) = say(8, &[("firstname", "Eve")], "e", by);
+    assert_eq!(&*own.fields["firstname"], "Adele");
+    assert_eq!(why.as_deref(), Some("field not proved; tag not proved"));
+}
+
+#[test]
+fn a_signed_session_writes_also_where_the_page_names_the_same_person() {
+    let (mut known, unique) = (Known::default(), unique());
+    person(1, "ada@x", &mut known);
+    known
+        .broadlogs
+        .insert(BroadlogId(5), (id(1), DeliveryId(3)));
+    if let Some(ada) = known.contacts.get_mut(&id(1)) {
+        ada.fields.insert("city".into(), "Rome".into());
+    }
+    let mut resolver = resolver(known, &unique);
+    for (provenance, city) in [
+        (Provenance::Unsigned, "Rome"),
+        (Provenance::Session, "Oslo"),
+    ] {
+        let mut page = hit(&[("email", "ada@x"), ("city", "Oslo")]);
+        page.to_mut().broadlog_id = Some(BroadlogId(5));
+        page.to_mut().provenance = provenance;
+        assert_eq!(resolver.resolve(&mut page), Some(id(1)));
+        assert_eq!(resolver.contact(id(1)).unwrap().fields["city"], city);
+        let kept = page.extra.as_ref().map(|extra| extra["city"].clone());
+        assert_eq!(kept.is_some(), provenance == Provenance::Unsigned);
+    }
+}
+
+/// What a browser says of its person must be written also where the hit that made it the person's stands in the same batch.
+#[test]
+fn a_contact_is_loaded_for_a_visitor_that_another_hit_of_the_batch_binds() {
+    let (mut known, unique) = (Known::default(), unique());
+    person(1, "ada@x", &mut known);
+    person(2, "bea@x", &mut known);
+    known
+        .broadlogs
+        .insert(BroadlogId(5), (id(1), DeliveryId(3)));
+    known
+        .broadlogs
+        .insert(BroadlogId(6), (id(2), DeliveryId(3)));
+    let of = |browser, message, fields: &[(&str, &str)]| {
+        let mut hit = owned(fields);
+        hit.visitor_id = visitor(browser);
+        hit.broadlog_id = message;
+        hit
+    };
+    let hits = [
+        of(8, Some(BroadlogId(5)), &[]),
+        of(8, None, &[("firstname", "Ada")]),
+        of(9, Some(BroadlogId(6)), &[]),
+    ];
+    let wanted = wanted_contacts(&unique, &known, hits.iter());
+    assert_eq!(wanted, BTreeSet::from([id(1)]));
 }

@@ -1,6 +1,6 @@
 //! What has to be known before hits can be resolved: everything that they name somebody by.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Key, Known, UniqueValue};
 use crate::hit::{BroadlogId, ContactId, Hit, VisitorId};
@@ -44,10 +44,21 @@ pub fn wanted<'h>(unique: &[String], hits: impl Iterator<Item = &'h Hit>) -> Wan
 pub fn wanted_contacts<'h>(
     unique: &[String],
     known: &Known,
-    hits: impl Iterator<Item = &'h Hit>,
+    hits: impl Iterator<Item = &'h Hit> + Clone,
 ) -> BTreeSet<ContactId> {
+    // A contact that is named by its id is vouched for, also where nothing of it changes.
+    let changes =
+        |hit: &Hit| !hit.fields.is_empty() || !hit.tags.is_empty() || hit.contact_id.is_some();
+    // Another of these hits may be the one that says whose the visitor is.
+    let visitors: HashSet<VisitorId> = hits
+        .clone()
+        .filter(|hit| changes(hit))
+        .filter_map(|hit| hit.visitor_id)
+        .collect();
     let mut wanted = BTreeSet::new();
-    for hit in hits.filter(|hit| !hit.fields.is_empty() || !hit.tags.is_empty()) {
+    for hit in
+        hits.filter(|hit| changes(hit) || hit.visitor_id.is_some_and(|id| visitors.contains(&id)))
+    {
         wanted.extend(hit.contact_id.and_then(|id| known.ids.get(&id)));
         wanted.extend(
             hit.broadlog_id
@@ -56,7 +67,11 @@ pub fn wanted_contacts<'h>(
                 .map(|(contact, _)| contact),
         );
         wanted.extend(recipient_key(unique, hit).and_then(|key| known.keys.get(&key)));
-        wanted.extend(hit.visitor_id.and_then(|id| known.visitors.get(&id)));
+        wanted.extend(
+            hit.visitor_id
+                .and_then(|id| known.visitors.get(&id))
+                .map(|binding| binding.contact),
+        );
         wanted.extend(unique_keys(unique, hit).filter_map(|key| known.keys.get(&key)));
     }
     wanted

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::page_tags::PageTags;
@@ -245,28 +246,68 @@ impl<'p> Batch<'p> {
         Ok(done)
     }
 
-    /// Takes out hits whose idempotency key was there before, in the database or in this batch. A public key never meets an
-    /// authenticated sender's: nobody can make such a hit disappear by sending its key first.
+    /// Takes out hits whose idempotency key was there before, in the database or in this batch, within one of the key's scopes.
     async fn drop_duplicates(&self, tx: &mut Tx, hits: &mut Vec<&Hit>) -> store::Result<u64> {
-        let mut keys = BTreeSet::new();
+        let keys: BTreeSet<_> = hits.iter().copied().flat_map(scoped_keys).collect();
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let mut taken = tx.take_idempotency_keys(&keys, self.now).await?;
         let before = hits.len();
         hits.retain(|hit| {
-            hit.idempotency_key
-                .as_ref()
-                .is_none_or(|key| keys.insert((scope(hit), key.clone())))
-        });
-        if !keys.is_empty() {
-            let taken = tx.take_idempotency_keys(&keys, self.now).await?;
-            if !taken.is_empty() {
-                hits.retain(|hit| {
-                    hit.idempotency_key
-                        .as_ref()
-                        .is_none_or(|key| !taken.contains(&(scope(hit).to_owned(), key.clone())))
-                });
+            let mut is_first = true;
+            // Each of them is taken, also where one was before.
+            for key in scoped_keys(hit) {
+                is_first &= taken.insert(key);
             }
-        }
+            is_first
+        });
         Ok((before - hits.len()) as u64)
     }
+}
+
+/// A hit's idempotency key within each of its scopes; see [`scopes`].
+fn scoped_keys(hit: &Hit) -> impl Iterator<Item = (String, String)> + '_ {
+    let key = hit.idempotency_key.as_ref();
+    key.into_iter().flat_map(|key| {
+        scopes(hit)
+            .into_iter()
+            .flatten()
+            .map(|scope| (scope, key.clone()))
+    })
+}
+
+/// Where a key counts: nobody can make another's hit disappear by sending its key first.
+///
+/// | sender | scope |
+/// |---|---|
+/// | authenticated | all of them |
+/// | anybody with a visitor id | the visitor |
+/// | a trusted server that names no visitor | all trusted servers |
+/// | anybody else | address and agent; and the visitor that its answer makes |
+///
+/// The last has two, since a browser whose cookies are blocked stays the same only by its address, and one whose first answer was lost may
+/// have kept its cookie.
+fn scopes(hit: &Hit) -> [Option<String>; 2] {
+    let visitor = hit.visitor_id.map(|id| format!("v{}", id.0.simple()));
+    match (hit.authority, visitor) {
+        (Authority::Authenticated, _) => [Some("api".to_owned()), None],
+        (Authority::Public, Some(visitor)) if !hit.visitor_is_new => [Some(visitor), None],
+        (Authority::Public, _) if hit.is_trusted => [Some("trusted".to_owned()), None],
+        (Authority::Public, visitor) => [Some(client_scope(hit)), visitor],
+    }
+}
+
+/// Address and agent, as a digest: the keys are no log of addresses.
+fn client_scope(hit: &Hit) -> String {
+    let address = hit.ip.map(|ip| ip.to_string()).unwrap_or_default();
+    let digest = Sha256::new()
+        .chain_update(address)
+        .chain_update([0])
+        .chain_update(hit.user_agent.as_deref().unwrap_or_default())
+        .finalize();
+    let half = digest.first_chunk().copied().map_or(0, u128::from_be_bytes);
+    format!("c{half:032x}")
 }
 
 fn is_for_known_visitors(hit: &Hit) -> bool {
@@ -282,13 +323,6 @@ fn bad_frame(hit: &Hit, reason: String) -> BadFrame {
     BadFrame {
         bytes: frame.split_off(4),
         reason,
-    }
-}
-
-fn scope(hit: &Hit) -> &'static str {
-    match hit.authority {
-        Authority::Public => "public",
-        Authority::Authenticated => "api",
     }
 }
 

@@ -119,6 +119,7 @@ mod tests {
         // The last fields are left out, as servers without them wrote it.
         let mut older = rmp_serde::to_vec(&hit()).unwrap();
         for field in [
+            rmp_serde::to_vec(&hit().is_trusted).unwrap(),
             rmp_serde::to_vec(&hit().foreign).unwrap(),
             rmp_serde::to_vec(&hit().extra).unwrap(),
         ] {

@@ -119,6 +119,10 @@ impl Bulk {
         uuid, Uuid, Uuid
     );
     column!(
+        /// A column of UUIDs or nulls.
+        uuid_or_null, Uuid, Option<Uuid>
+    );
+    column!(
         /// A column of times.
         time, Time, Micros
     );

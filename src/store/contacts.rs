@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use super::{Bulk, Tags, Tx};
 use crate::clock::Micros;
 use crate::hit::{BroadlogId, ContactId, DeliveryId, VisitorId};
-use crate::identity::{Changes, Contact, Known, Wanted};
+use crate::identity::{Binding, Changes, Contact, Known, Wanted};
 use crate::{execute_bulk, fetch_bulk};
 
 impl Tx {
@@ -36,8 +36,11 @@ impl Tx {
         let visitors = fetch_bulk!(
             self,
             Bulk::new().uuid("id", wanted.visitors.iter().map(|id| id.0)),
-            "select v.id, v.contact_id from {rows} join visitors v on v.id = rows.id",
-            row => (VisitorId(row.try_get(0)?), ContactId(row.try_get(1)?))
+            "select v.id, v.contact_id, v.is_proved from {rows} join visitors v on v.id = rows.id",
+            row => (
+                VisitorId(row.try_get(0)?),
+                Binding { contact: ContactId(row.try_get(1)?), is_proved: row.try_get::<i64, _>(2)? != 0 },
+            )
         )?;
         let keys = fetch_bulk!(
             self,
@@ -74,10 +77,14 @@ impl Tx {
         let contacts = fetch_bulk!(
             self,
             Bulk::new().uuid("id", ids.iter().map(|id| id.0)),
-            "select c.id, c.fields, c.tags from {rows} join contacts c on c.id = rows.id",
+            "select c.id, c.fields, c.tags, c.made_by from {rows} join contacts c on c.id = rows.id",
             row => (
                 ContactId(row.try_get(0)?),
-                Contact { fields: texts(row.try_get::<Json<Value>, _>(1)?.0), tags: row.try_get::<Tags, _>(2)?.0 },
+                Contact {
+                    fields: texts(row.try_get::<Json<Value>, _>(1)?.0),
+                    tags: row.try_get::<Tags, _>(2)?.0,
+                    made_by: row.try_get::<Option<_>, _>(3)?.map(VisitorId),
+                },
             )
         )?;
         Ok(HashMap::from_iter(contacts))
@@ -104,9 +111,10 @@ impl Tx {
                 .uuid("id", changed.iter().map(|(id, _)| *id))
                 .json("fields", changed.iter().map(|(_, contact)| serde_json::to_string(&contact.fields).unwrap_or_default()))
                 .tags("tags", changed.iter().map(|(_, contact)| contact.tags.clone()))
+                .uuid_or_null("made_by", changed.iter().map(|(_, contact)| contact.made_by.map(|id| id.0)))
                 .time("now", changed.iter().map(|_| now)),
-            "insert into contacts (id, fields, tags, created_at, changed_at) select id, fields, tags, now, now from {rows} where true
-             on conflict (id) do update set fields = excluded.fields, tags = excluded.tags, changed_at = excluded.changed_at"
+            "insert into contacts (id, fields, tags, made_by, created_at, changed_at) select id, fields, tags, made_by, now, now from {rows} where true
+             on conflict (id) do update set fields = excluded.fields, tags = excluded.tags, made_by = excluded.made_by, changed_at = excluded.changed_at"
         )?;
         execute_bulk!(
             self,
@@ -121,10 +129,11 @@ impl Tx {
             self,
             Bulk::new()
                 .uuid("id", changes.visitors.keys().map(|id| id.0))
-                .uuid("contact_id", changes.visitors.values().map(|id| id.0))
+                .uuid("contact_id", changes.visitors.values().map(|binding| binding.contact.0))
+                .big("is_proved", changes.visitors.values().map(|binding| i64::from(binding.is_proved)))
                 .time("now", changes.visitors.keys().map(|_| now)),
-            "insert into visitors (id, contact_id, changed_at) select id, contact_id, now from {rows} where true
-             on conflict (id) do update set contact_id = excluded.contact_id, changed_at = excluded.changed_at"
+            "insert into visitors (id, contact_id, is_proved, changed_at) select id, contact_id, is_proved, now from {rows} where true
+             on conflict (id) do update set contact_id = excluded.contact_id, is_proved = excluded.is_proved, changed_at = excluded.changed_at"
         )?;
         for (from, into) in &changes.merges {
             let bulk = || {
@@ -166,11 +175,11 @@ impl Tx {
     /// The database refuses.
     pub async fn take_idempotency_keys(
         &mut self,
-        keys: &BTreeSet<(&'static str, String)>,
+        keys: &BTreeSet<(String, String)>,
         now: Micros,
     ) -> sqlx::Result<BTreeSet<(String, String)>> {
         let bulk = Bulk::new()
-            .text("scope", keys.iter().map(|key| key.0.to_owned()))
+            .text("scope", keys.iter().map(|key| key.0.clone()))
             .text("key", keys.iter().map(|key| key.1.clone()))
             .time("now", keys.iter().map(|_| now));
         // No `on conflict`: the projection's lock lets nobody else write here, and Postgres takes a row that may conflict in two steps.
@@ -182,11 +191,7 @@ impl Tx {
             row => (row.try_get(0)?, row.try_get(1)?)
         )?;
         let fresh: BTreeSet<_> = fresh.into_iter().collect();
-        Ok(keys
-            .iter()
-            .map(|(scope, key)| ((*scope).to_owned(), key.clone()))
-            .filter(|key| !fresh.contains(key))
-            .collect())
+        Ok(keys.difference(&fresh).cloned().collect())
     }
 }
 

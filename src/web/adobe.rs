@@ -75,9 +75,9 @@ fn take_tag(app: &App, visit: Visit<'_>) -> Outcome {
     };
     if is_visit(&inbound) {
         set_visitor(app, &mut hit);
-        if let Some(id) = hit.visitor_id {
+        if let Some(value) = app.cookies.visitor_value(&hit) {
             app.cookies
-                .write_visitor(id, &visit.parts.headers, response.headers_mut());
+                .write_visitor(&value, &visit.parts.headers, response.headers_mut());
         }
     }
     app.counters.collected.increment(1);

@@ -13,7 +13,6 @@ use super::redirect::set_visitor;
 use super::{App, EMBEDDABLE, Outcome, Visit};
 use crate::dialect::{Reply, judge, native};
 use crate::hit::VisitorId;
-use crate::link::Purpose;
 
 /// A transparent 1x1 GIF: 43 bytes, where a PNG would have 67.
 const GIF: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
@@ -80,19 +79,18 @@ pub(super) fn get_visitor(app: &App, visit: Visit<'_>) -> Response {
     let parts = visit.parts;
     let permission = app.cors.permission(&parts.headers);
     let inbound = app.inbound(visit, &[]);
-    let known = inbound
-        .cookie(native::VISITOR_COOKIE)
-        .and_then(|sealed| app.rules.keys.open(Purpose::Visitor, sealed))
-        .and_then(|id| uuid::Uuid::try_parse(id).ok())
-        .map(VisitorId);
     let mut response = json_answer(StatusCode::OK, &json!({}));
     if permission != Permission::Refused && !judge::is_prefetch(&inbound) {
-        let visitor = known.unwrap_or_else(|| VisitorId(app.clock.new_id(inbound.received_at)));
-        let sealed = app.cookies.seal_visitor(visitor);
+        let mut asked = native::known_visitor(&inbound, &app.rules);
+        set_visitor(app, &mut asked);
+        let value = app.cookies.visitor_value(&asked);
+        let id = asked.visitor_id.map(|id| id.0);
         *response.body_mut() =
-            Body::from(json!({ "id": visitor.0, "sid": sealed, "device_id": sealed }).to_string());
-        app.cookies
-            .write_visitor(visitor, &parts.headers, response.headers_mut());
+            Body::from(json!({ "id": id, "sid": value, "device_id": value }).to_string());
+        if let Some(value) = value {
+            app.cookies
+                .write_visitor(&value, &parts.headers, response.headers_mut());
+        }
     }
     permission.write(response.headers_mut());
     response
@@ -112,21 +110,22 @@ pub(super) fn get_permission(app: &App, visit: Visit<'_>) -> Response {
 fn collect(app: &App, visit: Visit<'_>, body: &[u8], reply: Reply) -> Outcome {
     let inbound = app.inbound(visit, body);
     let mut decoded = native::collect(&inbound, &app.rules, reply);
-    let mut visitor = None;
+    let (mut visitor, mut value) = (None, None);
     for hit in &mut decoded.hits {
         if !judge::is_prefetch(&inbound) {
             set_visitor(app, hit);
         }
         visitor = hit.visitor_id;
+        value = app.cookies.visitor_value(hit);
     }
     let answer = |is_kept| {
         let mut response = match reply {
             Reply::Gif => gif(),
-            Reply::Visitor => visitor_answer(app, visitor, is_kept),
+            Reply::Visitor => visitor_answer(visitor, value.as_deref(), is_kept),
         };
-        if let Some(id) = visitor {
+        if let Some(value) = &value {
             app.cookies
-                .write_visitor(id, &visit.parts.headers, response.headers_mut());
+                .write_visitor(value, &visit.parts.headers, response.headers_mut());
         }
         response
     };
@@ -138,12 +137,11 @@ fn collect(app: &App, visit: Visit<'_>, body: &[u8], reply: Reply) -> Outcome {
     outcome
 }
 
-/// What the script gets back.
-fn visitor_answer(app: &App, visitor: Option<VisitorId>, is_kept: bool) -> Response {
-    let sealed = visitor.map(|id| app.cookies.seal_visitor(id));
+/// What the script gets back; `value` is the visitor's in cookies.
+fn visitor_answer(visitor: Option<VisitorId>, value: Option<&str>, is_kept: bool) -> Response {
     json_answer(
         StatusCode::OK,
-        &json!({ "success": u8::from(is_kept), "id": visitor.map(|id| id.0), "sid": sealed, "device_id": sealed, "events": [] }),
+        &json!({ "success": u8::from(is_kept), "id": visitor.map(|id| id.0), "sid": value, "device_id": value, "events": [] }),
     )
 }
 

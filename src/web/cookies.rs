@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::dialect::adobe::LAST_DELIVERY_COOKIE;
 use crate::dialect::mapp::OPTOUT_COOKIE;
 use crate::dialect::native::{self, BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};
-use crate::hit::{DeliveryId, Hit, VisitorId};
+use crate::hit::{DeliveryId, Hit};
 use crate::link::{Keys, Purpose};
 
 /// Mapp's Ever-ID, with the track id behind it.
@@ -71,11 +71,15 @@ impl CookieMaker {
         }
     }
 
-    /// The value of a visitor in cookies and answers.
-    pub fn seal_visitor(&self, id: VisitorId) -> String {
+    /// The value of the hit's visitor in cookies and answers: an id of ours signed, a vendor's as it came. None where the hit has none.
+    pub fn visitor_value(&self, hit: &Hit) -> Option<String> {
+        let id = hit.visitor_id?;
+        if id.is_derived() {
+            return hit.foreign.as_ref()?.visitor.clone();
+        }
         let mut buffer = uuid::Uuid::encode_buffer();
-        self.keys
-            .seal(Purpose::Visitor, id.0.simple().encode_lower(&mut buffer))
+        let id = id.0.simple().encode_lower(&mut buffer);
+        Some(self.keys.seal(Purpose::Visitor, id))
     }
 
     /// The session cookies of a click: gone when the browser closes. A click without a message takes an earlier one's away, so
@@ -105,10 +109,10 @@ impl CookieMaker {
         }
     }
 
-    /// The visitor cookie, one year from now.
-    pub fn write_visitor(&self, id: VisitorId, request: &HeaderMap, answer: &mut HeaderMap) {
+    /// The visitor cookie, one year from now; `value` is what [`Self::visitor_value`] says.
+    pub fn write_visitor(&self, value: &str, request: &HeaderMap, answer: &mut HeaderMap) {
         let year = &self.attributes(request).year;
-        append(VISITOR_COOKIE, &self.seal_visitor(id), year, answer);
+        append(VISITOR_COOKIE, value, year, answer);
     }
 
     /// Mapp's cookies of a track id: its Ever-ID for six months, where there is one, and the mark of a session.

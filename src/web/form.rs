@@ -116,12 +116,12 @@ async fn post_form(app: &App, visit: Visit<'_>, body: Body) -> Outcome {
     if !judge::is_prefetch(&inbound) {
         set_visitor(app, &mut taken.hit);
     }
-    let visitor = taken.hit.visitor_id;
+    let visitor = app.cookies.visitor_value(&taken.hit);
     let answer = |said| {
         let mut response = page.answer(said);
-        if let Some(id) = visitor {
+        if let Some(value) = &visitor {
             app.cookies
-                .write_visitor(id, headers, response.headers_mut());
+                .write_visitor(value, headers, response.headers_mut());
         }
         response
     };

@@ -141,8 +141,8 @@ pub(super) fn remember_click(
     let (request, answer) = (inbound.headers, response.headers_mut());
     set_visitor(app, hit);
     app.cookies.write_session(hit, request, answer);
-    if let Some(id) = hit.visitor_id {
-        app.cookies.write_visitor(id, request, answer);
+    if let Some(value) = app.cookies.visitor_value(hit) {
+        app.cookies.write_visitor(&value, request, answer);
     }
     if let (AdobeMode::Permanent | AdobeMode::Anonymous, Some(id)) =
         (app.rules.adobe_mode, hit.delivery_id)

@@ -1,5 +1,7 @@
 //! Who it was, told by the running server on both databases.
 
+mod strangers;
+
 use std::time::Duration;
 
 use sillage::both;

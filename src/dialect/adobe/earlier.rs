@@ -6,8 +6,9 @@ use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
 use super::id::{Broadlog, likeliest, read_broadlog, read_hex};
+use crate::dialect::native::ADOBES_VISITOR;
 use crate::dialect::{Rules, foreign_visitor, native};
-use crate::hit::{BroadlogId, DeliveryId, Hit, Provenance};
+use crate::hit::{BroadlogId, DeliveryId, Hit, Provenance, VisitorId};
 use crate::inbound::Inbound;
 use crate::link::Purpose;
 
@@ -28,13 +29,25 @@ pub(super) fn take_visitor(hit: &mut Hit, inbound: &Inbound<'_>) {
     let Some(value) = cookie(inbound, VISITOR) else {
         return;
     };
-    match Uuid::try_parse(value.trim()) {
-        Ok(id) if !id.is_nil() => {
-            hit.visitor_id = Some(foreign_visitor("adobe", &id.simple().to_string()));
-        }
-        // A word that is no UUID may be everybody's: it must not make one visitor of all of them.
-        _ => hit.note("uuid230 unreadable"),
+    match read_visitor(&value) {
+        Some(id) => native::set_unsigned_visitor(
+            hit,
+            visitor(id),
+            &format!("{ADOBES_VISITOR}{}", id.hyphenated()),
+        ),
+        None => hit.note("uuid230 unreadable"),
     }
+}
+
+/// Adobe's id of a browser. A word that is no UUID may be everybody's: it must not make one visitor of all of them.
+pub fn read_visitor(text: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(text.trim()).ok()?;
+    (!id.is_nil()).then_some(id)
+}
+
+/// The visitor that it stands for.
+pub fn visitor(id: Uuid) -> VisitorId {
+    foreign_visitor("adobe", &id.simple().to_string())
 }
 
 /// Message and delivery of the session; true where there is one.

@@ -41,6 +41,7 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
         Kind::Pageview,
         Dialect::Adobe,
     );
+    hit.is_trusted = inbound.is_trusted_sender;
     judge::judge_request(&mut hit, inbound);
     if inbound.method == http::Method::HEAD {
         hit.judge(Verdict::Scanner, "HEAD request");

@@ -35,6 +35,7 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
         Kind::Pageview,
         Dialect::Native,
     );
+    hit.is_trusted = inbound.is_trusted_sender;
     judge::judge_request(&mut hit, inbound);
     take_session(&mut hit, inbound, rules);
     let mut reader = Reader {
