@@ -10,6 +10,7 @@ mod page_tags;
 mod queue;
 mod retire;
 mod sending;
+mod serve;
 
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
@@ -17,12 +18,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use tokio::net::TcpListener;
 
-use crate::clock::Clock;
 use crate::config::{Config, Flags, Problems};
 use crate::data_dir::{self, ServerNote};
-use crate::server::{self, Listeners};
+use crate::server;
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 
@@ -58,7 +57,7 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Answer requests and store hits (the default)
-    Serve(Serve),
+    Serve(serve::Serve),
     /// Bring the database's tables up to date
     Migrate(Migrate),
     /// Check the configuration and print what is in force as TOML, without secrets
@@ -103,13 +102,6 @@ struct WrongUsage(String);
 #[error("nobody reads any more")]
 struct NobodyReads;
 
-#[derive(Debug, Default, Args)]
-struct Serve {
-    /// Serve a sample mail and a shop page at /demo, with a delivery made for them
-    #[arg(long)]
-    demo: bool,
-}
-
 #[derive(Debug, Args)]
 struct Migrate {
     /// Make the embedded database where there is none
@@ -131,8 +123,8 @@ pub fn run() -> ExitCode {
         let file = std::env::var_os("SILLAGE_CONFIG").filter(|file| !file.is_empty());
         file.map(PathBuf::from)
     });
-    let loaded = environment().and_then(|env| Config::load(file.as_deref(), env, &flags));
-    let config = match loaded {
+    let load = move || Config::load(file.as_deref(), environment()?, &flags);
+    let config = match load() {
         Ok(config) => config,
         Err(problems) => {
             for problem in &problems.0 {
@@ -143,10 +135,8 @@ pub fn run() -> ExitCode {
     };
     data_dir::keep_to_owner();
     telemetry::start_logging(&config.log);
-    match execute(
-        cli.command.unwrap_or(Command::Serve(Serve::default())),
-        config,
-    ) {
+    let command = cli.command.unwrap_or(Command::Serve(Default::default()));
+    match execute(command, config, load) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<NobodyReads>() => ExitCode::SUCCESS,
         Err(error) => {
@@ -182,14 +172,18 @@ fn environment() -> Result<Vec<(String, String)>, Problems> {
     }
 }
 
-fn execute(command: Command, config: Config) -> anyhow::Result<()> {
+fn execute(
+    command: Command,
+    config: Config,
+    load: impl Fn() -> Result<Config, Problems> + Send + 'static,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("runtime")?;
     runtime.block_on(async {
         match command {
-            Command::Serve(serve) => serve_until_signal(config, serve.demo).await,
+            Command::Serve(serve) => serve.execute(config, load).await,
             Command::Migrate(asked) => {
                 let store = if asked.create {
                     if config.database_url.is_none() {
@@ -305,31 +299,4 @@ fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(NobodyReads.into()),
         written => written.context("standard output"),
     }
-}
-
-async fn serve_until_signal(config: Config, is_demo: bool) -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    let public = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("listen on {}", config.listen))?;
-    let metrics = match config.metrics.listen {
-        Some(address) => Some(
-            TcpListener::bind(address)
-                .await
-                .with_context(|| format!("metrics.listen {address}"))?,
-        ),
-        None => None,
-    };
-    let listeners = Listeners { public, metrics };
-    server::run(config, listeners, Clock::system(), is_demo, async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-    .await
 }

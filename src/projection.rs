@@ -15,7 +15,7 @@ mod page_tags;
 
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram};
+use metrics::{Counter, Histogram};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -56,9 +56,7 @@ struct Meters {
     quarantined: Counter,
     duplicates: Counter,
     unknown: Counter,
-    failures: Counter,
     batch_seconds: Histogram,
-    backlog: Gauge,
 }
 
 impl Projection {
@@ -87,9 +85,7 @@ impl Projection {
                 quarantined: metrics::counter!("sillage_hits_quarantined_total"),
                 duplicates: metrics::counter!("sillage_hits_duplicate_total"),
                 unknown: metrics::counter!("sillage_hits_refused_total", "reason" => "visitor unknown"),
-                failures: metrics::counter!("sillage_projection_failures_total"),
                 batch_seconds: metrics::histogram!("sillage_projection_batch_seconds"),
-                backlog: metrics::gauge!("sillage_spool_backlog_hits"),
             },
         }
     }
@@ -152,7 +148,6 @@ impl Projection {
     }
 
     async fn round(&mut self, position: &mut i64) -> Round {
-        self.meters.backlog.set(self.spool.backlog() as f64);
         let started = std::time::Instant::now();
         let mut projected = self.project(*position, Refusal::Fails).await;
         if matches!(&projected, Err(ProjectionError::Database(error)) if is_refusal(error)) {
@@ -167,11 +162,9 @@ impl Projection {
                 // First of all: whoever sees an empty spool is to see a database that is up.
                 self.health.wrote();
                 self.spool.mark_done(*position);
-                self.meters.backlog.set(self.spool.backlog() as f64);
                 if is_full { Round::Full } else { Round::Part }
             }
             Err(error) => {
-                self.meters.failures.increment(1);
                 self.health.could_not_write(&error);
                 Round::Failed
             }

@@ -3,25 +3,28 @@
 //! [`run`] takes its outside world as arguments (configuration, listeners, clock, shutdown), so tests run it as it is.
 
 mod accept;
+mod answering;
 mod demo;
+mod descriptors;
 mod keep_house;
 mod known_keys;
+mod reload;
 mod secrets;
 mod welcome;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::config::{Ack, Config, Secret};
+use crate::config::{Ack, Config};
 use crate::data_dir::{DataDir, EMBEDDED, ServerNote};
-use crate::dialect::{MappRules, Rules};
 use crate::form_copy::FormCopy;
 use crate::link::Keys;
 use crate::link_copy::LinkCopy;
@@ -29,12 +32,14 @@ use crate::projection::{DatabaseHealth, Health, Projection};
 use crate::spool::{Spool, SpoolLimits};
 use crate::store::{self, Store, StoreError};
 use crate::telemetry;
-use crate::web::{App, CookieMaker, Cors, Counters, Readiness, Script, ServerState, Tables, Web};
+use crate::web::{Readiness, ServerState, Tables, Web};
 
+use answering::Answering;
 use keep_house::Housekeeper;
 use known_keys::{KeyState, KeyWatch};
 use welcome::Welcome;
 
+pub use descriptors::make_room;
 pub use known_keys::lacking;
 pub use secrets::FoundKeys;
 
@@ -49,6 +54,14 @@ pub struct Listeners {
     pub metrics: Option<TcpListener>,
 }
 
+/// The world around a server.
+pub struct Outside {
+    /// Times and ids.
+    pub clock: Clock,
+    /// Configurations that the running server is to go on with, as far as it can.
+    pub configurations: mpsc::Receiver<Config>,
+}
+
 /// Runs a server until `shutdown` completes and everything is safe on disk.
 ///
 /// # Errors
@@ -57,13 +70,18 @@ pub struct Listeners {
 pub async fn run(
     mut config: Config,
     listeners: Listeners,
-    clock: Clock,
+    outside: Outside,
     is_demo: bool,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let Outside {
+        clock,
+        configurations,
+    } = outside;
     // Port 0 is a port that the system chose: the public URL needs to know which.
     config.listen = listeners.public.local_addr()?;
-    let recorder = telemetry::prometheus();
+    let configured = config.clone();
+    telemetry::prometheus();
     let dir = config.data_dir.as_path();
     let _taken = DataDir::take(dir)?;
     let noted = ServerNote::read(dir);
@@ -101,6 +119,7 @@ pub async fn run(
     // Tables first, wherever the database is by then; what needs them waits.
     let (made, tables) = watch::channel(Tables::Awaited);
     let state = Arc::new(State {
+        data_dir: dir.to_owned(),
         spool: spool.clone(),
         health: health.clone(),
         tables: tables.clone(),
@@ -119,53 +138,18 @@ pub async fn run(
         },
         is_token_new,
     };
-    let base_url = config.base_url();
-    let own_host = url::Url::parse(&base_url)
-        .ok()
-        .and_then(|url| url.host_str().map(str::to_owned))
-        .unwrap_or_default();
-    let app = Arc::new(App {
-        rules: Rules {
-            keys: keys.clone(),
-            unique: config.contacts.unique.clone(),
-            public: config.contacts.public.clone(),
-            adobe_mode: config.adobe.mode,
-            mapp: MappRules {
-                secrets: mapp_secrets(&config.mapp.secrets),
-            },
-        },
-        sink: Arc::new(spool.clone()),
+    let answering = Answering {
+        spool: spool.clone(),
         links: links.clone(),
         forms: forms.clone(),
         store: store.clone(),
         clock: clock.clone(),
-        cookies: CookieMaker::new(
-            keys.clone(),
-            &config.cookies.domains,
-            base_url.starts_with("https://"),
-        ),
-        cors: Cors::new(config.cors.origins.clone(), &base_url),
-        proxies: config.trust.proxies.clone(),
-        senders: config.trust.senders.clone(),
-        paths: config.paths.clone(),
-        base_url: base_url.clone(),
-        own_host,
-        fallback_url: config.links.fallback_url.clone(),
-        landing_parameter: config.links.landing_parameter,
-        personal_hosts: config.links.personal_hosts.clone(),
-        mapp: config.mapp.clone(),
-        debug_key: config.debug.key.as_ref().map(|key| key.0.clone()),
-        is_durable: config.spool.ack == Ack::Durable,
-        patience: config.spool.patience,
-        admin_token,
-        data_dir: config.data_dir.clone(),
-        script: Script::new(&config.paths),
-        is_demo,
-        demo: std::sync::OnceLock::new(),
         state: Arc::<State>::clone(&state),
         tables: tables.clone(),
-        counters: Counters::default(),
-    });
+        is_demo,
+        demo: Arc::default(),
+    };
+    let app = Arc::new(answering.by(&config, &keys, admin_token));
 
     let note = note_of(&config, &keys, noted.clone());
     // A full disk is no reason not to serve.
@@ -174,9 +158,10 @@ pub async fn run(
     {
         tracing::warn!(%error, "server.json cannot be written");
     }
+    let (signing, signed_by) = watch::channel(keys);
     let watch_keys = KeyWatch::new(
         store.clone(),
-        keys,
+        signed_by,
         dir,
         clock.clone(),
         Arc::clone(&state.keys),
@@ -236,13 +221,24 @@ pub async fn run(
         tokio::spawn(after(tables.clone(), stopped.clone(), opening))
     });
 
-    let metrics_task = listeners.metrics.zip(recorder).map(|(listener, recorder)| {
-        tokio::spawn(accept::serve_metrics(listener, recorder.clone()))
-    });
+    // Weak: the spool ends when nobody can offer it hits any more.
+    let measured = Arc::downgrade(&state);
+    let metrics_task = listeners
+        .metrics
+        .map(|listener| tokio::spawn(accept::serve_metrics(listener, measured)));
     let address = listeners.public.local_addr()?;
-    tracing::info!(%address, public_url = base_url, database = if store.is_postgres() { "postgres" } else { "sqlite" }, "serving");
+    tracing::info!(%address, public_url = app.base_url, database = if store.is_postgres() { "postgres" } else { "sqlite" }, "serving");
     welcome.tell(&app);
     let web = Web::new(Arc::clone(&app), config.server.max_body_bytes);
+    let reloading = {
+        let web = web.clone();
+        tokio::spawn(reload::follow(configured, configurations, move |config| {
+            let (keys, token) = answering::secrets_again(config, &config.data_dir)?;
+            web.replace(Arc::new(answering.by(config, &keys, token)));
+            signing.send_replace(keys);
+            Ok(())
+        }))
+    };
     let serving = accept::serve(listeners.public, web, &config.server, async {
         shutdown.await;
         state.is_stopping.store(true, Ordering::Relaxed);
@@ -253,9 +249,15 @@ pub async fn run(
     // Nobody can offer hits any more. First the disk has them all, then the database gets what time allows.
     stop.send_replace(true);
     drop((app, state));
-    for task in [refreshing, refreshing_forms, keeping, watching_keys]
-        .into_iter()
-        .chain(opening_demo)
+    for task in [
+        refreshing,
+        refreshing_forms,
+        keeping,
+        watching_keys,
+        reloading,
+    ]
+    .into_iter()
+    .chain(opening_demo)
     {
         task.abort();
     }
@@ -269,15 +271,6 @@ pub async fn run(
     store.close().await;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// `<track id>:<secret>`, as the configuration was checked to be.
-fn mapp_secrets(secrets: &[Secret]) -> Vec<(String, String)> {
-    secrets
-        .iter()
-        .filter_map(|secret| secret.0.split_once(':'))
-        .map(|(site, secret)| (site.to_owned(), secret.to_owned()))
-        .collect()
 }
 
 /// Waits for a task on the way out; what takes longer than the budget is left: everything answered is on disk already.
@@ -392,11 +385,34 @@ fn note_of(config: &Config, keys: &Keys, noted: Option<ServerNote>) -> ServerNot
 }
 
 struct State {
+    data_dir: PathBuf,
     spool: Spool,
     health: DatabaseHealth,
     tables: watch::Receiver<Tables>,
     keys: Arc<KeyState>,
     is_stopping: AtomicBool,
+}
+
+impl State {
+    /// Sets what is a state and no event: asked for now, it is neither as old as the last hit nor what it was when the database went.
+    fn measure(&self) {
+        let is = |name: &'static str, value: f64| metrics::gauge!(name).set(value);
+        is("sillage_spool_backlog_hits", self.spool.backlog() as f64);
+        let oldest = self.spool.oldest_waits().as_secs_f64();
+        is("sillage_spool_oldest_seconds", oldest);
+        is("sillage_spool_bytes", self.spool.bytes() as f64);
+        is("sillage_spool_limit_bytes", self.spool.limit() as f64);
+        let is_taking = self.spool.is_taking();
+        is("sillage_spool_taking", f64::from(u8::from(is_taking)));
+        let is_up = self.health.now() == Health::Up;
+        is("sillage_database_up", f64::from(u8::from(is_up)));
+        // Without privileges, as far as a server without them can use it.
+        if let Ok(disk) = rustix::fs::statvfs(&self.data_dir) {
+            let bytes = |blocks: u64| blocks as f64 * disk.f_frsize as f64;
+            is("sillage_data_dir_free_bytes", bytes(disk.f_bavail));
+            is("sillage_data_dir_size_bytes", bytes(disk.f_blocks));
+        }
+    }
 }
 
 impl ServerState for State {
@@ -422,6 +438,7 @@ impl ServerState for State {
     }
 
     fn metrics(&self) -> String {
+        self.measure();
         telemetry::prometheus()
             .map(|recorder| recorder.render())
             .unwrap_or_default()

@@ -12,6 +12,7 @@
 //! everyone waiting is told, and the next write tries again; a ballast file is given up so that deleting (which in SQLite writes too) still
 //! works. Process killed: SQLite's journal keeps whole groups only, and only whole groups were answered.
 
+mod age;
 mod file;
 mod frame;
 mod reader;
@@ -27,11 +28,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use age::Ages;
 pub use file::{SpoolError, SpoolStatus, inspect, status};
 pub use frame::{BadFrame, decode_frames, encode_frame};
 pub use reader::{Group, SpoolReader};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Micros};
 use crate::hit::Hit;
 use crate::sink::{Claim, Receipt, Refused, Sink};
 
@@ -70,6 +72,7 @@ struct Shared {
     /// Hits taken since the start.
     accepted: AtomicU64,
     disk_fails: AtomicBool,
+    ages: Ages,
     /// Highest group on disk.
     written: watch::Sender<i64>,
     /// Highest group that the database has: up to here the writer deletes.
@@ -101,7 +104,17 @@ impl Spool {
         limits: SpoolLimits,
         clock: &Clock,
     ) -> Result<(Self, SpoolReader, JoinHandle<()>), SpoolError> {
-        let file = file::SpoolFile::open(dir, clock).await?;
+        let mut file = file::SpoolFile::open(dir, clock).await?;
+        let oldest = match file.oldest().await {
+            Ok(oldest) => oldest,
+            Err(error) => {
+                tracing::warn!(%error, "how long hits of an earlier start have waited is not known");
+                None
+            }
+        };
+        let now = clock.now();
+        let age = |at: Micros| Duration::from_micros(now.0.saturating_sub(at.0).max(0) as u64);
+        let oldest = oldest.map(|(seq, at)| (seq, age(at)));
         let (queue, entries) = mpsc::channel(QUEUE);
         let lost = REASONS
             .map(|reason| metrics::counter!("sillage_hits_lost_total", "reason" => reason.label()));
@@ -114,6 +127,7 @@ impl Spool {
             waiting: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             disk_fails: AtomicBool::new(false),
+            ages: Ages::with(oldest),
             written: watch::Sender::new(file.written),
             done: Arc::new(AtomicI64::new(file.deleted_to)),
             counters: Counters {
@@ -146,6 +160,17 @@ impl Spool {
     /// Bytes on disk that the database has not yet.
     pub fn bytes(&self) -> u64 {
         self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How long the oldest hit on disk has waited for the database, exact to a second; zero where none waits.
+    pub fn oldest_waits(&self) -> Duration {
+        let done = self.0.done.load(Ordering::Acquire);
+        self.0.ages.oldest(done, *self.0.written.borrow())
+    }
+
+    /// Most bytes of hits on disk.
+    pub fn limit(&self) -> u64 {
+        self.0.limits.max_bytes
     }
 
     /// Hits taken since the start.

@@ -4,17 +4,16 @@ use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::{Log, LogFormat};
 
 /// Starts logging on standard error; standard output is for what commands answer. A second call in one process does nothing.
 pub fn start_logging(log: &Log) {
-    // sqlx logs every statement at debug, with its text; the database's own log is the place for that.
-    let filter = EnvFilter::try_new(format!("sqlx=warn,hyper=warn,{}", log.level))
-        .unwrap_or_else(|_| EnvFilter::new("info"));
+    let (filter, handle) = reload::Layer::new(filter(&log.level));
+    let _ = FILTER.set(handle);
     let registry = tracing_subscriber::registry().with(filter);
     let _ = match log.format {
         LogFormat::Text => {
@@ -34,6 +33,24 @@ pub fn start_logging(log: &Log) {
             )
             .try_init(),
     };
+}
+
+/// What is logged; set by the first start of logging.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Logs from now on what `level` says.
+pub fn set_level(level: &str) {
+    if let Some(handle) = FILTER.get()
+        && let Err(error) = handle.reload(filter(level))
+    {
+        tracing::warn!(%error, "the log's level stays as it was");
+    }
+}
+
+fn filter(level: &str) -> EnvFilter {
+    // sqlx logs every statement at debug, with its text; the database's own log is the place for that.
+    EnvFilter::try_new(format!("sqlx=warn,hyper=warn,{level}"))
+        .unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
 /// The process's Prometheus recorder; installed by the first call.

@@ -18,7 +18,7 @@ mod script;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -55,8 +55,17 @@ use crate::store::Store;
 ///
 /// Links, pixels and the script's requests are nearly all there is, so they go straight to their handlers: a walk through the
 /// router's tree, its boxes and extensions costs as much as all the rest of a redirect. Everything else is axum's.
+///
+/// Cheap to clone; all clones answer by the [`App`] that was given last.
 #[derive(Clone)]
 pub struct Web {
+    now: Arc<RwLock<Surface>>,
+    max_body_bytes: usize,
+}
+
+/// What answers, by one configuration.
+#[derive(Clone)]
+struct Surface {
     app: Arc<App>,
     router: Router,
 }
@@ -75,9 +84,9 @@ enum Tracking {
     Mapp,
 }
 
-impl Web {
+impl Surface {
     /// All routes.
-    pub fn new(app: Arc<App>, max_body_bytes: usize) -> Self {
+    fn new(app: Arc<App>, max_body_bytes: usize) -> Self {
         let mut router = Router::new()
             .route("/livez", get(health::get_liveness))
             .route("/readyz", get(health::get_readiness))
@@ -97,10 +106,38 @@ impl Web {
             app,
         }
     }
+}
+
+impl Web {
+    /// Answers by `app`.
+    pub fn new(app: Arc<App>, max_body_bytes: usize) -> Self {
+        let now = Surface::new(app, max_body_bytes);
+        Self {
+            now: Arc::new(RwLock::new(now)),
+            max_body_bytes,
+        }
+    }
+
+    /// Answers by another one from the next request on; requests that were begun end as they began.
+    pub fn replace(&self, app: Arc<App>) {
+        let new = Surface::new(app, self.max_body_bytes);
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    /// What answers now; a lock that only a reload takes from readers, a few nanoseconds of a request's microseconds.
+    fn app(&self) -> Arc<App> {
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&now.app)
+    }
+
+    fn router(&self) -> Router {
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        now.router.clone()
+    }
 
     /// A name for the log: which kind of URL, nothing of what stands in it.
     pub fn route_name(&self, uri: &Uri) -> &'static str {
-        match self.app.tracking(uri) {
+        match self.app().tracking(uri) {
             Some(Tracking::Link) => "link",
             Some(Tracking::Open) => "open",
             Some(Tracking::Pixel) => "pixel",
@@ -117,9 +154,9 @@ impl Web {
 
     /// Answers a request of the client at `peer`.
     pub async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
-        let app = &*self.app;
+        let app = self.app();
         let Some(tracking) = app.tracking(request.uri()) else {
-            return match Box::pin(self.router.clone().oneshot(request)).await {
+            return match Box::pin(self.router().oneshot(request)).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
@@ -283,7 +320,7 @@ pub struct App {
     /// Whether `/demo` is served.
     pub is_demo: bool,
     /// Its links, once they are made.
-    pub demo: OnceLock<DemoLinks>,
+    pub demo: Arc<OnceLock<DemoLinks>>,
     /// How the server is.
     pub state: Arc<dyn ServerState>,
     /// Whether the API's database has its tables.

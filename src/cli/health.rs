@@ -38,6 +38,15 @@ pub(super) fn ask_server(asked: &Health, listen: SocketAddr) -> anyhow::Result<(
     Ok(())
 }
 
+/// Whether a server of ours answers there: its main listener, or that of its metrics.
+pub(super) fn is_sillage(listen: SocketAddr, is_metrics: bool) -> bool {
+    let (path, word) = match is_metrics {
+        true => ("/metrics", "sillage_"),
+        false => ("/readyz", "\"spool\""),
+    };
+    get(reachable(listen), path).is_ok_and(|answer| answer.contains(word))
+}
+
 /// A server that listens on every address is asked on the loopback one.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {

@@ -7,6 +7,8 @@
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use metrics::Counter;
+
 /// What is known of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
@@ -18,9 +20,21 @@ pub enum Health {
     Down,
 }
 
-/// Where it is told and read; cheap to clone. Each change is logged once.
-#[derive(Clone, Debug, Default)]
-pub struct DatabaseHealth(Arc<Mutex<Known>>);
+/// Where it is told and read; cheap to clone. Each change is logged once, each failure to write counted.
+#[derive(Clone, Debug)]
+pub struct DatabaseHealth {
+    known: Arc<Mutex<Known>>,
+    failures: Counter,
+}
+
+impl Default for DatabaseHealth {
+    fn default() -> Self {
+        Self {
+            known: Arc::default(),
+            failures: metrics::counter!("sillage_projection_failures_total"),
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Known {
@@ -51,8 +65,9 @@ impl DatabaseHealth {
         known.rise();
     }
 
-    /// A transaction that was to write failed, whatever the reason; it will be tried again.
+    /// A transaction that was to write (hits, or the tables for them) failed, whatever the reason; it will be tried again.
     pub fn could_not_write(&self, error: &dyn Display) {
+        self.failures.increment(1);
         let mut known = self.known();
         known.is_refusing = true;
         if known.fall() {
@@ -76,7 +91,7 @@ impl DatabaseHealth {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

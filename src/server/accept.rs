@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use axum::response::{IntoResponse as _, Response};
@@ -12,12 +12,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::descriptors::Exhausted;
 use crate::config;
-use crate::web::{MOST_HEAD, Mended, Web};
+use crate::web::{MOST_HEAD, Mended, ServerState, Web};
 
 /// Serves until `shutdown` completes and every request that was begun is answered (or the budget is over).
 pub async fn serve(
@@ -35,6 +35,7 @@ pub async fn serve(
         // Bounds what waits for a slow reader too; hyper's pipeline_flush would lift that bound, and a streamed answer
         // of any length would then pile up in memory. With it hyper also closes on a malformed request without its 400.
         .max_buf_size(MOST_HEAD);
+    let mut exhausted = Exhausted::default();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -45,9 +46,10 @@ pub async fn serve(
         let (stream, peer, place) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, most likely: a moment later some are free.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                if exhausted.note(&error) {
+                    // A moment later a descriptor may be free; asking at once would only keep a processor busy.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
                 continue;
             }
         };
@@ -108,19 +110,22 @@ async fn answer(web: &Web, peer: SocketAddr, request: Request<Incoming>) -> Resp
 }
 
 /// `GET /metrics` on a listener of its own, so that it is never public by accident.
-pub async fn serve_metrics(listener: TcpListener, recorder: PrometheusHandle) {
+pub async fn serve_metrics(listener: TcpListener, state: Weak<impl ServerState + 'static>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let recorder = recorder.clone();
+        let state = Weak::clone(&state);
         tokio::spawn(async move {
             let service = service_fn(move |request: http::Request<Incoming>| {
-                let answer = if request.uri().path() == "/metrics" {
-                    recorder.render().into_response()
-                } else {
-                    StatusCode::NOT_FOUND.into_response()
+                let answer = match state.upgrade() {
+                    Some(state) if request.uri().path() == "/metrics" => {
+                        state.metrics().into_response()
+                    }
+                    Some(_) => StatusCode::NOT_FOUND.into_response(),
+                    // On the way out the last hits are stored, and nothing is told any more.
+                    None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
                 };
                 async move { Ok::<_, Infallible>(answer) }
             });

@@ -152,7 +152,7 @@ impl KeyState {
 /// Notes this server's key in the database and looks whether others' are known here, for as long as the server runs.
 pub(super) struct KeyWatch {
     store: Store,
-    keys: Keys,
+    keys: watch::Receiver<Keys>,
     dir: PathBuf,
     clock: Clock,
     state: Arc<KeyState>,
@@ -164,7 +164,7 @@ impl KeyWatch {
     /// Begins with what the directory's note says.
     pub(super) fn new(
         store: Store,
-        keys: Keys,
+        keys: watch::Receiver<Keys>,
         dir: &Path,
         clock: Clock,
         state: Arc<KeyState>,
@@ -179,7 +179,7 @@ impl KeyWatch {
             note,
             told: None,
         };
-        let missing = lacking(Some(&watch.keys), watch.note.keys.clone());
+        let missing = lacking(Some(&watch.keys.borrow()), watch.note.keys.clone());
         if !missing.is_empty() {
             watch.tell(missing);
         }
@@ -201,7 +201,9 @@ impl KeyWatch {
     }
 
     async fn check(&mut self) -> store::Result<()> {
-        let prints = self.keys.prints();
+        // A reload may have put another key on top.
+        let keys = self.keys.borrow().clone();
+        let prints = keys.prints();
         let Some(own) = prints.first() else {
             return Ok(());
         };
@@ -221,8 +223,11 @@ impl KeyWatch {
         note.keys.retain(|key| {
             key == own || !given_up.iter().any(|gone| gone.print.as_ref() == Some(key))
         });
+        if !note.keys.contains(own) {
+            note.keys.push(own.clone());
+        }
         known.extend(note.keys.iter().cloned());
-        let missing = lacking(Some(&self.keys), known);
+        let missing = lacking(Some(&keys), known);
         note.is_confirmed = missing.is_empty();
         if note != self.note {
             match note.write(&self.dir) {

@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::frame::{decode_frames, split_frames};
-use crate::clock::Clock;
+use crate::clock::{Clock, Micros};
 use crate::hit::Hit;
 
 const FILE: &str = "spool.db";
@@ -128,6 +128,17 @@ impl SpoolFile {
         }
         transaction.commit().await?;
         Ok(next - seq)
+    }
+
+    /// The oldest group in the file, and when the first of its hits came.
+    pub(super) async fn oldest(&mut self) -> sqlx::Result<Option<(i64, Micros)>> {
+        let row = sqlx::query("select seq, body from groups order by seq limit 1")
+            .fetch_optional(&mut self.connection)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let (seq, body): (i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+        let first = decode_frames(&body).find_map(Result::ok);
+        Ok(first.map(|hit| (seq, hit.received_at)))
     }
 
     /// Highest group in the file.
@@ -305,7 +316,6 @@ pub async fn inspect(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Micros;
 
     /// The database may have stored groups that an old copy of the file knows nothing of: their numbers must not come again.
     #[tokio::test]

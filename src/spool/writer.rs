@@ -137,6 +137,7 @@ async fn commit(
         } else {
             file.append(last + 1, hits, body).await
         };
+        let first = last + 1;
         let outcome = match &result {
             Ok(groups) => {
                 last += groups;
@@ -155,6 +156,9 @@ async fn commit(
             if result.is_ok() && hits > 0 {
                 shared.bytes.fetch_add(bytes, Ordering::Relaxed);
                 shared.backlog.fetch_add(u64::from(hits), Ordering::Relaxed);
+                let done = shared.done.load(Ordering::Acquire);
+                let written = *shared.written.borrow();
+                shared.ages.note(first, written, done);
                 shared.written.send_replace(last);
             }
         }

@@ -13,6 +13,7 @@ mod harness;
 mod smoke;
 
 mod adobe;
+mod alerts;
 mod browser;
 mod cases;
 mod command_line;
@@ -35,6 +36,7 @@ mod mapp;
 mod mautic;
 mod measuring;
 mod migrations;
+mod operating;
 mod quarantine;
 mod relay;
 mod retention;

@@ -34,9 +34,16 @@ pub struct Setup {
     way_url: Option<String>,
     env: Vec<(String, String)>,
     arguments: Vec<String>,
+    descriptors: Option<(u32, u32)>,
 }
 
 impl Setup {
+    /// Runs it with a soft and a hard limit of file descriptors.
+    pub fn descriptors(mut self, soft: u32, hard: u32) -> Self {
+        self.descriptors = Some((soft, hard));
+        self
+    }
+
     /// Sets a key of the configuration by its variable, without `SILLAGE_`: `("SPOOL__ACK", "fast")`.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.env.push((format!("SILLAGE_{name}"), value.to_owned()));
@@ -102,6 +109,7 @@ impl Setup {
             db,
             env: self.env,
             arguments: self.arguments,
+            descriptors: self.descriptors,
             process: None,
         }
     }
@@ -116,6 +124,7 @@ pub struct TestServer {
     db: Db,
     env: Vec<(String, String)>,
     arguments: Vec<String>,
+    descriptors: Option<(u32, u32)>,
     process: Option<Process>,
 }
 
@@ -129,6 +138,7 @@ impl TestServer {
             way_url: None,
             env: Vec::new(),
             arguments: Vec::new(),
+            descriptors: None,
         }
     }
 
@@ -179,6 +189,18 @@ impl TestServer {
             .open(&self.log)
             .unwrap();
         let mut command = self.command();
+        if let Some((soft, hard)) = self.descriptors {
+            let mut limited = Command::new("/bin/sh");
+            let script = format!("ulimit -Sn {soft}; ulimit -Hn {hard}; exec \"$@\"");
+            limited
+                .args(["-c", &script, "sh"])
+                .arg(command.get_program());
+            limited.env_clear();
+            for (name, value) in command.get_envs() {
+                limited.env(name, value.unwrap_or_default());
+            }
+            command = limited;
+        }
         command
             .arg("serve")
             .args(&self.arguments)
@@ -326,6 +348,11 @@ impl TestServer {
     pub async fn kill(&mut self) {
         self.process.as_ref().expect("it runs").signal("KILL");
         self.wait_end(Duration::from_secs(10)).await;
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        self.process.as_ref().expect("it runs").signal("HUP");
     }
 
     /// SIGTERM, and the exit code.
