@@ -2,7 +2,8 @@
 //!
 //! It reads groups in order, finds out who each hit belongs to, and writes hits, contacts, figures *and its own position in the spool* in one
 //! transaction: killed at any moment, on either side, each hit is stored exactly once. The position is read again in every transaction, since
-//! the answer to a commit can get lost.
+//! the answer to a commit can get lost. With it stands which start of a server moved it last: one that finds another's mark, or a position that it
+//! cannot have come to, works on a copy of a spool that is in use, and has its own take a new id.
 //!
 //! **How it fails.** Database away: the transaction is tried again until it comes back; the spool holds what arrives. A record that the database
 //! refuses: the transaction is tried again with savepoints, the record found by halving and put into `quarantine` with the reason; everything else
@@ -24,6 +25,7 @@ pub use health::{DatabaseHealth, Health};
 
 use crate::clock::Clock;
 use crate::spool::{Spool, SpoolReader};
+use crate::store::maintenance::SpoolPlace;
 use crate::store::{self, Store, is_refusal};
 use pace::Pace;
 
@@ -73,6 +75,9 @@ impl Projection {
             target: Target {
                 store,
                 spool_id: spool.id(),
+                start_id: clock.new_id(clock.now()),
+                is_ours: false,
+                stands: 0,
                 clock,
                 unique,
             },
@@ -183,9 +188,13 @@ impl Projection {
                 Target {
                     store,
                     spool_id,
+                    start_id,
+                    is_ours,
+                    stands,
                     clock,
                     unique,
                 },
+            spool,
             reader,
             meters,
             ..
@@ -197,7 +206,34 @@ impl Projection {
         let batches = TRANSACTION / batch_size;
         let now = clock.now();
         let mut tx = store.begin_lane().await?;
-        let mut at = tx.position(*spool_id).await?.max(position);
+        let place = tx.place(*spool_id).await?;
+        let mut at = place.position.max(position).max(*stands);
+        if place.start_id != Some(*start_id) {
+            let is_stored_to = if *is_ours {
+                // What lies above is another's.
+                Some(position)
+            } else if place.position > spool.numbered_from() {
+                Some(position.max(spool.found_to()))
+            } else {
+                None
+            };
+            if let Some(to) = is_stored_to {
+                let id = clock.new_id(now);
+                reader
+                    .rename(id, to)
+                    .await
+                    .map_err(ProjectionError::Spool)?;
+                tracing::error!(
+                    is_copied = *is_ours,
+                    old_id = %spool_id,
+                    new_id = %id,
+                    "another server stores under this spool's id, or an old copy of the spool was put back while the clock was behind. It has an id of its own from \
+                     here on, so that no hit is taken for stored; what waited in both copies of a copied data directory is stored twice"
+                );
+                metrics::counter!("sillage_spools_renamed_total").increment(1);
+                (*spool_id, *is_ours, *stands, at) = (id, false, to, to);
+            }
+        }
         let mut done = Done::default();
         let mut groups = reader
             .read(at, batch_size)
@@ -226,8 +262,13 @@ impl Projection {
             at = last;
             groups = next.map_err(ProjectionError::Spool)?;
         }
-        tx.set_position(*spool_id, at, now).await?;
+        let place = SpoolPlace {
+            position: at,
+            start_id: Some(*start_id),
+        };
+        tx.set_place(*spool_id, place, now).await?;
         tx.commit().await?;
+        *is_ours = true;
         meters.stored.increment(done.stored);
         meters.quarantined.increment(done.quarantined);
         meters.duplicates.increment(done.duplicates);
@@ -240,6 +281,12 @@ impl Projection {
 struct Target {
     store: Store,
     spool_id: Uuid,
+    /// This start of this server: who else moves the position works on a copy of the same spool.
+    start_id: Uuid,
+    /// Whether this start has moved it.
+    is_ours: bool,
+    /// Up to where groups are stored under an id that the spool had before.
+    stands: i64,
     clock: Clock,
     unique: Vec<String>,
 }

@@ -5,7 +5,8 @@
 //!
 //! **Format.** `spool.db`, table `groups(seq, hits, body)`; a body is a sequence of frames, each a length (u32, little-endian) and a hit as
 //! a MessagePack array (see [`crate::hit::Hit`]). `seq` rises and is never used twice: after a start it goes on from the
-//! present time in microseconds (above every number that was ever given out, also where an old copy of the file was put back).
+//! present time in microseconds (above every number that was ever given out, also where an old copy of the file was put back; where the clock
+//! is behind, the projection notices and has the spool take a new id).
 //! `meta` keeps how far has been deleted. `meta` also holds the id under which the database remembers this spool's position.
 //!
 //! **How it fails.** Limit reached: offers are refused ([`Refused::Full`]) until the projection has made room. Disk full: the write fails,
@@ -62,6 +63,8 @@ pub struct Spool(Arc<Shared>);
 
 struct Shared {
     id: Uuid,
+    /// Highest group in the file when it was opened, and the number above which this start's groups are numbered.
+    opened: (i64, i64),
     queue: mpsc::Sender<Entry>,
     limits: SpoolLimits,
     /// Bytes and hits on disk that the database has not yet.
@@ -120,6 +123,7 @@ impl Spool {
             .map(|reason| metrics::counter!("sillage_hits_lost_total", "reason" => reason.label()));
         let shared = Arc::new(Shared {
             id: file.id,
+            opened: (file.written, file.last),
             queue,
             limits,
             bytes: AtomicU64::new(file.bytes),
@@ -150,6 +154,16 @@ impl Spool {
     /// The id under which the database remembers this spool's position.
     pub fn id(&self) -> Uuid {
         self.0.id
+    }
+
+    /// The highest group that was in the file when it was opened.
+    pub fn found_to(&self) -> i64 {
+        self.0.opened.0
+    }
+
+    /// Groups of this start have numbers above this.
+    pub fn numbered_from(&self) -> i64 {
+        self.0.opened.1
     }
 
     /// Hits on disk that the database has not yet.

@@ -17,3 +17,6 @@ create table removed_months (
     hits integer not null,
     primary key (month, removed_at)
 ) strict;
+
+-- Which start of which server moved a position last: two servers on copies of one data directory would take each other's hits for stored.
+alter table spool_positions add column start_id blob;

@@ -1,10 +1,12 @@
 //! The projection's side of the spool: whole groups, in order, from a position on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use futures_util::TryStreamExt;
-use sqlx::{ConnectOptions, Row, SqliteConnection};
+use sqlx::sqlite::SqliteSynchronous;
+use sqlx::{ConnectOptions, Connection as _, Row, SqliteConnection};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::file::{SpoolError, options};
 use super::frame::{BadFrame, decode_frames};
@@ -21,6 +23,7 @@ pub struct Group {
 
 /// Reads groups in order.
 pub struct SpoolReader {
+    path: PathBuf,
     connection: SqliteConnection,
     start: i64,
     written: watch::Receiver<i64>,
@@ -40,8 +43,12 @@ impl SpoolReader {
             .row_buffer_size(2)
             .connect()
             .await
-            .map_err(|source| SpoolError::Database { path, source })?;
+            .map_err(|source| SpoolError::Database {
+                path: path.clone(),
+                source,
+            })?;
         Ok(Self {
+            path,
             connection,
             start,
             written,
@@ -51,6 +58,23 @@ impl SpoolReader {
     /// The position up to which groups were deleted when the spool was opened: all of them are in the database.
     pub fn start(&self) -> i64 {
         self.start
+    }
+
+    /// Gives the spool another id in the database; groups up to `position` stay stored. Durable when it returns.
+    ///
+    /// # Errors
+    /// The file cannot be written; the id is as it was.
+    pub async fn rename(&self, id: Uuid, position: i64) -> sqlx::Result<()> {
+        let mut connection = options(&self.path)
+            .synchronous(SqliteSynchronous::Full)
+            .connect()
+            .await?;
+        sqlx::query("update meta set id = $1, deleted_to = max(deleted_to, $2)")
+            .bind(id)
+            .bind(position)
+            .execute(&mut connection)
+            .await?;
+        connection.close().await
     }
 
     /// Waits until a group after `position` is written; false when the spool is closed and there is none.

@@ -70,30 +70,46 @@ impl PartitionMonth {
     }
 }
 
+/// How far the database has read a spool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpoolPlace {
+    /// The last group that it has.
+    pub position: i64,
+    /// The start of a server that moved it there; none by an earlier version.
+    pub start_id: Option<Uuid>,
+}
+
 impl Tx {
     /// How far the database has read a spool. The lane's lock keeps it from moving meanwhile.
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn position(&mut self, spool_id: Uuid) -> sqlx::Result<i64> {
-        let sql = "select position from spool_positions where spool_id = $1";
-        let position: Option<i64> = both!(self, c => sqlx::query_scalar(sql).bind(spool_id).fetch_optional(&mut **c).await)?;
-        Ok(position.unwrap_or(0))
+    pub async fn place(&mut self, spool_id: Uuid) -> sqlx::Result<SpoolPlace> {
+        let sql = "select position, start_id from spool_positions where spool_id = $1";
+        both!(self, c => sqlx::query(sql).bind(spool_id).fetch_optional(&mut **c).await.and_then(|row| {
+            let Some(row) = row else {
+                return Ok(SpoolPlace::default());
+            };
+            Ok(SpoolPlace {
+                position: row.try_get(0)?,
+                start_id: row.try_get(1)?,
+            })
+        }))
     }
 
     /// Moves the position on.
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn set_position(
+    pub async fn set_place(
         &mut self,
         spool_id: Uuid,
-        position: i64,
+        place: SpoolPlace,
         now: Micros,
     ) -> sqlx::Result<()> {
-        let sql = "insert into spool_positions (spool_id, position, changed_at) values ($1, $2, $3)
-                   on conflict (spool_id) do update set position = excluded.position, changed_at = excluded.changed_at";
-        both!(self, c => sqlx::query(sql).bind(spool_id).bind(position).bind(now).execute(&mut **c).await.map(|_| ()))
+        let sql = "insert into spool_positions (spool_id, position, changed_at, start_id) values ($1, $2, $3, $4)
+                   on conflict (spool_id) do update set position = excluded.position, changed_at = excluded.changed_at, start_id = excluded.start_id";
+        both!(self, c => sqlx::query(sql).bind(spool_id).bind(place.position).bind(now).bind(place.start_id).execute(&mut **c).await.map(|_| ()))
     }
 
     /// Puts a record aside.

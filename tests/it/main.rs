@@ -18,6 +18,7 @@ mod browser;
 mod cases;
 mod command_line;
 mod configuring;
+mod copied_spool;
 mod data_directory;
 mod database_away;
 mod demo;
