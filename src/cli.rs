@@ -22,7 +22,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, Flags, Problems};
 use crate::data_dir::{self, ServerNote};
 use crate::server;
-use crate::store::{Store, StoreError};
+use crate::store::{self, Store, StoreError};
 use crate::telemetry;
 
 /// Tracking redirect server: clicks, opens, page views and purchases, stored exactly once in your own database.
@@ -140,7 +140,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<NobodyReads>() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("sillage: {error:#}");
+            eprintln!("sillage: {}", tell(&error));
             if error.is::<WrongUsage>() {
                 ExitCode::from(2)
             } else {
@@ -170,6 +170,32 @@ fn environment() -> Result<Vec<(String, String)>, Problems> {
     } else {
         Err(Problems(problems))
     }
+}
+
+/// An error with its causes, each said once: most libraries say their causes themselves. And what to do, where the database is the cause.
+fn tell(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if told.contains(&cause) {
+            continue;
+        }
+        if !told.is_empty() {
+            told.push_str(": ");
+        }
+        told.push_str(&cause);
+    }
+    let remedy = error
+        .chain()
+        .find_map(|cause| match cause.downcast_ref::<store::StoreError>() {
+            Some(store::StoreError::Database(error)) => store::remedy(error),
+            _ => store::remedy(cause.downcast_ref::<store::Error>()?),
+        });
+    if let Some(remedy) = remedy {
+        told.push_str("; ");
+        told.push_str(remedy);
+    }
+    told
 }
 
 fn execute(
@@ -298,5 +324,22 @@ fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     match output.write_all(bytes).and_then(|()| output.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(NobodyReads.into()),
         written => written.context("standard output"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_an_error_says_itself_is_not_said_again() {
+        let cause = std::io::Error::other("nobody listens");
+        let error = anyhow::Error::new(store::Error::Io(cause)).context("database");
+        let told = tell(&error);
+        assert_eq!(told.matches("nobody listens").count(), 1, "{told}");
+        assert!(
+            told.starts_with("database: ") && told.contains("database.url"),
+            "{told}"
+        );
     }
 }

@@ -124,6 +124,20 @@ pub fn is_away(error: &Error) -> bool {
     }
 }
 
+/// What an operator can do about an error, where that is known.
+pub fn remedy(error: &Error) -> Option<&'static str> {
+    if is_away(error) {
+        return Some("check that the database runs and that database.url (DATABASE_URL) names it");
+    }
+    let sqlx::Error::Database(error) = error else {
+        return None;
+    };
+    let has_no_tables =
+        error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table");
+    has_no_tables
+        .then_some("make or upgrade the tables with `sillage migrate`, or start the server")
+}
+
 /// Whether a lock was not to be had in time.
 fn is_waiting(error: &Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("55P03"))

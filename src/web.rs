@@ -156,7 +156,11 @@ impl Web {
     pub async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
         let app = self.app();
         let Some(tracking) = app.tracking(request.uri()) else {
+            let method = request.method().clone();
             return match Box::pin(self.router().oneshot(request)).await {
+                Ok(response) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
+                    api::refuse_method(&method, &response)
+                }
                 Ok(response) => response,
                 Err(never) => match never {},
             };

@@ -1,14 +1,15 @@
 //! `export`: what is stored, line by line on standard output. It reads the database and nothing else, so it works beside a running server and
 //! while none runs; it makes and changes nothing.
 
-use std::io::{IsTerminal as _, stderr, stdout};
+use std::io::{IsTerminal as _, Write as _, stderr, stdout};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 use uuid::Uuid;
 
-use super::{expect_tables, explain_store, link_place, print_bytes};
+use super::{WrongUsage, expect_tables, explain_store, link_place, print_bytes};
 use crate::config::Config;
 use crate::export::{self, HitStream, Pages, WantedHits, whose_hits};
 use crate::hit::{DeliveryId, Kind};
@@ -23,7 +24,7 @@ const TOLD_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ExportCommand {
-    /// Hits in the order of storage; the last line is the cursor with which the next export goes on
+    /// Hits in the order of storage; the last line of NDJSON is the cursor with which the next export goes on
     Hits(Hits),
     /// Contacts: fields, tags, former ids, visitors
     Contacts(Written),
@@ -62,6 +63,9 @@ pub(super) struct Hits {
     /// Go on after the cursor that the last export, or the API, ended with [default: from the start]
     #[arg(long, value_name = "CURSOR", value_parser = cursor)]
     after: Option<i64>,
+    /// Go on after the cursor in this file, where there is one and --after is not given; it holds the new one once all is written
+    #[arg(long, value_name = "FILE")]
+    cursor_file: Option<PathBuf>,
     /// Only hits of this delivery
     #[arg(long, value_name = "ID", value_parser = value_parser!(i64).range(1..))]
     delivery: Option<i64>,
@@ -92,12 +96,21 @@ impl ExportCommand {
         expect_tables(&store).await?;
         let of_store = store.clone();
         let done = match self {
-            Self::Hits(asked) => {
+            Self::Hits(mut asked) => {
+                let cursor_file = asked.cursor_file.take();
+                if let (Some(file), None) = (&cursor_file, asked.after) {
+                    asked.after = read_cursor(file)?;
+                }
                 let wanted = asked.wanted(&store, config).await?;
                 let mut hits = HitStream::open(of_store, wanted)
                     .await
                     .context("database")?;
-                write_all("hits", async || Ok((hits.next_chunk().await?, hits.told()))).await
+                let written =
+                    write_all("hits", async || Ok((hits.next_chunk().await?, hits.told()))).await;
+                match (written, &cursor_file, hits.cursor()) {
+                    (Ok(()), Some(file), Some(cursor)) => write_cursor(file, cursor),
+                    (written, ..) => written,
+                }
             }
             Self::Contacts(asked) => {
                 let format = asked.format.into();
@@ -199,6 +212,49 @@ async fn write_all(
             told = Instant::now();
         }
     }
+}
+
+/// The cursor in a file; none where there is no file yet.
+fn read_cursor(file: &Path) -> anyhow::Result<Option<i64>> {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(error).with_context(|| format!("--cursor-file {}", file.display()));
+        }
+    };
+    match cursor(text.trim()) {
+        Ok(cursor) => Ok(Some(cursor)),
+        Err(_) => Err(WrongUsage(format!(
+            "--cursor-file {} holds no cursor: remove it to begin at the start, or give --after",
+            file.display()
+        ))
+        .into()),
+    }
+}
+
+/// Puts the cursor into a file, whole or not at all.
+fn write_cursor(file: &Path, cursor: i64) -> anyhow::Result<()> {
+    let write = || {
+        if std::fs::metadata(file).is_ok_and(|there| !there.is_file()) {
+            return Err(std::io::Error::other("it is no file"));
+        }
+        let dir = match file.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        };
+        let mut written = tempfile::NamedTempFile::new_in(dir)?;
+        writeln!(written, "{cursor}")?;
+        written.as_file().sync_all()?;
+        written.persist(file)?;
+        Ok(())
+    };
+    write().with_context(|| {
+        format!(
+            "the hits are written, but not their cursor, {cursor}, into {}",
+            file.display()
+        )
+    })
 }
 
 fn cursor(text: &str) -> Result<i64, String> {

@@ -2,12 +2,14 @@
 //! `POST /api/v1/hits`. Parameter names are Mautic's (`mtracking.gif`, `mtc/event`) plus a few of our own.
 
 mod body;
+mod hint;
 mod json;
 mod pixel;
 
 use http::header::REFERER;
 use uuid::Uuid;
 
+pub use hint::{nearest, one_of, quote};
 pub use json::{FieldError, decode_json_hit};
 pub use pixel::collect;
 pub(super) use pixel::{kind_of, take_page_utm};

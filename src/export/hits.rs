@@ -1,7 +1,8 @@
 //! Hits in the order of storage, as a stream of any length.
 //!
-//! The end is fixed when the stream is opened, so it ends while hits go on arriving. The last line is the cursor: after that cursor the next
-//! stream goes on with what has been stored since. `seq` in every line is a cursor too: where a stream breaks off without its last line (the
+//! The end is fixed when the stream is opened, so it ends while hits go on arriving. It has a cursor then: after that cursor the next stream
+//! goes on with what has been stored since. NDJSON tells it in its last line; a CSV holds rows and nothing else, since no importer knows what
+//! to do with another line: see [`HitStream::cursor`]. `seq` in every line is a cursor too: where a stream breaks off without its end (the
 //! database went away), the reader goes on after the last line it has. With a filter, the cursor of a stream that came to the end is the end's
 //! and not that of the last hit which matched: the next stream does not search the same stretch again.
 //!
@@ -84,6 +85,11 @@ impl HitStream {
         self.told
     }
 
+    /// Where the next stream goes on; none before this one has come to its end.
+    pub fn cursor(&self) -> Option<i64> {
+        self.is_done.then_some(self.after)
+    }
+
     /// The next lines; none after the last.
     ///
     /// # Errors
@@ -121,12 +127,8 @@ impl HitStream {
             (self.rows * 2).min(PAGE)
         };
         self.is_done = page.is_last || self.left == 0;
-        if self.is_done {
-            let cursor = self.after;
-            let line = match self.format {
-                Format::Ndjson => format!("{{\"cursor\":\"{cursor}\"}}\n"),
-                Format::Csv => format!("# cursor={cursor}\n"),
-            };
+        if self.is_done && self.format == Format::Ndjson {
+            let line = format!("{{\"cursor\":\"{}\"}}\n", self.after);
             chunk.extend_from_slice(line.as_bytes());
         }
         Ok(Some(chunk))

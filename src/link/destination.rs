@@ -38,7 +38,7 @@ pub(super) const VALUE: &AsciiSet = &NON_ALPHANUMERIC
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DestinationError {
     /// Not an absolute URL.
-    #[error("is not an absolute URL: {0}")]
+    #[error("is not an absolute URL, such as https://www.example.com/: {0}")]
     NotAUrl(url::ParseError),
     /// Something else than `http` or `https`: `javascript:` and `data:` would run in our name.
     #[error("has the scheme {0:?}; http and https are served")]

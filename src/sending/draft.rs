@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::clock::Micros;
+use crate::dialect::native::quote;
 use crate::hit::{DeliveryId, Limit, LinkId, Utm, clean};
 use crate::link::{DestinationError, check_personal_template, check_template};
 
@@ -99,7 +100,7 @@ impl NewLink {
         }
         Ok(Self {
             url: check_personal_template(&self.url, personal_hosts)
-                .map_err(|error| wrong_url("url", &error))?,
+                .map_err(|error| wrong_url("url", &self.url, &error))?,
             label: optional("label", self.label, Limit::NAME)?,
             category: optional("category", self.category, Limit::WORD)?,
             ..self
@@ -133,13 +134,13 @@ pub(super) fn optional(
 }
 
 fn destination(field: &'static str, url: &str) -> Result<String, DraftError> {
-    check_template(url).map_err(|error| wrong_url(field, &error))
+    check_template(url).map_err(|error| wrong_url(field, url, &error))
 }
 
-fn wrong_url(field: &'static str, error: &DestinationError) -> DraftError {
+fn wrong_url(field: &'static str, url: &str, error: &DestinationError) -> DraftError {
     DraftError {
         field,
-        why: error.to_string(),
+        why: format!("is wrong: {} {error}", quote(url)),
     }
 }
 
@@ -147,7 +148,7 @@ fn check_slug(slug: &str) -> Result<(), DraftError> {
     let wrong = |why: &str| {
         Err(DraftError {
             field: "slug",
-            why: why.to_owned(),
+            why: format!("is wrong: {} {why}", quote(slug)),
         })
     };
     if slug.is_empty() || slug.len() > 64 {

@@ -102,7 +102,8 @@ pub async fn create_page_tags(
     for (index, draft) in drafts.iter().enumerate() {
         if !tx.create_page_tag(draft, now).await? {
             tx.rollback().await?;
-            return Err(SendingError::Taken(Some(index), "identifier"));
+            let identifier = draft.identifier.clone();
+            return Err(SendingError::Taken(Some(index), "identifier", identifier));
         }
     }
     tx.commit().await?;

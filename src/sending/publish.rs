@@ -15,12 +15,16 @@ pub enum SendingError {
     /// A field cannot be taken; the index where several were given.
     #[error("{1}")]
     Draft(Option<usize>, DraftError),
-    /// A field's value belongs to something else already; the index where several were given.
-    #[error("{1} is taken")]
-    Taken(Option<usize>, &'static str),
+    /// A field's value, the last, belongs to something else already; the index where several were given.
+    #[error(
+        "{1} is taken: {2} belongs to another; choose another, or leave it out to have one made"
+    )]
+    Taken(Option<usize>, &'static str, String),
     /// The delivery does not exist.
-    #[error("there is no such delivery")]
-    NoDelivery,
+    #[error(
+        "there is no delivery {0}: make it first, or look for its number in the list of deliveries"
+    )]
+    NoDelivery(DeliveryId),
     /// The database refuses or cannot be reached.
     #[error(transparent)]
     Database(#[from] store::Error),
@@ -46,7 +50,8 @@ pub async fn create_delivery(
         }
         Err(taken) => {
             tx.rollback().await?;
-            Err(SendingError::Taken(None, taken.field()))
+            let id = draft.id.map_or_else(String::new, |id| id.to_string());
+            Err(SendingError::Taken(None, taken.field(), id))
         }
     }
 }
@@ -66,7 +71,7 @@ pub async fn create_links(
     let delivery = store
         .delivery(delivery_id)
         .await?
-        .ok_or(SendingError::NoDelivery)?;
+        .ok_or(SendingError::NoDelivery(delivery_id))?;
     let drafts = drafts
         .into_iter()
         .enumerate()
@@ -83,11 +88,12 @@ pub async fn create_links(
     let mut tx = store.begin().await?;
     let mut links = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts.into_iter().enumerate() {
+        let id = draft.id.map_or_else(String::new, |id| id.to_string());
         match tx.create_link(draft, now).await? {
             Ok(link) => links.push(link),
             Err(taken) => {
                 tx.rollback().await?;
-                return Err(SendingError::Taken(Some(index), taken.field()));
+                return Err(SendingError::Taken(Some(index), taken.field(), id));
             }
         }
     }
@@ -109,7 +115,10 @@ pub async fn create_short_link(
         .check_with(personal_hosts)
         .map_err(|error| SendingError::Draft(None, error))?;
     let delivery = match draft.delivery_id {
-        Some(id) => Some(store.delivery(id).await?.ok_or(SendingError::NoDelivery)?),
+        Some(id) => {
+            let delivery = store.delivery(id).await?;
+            Some(delivery.ok_or(SendingError::NoDelivery(id))?)
+        }
         None => None,
     };
     let now = clock.now();
@@ -132,7 +141,12 @@ pub async fn create_short_link(
                 tx.rollback().await?;
                 tries -= 1;
                 if taken == Taken::Id || draft.slug.is_some() || tries == 0 {
-                    return Err(SendingError::Taken(None, taken.field()));
+                    let value = match taken {
+                        Taken::Id => draft.id.map(|id| id.to_string()),
+                        Taken::Slug => draft.slug,
+                    };
+                    let value = value.unwrap_or_default();
+                    return Err(SendingError::Taken(None, taken.field(), value));
                 }
             }
         }

@@ -108,7 +108,9 @@ async fn send_to_reader(app: &App, delivery: &Delivery) -> anyhow::Result<Broadl
     ];
     let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let line = Ok(Recipient::new(None, fields.to_vec(), None, Some("html")));
-    let outcomes = store_messages(&app.store, &app.clock, unique, delivery.id, &[line]).await?;
+    let lines = [line];
+    let outcomes =
+        store_messages(&app.store, &app.clock, unique, delivery.id, &lines, None).await?;
     let sent = outcomes.into_iter().next().context("no message was made")?;
     Ok(sent?.broadlog_id)
 }

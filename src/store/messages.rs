@@ -70,6 +70,60 @@ impl Tx {
     }
 }
 
+impl Tx {
+    /// What keys of a delivery stand for; see the table `sent_keys`.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn sent_keys(
+        &mut self,
+        delivery_id: DeliveryId,
+        keys: Vec<String>,
+    ) -> sqlx::Result<HashMap<String, i64>> {
+        let found = fetch_bulk!(
+            self,
+            Bulk::new()
+                .big("delivery_id", keys.iter().map(|_| delivery_id.0))
+                .text("key", keys),
+            "select k.key, k.number from {rows} join sent_keys k on k.delivery_id = rows.delivery_id and k.key = rows.key",
+            row => (row.try_get::<String, _>(0)?, row.try_get::<i64, _>(1)?)
+        )?;
+        Ok(HashMap::from_iter(found))
+    }
+
+    /// Notes what keys stand for from now on; one that is there stays as it is.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn insert_sent_keys(
+        &mut self,
+        delivery_id: DeliveryId,
+        keys: Vec<(String, i64)>,
+        now: Micros,
+    ) -> sqlx::Result<()> {
+        execute_bulk!(
+            self,
+            Bulk::new()
+                .big("delivery_id", keys.iter().map(|_| delivery_id.0))
+                .big("number", keys.iter().map(|(_, number)| *number))
+                .time("now", keys.iter().map(|_| now))
+                .text("key", keys.into_iter().map(|(key, _)| key)),
+            "insert into sent_keys (delivery_id, key, number, created_at) select delivery_id, key, number, now from {rows} where true
+             on conflict (delivery_id, key) do nothing"
+        )
+        .map(|_| ())
+    }
+
+    /// Forgets the keys of before a time.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn forget_sent_keys(&mut self, before: Micros) -> sqlx::Result<()> {
+        let sql = "delete from sent_keys where created_at < $1";
+        both!(self, c => sqlx::query(sql).bind(before).execute(&mut **c).await.map(|_| ()))
+    }
+}
+
 impl Store {
     /// The first message of a delivery.
     ///

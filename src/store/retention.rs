@@ -104,7 +104,9 @@ impl Store {
     pub async fn forget_keys(&self, at: Micros) -> sqlx::Result<()> {
         let sql = "delete from idempotency_keys where received_at < $1";
         let mut tx = self.begin_lane().await?;
-        both!(&mut tx, c => sqlx::query(sql).bind(Micros(at.0 - KEYS_KNOWN)).execute(&mut **c).await.map(|_| ()))?;
+        let before = Micros(at.0 - KEYS_KNOWN);
+        both!(&mut tx, c => sqlx::query(sql).bind(before).execute(&mut **c).await.map(|_| ()))?;
+        tx.forget_sent_keys(before).await?;
         tx.commit().await
     }
 }

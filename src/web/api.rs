@@ -5,12 +5,14 @@ mod debug;
 mod deliveries;
 mod forms;
 mod hits;
+mod idempotency;
 pub mod json;
 mod links;
 mod listing;
 mod messages;
 mod page_tags;
 mod reports;
+mod tree;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +22,8 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, StatusCode};
+use http::header::{ALLOW, AUTHORIZATION};
+use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::error::Problem;
 use super::{App, Tables};
@@ -66,33 +68,29 @@ pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
         // Looking at what becomes of a request.
         .route("/debug/decode", post(debug::explain_request))
         .fallback(refuse_path)
-        // After the routes: it covers those that are there by then.
-        .method_not_allowed_fallback(async || {
-            Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this path knows other methods",
-            )
-        })
+        // After the routes: it covers those that are there by then. `refuse_method` says which methods there are.
+        .method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED)
         .layer(DefaultBodyLimit::max(max_body_bytes))
         .layer(from_fn_with_state(app, require_admin))
 }
 
 /// There is nothing at this path.
-pub async fn refuse_path() -> Problem {
-    Problem::not_found("path")
+pub async fn refuse_path(uri: Uri) -> Problem {
+    Problem::no_path(&uri)
 }
 
 /// Lets requests with the admin token through; nobody else learns even which paths there are.
 async fn require_admin(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if is_admin(&app.admin_token, request.headers()) {
-        next.run(request).await
-    } else {
-        Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "the admin token is missing or wrong",
-        )
-        .into_response()
+    if !is_admin(&app.admin_token, request.headers()) {
+        let why = match request.headers().get(AUTHORIZATION) {
+            None => "the admin token is missing: send it as Authorization: Bearer <token>",
+            Some(_) => {
+                "the admin token is wrong: Authorization must be Bearer <token>, with the token of admin_token or data/admin.token"
+            }
+        };
+        return Problem::new(StatusCode::UNAUTHORIZED, why).into_response();
     }
+    next.run(request).await
 }
 
 /// Lets requests through once the tables are there. At a start they wait for the first attempt to make them; where that failed, or takes
@@ -120,13 +118,30 @@ async fn await_tables(State(app): State<Arc<App>>, request: Request, next: Next)
     Problem::starting(why).into_response()
 }
 
-/// Whether a request carries the admin token.
+/// The answer to a method that a path does not know: which it knows, as the router says in `Allow`. Outside of all routes, since that is
+/// where it says so.
+pub fn refuse_method(method: &Method, response: &Response) -> Response {
+    let allowed = response.headers().get(ALLOW).cloned();
+    let there = allowed.as_ref().and_then(|allowed| allowed.to_str().ok());
+    let why = format!(
+        "{method} is no method of this path; there are {}",
+        there.unwrap_or("none").replace(',', ", ")
+    );
+    let mut problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, why).into_response();
+    if let Some(allowed) = allowed {
+        problem.headers_mut().insert(ALLOW, allowed);
+    }
+    problem
+}
+
+/// Whether a request carries the admin token. The scheme is written in any case, with any spaces behind it (RFC 9110, 11.1 and 11.4).
 pub fn is_admin(token: &str, headers: &HeaderMap) -> bool {
     let given = headers
         .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    given.is_some_and(|given| is_same(token.as_bytes(), given.trim().as_bytes()))
+        .map(|value| value.as_bytes().trim_ascii())
+        .and_then(|value| value.split_first_chunk::<6>())
+        .filter(|(scheme, rest)| scheme.eq_ignore_ascii_case(b"bearer") && rest.starts_with(b" "));
+    given.is_some_and(|(_, given)| is_same(token.as_bytes(), given.trim_ascii()))
 }
 
 /// Compares a secret in constant time.

@@ -57,9 +57,29 @@ impl Problem {
         }
     }
 
-    /// Nothing here.
-    pub fn not_found(what: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, format!("there is no such {what}"))
+    /// There is none of this id or name.
+    pub fn not_found(what: &str, which: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("there is no {what} {which}"))
+    }
+
+    /// The API has no such path. Routes below `/api/v1` do not see what stands before them.
+    pub fn no_path(uri: &http::Uri) -> Self {
+        let path = uri.path().trim_start_matches("/api/v1");
+        let path: String = path.chars().take(100).collect();
+        Self::not_found(
+            "path",
+            format_args!(
+                "/api/v1{path}; it begins with deliveries, links, hits, contacts, page-tags, forms or debug/decode"
+            ),
+        )
+    }
+
+    /// The body is longer than this server takes.
+    pub fn too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body is too large: send it in several requests, or raise server.max_body_bytes",
+        )
     }
 
     /// The database does not answer; the sender may try again.

@@ -49,6 +49,10 @@ pub async fn get_metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
     if is_admin(&app.admin_token, &headers) {
         app.state.metrics().into_response()
     } else {
-        Problem::new(StatusCode::UNAUTHORIZED, "the admin token is needed").into_response()
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "the admin token is missing or wrong: send Authorization: Bearer <token>",
+        )
+        .into_response()
     }
 }

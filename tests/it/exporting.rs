@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::harness::{Client, Engine, Network, PostgresServer, TestServer, new_dir, on_both};
 
@@ -212,6 +213,160 @@ async fn exports_skip_nothing_and_repeat_nothing_while_hits_arrive(engine: Engin
     );
     assert!(exports_with_hits > 10, "read while hits arrived");
     server.finish().await;
+}
+
+/// Nothing but rows: Python's reader, as strict as it is, and Postgres' take it as it stands.
+async fn a_csv_is_read_by_other_peoples_importers(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let made = api
+        .post_json(
+            "/api/v1/links",
+            &json!({"url": "https://a.example/?x=1,2&y=\"z\"", "slug": "a"}),
+        )
+        .await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    post_hits(
+        &mut api,
+        vec![
+            json!({"kind": "transaction", "revenue": "169.90", "currency": "EUR", "order_id": "=1", "tags": ["a", "-b"]}),
+            json!({"kind": "event", "event": "two\nlines, \"quoted\"; # cursor=7", "ip": "2001:db8::1", "extra": {"a": ["b,\"c\""]}}),
+            json!({"kind": "pageview", "page_url": "ü\\.", "contact": {"email": "ada@export.example", "city": "a,b"}}),
+        ],
+    )
+    .await;
+    server.wait_drained(DRAINING).await;
+    let python = "import csv, sys
+rows = list(csv.reader(open(sys.argv[1], newline='', encoding='utf-8'), strict=True))
+assert {len(row) for row in rows} == {len(rows[0])}, rows
+print(len(rows))";
+    let dir = new_dir("csv");
+    for (table, rows) in [
+        ("hits", 4),
+        ("contacts", 2),
+        ("deliveries", 1),
+        ("links", 2),
+    ] {
+        let exported = export(&server, &format!("{table} --format csv"));
+        let file = dir.join(table);
+        std::fs::write(&file, &exported.text).unwrap();
+        let read = Command::new("python3")
+            .args(["-c", python])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&read.stderr);
+        assert_eq!(
+            String::from_utf8_lossy(&read.stdout).trim(),
+            rows.to_string(),
+            "{table}: {told}"
+        );
+    }
+    // Into columns of the types that README names; lists are texts in a CSV.
+    let url = PostgresServer::new_shared_database().await;
+    let mut there = sqlx::PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(
+        "create table copied (seq bigint, id uuid, received_at timestamptz, occurred_at timestamptz, kind text, dialect text, site text,
+         page_url text, page_title text, page_language text, referrer text, page_tag text, delivery_id bigint, broadlog_id bigint, link_id bigint,
+         visitor_id uuid, contact_id uuid, revenue numeric(18, 4), currency text, order_id text, quantity integer, utm_source text,
+         utm_medium text, utm_campaign text, utm_term text, utm_content text, tags text, event text, ip inet, user_agent text, verdict text,
+         reason text, extra jsonb)",
+    )
+    .execute(&mut there)
+    .await
+    .unwrap();
+    let exported = export(&server, "hits --format csv");
+    let (names, _) = exported.text.split_once('\n').unwrap();
+    // Columns may be added at the end.
+    for name in names.split(',').skip(33) {
+        let sql = format!("alter table copied add column {name} text");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .execute(&mut there)
+            .await
+            .unwrap();
+    }
+    let mut copy = there
+        .copy_in_raw("copy copied from stdin (format csv, header match)")
+        .await
+        .unwrap();
+    copy.send(exported.text.as_bytes()).await.unwrap();
+    assert_eq!(copy.finish().await.unwrap(), 3);
+    let sum: String = sqlx::query_scalar("select sum(revenue)::text from copied")
+        .fetch_one(&mut there)
+        .await
+        .unwrap();
+    assert_eq!(sum, "169.9000");
+    // And our own.
+    let links = export(&server, "links --format csv").text;
+    assert_eq!(import_links(&server, &links)["refused"], 0);
+    server.finish().await;
+}
+
+async fn an_export_keeps_its_cursor_in_a_file(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let hits = |n: usize| {
+        (0..n)
+            .map(|n| json!({"kind": "event", "event": n.to_string()}))
+            .collect()
+    };
+    let file = new_dir("cursor").join("hits.cursor");
+    let export_new = || {
+        export(
+            &server,
+            &format!("hits --format csv --cursor-file {}", file.display()),
+        )
+    };
+    let kept = || std::fs::read_to_string(&file).unwrap();
+    post_hits(&mut api, hits(3)).await;
+    server.wait_drained(DRAINING).await;
+    assert_eq!(export_new().text.lines().count(), 4);
+    assert_eq!(kept(), "3\n");
+    assert_eq!(export_new().text.lines().count(), 1, "nothing new");
+    post_hits(&mut api, hits(2_000)).await;
+    server.wait_drained(DRAINING).await;
+    // Cut short by its reader it keeps the old cursor.
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let cut = server
+        .command()
+        .args(["export", "hits", "--cursor-file"])
+        .arg(&file)
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(cut.status.code(), Some(1));
+    assert_eq!(kept(), "3\n");
+    assert_eq!(export_new().text.lines().count(), 2_001);
+    assert_eq!(kept(), "2003\n");
+    let from_start = format!("hits --after 0 --limit 5 --cursor-file {}", file.display());
+    assert_eq!(export(&server, &from_start).lines().len(), 6);
+    assert_eq!(kept(), "5\n");
+    assert_eq!(
+        std::fs::read_dir(file.parent().unwrap()).unwrap().count(),
+        1,
+        "no temporary file"
+    );
+    std::fs::write(&file, "# cursor=7").unwrap();
+    let wrong = try_export(&server, &format!("hits --cursor-file {}", file.display()));
+    assert_eq!(wrong.code, Some(2), "{}", wrong.told);
+    assert!(wrong.told.contains("holds no cursor"), "{}", wrong.told);
+    server.finish().await;
+}
+
+/// What a database says stands in the message once, with what to do.
+#[test]
+fn an_error_of_the_database_is_told_once_with_the_remedy() {
+    let told = run(Command::new(env!("CARGO_BIN_EXE_sillage"))
+        .env_clear()
+        .env("SILLAGE_DATA_DIR", new_dir("data"))
+        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+        .args(["export", "hits"]));
+    assert_eq!(told.code, Some(1), "{}", told.told);
+    let told = told.told.trim().trim_start_matches("sillage: ");
+    assert!(told.contains("database.url"), "{told}");
+    let parts: Vec<&str> = told.split(": ").collect();
+    let distinct: BTreeSet<&str> = parts.iter().copied().collect();
+    assert_eq!(parts.len(), distinct.len(), "{told}");
 }
 
 async fn a_reader_that_has_enough_is_no_failure_and_a_full_disk_is_one(engine: Engine) {
@@ -477,6 +632,8 @@ async fn what_cannot_be_exported_is_told_in_one_line(engine: Engine) {
 }
 
 on_both!(
+    a_csv_is_read_by_other_peoples_importers,
+    an_export_keeps_its_cursor_in_a_file,
     an_export_of_hits_is_the_apis_stream,
     exports_skip_nothing_and_repeat_nothing_while_hits_arrive,
     a_reader_that_has_enough_is_no_failure_and_a_full_disk_is_one,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Client, Engine, TestServer, on_both};
+use crate::harness::{ADMIN_TOKEN, Answer, Client, Engine, TestServer, on_both};
 
 /// Values for every field of every request.
 fn values() -> Vec<Value> {
@@ -376,10 +376,14 @@ async fn only_the_token_opens_the_api(engine: Engine) {
         assert_eq!(answer.status, 401, "{given:?}");
         assert_clear(&answer, given);
     }
-    assert_eq!(
-        server.client().admin().get("/api/v1/hits").await.status,
-        200
-    );
+    for scheme in ["Bearer", "bearer", "BEARER", "Bearer  ", " bearer"] {
+        let given = format!("{scheme} {ADMIN_TOKEN}");
+        let mut client = server.client();
+        for path in ["/api/v1/hits", "/metrics"] {
+            let answer = client.get_with(path, &[("authorization", &given)]).await;
+            assert_eq!(answer.status, 200, "{given:?}");
+        }
+    }
     server.finish().await;
 }
 

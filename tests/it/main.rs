@@ -48,3 +48,4 @@ mod starting;
 mod stopping;
 mod two_servers;
 mod values;
+mod wrong_requests;

@@ -1,5 +1,6 @@
 //! The sending side: deliveries, links and messages through the API and the command line, and that they lead a reader to the page.
 
+mod again;
 mod messages;
 
 use std::time::Duration;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::super::judge;
+use super::hint::{nearest, one_of, quote};
 use super::pixel::{kind_of, take_page_utm, take_site, take_tags};
 use crate::clock::Micros;
 use crate::hit::{
@@ -17,6 +18,59 @@ use crate::identity;
 /// The years 0 to 9999 in UTC: an offset can lead out of them, and then the time could be stored but not told.
 const CALENDAR: std::ops::Range<Micros> =
     Micros(-62_167_219_200_000_000)..Micros(253_402_300_800_000_000);
+
+/// No hit is older: a time before it is a clock that was never set, or seconds taken for something else.
+const OLDEST: Micros = Micros(946_684_800_000_000);
+/// How far a sender's clock may be ahead; a time zone taken for UTC is within it.
+const MOST_AHEAD: i64 = 24 * Micros::HOUR;
+
+/// Every field of a hit in JSON.
+const FIELDS: &[&str] = &[
+    "kind",
+    "page_url",
+    "page_title",
+    "page_language",
+    "referrer",
+    "page_tag",
+    "event",
+    "order_id",
+    "idempotency_key",
+    "user_agent",
+    "site",
+    "tags",
+    "delivery_id",
+    "broadlog_id",
+    "link_id",
+    "visitor_id",
+    "contact_id",
+    "revenue",
+    "currency",
+    "quantity",
+    "ip",
+    "at",
+    "contact",
+    "extra",
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_term",
+    "utm_content",
+];
+/// Other people's names, and names that stand one level deeper here.
+const MEANT: &[(&str, &str)] = &[
+    ("email", "contact.email"),
+    ("firstname", "contact.firstname"),
+    ("lastname", "contact.lastname"),
+    ("customer_id", "contact.customer_id"),
+    ("phone", "contact.phone"),
+    ("type", "kind"),
+    ("url", "page_url"),
+    ("title", "page_title"),
+    ("referer", "referrer"),
+    ("amount", "revenue"),
+    ("timestamp", "at"),
+    ("utm", "utm_source"),
+];
 
 /// A field that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,13 +89,52 @@ fn wrong(field: &str, why: &str) -> FieldError {
     }
 }
 
-/// Reads one object of `POST /api/v1/hits`; unknown names go into `extra`. The id is left nil.
+/// What stands there is not what has to.
+fn must_be(field: &str, value: &Value, allowed: &str) -> FieldError {
+    let shown = shown(value);
+    wrong(
+        field,
+        &format!("is wrong: it is {shown} and must be {allowed}"),
+    )
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => quote(text),
+        Value::Array(_) => "an array".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        plain => plain.to_string(),
+    }
+}
+
+/// A name that no hit has is refused and not kept somewhere: `mail` for `contact.email` would lose the person in silence.
+fn unknown(name: &str) -> FieldError {
+    let others: Vec<&str> = MEANT.iter().map(|(other, _)| *other).collect();
+    let meant = nearest(name, FIELDS).or_else(|| {
+        let other = nearest(name, &others)?;
+        MEANT
+            .iter()
+            .find(|(known, _)| *known == other)
+            .map(|(_, meant)| *meant)
+    });
+    let hint = meant.map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
+    wrong(
+        name,
+        &format!("is no field of a hit{hint}; what has no field of its own goes into extra"),
+    )
+}
+
+/// Reads one object of `POST /api/v1/hits`. The id is left nil.
 ///
 /// # Errors
-/// The value is no object, or a field has the wrong type or is out of range.
+/// The value is no object, a field is unknown, has the wrong type or is out of range, or an event has no name.
 pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldError> {
     let Value::Object(fields) = value else {
-        return Err(wrong("hit", "is not an object"));
+        return Err(must_be(
+            "hit",
+            &value,
+            "an object such as {\"kind\": \"pageview\", \"page_url\": \"…\"}",
+        ));
     };
     let mut hit = Hit::new(
         HitId(Uuid::nil()),
@@ -52,16 +145,17 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
     hit.authority = Authority::Authenticated;
     let (mut kind, mut beside_amount) = (None, None);
     for (name, value) in fields {
+        let name = name.as_str();
         if value.is_null() {
+            if !FIELDS.contains(&name) {
+                return Err(unknown(name));
+            }
             continue;
         }
-        let name = name.as_str();
         match name {
             "kind" => {
-                kind = Some(
-                    Kind::parse(text(name, &value)?)
-                        .ok_or_else(|| wrong(name, "is not a kind of hit"))?,
-                )
+                kind =
+                    Some(Kind::parse(text(name, &value)?).ok_or_else(|| wrong_kind(name, &value))?)
             }
             "page_url" => hit.page_url = take_url(&mut hit, name, &value)?,
             "page_title" => hit.page_title = take(&mut hit, name, &value, Limit::TITLE)?,
@@ -82,7 +176,7 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
                         .collect::<Result<Vec<_>, _>>()?;
                     take_tags(&mut hit, tags.into_iter());
                 }
-                _ => return Err(wrong(name, "is neither a string nor an array of strings")),
+                value => return Err(must_be(name, value, "a string or an array of strings")),
             },
             "delivery_id" => hit.delivery_id = Some(DeliveryId(id(name, &value)?)),
             "broadlog_id" => hit.broadlog_id = Some(BroadlogId(id(name, &value)?)),
@@ -90,52 +184,65 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
             "visitor_id" => hit.visitor_id = Some(VisitorId(uuid(name, &value)?)),
             "contact_id" => hit.contact_id = Some(ContactId(uuid(name, &value)?)),
             "revenue" => {
-                let amount = read_amount(&decimal(name, &value)?)
-                    .map_err(|error| wrong(name, &error.to_string()))?;
+                let amount = read_amount(&decimal(name, &value)?).map_err(|error| {
+                    let shown = shown(&value);
+                    let why = format!("is wrong: {shown} {error}; write it as \"49.90\"");
+                    wrong(name, &why)
+                })?;
                 hit.revenue = Some(amount.money);
                 beside_amount = amount.currency;
             }
             "currency" => {
                 hit.currency = Some(
                     Currency::parse(text(name, &value)?)
-                        .ok_or_else(|| wrong(name, "is not an ISO 4217 code"))?,
+                        .ok_or_else(|| must_be(name, &value, "an ISO 4217 code such as EUR"))?,
                 )
             }
             "quantity" => {
-                hit.quantity = Some(
-                    quantity(&value)
-                        .ok_or_else(|| wrong(name, "is not a whole number in 32 bits"))?,
-                )
+                hit.quantity = Some(quantity(&value).ok_or_else(|| {
+                    must_be(
+                        name,
+                        &value,
+                        "a whole number from -2147483648 to 2147483647",
+                    )
+                })?)
             }
             "ip" => {
                 hit.ip = Some(
                     text(name, &value)?
                         .trim()
                         .parse::<IpAddr>()
-                        .map_err(|_| wrong(name, "is not an IP address"))?,
+                        .map_err(|_| must_be(name, &value, "an IP address such as 203.0.113.7"))?,
                 )
             }
             "at" => {
-                hit.occurred_at = Some(
-                    Micros::parse_rfc3339(text(name, &value)?)
-                        .ok()
-                        .filter(|at| CALENDAR.contains(at))
-                        .ok_or_else(|| wrong(name, "is not an RFC 3339 time"))?,
-                )
+                let at = Micros::parse_rfc3339(text(name, &value)?)
+                    .ok()
+                    .filter(|at| CALENDAR.contains(at))
+                    .ok_or_else(|| {
+                        must_be(
+                            name,
+                            &value,
+                            "an RFC 3339 time such as 2026-01-31T09:00:00Z",
+                        )
+                    })?;
+                if at < OLDEST || at.0 > received_at.0.saturating_add(MOST_AHEAD) {
+                    return Err(must_be(name, &value, "from 2000-01-01 to a day from now"));
+                }
+                hit.occurred_at = Some(at);
             }
             "contact" => take_contact(&mut hit, name, value)?,
             "extra" => match value {
                 Value::Object(extra) => take_extra(&mut hit, extra),
-                _ => return Err(wrong(name, "is not an object")),
+                value => return Err(must_be(name, &value, "an object of any values")),
             },
             _ => {
-                if hit.utm.slot(name).is_some() {
-                    let value = take(&mut hit, name, &value, Limit::NAME)?;
-                    if let Some(slot) = hit.utm.slot(name) {
-                        *slot = value;
-                    }
-                } else {
-                    take_extra(&mut hit, Map::from_iter([(name.to_owned(), value)]));
+                if hit.utm.slot(name).is_none() {
+                    return Err(unknown(name));
+                }
+                let value = take(&mut hit, name, &value, Limit::NAME)?;
+                if let Some(slot) = hit.utm.slot(name) {
+                    *slot = value;
                 }
             }
         }
@@ -152,11 +259,25 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
     }
     take_page_utm(&mut hit);
     hit.kind = kind.unwrap_or_else(|| kind_of(&hit));
+    if hit.kind == Kind::Event && hit.event.is_none() {
+        return Err(wrong("event", "is missing: an event has a name"));
+    }
     Ok(hit)
 }
 
+fn wrong_kind(name: &str, value: &Value) -> FieldError {
+    let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let hint = value
+        .as_str()
+        .and_then(|word| nearest(word, &kinds))
+        .map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
+    must_be(name, value, &format!("{}{hint}", one_of(&kinds)))
+}
+
 fn text<'v>(name: &str, value: &'v Value) -> Result<&'v str, FieldError> {
-    value.as_str().ok_or_else(|| wrong(name, "is not a string"))
+    value
+        .as_str()
+        .ok_or_else(|| must_be(name, value, "a string"))
 }
 
 fn take(
@@ -211,9 +332,13 @@ fn quantity(value: &Value) -> Option<i32> {
 
 /// A 64-bit id. 0 stands for none in the figures.
 fn id(name: &str, value: &Value) -> Result<i64, FieldError> {
-    whole_number(value)
-        .filter(|id| *id > 0)
-        .ok_or_else(|| wrong(name, "is not a positive whole number in 64 bits"))
+    whole_number(value).filter(|id| *id > 0).ok_or_else(|| {
+        must_be(
+            name,
+            value,
+            "a whole number from 1 to 9223372036854775807, as a number or a string",
+        )
+    })
 }
 
 fn uuid(name: &str, value: &Value) -> Result<Uuid, FieldError> {
@@ -223,24 +348,34 @@ fn uuid(name: &str, value: &Value) -> Result<Uuid, FieldError> {
             "is the UUID of nobody; leave the field out where there is none",
         )),
         Ok(id) => Ok(id),
-        Err(_) => Err(wrong(name, "is not a UUID")),
+        Err(_) => Err(must_be(
+            name,
+            value,
+            "a UUID such as 0190a5a0-0000-7000-8000-000000000000",
+        )),
     }
 }
 
 fn decimal(name: &str, value: &Value) -> Result<String, FieldError> {
     match value {
         Value::Number(number) => Ok(number.to_string()),
-        value => text(name, value).map(str::to_owned),
+        Value::String(text) => Ok(text.clone()),
+        value => Err(must_be(name, value, "an amount such as \"49.90\"")),
     }
 }
 
 /// `{"email": "…", "id": "…", …}`: `id` names the contact itself, the rest are fields.
 fn take_contact(hit: &mut Hit, name: &str, value: Value) -> Result<(), FieldError> {
     let Value::Object(fields) = value else {
-        return Err(wrong(name, "is not an object"));
+        return Err(must_be(
+            name,
+            &value,
+            "an object of fields such as {\"email\": \"ada@example.com\"}",
+        ));
     };
     if fields.len() > 200 {
-        return Err(wrong(name, "has more than 200 fields"));
+        let why = format!("has {} fields: at most 200 are taken", fields.len());
+        return Err(wrong(name, &why));
     }
     for (field, value) in fields {
         let whole = format!("{name}.{field}");
@@ -252,8 +387,8 @@ fn take_contact(hit: &mut Hit, name: &str, value: Value) -> Result<(), FieldErro
             Value::String(value) => push_field(hit, &field, &value),
             Value::Number(number) => push_field(hit, &field, &number.to_string()),
             Value::Bool(yes) => push_field(hit, &field, if yes { "true" } else { "false" }),
-            Value::Array(_) | Value::Object(_) => {
-                return Err(wrong(&whole, "is not a string, number or boolean"));
+            value @ (Value::Array(_) | Value::Object(_)) => {
+                return Err(must_be(&whole, &value, "a string, number or boolean"));
             }
         }
     }

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::json::{ApiQuery, Cursor, PathText};
+use super::json::{ApiQuery, Cursor, NoQuery, PathText};
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::dialect::address_with_plus;
+use crate::dialect::native::{nearest, one_of, quote};
 use crate::export::{ContactLine, HitLine};
 use crate::hit::ContactId;
 use crate::identity::normalise;
@@ -26,6 +27,7 @@ mod utm;
 pub async fn show_contact(
     State(app): State<Arc<App>>,
     path: PathText,
+    NoQuery: NoQuery,
 ) -> Result<Json<Value>, Problem> {
     match find(&app, &path).await? {
         Person::Contact(id) => contact(&app, id).await,
@@ -51,31 +53,46 @@ pub async fn find_contact(
     let (Some((field, value)), None) = (pairs.next(), pairs.next()) else {
         return Err(Problem::field(
             app.rules.unique.join(" or "),
-            "is to be given, and nothing else",
+            "has to be given, and nothing else, as in ?email=ada@example.com",
         ));
     };
     if !app.rules.unique.iter().any(|unique| *unique == field) {
-        return Err(Problem::field(field, "is no unique field"));
+        let unique: Vec<&str> = app.rules.unique.iter().map(String::as_str).collect();
+        let hint = nearest(&field, &unique)
+            .map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
+        let why = format!(
+            "is no unique field{hint}; a contact is found by {}",
+            one_of(&unique)
+        );
+        return Err(Problem::field(field, why));
     }
+    let nobody = || {
+        let which = format_args!("whose {field} is {}", quote(&value));
+        Problem::not_found("contact", which)
+    };
     let value = match address_with_plus(&field, query.as_bytes()) {
         Some(address) => normalise(&address),
         None => normalise(&value),
     };
     // No value that is stored has one, and Postgres takes none in a text.
     if value.is_empty() || value.contains('\0') {
-        return Err(Problem::not_found("contact"));
+        return Err(nobody());
     }
     let id = app
         .store
         .contact_by_key(&field, &value)
         .await
         .map_err(|error| Problem::database(&error))?
-        .ok_or_else(|| Problem::not_found("contact"))?;
+        .ok_or_else(nobody)?;
     contact(&app, id).await
 }
 
 async fn find(app: &App, path: &PathText) -> Result<Person, Problem> {
-    let nobody = || Problem::not_found("contact");
+    let nobody = || {
+        let id = quote(&path.0);
+        let which = format_args!("{id}; GET /api/v1/contacts?email=… finds one by its address");
+        Problem::not_found("contact", which)
+    };
     let id = Uuid::try_parse(&path.0).map_err(|_| nobody())?;
     app.store
         .find_person(id)
@@ -90,7 +107,7 @@ async fn contact(app: &App, id: ContactId) -> Result<Json<Value>, Problem> {
         .contact(id)
         .await
         .map_err(|error| Problem::database(&error))?
-        .ok_or_else(|| Problem::not_found("contact"))?;
+        .ok_or_else(|| Problem::not_found("contact", id))?;
     Ok(Json(json!(ContactLine(&contact))))
 }
 

@@ -49,7 +49,10 @@ pub async fn explain_request(
     let request = write_request(wanted, &app.base_url)?;
     match send(&app, peer, &request).await {
         Fate::Outcome(outcome) => Ok(Json(tell(&app, *outcome).await)),
-        Fate::NoTracking => Err(Problem::field("url", "is no tracking URL of this server")),
+        Fate::NoTracking => Err(Problem::field(
+            "url",
+            "is no tracking URL of this server: give one such as /r/<id> or /mtracking.gif",
+        )),
         Fate::NotTaken(status) => Ok(Json(json!({
             "status": status,
             "headers": [],

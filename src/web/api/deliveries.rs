@@ -7,11 +7,11 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::json::{ApiJson, ApiQuery, Id, PathText, Time};
+use super::json::{ApiJson, ApiQuery, Id, NoQuery, PathText, Time};
 use super::links::link_line;
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::export::{DeliveryLine, LinkLine};
-use crate::hit::Utm;
+use crate::hit::{DeliveryId, Utm};
 use crate::sending::{self, NewDelivery, SendingError};
 use crate::web::App;
 use crate::web::error::Problem;
@@ -117,6 +117,7 @@ pub(super) struct WholeDelivery {
 pub(super) async fn get_delivery(
     State(app): State<Arc<App>>,
     id: PathText,
+    NoQuery: NoQuery,
 ) -> Result<Json<WholeDelivery>, Problem> {
     let id = id.id("delivery")?.into();
     let database = |error| Problem::database(&error);
@@ -125,7 +126,7 @@ pub(super) async fn get_delivery(
         .delivery(id)
         .await
         .map_err(database)?
-        .ok_or_else(|| Problem::not_found("delivery"))?;
+        .ok_or_else(|| no_delivery(id))?;
     let links = app.store.links_of(id).await.map_err(database)?;
     Ok(Json(WholeDelivery {
         delivery: DeliveryLine(delivery),
@@ -136,6 +137,12 @@ pub(super) async fn get_delivery(
     }))
 }
 
+/// The delivery of a path does not exist.
+pub(super) fn no_delivery(id: DeliveryId) -> Problem {
+    let which = format_args!("{id}; GET /api/v1/deliveries lists those there are");
+    Problem::not_found("delivery", which)
+}
+
 impl From<SendingError> for Problem {
     fn from(error: SendingError) -> Self {
         let place = |index: Option<usize>, field: &str| match index {
@@ -144,8 +151,19 @@ impl From<SendingError> for Problem {
         };
         match error {
             SendingError::Draft(index, draft) => Self::field(place(index, draft.field), draft.why),
-            SendingError::Taken(index, field) => Self::conflict(place(index, field), "is taken"),
-            SendingError::NoDelivery => Self::not_found("delivery"),
+            SendingError::Taken(index, "identifier", value) => Self::conflict(
+                place(index, "identifier"),
+                format_args!(
+                    "is taken: {value:?} belongs to another; choose another, or change that one with PATCH /api/v1/page-tags/<identifier>"
+                ),
+            ),
+            SendingError::Taken(index, field, value) => Self::conflict(
+                place(index, field),
+                format_args!(
+                    "is taken: {value} belongs to another; choose another, or leave it out to have one made"
+                ),
+            ),
+            SendingError::NoDelivery(id) => no_delivery(id),
             SendingError::Database(error) => Self::database(&error),
         }
     }

@@ -7,8 +7,8 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::json::{ApiJson, Id, PathText, Time};
-use crate::form::{FieldKind, Form, FormError, FormField};
+use super::json::{ApiJson, Id, NoQuery, PathText, Time};
+use crate::form::{FieldKind, Form, FormError, FormField, FormId};
 use crate::store::forms::StoredForm;
 use crate::web::App;
 use crate::web::error::Problem;
@@ -104,7 +104,10 @@ pub(super) struct FormList {
 }
 
 /// `GET /forms`: all of them, in the order of ids.
-pub(super) async fn list_forms(State(app): State<Arc<App>>) -> Result<Json<FormList>, Problem> {
+pub(super) async fn list_forms(
+    State(app): State<Arc<App>>,
+    NoQuery: NoQuery,
+) -> Result<Json<FormList>, Problem> {
     let forms = app
         .store
         .forms()
@@ -122,15 +125,22 @@ pub(super) async fn list_forms(State(app): State<Arc<App>>) -> Result<Json<FormL
 pub(super) async fn get_form(
     State(app): State<Arc<App>>,
     id: PathText,
+    NoQuery: NoQuery,
 ) -> Result<Json<FormAnswer>, Problem> {
+    let id = id.id("form")?;
     let found = app
         .store
-        .form(id.id("form")?.into())
+        .form(id.into())
         .await
         .map_err(|error| Problem::database(&error))?;
     found
         .map(|stored| Json(FormAnswer::new(stored, &app)))
-        .ok_or_else(|| Problem::not_found("form"))
+        .ok_or_else(|| no_form(id))
+}
+
+fn no_form(id: Id) -> Problem {
+    let which = format_args!("{}; GET /api/v1/forms lists those there are", id.0);
+    Problem::not_found("form", which)
 }
 
 /// `POST /forms`. An `id` of its own lets pages of Mautic's go on posting to theirs.
@@ -152,7 +162,13 @@ pub(super) async fn create_form(
             app.forms.put(stored.id, stored.form.clone()).await;
             Ok((StatusCode::CREATED, Json(FormAnswer::new(stored, &app))))
         }
-        Err(taken) => Err(Problem::conflict(taken.field(), "is taken")),
+        Err(taken) => Err(Problem::conflict(
+            taken.field(),
+            format_args!(
+                "is taken: {} belongs to another; choose another, or change that one with PUT /api/v1/forms/<id>",
+                id.map_or_else(String::new, |id: FormId| id.to_string())
+            ),
+        )),
     }
 }
 
@@ -164,7 +180,10 @@ pub(super) async fn change_form(
 ) -> Result<Json<FormAnswer>, Problem> {
     let id = id.id("form")?;
     if request.id.take().is_some_and(|given| given != id) {
-        return Err(Problem::field("id", "is not the one in the path"));
+        return Err(Problem::field(
+            "id",
+            format_args!("is not the one in the path, {}: leave it out", id.0),
+        ));
     }
     let form = Form::from(request).check()?;
     let changed = async {
@@ -177,6 +196,6 @@ pub(super) async fn change_form(
             app.forms.put(stored.id, stored.form.clone()).await;
             Ok(Json(FormAnswer::new(stored, &app)))
         }
-        None => Err(Problem::not_found("form")),
+        None => Err(no_form(id)),
     }
 }

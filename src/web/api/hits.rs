@@ -2,7 +2,7 @@
 //!
 //! One object, an array, or a line each (NDJSON). All valid hits of a request are offered to the spool in one piece, so the request is
 //! stored whole or not at all: a 503 means that nothing is stored and that the sender may send the same again. What is wrong with the other hits
-//! is told by their index. A hit's address, agent and time are those in the JSON: the connection is the sender's, not the visitor's.
+//! is told by their index, and what was cut, repaired or not understood in those that are taken stands in `notes`. A hit's address, agent and time are those in the JSON: the connection is the sender's, not the visitor's.
 
 pub mod export;
 
@@ -20,10 +20,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::clock::{Clock, Micros};
-use crate::dialect::native::{FieldError, decode_json_hit};
+use crate::dialect::native::{FieldError, decode_json_hit, nearest, one_of};
 use crate::hit::{Hit, HitId};
 use crate::identity::check_fields;
 use crate::web::App;
+use crate::web::api::idempotency::{hit_key, request_key};
+use crate::web::api::json::{no_json, why_no_json};
 use crate::web::error::Problem;
 
 /// Most hits of a request: a body of `{}` has eight million in 24 MB, and each takes most of a kilobyte of memory.
@@ -39,6 +41,9 @@ struct Taken {
     /// Hits that are durable now; those whose idempotency key was there before are dropped later.
     accepted: usize,
     rejected: Vec<Rejected>,
+    /// What is to be said of hits that are taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<Note>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -50,6 +55,33 @@ struct Rejected {
     field: Option<String>,
 }
 
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Note {
+    index: usize,
+    /// As it stands in the hit's `reason`, and what is only told here.
+    note: String,
+}
+
+/// The hits of a body.
+#[derive(Debug, Default)]
+struct Read {
+    hits: Vec<Hit>,
+    rejected: Vec<Rejected>,
+    notes: Vec<Note>,
+}
+
+/// What hits are read with.
+#[derive(Clone, Debug)]
+struct Reading {
+    is_lines: bool,
+    now: Micros,
+    clock: Clock,
+    /// Names of the fields that name a contact.
+    unique: Vec<String>,
+    /// The request's `Idempotency-Key`.
+    key: Option<String>,
+}
+
 /// Takes hits: 202 `{accepted, rejected: [{index, error, field?}]}`; 400 where the body is no JSON, 413 where it is too long or holds more than
 /// 100,000 hits, 422 (with `rejected`) where no hit is valid, 503 with `Retry-After` where none is stored.
 pub async fn post_hits(
@@ -57,11 +89,12 @@ pub async fn post_hits(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let body = body.map_err(|rejection| {
-        Problem::new(
-            rejection.status(),
-            "the body is too large or did not arrive whole",
-        )
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
+        status => Problem::new(
+            status,
+            "the body did not arrive whole: send the request again",
+        ),
     })?;
     let is_lines = headers
         .get(CONTENT_TYPE)
@@ -72,24 +105,35 @@ pub async fn post_hits(
                 .to_ascii_lowercase()
                 .starts_with("application/x-ndjson")
         });
-    let (now, clock) = (app.clock.now(), app.clock.clone());
-    let (hits, rejected) = if body.len() <= MOST_INLINE_BYTES {
-        read_hits(&body, is_lines, now, &clock, &app.rules.unique)?
-    } else {
-        let app = app.clone();
-        tokio::task::spawn_blocking(move || {
-            read_hits(&body, is_lines, now, &clock, &app.rules.unique)
-        })
-        .await
-        .map_err(|_| {
-            Problem::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the body could not be read",
-            )
-        })??
+    let reading = Reading {
+        is_lines,
+        now: app.clock.now(),
+        clock: app.clock.clone(),
+        unique: app.rules.unique.clone(),
+        key: request_key(&headers)?,
     };
+    let read = if body.len() <= MOST_INLINE_BYTES {
+        reading.read_hits(&body)?
+    } else {
+        tokio::task::spawn_blocking(move || reading.read_hits(&body))
+            .await
+            .map_err(|_| {
+                Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the body could not be read: the server's log says more",
+                )
+            })??
+    };
+    let Read {
+        hits,
+        rejected,
+        notes,
+    } = read;
     if hits.is_empty() && !rejected.is_empty() {
-        let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no hit is valid");
+        let problem = Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "no hit is valid: rejected says why",
+        );
         return Ok(problem
             .with(
                 "rejected",
@@ -106,45 +150,115 @@ pub async fn post_hits(
     let taken = Taken {
         accepted: hits.len(),
         rejected,
+        notes,
     };
     Ok((StatusCode::ACCEPTED, Json(taken)).into_response())
 }
 
-fn read_hits(
-    body: &[u8],
-    is_lines: bool,
-    now: Micros,
-    clock: &Clock,
-    unique: &[String],
-) -> Result<(Vec<Hit>, Vec<Rejected>), Problem> {
-    let items = split(body, is_lines)?;
-    if items.len() > MOST_HITS {
-        return Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("more than {MOST_HITS} hits; send them in several requests"),
-        ));
-    }
-    let (mut hits, mut rejected) = (Vec::with_capacity(items.len()), Vec::new());
-    for (index, item) in items.into_iter().enumerate() {
-        let cut = |text: String| text.chars().take(MOST_ERROR).collect();
-        match item.and_then(|item| read_hit(item, now, unique)) {
-            Ok(mut hit) => {
-                hit.id = HitId(clock.new_id(now));
-                hits.push(hit);
-            }
-            Err(Wrong::Field(error)) => rejected.push(Rejected {
-                index,
-                error: cut(error.to_string()),
-                field: Some(cut(error.field)),
-            }),
-            Err(Wrong::Json(error)) => rejected.push(Rejected {
-                index,
-                error: cut(error),
-                field: None,
-            }),
+impl Reading {
+    fn read_hits(&self, body: &[u8]) -> Result<Read, Problem> {
+        let items = split(body, self.is_lines)?;
+        if items.len() > MOST_HITS {
+            return Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!(
+                    "{} hits are more than {MOST_HITS}: send them in several requests",
+                    items.len()
+                ),
+            ));
         }
+        let mut read = Read::default();
+        read.hits.reserve(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let cut = |text: String| text.chars().take(MOST_ERROR).collect();
+            match item.and_then(|item| self.read_hit(index, item)) {
+                Ok((hit, note)) => {
+                    if let Some(note) = note {
+                        let note = cut(note);
+                        read.notes.push(Note { index, note });
+                    }
+                    read.hits.push(hit);
+                }
+                Err(Wrong::Field(error)) => read.rejected.push(Rejected {
+                    index,
+                    error: cut(error.to_string()),
+                    field: Some(cut(error.field)),
+                }),
+                Err(Wrong::Json(error)) => read.rejected.push(Rejected {
+                    index,
+                    error: cut(error),
+                    field: None,
+                }),
+            }
+        }
+        Ok(read)
     }
-    Ok((hits, rejected))
+
+    /// A hit, and what is to be said of it.
+    fn read_hit(&self, index: usize, item: &RawValue) -> Result<(Hit, Option<String>), Wrong> {
+        let text = item.get();
+        let mut value: Value =
+            serde_json::from_str(text).map_err(|error| Wrong::json(text.as_bytes(), &error))?;
+        if let Some(revenue) = value.get_mut("revenue")
+            && revenue.is_f64()
+            && let Some(digits) = digits_of_revenue(item)
+        {
+            *revenue = Value::from(digits);
+        }
+        let contact = value.get("contact").and_then(Value::as_object);
+        let names_nobody = contact.is_some_and(|fields| {
+            !fields
+                .keys()
+                .any(|name| name == "id" || self.unique.contains(name))
+        });
+        let mut hit = decode_json_hit(value, self.now).map_err(Wrong::Field)?;
+        check_fields(&self.unique, &hit.fields).map_err(|error| {
+            Wrong::Field(FieldError {
+                why: error.why(),
+                field: format!("contact.{}", error.field),
+            })
+        })?;
+        let mut note = hit.reason.clone();
+        if names_nobody && !hit.fields.is_empty() {
+            let told = self.who_is_meant(&hit)?;
+            note = match (note, told) {
+                (Some(note), Some(told)) => Some(format!("{note}; {told}")),
+                (note, told) => note.or(told),
+            };
+        }
+        hit.id = HitId(self.clock.new_id(self.now));
+        if let (None, Some(key)) = (&hit.idempotency_key, &self.key) {
+            hit.idempotency_key = Some(hit_key(key, index, text));
+        }
+        Ok((hit, note))
+    }
+
+    /// Of a contact without a unique field: fields that belong to nobody would be lost in silence. What names the person beside it is
+    /// enough, and a name that is only mistyped is told.
+    fn who_is_meant(&self, hit: &Hit) -> Result<Option<String>, Wrong> {
+        let unique: Vec<&str> = self.unique.iter().map(String::as_str).collect();
+        let meant = hit
+            .fields
+            .iter()
+            .find_map(|(name, _)| Some((name, nearest(name, &unique)?)));
+        let is_named =
+            hit.contact_id.is_some() || hit.visitor_id.is_some() || hit.broadlog_id.is_some();
+        if is_named {
+            return Ok(meant.map(|(name, meant)| {
+                format!("contact.{name} names nobody (did you mean contact.{meant}?)")
+            }));
+        }
+        let hint = meant.map_or_else(String::new, |(name, meant)| {
+            format!(" (did you mean {meant} by {name}?)")
+        });
+        Err(Wrong::Field(FieldError {
+            field: "contact".to_owned(),
+            why: format!(
+                "names nobody: it needs {} or id, or the hit a visitor_id, contact_id or broadlog_id{hint}",
+                one_of(&unique)
+            ),
+        }))
+    }
 }
 
 /// Why one hit is not taken.
@@ -154,9 +268,9 @@ enum Wrong {
     Field(FieldError),
 }
 
-impl From<serde_json::Error> for Wrong {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Json(format!("is no JSON: {error}"))
+impl Wrong {
+    fn json(text: &[u8], error: &serde_json::Error) -> Self {
+        Self::Json(format!("is no JSON: {}", why_no_json(text, error)))
     }
 }
 
@@ -168,19 +282,13 @@ fn split(body: &[u8], is_lines: bool) -> Result<Vec<Item<'_>>, Problem> {
         .strip_prefix(b"\xef\xbb\xbf")
         .unwrap_or(body)
         .trim_ascii();
-    let no_json = |why: &dyn std::fmt::Display| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("the body is no JSON: {why}"),
-        )
-    };
     if is_lines {
         return Ok(split_lines(body));
     }
     match body.first() {
         Some(b'[') => {
             let items: Vec<&RawValue> =
-                serde_json::from_slice(body).map_err(|error| no_json(&error))?;
+                serde_json::from_slice(body).map_err(|error| no_json(body, &error))?;
             Ok(items.into_iter().map(Ok).collect())
         }
         Some(b'{') => match serde_json::from_slice::<&RawValue>(body) {
@@ -191,12 +299,18 @@ fn split(body: &[u8], is_lines: bool) -> Result<Vec<Item<'_>>, Problem> {
                 if lines.len() > 1 && lines.first().is_some_and(Result::is_ok) {
                     Ok(lines)
                 } else {
-                    Err(no_json(&error))
+                    Err(no_json(body, &error))
                 }
             }
         },
-        Some(_) => Err(no_json(&"it starts with neither { nor [")),
-        None => Err(no_json(&"it is empty")),
+        Some(_) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "the body is no JSON: it starts with neither { nor [; send a hit, an array of hits, or a hit a line",
+        )),
+        None => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "the body is no JSON: it is empty; send a hit, an array of hits, or a hit a line",
+        )),
     }
 }
 
@@ -204,26 +318,8 @@ fn split_lines(body: &[u8]) -> Vec<Item<'_>> {
     body.split(|byte| *byte == b'\n')
         .map(<[u8]>::trim_ascii)
         .filter(|line| !line.is_empty())
-        .map(|line| Ok(serde_json::from_slice(line)?))
+        .map(|line| serde_json::from_slice(line).map_err(|error| Wrong::json(line, &error)))
         .collect()
-}
-
-fn read_hit(item: &RawValue, now: Micros, unique: &[String]) -> Result<Hit, Wrong> {
-    let mut value: Value = serde_json::from_str(item.get())?;
-    if let Some(revenue) = value.get_mut("revenue")
-        && revenue.is_f64()
-        && let Some(digits) = digits_of_revenue(item)
-    {
-        *revenue = Value::from(digits);
-    }
-    let hit = decode_json_hit(value, now).map_err(Wrong::Field)?;
-    check_fields(unique, &hit.fields).map_err(|error| {
-        Wrong::Field(FieldError {
-            why: error.why(),
-            field: format!("contact.{}", error.field),
-        })
-    })?;
-    Ok(hit)
 }
 
 /// An amount given as a number, as it was written: read as a float, 12345678901234.5678 would lose its last places. None for a form with an
@@ -243,14 +339,19 @@ fn digits_of_revenue(item: &RawValue) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn read(body: &str, is_lines: bool) -> Result<(Vec<Hit>, Vec<Rejected>), Problem> {
-        read_hits(
-            body.as_bytes(),
+    fn reading(is_lines: bool) -> Reading {
+        Reading {
             is_lines,
-            Micros(0),
-            &Clock::fixed(Micros(0)),
-            &["email".to_owned()],
-        )
+            now: Micros(0),
+            clock: Clock::fixed(Micros(0)),
+            unique: vec!["email".to_owned()],
+            key: None,
+        }
+    }
+
+    fn read(body: &str, is_lines: bool) -> Result<(Vec<Hit>, Vec<Rejected>), Problem> {
+        let read = reading(is_lines).read_hits(body.as_bytes())?;
+        Ok((read.hits, read.rejected))
     }
 
     fn counts(body: &str, is_lines: bool) -> (usize, Vec<usize>) {
@@ -296,6 +397,44 @@ mod tests {
     }
 
     #[test]
+    fn a_contact_that_names_nobody_is_refused_unless_the_hit_names_the_person() {
+        for (hit, is_taken, is_told) in [
+            (r#"{"contact":{"email":"a@x"}}"#, true, false),
+            (r#"{"contact":{"email":""}}"#, true, false),
+            (r#"{"contact":{}}"#, true, false),
+            (r#"{"contact":{"mail":"a@x"}}"#, false, false),
+            (r#"{"contact":{"firstname":"Ada"}}"#, false, false),
+            (
+                r#"{"contact":{"firstname":"Ada"},"broadlog_id":7}"#,
+                true,
+                false,
+            ),
+            (r#"{"contact":{"Email":"a@x"},"broadlog_id":7}"#, true, true),
+        ] {
+            let read = reading(false).read_hits(hit.as_bytes()).unwrap();
+            assert_eq!(read.hits.len() == 1, is_taken, "{hit}");
+            assert_eq!(read.notes.len() == 1, is_told, "{hit}: {:?}", read.notes);
+        }
+    }
+
+    #[test]
+    fn a_key_of_the_request_is_each_hits_unless_it_has_its_own() {
+        let keyed = Reading {
+            key: Some("k".to_owned()),
+            ..reading(false)
+        };
+        let body = br#"[{},{"idempotency_key":"own"},{}]"#;
+        let keys = |body: &[u8]| -> Vec<Option<String>> {
+            let hits = keyed.read_hits(body).unwrap().hits;
+            hits.into_iter().map(|hit| hit.idempotency_key).collect()
+        };
+        let (first, again) = (keys(body), keys(body));
+        assert_eq!(first, again);
+        assert_eq!(first[1].as_deref(), Some("own"));
+        assert_ne!(first[0], first[2]);
+    }
+
+    #[test]
     fn what_is_no_json_as_a_whole_is_refused() {
         for body in [
             "",
@@ -311,16 +450,7 @@ mod tests {
         ] {
             assert!(read(body, false).is_err(), "{body:?}");
         }
-        assert!(
-            read_hits(
-                b"[\"\xff\"]",
-                false,
-                Micros(0),
-                &Clock::fixed(Micros(0)),
-                &[]
-            )
-            .is_err()
-        );
+        assert!(reading(false).read_hits(b"[\"\xff\"]").is_err());
         let deep = format!("[{}{}]", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(counts(&deep, false), (0, vec![0]));
     }
@@ -349,7 +479,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_body_panics(body: Vec<u8>, is_lines: bool) {
-            let _ = read_hits(&body, is_lines, Micros(0), &Clock::fixed(Micros(0)), &[]);
+            let _ = reading(is_lines).read_hits(&body);
         }
     }
 }

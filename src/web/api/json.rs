@@ -1,19 +1,22 @@
 //! JSON at the edge of the API: bodies and queries in; ids, times and cursors in both directions.
 //!
 //! Whatever is wrong with a request is a [`Problem`]: text that is no JSON 400, a body that is too large 413, a field of the wrong type,
-//! missing or unknown 422 with the field's path (`utm.source`, `[3].url`).
+//! missing or unknown 422 with the field's path (`utm.source`, `[3].url`), what stands there and what is allowed: see [`super::tree`].
 
 use std::fmt;
 
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
 
+use super::tree::{Mistake, Tree};
 use crate::clock::Micros;
+use crate::dialect::native::quote;
 use crate::export::serialize_whole;
 use crate::form::FormId;
 use crate::hit::{BroadlogId, DeliveryId, LinkId};
@@ -31,10 +34,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
             Bytes::from_request(request, state)
                 .await
                 .map_err(|rejection| match rejection.status() {
-                    StatusCode::PAYLOAD_TOO_LARGE => {
-                        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
-                    }
-                    status => Problem::new(status, "the body did not arrive whole"),
+                    StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
+                    status => Problem::new(
+                        status,
+                        "the body did not arrive whole: send the request again",
+                    ),
                 })?;
         parse_json(&body).map(Self)
     }
@@ -48,19 +52,32 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for ApiQuery<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        match Query::try_from_uri(&parts.uri) {
-            Ok(Query(query)) => Ok(Self(query)),
-            Err(rejection) => {
-                let text = rejection.body_text();
-                let text = text.rsplit_once("query string: ").map_or("", |part| part.1);
-                Err(match text.split_once(": ") {
-                    Some((field, why)) => Problem::field(field, format_args!("is wrong: {why}")),
-                    None => Problem::new(
-                        StatusCode::UNPROCESSABLE_ENTITY,
-                        format!("the query is wrong: {text}"),
-                    ),
-                })
-            }
+        let query = Tree::of_query(parts.uri.query().unwrap_or_default());
+        T::deserialize(&query).map(Self).map_err(|mistake| {
+            let Mistake { field, why, .. } = mistake;
+            Problem::field(
+                field,
+                why.replace("is no field here", "is no parameter here"),
+            )
+        })
+    }
+}
+
+/// A path that takes no query: a mistyped filter must not answer everything.
+#[derive(Clone, Copy, Debug)]
+pub struct NoQuery;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        match form_urlencoded::parse(query.as_bytes()).next() {
+            None => Ok(Self),
+            Some((name, _)) => Err(Problem::field(
+                name,
+                "is no parameter here; this path takes none",
+            )),
         }
     }
 }
@@ -76,7 +93,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathText {
         Path::from_request_parts(parts, state)
             .await
             .map(|Path(text)| Self(text))
-            .map_err(|_| Problem::not_found("path"))
+            .map_err(|_| Problem::no_path(&parts.uri))
     }
 }
 
@@ -86,65 +103,99 @@ impl PathText {
     /// # Errors
     /// It is no positive 64-bit integer: 404 that names `what`.
     pub fn id(&self, what: &str) -> Result<Id, Problem> {
-        Id::parse(&self.0).ok_or_else(|| Problem::not_found(what))
+        Id::parse(&self.0).ok_or_else(|| {
+            let id = quote(&self.0);
+            Problem::not_found(what, format_args!("{id}; an id is a {}", Digits::FORM))
+        })
     }
 }
+
+/// Longest body that is read once more to tell what is wrong with it: a tree takes several times its size.
+const MOST_EXPLAINED: usize = 2 << 20;
 
 /// Reads a whole text of JSON.
 ///
 /// # Errors
 /// It is no JSON (400), or not of the form that is asked for (422, with the field's path).
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    let no_json = |error: &serde_json::Error| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("the body is no JSON: {error}"),
-        )
+    let error = match serde_json::from_slice(body) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
     };
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let inner = error.inner();
-        if !inner.is_data() {
-            return no_json(inner);
-        }
-        let (field, why) = locate(&error.path().to_string(), &inner.to_string());
-        if field.is_empty() {
-            Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                format!("the body is wrong: {why}"),
-            )
-        } else {
-            Problem::field(field, why)
-        }
-    })?;
-    json.end().map_err(|error| no_json(&error))?;
-    Ok(value)
+    let whole = |why: &dyn fmt::Display| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the body {why}"))
+    };
+    if !error.is_data() {
+        return Err(no_json(body, &error));
+    }
+    match explain(body, |tree| T::deserialize(tree).err()) {
+        Explained::NoJson(error) => Err(no_json(body, &error)),
+        Explained::Mistake(mistake) if mistake.field.is_empty() => Err(whole(&mistake.why)),
+        Explained::Mistake(mistake) => Err(Problem::field(mistake.field, mistake.why)),
+        Explained::Not => Err(whole(&format_args!(
+            "is wrong in line {}, column {}: send it in parts of less than 2 MB to be told more",
+            error.line(),
+            error.column()
+        ))),
+    }
 }
 
-/// The path of the wrong field and what is wrong with it. A missing field has no place of its own: its name is in serde's text only.
-pub(super) fn locate(path: &str, text: &str) -> (String, String) {
-    let path = if path == "." { "" } else { path };
-    let quoted = |prefix: &str| {
-        text.strip_prefix(prefix)
-            .and_then(|rest| rest.split('`').next())
-    };
-    let below = |name: &str| {
-        if path.is_empty() || path == name {
-            name.to_owned()
-        } else if path.ends_with(&format!(".{name}")) {
-            path.to_owned()
-        } else {
-            format!("{path}.{name}")
-        }
-    };
-    if let Some(name) = quoted("missing field `") {
-        (below(name), "is missing".to_owned())
-    } else if let Some(name) = quoted("unknown field `") {
-        (below(name), "is no field here".to_owned())
-    } else if let Some(name) = quoted("duplicate field `") {
-        (below(name), "is given twice".to_owned())
+/// Why a text cannot be read into a type.
+pub(super) enum Explained {
+    /// Further on it is no JSON.
+    NoJson(serde_json::Error),
+    /// A field is wrong.
+    Mistake(Mistake),
+    /// It is too long to be looked at again.
+    Not,
+}
+
+/// Reads a wrong text once more, slower, to tell the field.
+pub(super) fn explain(body: &[u8], read: impl FnOnce(&Tree) -> Option<Mistake>) -> Explained {
+    if body.len() > MOST_EXPLAINED {
+        return Explained::Not;
+    }
+    match serde_json::from_slice::<Tree>(body) {
+        Err(error) => Explained::NoJson(error),
+        Ok(tree) => read(&tree).map_or(Explained::Not, Explained::Mistake),
+    }
+}
+
+/// The problem of a body that is no JSON at all.
+pub(super) fn no_json(body: &[u8], error: &serde_json::Error) -> Problem {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        format!("the body is no JSON: {}", why_no_json(body, error)),
+    )
+}
+
+/// Where a text stops being JSON, and what stands there.
+pub(super) fn why_no_json(body: &[u8], error: &serde_json::Error) -> String {
+    if body.trim_ascii().is_empty() {
+        return "it is empty".to_owned();
+    }
+    if error.is_eof() {
+        return "it ends too early; send all of it".to_owned();
+    }
+    if let Err(error) = str::from_utf8(body) {
+        let at = error.valid_up_to();
+        return format!("it is not UTF-8 from byte {} on", at + 1);
+    }
+    let (line, column) = (error.line(), error.column());
+    let text = str::from_utf8(body).unwrap_or_default();
+    let near: String = text
+        .lines()
+        .nth(line.saturating_sub(1))
+        .and_then(|line| line.get(column.saturating_sub(1)..))
+        .map(|rest| rest.chars().take(20).collect())
+        .unwrap_or_default();
+    if near.is_empty() {
+        format!("it goes wrong in line {line}, column {column}")
     } else {
-        (path.to_owned(), format!("is wrong: {text}"))
+        format!(
+            "it goes wrong in line {line}, column {column}, at {}",
+            quote(&near)
+        )
     }
 }
 
@@ -235,11 +286,15 @@ impl<'de> Deserialize<'de> for Id {
 /// Reads a positive integer from a number or a string.
 struct Digits;
 
+impl Digits {
+    const FORM: &str = "whole number from 1 to 9223372036854775807";
+}
+
 impl Visitor<'_> for Digits {
     type Value = i64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a whole number from 1 to 9223372036854775807, as a number or a string")
+        write!(f, "a {}, as a number or a string", Self::FORM)
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<i64, E> {
@@ -258,7 +313,20 @@ impl Visitor<'_> for Digits {
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<i64, E> {
         Id::parse(text.trim())
             .map(|id| id.0)
-            .ok_or_else(|| E::custom("expected a whole number from 1 to 9223372036854775807"))
+            .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+    }
+}
+
+/// The UUID of a contact or a visitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uid(pub Uuid);
+
+impl<'de> Deserialize<'de> for Uid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Uuid::try_parse(text.trim())
+            .map(Self)
+            .map_err(|_| D::Error::custom("a UUID such as 0190a5a0-0000-7000-8000-000000000000"))
     }
 }
 
@@ -277,7 +345,7 @@ impl<'de> Deserialize<'de> for Time {
         let text = String::deserialize(deserializer)?;
         Micros::parse_rfc3339(text.trim())
             .map(Self)
-            .map_err(|_| D::Error::custom("expected an RFC 3339 time such as 2026-01-31T09:00:00Z"))
+            .map_err(|_| D::Error::custom("an RFC 3339 time such as 2026-01-31T09:00:00Z"))
     }
 }
 
@@ -298,7 +366,7 @@ impl<'de> Deserialize<'de> for Cursor {
             .ok()
             .filter(|place| *place >= 0)
             .map(Self)
-            .ok_or_else(|| D::Error::custom("expected a cursor of an earlier answer"))
+            .ok_or_else(|| D::Error::custom("the cursor of an earlier answer, or 0 for the start"))
     }
 }
 

@@ -56,7 +56,10 @@ pub(super) async fn create_links(
     if requests.len() > MOST_LINKS {
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
-            format!("more than {MOST_LINKS} links in one request"),
+            format!(
+                "{} links are more than {MOST_LINKS}: send them in several requests",
+                requests.len()
+            ),
         ));
     }
     let drafts = requests
@@ -80,7 +83,9 @@ pub(super) async fn create_links(
     let (delivery, links) = made.map_err(|error| match error {
         // One link given by itself has no place in an array.
         SendingError::Draft(_, draft) if is_one => SendingError::Draft(None, draft).into(),
-        SendingError::Taken(_, field) if is_one => SendingError::Taken(None, field).into(),
+        SendingError::Taken(_, field, value) if is_one => {
+            SendingError::Taken(None, field, value).into()
+        }
         error => Problem::from(error),
     })?;
     let records: Vec<_> = links
@@ -118,7 +123,10 @@ pub(super) async fn create_short_link(
     let made = sending::create_short_link(&app.store, &app.clock, &app.personal_hosts, draft).await;
     let (delivery, link) = made.map_err(|error| match error {
         // Here it is a field, not the path.
-        SendingError::NoDelivery => Problem::field("delivery_id", "is no delivery's"),
+        SendingError::NoDelivery(id) => Problem::field(
+            "delivery_id",
+            format_args!("{id} is no delivery's; GET /api/v1/deliveries lists those there are"),
+        ),
         error => error.into(),
     })?;
     serve_at_once(&app, &[link.record(delivery.as_ref())]).await;

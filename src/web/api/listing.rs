@@ -13,7 +13,7 @@ pub(super) fn limit(asked: Option<i64>, usual: i64, most: i64) -> Result<i64, Pr
     if (1..=most).contains(&limit) {
         Ok(limit)
     } else {
-        let why = format_args!("is not from 1 to {most}");
+        let why = format_args!("is wrong: it is {limit} and must be from 1 to {most}");
         Err(Problem::field("limit", why))
     }
 }

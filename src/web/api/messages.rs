@@ -4,6 +4,10 @@
 //! transaction, holding what the sender does not take yet, and writing the answers. A sender may read while it writes, as curl does, or write
 //! everything first: see [`outbox`].
 //!
+//! With an `Idempotency-Key` the same lines give the same answers again for a week, also where the first answer broke off: what was stored is
+//! told, what was not is made. Other lines under the key are refused: 422 where they begin in the first chunk, so that answer waits for it;
+//! an error in place of each line where they begin later.
+//!
 //! A line that cannot be read, or whose message cannot be made, answers `{"error": …}` in its place; the others go on. When the database does
 //! not answer, a chunk is tried for [`PATIENCE`]; then its lines and all after it answer an error, to be sent again.
 
@@ -22,16 +26,19 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
 use self::lines::Lines;
 use self::outbox::{Outbox, Outcomes};
 use self::stationery::Stationery;
+use super::deliveries::no_delivery;
+use super::idempotency::request_key;
 use super::json::PathText;
 use crate::clock::Clock;
 use crate::hit::DeliveryId;
-use crate::sending::messages::{MessageError, Recipient, store_messages};
+use crate::sending::messages::{KeyedLines, MessageError, Recipient, note_end, store_messages};
 use crate::store::Store;
 use crate::web::App;
 use crate::web::error::Problem;
@@ -51,8 +58,11 @@ type Chunk = Vec<Result<Recipient, MessageError>>;
 pub(super) async fn create_messages(
     State(app): State<Arc<App>>,
     id: PathText,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let key = request_key(&headers)?;
+    let is_keyed = key.is_some();
     let delivery_id = id.id("delivery")?.into();
     let database = |error| Problem::database(&error);
     let delivery = app
@@ -60,7 +70,7 @@ pub(super) async fn create_messages(
         .delivery(delivery_id)
         .await
         .map_err(database)?
-        .ok_or_else(|| Problem::not_found("delivery"))?;
+        .ok_or_else(|| no_delivery(delivery_id))?;
     let links = app.store.links_of(delivery_id).await.map_err(database)?;
     let stationery = Stationery::new(
         app.rules.keys.clone(),
@@ -79,14 +89,34 @@ pub(super) async fn create_messages(
         clock: app.clock.clone(),
         unique: app.rules.unique.clone(),
         delivery_id,
+        key,
     };
-    tokio::spawn(read_chunks(body, to_store));
-    tokio::spawn(storing.run(chunks, to_hold));
+    let reading = tokio::spawn(read_chunks(body, to_store));
+    tokio::spawn(async move {
+        let lines = storing.run(chunks, to_hold).await;
+        if let (Some(lines), Ok(true)) = (lines, reading.await) {
+            storing.note_end(lines).await;
+        }
+    });
     tokio::spawn(Outbox::new(app.data_dir.clone()).run(outcomes, to_write));
-    let answers = stream::unfold((held, stationery), async |(mut held, stationery)| {
-        let outcomes: io::Result<Outcomes> = held.recv().await?;
+    let mut held = held;
+    let first = if is_keyed { held.recv().await } else { None };
+    if let Some(Ok(outcomes)) = &first
+        && let Some(Err(error @ MessageError::OtherRequest)) = outcomes.first()
+    {
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            error.to_string(),
+        ));
+    }
+    let state = (first, held, stationery);
+    let answers = stream::unfold(state, async |(first, mut held, stationery)| {
+        let outcomes: io::Result<Outcomes> = match first {
+            Some(first) => first,
+            None => held.recv().await?,
+        };
         let bytes = outcomes.map(|outcomes| Bytes::from(stationery.write(&outcomes)));
-        Some((bytes, (held, stationery)))
+        Some((bytes, (None, held, stationery)))
     });
     Ok((
         [(CONTENT_TYPE, "application/x-ndjson")],
@@ -95,11 +125,11 @@ pub(super) async fn create_messages(
         .into_response())
 }
 
-/// Cuts the body into chunks. Ends with the body, or when nobody wants the answers any more.
-async fn read_chunks(mut body: Body, chunks: mpsc::Sender<Chunk>) {
+/// Cuts the body into chunks. Ends with the body, or when nobody wants the answers any more. Says whether the body came whole.
+async fn read_chunks(mut body: Body, chunks: mpsc::Sender<Chunk>) -> bool {
     let mut lines = Lines::default();
     let (mut chunk, mut bytes) = (Chunk::with_capacity(CHUNK_LINES), 0);
-    loop {
+    let is_whole = loop {
         while let Some(line) = lines.next_line() {
             bytes += line.map_or(0, <[u8]>::len);
             chunk.extend(recipient::read(line));
@@ -107,7 +137,7 @@ async fn read_chunks(mut body: Body, chunks: mpsc::Sender<Chunk>) {
                 bytes = 0;
                 let full = std::mem::replace(&mut chunk, Chunk::with_capacity(CHUNK_LINES));
                 if chunks.send(full).await.is_err() {
-                    return;
+                    return false;
                 }
             }
         }
@@ -119,7 +149,7 @@ async fn read_chunks(mut body: Body, chunks: mpsc::Sender<Chunk>) {
                 Err(_) => {
                     bytes = 0;
                     if chunks.send(std::mem::take(&mut chunk)).await.is_err() {
-                        return;
+                        return false;
                     }
                     continue;
                 }
@@ -132,19 +162,20 @@ async fn read_chunks(mut body: Body, chunks: mpsc::Sender<Chunk>) {
                 }
             }
             // The connection broke: a line that ends here may not be whole.
-            Some(Err(_)) => break,
+            Some(Err(_)) => break false,
             None => {
                 if let Some(line) = lines.last_line() {
                     chunk.extend(recipient::read(line));
                 }
-                break;
+                break true;
             }
         }
-    }
+    };
     if !chunk.is_empty() {
         // Nobody to answer to is no concern of this station.
         let _ = chunks.send(chunk).await;
     }
+    is_whole
 }
 
 /// The station in the middle.
@@ -153,31 +184,61 @@ struct Storing {
     clock: Clock,
     unique: Vec<String>,
     delivery_id: DeliveryId,
+    /// The request's `Idempotency-Key`.
+    key: Option<String>,
 }
 
 impl Storing {
-    async fn run(self, mut chunks: mpsc::Receiver<Chunk>, outcomes: mpsc::Sender<Outcomes>) {
-        let mut is_down = false;
+    /// Stores chunk by chunk; the number of lines where all of them are stored.
+    async fn run(
+        &self,
+        mut chunks: mpsc::Receiver<Chunk>,
+        outcomes: mpsc::Sender<Outcomes>,
+    ) -> Option<u64> {
+        // Once it is said, it holds for all lines after it.
+        let mut stopped = None;
+        let mut lines = 0;
         while let Some(chunk) = chunks.recv().await {
-            let stored = if is_down {
-                None
-            } else {
-                self.store_with_patience(&chunk).await
+            let before = lines;
+            lines += chunk.len() as u64;
+            let stored = match stopped {
+                None => self.store_with_patience(&chunk, before).await,
+                Some(_) => None,
             };
-            is_down = stored.is_none();
-            let of_chunk = stored.unwrap_or_else(|| {
-                chunk
-                    .into_iter()
-                    .map(|line| Err(line.err().unwrap_or(MessageError::Database)))
-                    .collect()
-            });
-            if outcomes.send(of_chunk).await.is_err() {
-                return;
+            let of_chunk = match stored {
+                Some(stored) => stored,
+                None => {
+                    let error = stopped.get_or_insert(MessageError::Database);
+                    let of_line = |line: Result<_, _>| Err(line.err().unwrap_or(error.clone()));
+                    chunk.into_iter().map(of_line).collect()
+                }
+            };
+            if of_chunk.first() == Some(&Err(MessageError::OtherRequest)) {
+                stopped = Some(MessageError::OtherRequest);
             }
+            if outcomes.send(of_chunk).await.is_err() {
+                return None;
+            }
+        }
+        stopped.is_none().then_some(lines)
+    }
+
+    fn keyed(&self, before: u64) -> Option<KeyedLines<'_>> {
+        let key = self.key.as_deref()?;
+        Some(KeyedLines { key, before })
+    }
+
+    /// Where it fails, a longer request under the same key is taken for the rest of this one.
+    async fn note_end(&self, lines: u64) {
+        let Some(request) = self.keyed(lines) else {
+            return;
+        };
+        if let Err(error) = note_end(&self.store, &self.clock, self.delivery_id, request).await {
+            tracing::warn!(%error, delivery_id = %self.delivery_id, "the end of a request with a key is not noted");
         }
     }
 
-    async fn store_with_patience(&self, chunk: &Chunk) -> Option<Outcomes> {
+    async fn store_with_patience(&self, chunk: &Chunk, before: u64) -> Option<Outcomes> {
         let started = Instant::now();
         loop {
             let stored = store_messages(
@@ -186,6 +247,7 @@ impl Storing {
                 &self.unique,
                 self.delivery_id,
                 chunk,
+                self.keyed(before),
             );
             match stored.await {
                 Ok(outcomes) => return Some(outcomes),

@@ -7,8 +7,9 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::json::{ApiJson, ApiQuery, OneOrMany, PathText, Time};
+use super::json::{ApiJson, ApiQuery, NoQuery, OneOrMany, PathText, Time};
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
+use crate::dialect::native::quote;
 use crate::export::PageTagLine;
 use crate::hit::PageTagKind;
 use crate::sending::{self, NewPageTag, SendingError};
@@ -54,7 +55,10 @@ pub(super) async fn create_page_tags(
     if requests.len() > MOST_TAGS {
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
-            format!("more than {MOST_TAGS} page tags in one request"),
+            format!(
+                "{} page tags are more than {MOST_TAGS}: send them in several requests",
+                requests.len()
+            ),
         ));
     }
     let drafts = requests.into_iter().map(Into::into).collect();
@@ -63,7 +67,9 @@ pub(super) async fn create_page_tags(
         .map_err(|error| match error {
             // One tag given by itself has no place in an array.
             SendingError::Draft(_, draft) if is_one => SendingError::Draft(None, draft).into(),
-            SendingError::Taken(_, field) if is_one => SendingError::Taken(None, field).into(),
+            SendingError::Taken(_, field, value) if is_one => {
+                SendingError::Taken(None, field, value).into()
+            }
             error => Problem::from(error),
         })?
         .into_iter()
@@ -115,8 +121,14 @@ pub(super) async fn list_page_tags(
     }))
 }
 
+fn no_page_tag(identifier: &str) -> Problem {
+    let identifier = quote(identifier);
+    let which = format_args!("{identifier}; GET /api/v1/page-tags lists those there are");
+    Problem::not_found("page tag", which)
+}
+
 async fn find(app: &App, identifier: &str) -> Result<PageTag, Problem> {
-    let nothing = || Problem::not_found("page tag");
+    let nothing = || no_page_tag(identifier);
     // No identifier has one, and Postgres takes it for a mistake of ours.
     if identifier.contains('\0') {
         return Err(nothing());
@@ -132,6 +144,7 @@ async fn find(app: &App, identifier: &str) -> Result<PageTag, Problem> {
 pub(super) async fn get_page_tag(
     State(app): State<Arc<App>>,
     identifier: PathText,
+    NoQuery: NoQuery,
 ) -> Result<Json<PageTagLine>, Problem> {
     Ok(Json(PageTagLine(find(&app, &identifier.0).await?)))
 }
@@ -210,16 +223,22 @@ pub(super) async fn change_page_tag(
 
 fn same_identifier(had: &PageTag, given: Option<String>) -> Result<String, Problem> {
     match given {
-        Some(given) if given != had.identifier => {
-            Err(Problem::field("identifier", "cannot be changed"))
-        }
+        Some(given) if given != had.identifier => Err(Problem::field(
+            "identifier",
+            format_args!(
+                "{} cannot be changed to {}, it stands in pages: make another tag",
+                quote(&had.identifier),
+                quote(&given)
+            ),
+        )),
         _ => Ok(had.identifier.clone()),
     }
 }
 
 async fn save(app: &App, draft: NewPageTag) -> Result<Json<PageTagLine>, Problem> {
+    let identifier = draft.identifier.clone();
     sending::replace_page_tag(&app.store, &app.clock, draft)
         .await?
         .map(|tag| Json(PageTagLine(tag)))
-        .ok_or_else(|| Problem::not_found("page tag"))
+        .ok_or_else(|| no_page_tag(&identifier))
 }

@@ -8,6 +8,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::deliveries::no_delivery;
 use super::json::{ApiQuery, Id, PathText, Time};
 use crate::clock::Micros;
 use crate::hit::{DeliveryId, Kind};
@@ -38,7 +39,7 @@ pub async fn show_report(
     let report = Report::read(&app.store, id)
         .await
         .map_err(|error| Problem::database(&error))?
-        .ok_or_else(|| Problem::not_found("delivery"))?;
+        .ok_or_else(|| no_delivery(id))?;
     let mut answer = tell(&report);
     if wanted.by.is_some() {
         let hours = report::read_hours(&app.store, id)

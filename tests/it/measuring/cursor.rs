@@ -7,14 +7,26 @@ use serde_json::{Value, json};
 use super::{DRAINING, post_hits, read_hits};
 use crate::harness::{Engine, TestServer, on_both};
 
+/// The writers do not send again, and a busy disk may take longer than a reader should wait.
+const PATIENT: (&str, &str) = ("SPOOL__PATIENCE", "10s");
+
 /// Several writers, on Postgres through two servers, and readers that ask as fast as they can, so that commits fall between their queries.
 async fn a_cursor_skips_nothing_and_repeats_nothing_while_hits_arrive(engine: Engine) {
     const WRITERS: usize = 4;
     const REQUESTS: usize = 20;
     const HITS_A_REQUEST: usize = 15;
-    let first = TestServer::on(engine).start().await;
+    let first = TestServer::on(engine)
+        .with(PATIENT.0, PATIENT.1)
+        .start()
+        .await;
     let second = match first.database_url() {
-        Some(url) => Some(TestServer::on(engine).database(url).start().await),
+        Some(url) => Some(
+            TestServer::on(engine)
+                .database(url)
+                .with(PATIENT.0, PATIENT.1)
+                .start()
+                .await,
+        ),
         None => None,
     };
     // Odd limits, so that answers end in the middle of batches.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{DRAINING, HITS, post_hits, read_hits};
-use crate::harness::{Engine, TestServer, on_both};
+use crate::harness::{ADMIN_TOKEN, Engine, TestServer, on_both};
 
 async fn hits_come_in_as_an_object_an_array_or_lines(engine: Engine) {
     let server = TestServer::on(engine).start().await;
@@ -173,7 +173,7 @@ async fn no_cell_of_a_csv_is_a_formula(engine: Engine) {
     assert_eq!(answer.header("content-type"), "text/csv; charset=utf-8");
     let text = answer.text();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 4, "{text}");
+    assert_eq!(lines.len(), 3, "{text}");
     assert!(lines[0].starts_with("seq,id,received_at,"), "{text}");
     assert!(lines[1].contains(&format!(",\"'{hostile}\",")), "{text}");
     assert!(lines[1].contains(",\"'@SUM(A1,\"\"2\"\")\","), "{text}");
@@ -182,12 +182,142 @@ async fn no_cell_of_a_csv_is_a_formula(engine: Engine) {
     assert!(lines[1].contains(",\"'-vip,a\","), "{text}");
     assert!(lines[1].contains(",-5.5,"), "a number stays one: {text}");
     assert!(lines[2].contains(",\"plain, \"\"quoted\"\"\","), "{text}");
-    let cursor = lines[3].strip_prefix("# cursor=").unwrap();
-    let again = api
-        .get(&format!("{HITS}?format=csv&after={cursor}"))
+    assert_eq!(answer.header("x-next-cursor"), "2");
+    let again = api.get(&format!("{HITS}?format=csv&after=2")).await;
+    assert_eq!(
+        again.text().lines().count(),
+        1,
+        "the header: {}",
+        again.text()
+    );
+    assert_eq!(again.header("x-next-cursor"), "2");
+    server.finish().await;
+}
+
+/// Where the cursor is not known before the answer begins, it comes behind it, for whoever asks for that.
+async fn the_cursor_of_a_long_answer_is_a_trailer(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let hits: Vec<Value> = (0..1_500)
+        .map(|n| json!({ "kind": "event", "event": n.to_string() }))
+        .collect();
+    post_hits(&mut api, &Value::from(hits)).await;
+    server.wait_drained(DRAINING).await;
+    for format in ["csv", "ndjson"] {
+        for (limit, cursor, place) in [(1_400, 1_400, 0), (1_000, 1_000, 1), (100_000, 1_500, 0)] {
+            let ask = |te: &str| {
+                format!(
+                    "GET {HITS}?format={format}&limit={limit} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
+                     {te}Connection: close\r\n\r\n"
+                )
+            };
+            let with = api.raw(ask("TE: trailers\r\n").as_bytes()).await;
+            let with = String::from_utf8(with).unwrap().to_lowercase();
+            let (head, body) = with.split_once("\r\n\r\n").unwrap();
+            let told = format!("x-next-cursor: {cursor}\r\n");
+            let places = [body, &format!("{head}\r\n")].map(|part| part.matches(&told).count());
+            let expected = if place == 0 { [1, 0] } else { [0, 1] };
+            assert_eq!(places, expected, "{format} {limit}");
+            assert_eq!(
+                place == 0,
+                head.contains("trailer: x-next-cursor"),
+                "{head}"
+            );
+            // Others do not see it, and lose nothing: `seq` is a cursor.
+            let without = api.raw(ask("").as_bytes()).await;
+            let without = String::from_utf8(without).unwrap().to_lowercase();
+            let (_, body) = without.split_once("\r\n\r\n").unwrap();
+            assert!(!body.contains("x-next-cursor"), "{format} {limit}");
+        }
+    }
+    server.finish().await;
+}
+
+/// The same SQL on both databases, against the views.
+async fn views_show_money_times_and_ids_as_people_read_them(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let made = api
+        .post_json("/api/v1/deliveries", &json!({ "id": 7, "label": "Autumn" }))
+        .await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let line = r#"{"contact":{"email":"ada@example.com"},"broadlog_id":70}"#;
+    api.post(
+        "/api/v1/deliveries/7/messages",
+        "application/x-ndjson",
+        line,
+    )
+    .await;
+    post_hits(
+        &mut api,
+        &json!([
+            { "kind": "transaction", "delivery_id": 7, "contact": { "email": "ada@example.com" }, "revenue": "169.90", "currency": "EUR",
+              "order_id": "1", "tags": ["a", "b"], "at": "2026-01-02T03:04:05.678901Z", "ip": "192.0.2.7", "extra": { "colour": "red" } },
+            { "kind": "transaction", "delivery_id": 7, "revenue": "-0.05", "currency": "EUR", "order_id": "1" },
+        ]),
+    )
+    .await;
+    server.wait_drained(DRAINING).await;
+    let ada = api
+        .get("/api/v1/contacts?email=ada@example.com")
         .await
-        .text();
-    assert_eq!(again.lines().count(), 2, "header and cursor: {again}");
+        .json();
+    let ada = ada["id"].as_str().unwrap();
+    for (sql, expected) in [
+        ("select round(sum(revenue), 2) from readable_hits", "169.85"),
+        (
+            "select revenue_text from readable_hits where revenue > 100",
+            "169.9000",
+        ),
+        (
+            "select revenue_text from readable_hits where revenue < 0",
+            "-0.0500",
+        ),
+        (
+            "select contact_id from readable_hits where revenue > 100",
+            ada,
+        ),
+        (
+            "select contact_id from readable_messages where id = 70",
+            ada,
+        ),
+        (
+            "select id from readable_contacts where fields ->> 'email' = 'ada@example.com'",
+            ada,
+        ),
+        (
+            "select tags from readable_hits where tags is not null and tags <> ''",
+            "a,b",
+        ),
+        (
+            "select extra ->> 'colour' from readable_hits where extra is not null",
+            "red",
+        ),
+        (
+            "select ip from readable_hits where ip is not null",
+            "192.0.2.7",
+        ),
+        (
+            "select count(*) from readable_hits where visitor_id is null and occurred_at < '2026-01-02 03:04:06'",
+            "1",
+        ),
+        (
+            "select count(*) from readable_hits where received_at >= '2026-01-01' and day >= '2026-01-01' and hour between 0 and 23",
+            "2",
+        ),
+        (
+            "select d.label from readable_hits h join readable_deliveries d on d.id = h.delivery_id group by d.label",
+            "Autumn",
+        ),
+        (
+            "select count(*) from readable_deliveries where created_at > '2020-01-01' and sent_at is null",
+            "1",
+        ),
+    ] {
+        let as_text = format!("with t (x) as ({sql}) select cast(x as text) from t");
+        let told = server.db().texts(&as_text).await;
+        assert_eq!(told, [Some(expected.to_owned())], "{sql}");
+    }
     server.finish().await;
 }
 
@@ -258,5 +388,7 @@ on_both!(
     amounts_come_out_to_the_last_digit,
     a_stream_is_longer_than_a_page_and_ends_at_its_limit,
     no_cell_of_a_csv_is_a_formula,
+    the_cursor_of_a_long_answer_is_a_trailer,
+    views_show_money_times_and_ids_as_people_read_them,
     a_hit_comes_out_the_same_however_many_came_with_it,
 );

@@ -48,19 +48,27 @@ impl Default for Headers {
 /// The bytes that a client would send.
 pub(super) fn write_request(wanted: Wanted, base_url: &str) -> Result<Vec<u8>, Problem> {
     let body = match (wanted.body, wanted.body_base64) {
-        (Some(_), Some(_)) => return Err(Problem::field("body_base64", "is given beside body")),
+        (Some(_), Some(_)) => {
+            return Err(Problem::field(
+                "body_base64",
+                "is given beside body: give one of the two",
+            ));
+        }
         (Some(text), None) => Some(text.into_bytes()),
         (None, Some(text)) => Some(
             STANDARD
                 .decode(text.trim())
-                .map_err(|_| Problem::field("body_base64", "is no base64"))?,
+                .map_err(|_| Problem::field("body_base64", "is no base64: give text as body"))?,
         ),
         (None, None) => None,
     };
     let usual = if body.is_some() { "POST" } else { "GET" };
     let method = wanted.method.as_deref().unwrap_or(usual);
     if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-        return Err(Problem::field("method", "is no method"));
+        return Err(Problem::field(
+            "method",
+            "is no method: it has to be a word such as GET or POST",
+        ));
     }
     let (host, target) = split_url(&wanted.url)
         .ok_or_else(|| Problem::field("url", "is neither a path nor an http(s) URL in one line"))?;
@@ -77,7 +85,10 @@ pub(super) fn write_request(wanted: Wanted, base_url: &str) -> Result<Vec<u8>, P
     }
     for (name, value) in &headers {
         if name.contains(['\r', '\n']) || value.contains(['\r', '\n']) {
-            return Err(Problem::field("headers", "hold a line end"));
+            return Err(Problem::field(
+                "headers",
+                "hold a line end: give each header by itself",
+            ));
         }
         if !FRAMING.iter().any(|line| is(name, line)) {
             text += &format!("{name}: {value}\r\n");

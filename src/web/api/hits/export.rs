@@ -1,5 +1,9 @@
 //! `GET /api/v1/hits`: hits in the order of storage, as a stream of any length at constant memory. How it goes on and ends is told in
 //! [`crate::export`].
+//!
+//! The cursor of the next answer is the header `X-Next-Cursor` where the first page (1,000 hits, or 1 MB) was all, as it is with the usual
+//! limit. It is known only at the end of a longer answer: there it is a trailer field, for clients that say `TE: trailers`. All others
+//! take the last line of NDJSON, or `seq` of the last row of a CSV.
 
 use std::sync::Arc;
 
@@ -7,16 +11,18 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, stream};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::HeaderMap;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, TRAILER};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use serde::{Deserialize, Deserializer};
-use uuid::Uuid;
 
 use crate::export::{Format, HitStream, WantedHits, whose_hits};
 use crate::hit::Kind;
 use crate::store::stored_hits::HitFilter;
 use crate::store::{self, Store};
 use crate::web::App;
-use crate::web::api::json::{ApiQuery, Cursor, Id};
+use crate::web::api::json::{ApiQuery, Cursor, Id, Uid};
 use crate::web::api::listing;
 use crate::web::error::Problem;
 
@@ -24,6 +30,9 @@ use crate::web::error::Problem;
 const USUAL_LIMIT: i64 = 1_000;
 /// Most hits of an answer.
 const MOST_LIMIT: i64 = 1_000_000;
+
+/// Where the next answer goes on.
+const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 
 /// The query string.
 #[derive(Debug, Deserialize)]
@@ -33,7 +42,7 @@ pub struct Wanted {
     after: Option<Cursor>,
     limit: Option<i64>,
     delivery_id: Option<Id>,
-    contact_id: Option<Uuid>,
+    contact_id: Option<Uid>,
     kind: Option<Kind>,
     #[serde(default)]
     format: Format,
@@ -58,9 +67,18 @@ pub async fn list_hits(
     let (first, hits) = begin(&app.store, wanted, limit)
         .await
         .map_err(|error| Problem::database(&error))?;
-    let rest = stream::try_unfold(hits, |mut hits| async move {
+    let first_was_all = hits.cursor();
+    // None once the trailer is sent.
+    let rest = stream::try_unfold(Some(hits), move |hits| async move {
+        let Some(mut hits) = hits else {
+            return Ok(None);
+        };
         match hits.next_chunk().await {
-            Ok(chunk) => Ok(chunk.map(|chunk| (Bytes::from(chunk), hits))),
+            Ok(Some(chunk)) => Ok(Some((Frame::data(Bytes::from(chunk)), Some(hits)))),
+            Ok(None) => Ok(hits
+                .cursor()
+                .filter(|_| first_was_all.is_none())
+                .map(|cursor| (Frame::trailers(next_cursor(cursor)), None))),
             Err(error) => {
                 tracing::error!(%error, "a stream of hits broke off in the database");
                 Err(std::io::Error::other("the database does not answer"))
@@ -71,15 +89,24 @@ pub async fn list_hits(
         Format::Ndjson => "application/x-ndjson",
         Format::Csv => "text/csv; charset=utf-8",
     };
+    let told = match first_was_all {
+        Some(cursor) => next_cursor(cursor),
+        None => HeaderMap::from_iter([(TRAILER, HeaderValue::from_static("x-next-cursor"))]),
+    };
     let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];
-    let first = stream::iter([Ok(Bytes::from(first))]);
-    Ok((headers, Body::from_stream(first.chain(rest))).into_response())
+    let first = stream::iter([Ok(Frame::data(Bytes::from(first)))]);
+    let body = Body::new(StreamBody::new(first.chain(rest)));
+    Ok((headers, told, body).into_response())
+}
+
+fn next_cursor(cursor: i64) -> HeaderMap {
+    HeaderMap::from_iter([(NEXT_CURSOR, HeaderValue::from(cursor))])
 }
 
 /// The stream and its first lines, before the status is sent: a database that is away is a 503, not a stream that breaks off.
 async fn begin(store: &Store, wanted: Wanted, limit: i64) -> store::Result<(Vec<u8>, HitStream)> {
     let whose = match wanted.contact_id {
-        Some(id) => Some(whose_hits(store, id).await?),
+        Some(Uid(id)) => Some(whose_hits(store, id).await?),
         None => None,
     };
     let wanted = WantedHits {
@@ -100,12 +127,10 @@ async fn begin(store: &Store, wanted: Wanted, limit: i64) -> store::Result<(Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::api::tree::Tree;
 
     fn read(query: &str) -> Result<Wanted, String> {
-        let uri = format!("/hits?{query}").parse().unwrap();
-        axum::extract::Query::try_from_uri(&uri)
-            .map(|query| query.0)
-            .map_err(|error| error.body_text())
+        Wanted::deserialize(&Tree::of_query(query)).map_err(|mistake| mistake.to_string())
     }
 
     #[test]

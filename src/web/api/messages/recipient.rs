@@ -1,16 +1,16 @@
-//! Reads one line: `{"contact": {"email": …, …}, "broadlog_id"?: …, "format"?: …}`.
+//! Reads one line: `{"contact": {"email": …, …}, "broadlog_id"?: …, "format"?: …, "idempotency_key"?: …}`.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use uuid::Uuid;
 
 use super::lines::{MOST_LINE, TooLong};
-use crate::hit::ContactId;
+use crate::dialect::native::quote;
+use crate::hit::{ContactId, Limit, clean};
 use crate::sending::messages::{MessageError, Recipient};
-use crate::web::api::json::{Id, locate};
+use crate::web::api::json::{Explained, Id, Uid, explain, why_no_json};
 
 /// Most fields of a contact in one line.
 const MOST_FIELDS: usize = 200;
@@ -22,11 +22,13 @@ struct Line<'l> {
     broadlog_id: Option<Id>,
     #[serde(borrow)]
     format: Option<Cow<'l, str>>,
+    #[serde(borrow)]
+    idempotency_key: Option<Cow<'l, str>>,
 }
 
 /// `id` names the contact itself, all others are fields.
 struct Contact {
-    id: Option<Uuid>,
+    id: Option<Uid>,
     fields: Vec<(String, String)>,
 }
 
@@ -43,32 +45,49 @@ pub(super) fn read(line: Result<&[u8], TooLong>) -> Option<Result<Recipient, Mes
         return None;
     }
     Some(match serde_json::from_slice::<Line<'_>>(line) {
-        Ok(line) => Ok(Recipient::new(
-            line.contact.id.map(ContactId),
-            line.contact.fields,
-            line.broadlog_id.map(Into::into),
-            line.format.as_deref(),
-        )),
-        Err(error) => Err(MessageError::Line(explain(line, &error))),
+        Ok(line) => check_key(line.idempotency_key).map(|key| {
+            Recipient::new(
+                line.contact.id.map(|id| ContactId(id.0)),
+                line.contact.fields,
+                line.broadlog_id.map(Into::into),
+                line.format.as_deref(),
+            )
+            .with_key(key)
+        }),
+        Err(error) => Err(MessageError::Line(tell(line, &error))),
     })
 }
 
-/// Reads a wrong line once more, slower, to tell the field.
-fn explain(line: &[u8], error: &serde_json::Error) -> String {
-    if !error.is_data() {
-        return format!("the line is no JSON: {error}");
+/// A key names one message: cut or cleaned it could be another's.
+fn check_key(key: Option<Cow<'_, str>>) -> Result<Option<String>, MessageError> {
+    let Some(key) = key else {
+        return Ok(None);
+    };
+    let is_clean = clean(&key, Limit::NAME).1.is_none();
+    if key.trim().is_empty() || !is_clean {
+        let text = format!(
+            "idempotency_key is wrong: it is {} and must be from 1 to {} characters, none of them a control character",
+            quote(&key),
+            Limit::NAME.0
+        );
+        return Err(MessageError::Line(text));
     }
-    let mut json = serde_json::Deserializer::from_slice(line);
-    match serde_path_to_error::deserialize::<_, Line<'_>>(&mut json) {
-        Ok(_) => error.to_string(),
-        Err(error) => {
-            let (field, why) = locate(&error.path().to_string(), &error.inner().to_string());
-            if field.is_empty() {
-                format!("the line {why}")
-            } else {
-                format!("{field} {why}")
-            }
+    Ok(Some(key.trim().to_owned()))
+}
+
+/// What is wrong with a line.
+fn tell(line: &[u8], error: &serde_json::Error) -> String {
+    let no_json = |error| format!("the line is no JSON: {}", why_no_json(line, error));
+    if !error.is_data() {
+        return no_json(error);
+    }
+    match explain(line, |tree| Line::deserialize(tree).err()) {
+        Explained::NoJson(error) => no_json(&error),
+        Explained::Mistake(mistake) if mistake.field.is_empty() => {
+            format!("the line {}", mistake.why)
         }
+        Explained::Mistake(mistake) => mistake.to_string(),
+        Explained::Not => format!("the line is wrong in column {}", error.column()),
     }
 }
 
@@ -80,7 +99,7 @@ impl<'de> Deserialize<'de> for Contact {
             type Value = Contact;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of fields")
+                f.write_str("an object of fields such as {\"email\": \"ada@example.com\"}")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Contact, A::Error> {
@@ -94,7 +113,7 @@ impl<'de> Deserialize<'de> for Contact {
                         continue;
                     };
                     if fields.len() == MOST_FIELDS {
-                        return Err(A::Error::custom("more than 200 fields"));
+                        return Err(A::Error::custom("an object of at most 200 fields"));
                     }
                     // The last of several of one name, as every JSON reader has it.
                     match fields.iter_mut().find(|had| had.0 == name) {

@@ -1,0 +1,68 @@
+//! Words of an error: what stood there, what is allowed, what a mistyped name was meant to be.
+
+/// Longest text that is quoted whole, in characters.
+const MOST_QUOTED: usize = 60;
+
+/// A text in quotation marks, cut where it is long.
+pub fn quote(text: &str) -> String {
+    let mut shown: String = text.chars().take(MOST_QUOTED).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    format!("{shown:?}")
+}
+
+/// `a, b or c`
+pub fn one_of(words: &[&str]) -> String {
+    match words {
+        [] => "nothing".to_owned(),
+        [only] => (*only).to_owned(),
+        [all @ .., last] => format!("{} or {last}", all.join(", ")),
+    }
+}
+
+/// The known name that a mistyped one is nearest to: the same but for case and separators, or one or two letters off. None is better than
+/// a wrong one.
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let bare = |text: &str| -> String {
+        text.chars()
+            .filter(|c| c.is_alphanumeric())
+            .take(64)
+            .flat_map(char::to_lowercase)
+            .collect()
+    };
+    let word = bare(word);
+    let most = match word.chars().count() {
+        0..=2 => 0,
+        3..=5 => 1,
+        _ => 2,
+    };
+    known
+        .iter()
+        .map(|name| (strsim::osa_distance(&word, &bare(name)), *name))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_slip_of_the_finger_is_known_and_another_word_is_not() {
+        let known = ["email", "kind", "page_url", "order_id", "at"];
+        for (word, meant) in [
+            ("mail", Some("email")),
+            ("E-Mail", Some("email")),
+            ("pageUrl", Some("page_url")),
+            ("oder_id", Some("order_id")),
+            ("knid", Some("kind")),
+            ("customer", None),
+            ("", None),
+            ("ab", None),
+        ] {
+            assert_eq!(nearest(word, &known), meant, "{word}");
+        }
+    }
+}
