@@ -22,6 +22,7 @@ mod copied_spool;
 mod data_directory;
 mod database_away;
 mod demo;
+mod documentation;
 mod explain;
 mod exporting;
 mod forms;
