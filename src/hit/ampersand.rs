@@ -2,7 +2,7 @@
 //!
 //! Who copies a URL out of HTML, or writes an attribute into a mail and has it escaped once more on the way, gets these into links, pixels and
 //! pages' addresses. A URL never means them: `?a=1&amp;b=2` has a parameter `b`. So they are read as what they stand for wherever an ampersand parts
-//! something, as Mautic does (`UrlHelper::decodeAmpersands`): in raw queries, in URLs, and in what is compared (tags, campaign parameters). No other
+//! something, as Mautic does (`UrlHelper::decodeAmpersands`): in raw queries, in URLs and in tags. No other
 //! entity is read, and texts for people (titles, contact fields, `extra`) stay as they came.
 
 use std::borrow::Cow;
