@@ -30,9 +30,13 @@ pub(super) struct Mistake {
 /// What the server answers itself, with everything below it.
 const OWN_TREES: [&str; 6] = ["/api", "/demo", "/email", "/form", "/o", "/r"];
 /// What it answers itself.
-const OWN_PATHS: [&str; 9] = [
+const OWN_PATHS: [&str; 12] = [
     "/favicon.ico",
+    // What may stand before the usual names in Mautic's addresses.
+    "/index.php",
+    "/index_dev.php",
     "/livez",
+    "/mautic",
     "/metrics",
     "/mtc",
     "/mtc.js",

@@ -88,7 +88,16 @@ impl Config {
             }
         }
         let known = Known::new();
+        let mut urls = BTreeMap::new();
         for (name, value) in env {
+            if let Some(problem) = known.wrong_case(&name) {
+                problems.push((usize::MAX, problem));
+                continue;
+            }
+            if matches!(name.as_str(), "DATABASE_URL" | "SILLAGE_DATABASE_URL") && !value.is_empty()
+            {
+                urls.insert(name.clone(), value.clone());
+            }
             let key = match name.strip_prefix(PREFIX) {
                 Some(key)
                     if !NOT_KEYS.contains(&name.as_str()) && !is_of_a_service(key, &value) =>
@@ -102,6 +111,14 @@ impl Config {
                 let place = Place::Name(name);
                 given.push(Given { key, place, value });
             }
+        }
+        // Which one would win is the environment's order, which nobody sees.
+        if urls.values().collect::<BTreeSet<_>>().len() > 1 {
+            problems.push((
+                usize::MAX,
+                "DATABASE_URL and SILLAGE_DATABASE_URL name different databases; give one of them"
+                    .to_owned(),
+            ));
         }
         let path_text = |path: &PathBuf| path.display().to_string();
         for (key, value) in [
@@ -212,6 +229,18 @@ impl Known {
             keys,
             sections,
         }
+    }
+
+    /// What is wrong with a variable that would be a key's, were it written in capitals.
+    fn wrong_case(&self, name: &str) -> Option<String> {
+        let upper = name.to_uppercase();
+        let key = upper
+            .strip_prefix(PREFIX)?
+            .to_lowercase()
+            .replace("__", ".");
+        (name != upper && self.keys.contains(&key)).then(|| {
+            format!("{name}: variables are written in capital letters (did you mean {upper:?}?)")
+        })
     }
 
     fn is_list(&self, key: &str) -> bool {

@@ -7,6 +7,9 @@ use serde_json::Value as Json;
 use super::Config;
 use super::words::SECRETS;
 
+/// Secrets of config.example.toml.
+const EXAMPLES: [&str; 2] = ["0123456789abcdef0123456789abcdef", "0123456789abcdef"];
+
 impl Config {
     /// What is in force, as TOML. Secrets and keys without a value are comments.
     pub fn to_toml(&self) -> String {
@@ -48,6 +51,35 @@ impl Config {
                     "{key} holds \"{network}\": everybody on the net is believed; name the networks of your own machines"
                 ));
             }
+        }
+        for (key, secret) in [
+            ("admin_token", &self.admin_token),
+            ("debug.key", &self.debug.key),
+        ] {
+            if secret
+                .as_ref()
+                .is_some_and(|secret| EXAMPLES.contains(&secret.0.as_str()))
+            {
+                doubts.push(format!(
+                    "{key} is the one in config.example.toml, which everybody knows; make one with `openssl rand -hex 24`"
+                ));
+            }
+        }
+        let host = self.public_url.as_deref().and_then(|url| {
+            let url = url::Url::parse(url).ok()?;
+            url.domain().map(str::to_ascii_lowercase)
+        });
+        if let Some(host) = host
+            && !self.cookies.domains.is_empty()
+            && !self.cookies.domains.iter().any(|domain| {
+                let domain = domain.trim_start_matches('.').to_ascii_lowercase();
+                host.strip_suffix(&domain)
+                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            })
+        {
+            doubts.push(format!(
+                "none of cookies.domains covers {host}, the host of public_url: its cookies are valid for it alone"
+            ));
         }
         doubts
     }
@@ -143,6 +175,18 @@ mod tests {
             (
                 "listen = '[::]:80'\n[trust]\nproxies = ['0.0.0.0/0']\nsenders = ['::/0']",
                 3,
+            ),
+            (
+                "admin_token = '0123456789abcdef0123456789abcdef'\n[debug]\nkey = '0123456789abcdef'",
+                2,
+            ),
+            (
+                "public_url = 'https://t.example.com'\n[cookies]\ndomains = ['.example.com']",
+                0,
+            ),
+            (
+                "public_url = 'https://t.exmaple.com'\n[cookies]\ndomains = ['.example.com', 'aple.com']",
+                1,
             ),
             (
                 "listen = '0.0.0.0:80'\npublic_url = 'https://t.example.com'",

@@ -12,10 +12,12 @@ use sillage::clock::{Clock, Micros};
 use sillage::hit::{Dialect, Hit, HitId, Kind};
 use sillage::sink::Sink as _;
 use sillage::spool::{Spool, SpoolLimits};
+use tokio::net::TcpStream;
 
 use crate::full_spool::hold_hits;
 use crate::harness::{
-    Campaign, Engine, FullDisk, Load, PostgresServer, TestServer, new_dir, on_both, wait_for,
+    Campaign, Client, Engine, FullDisk, Load, PostgresServer, SIGNING_KEY, TestServer, new_dir,
+    on_both, wait_for,
 };
 
 const RULES: &str = concat!(
@@ -29,6 +31,8 @@ const LONG: usize = 25;
 /// What a server said of itself, minute by minute.
 #[derive(Default)]
 struct Story {
+    /// The data directory has a disk of its own; how full the machine's is says nothing.
+    has_own_disk: bool,
     minutes: usize,
     /// From which minute on, for how many, what.
     series: BTreeMap<String, Vec<(usize, usize, String)>>,
@@ -39,10 +43,17 @@ struct Story {
 impl Story {
     /// What the server says now, said for so many minutes; in the last of them just these alerts fire.
     async fn tell(&mut self, server: &TestServer, minutes: usize, firing: &[&'static str]) {
-        let text = server.client().admin().get("/metrics").await.text();
+        let mut client = server.client().admin();
+        self.tell_to(&mut client, minutes, firing).await;
+    }
+
+    /// The same, asked by a client that is in already.
+    async fn tell_to(&mut self, client: &mut Client, minutes: usize, firing: &[&'static str]) {
+        let text = client.get("/metrics").await.text();
         for line in text.lines().filter(|line| line.starts_with("sillage_")) {
             let (name, value) = line.rsplit_once(' ').unwrap();
-            if !name.contains("_bucket") {
+            let is_of_the_machine = name.starts_with("sillage_data_dir_") && !self.has_own_disk;
+            if !name.contains("_bucket") && !is_of_the_machine {
                 let told = (self.minutes, minutes, value.to_owned());
                 self.series.entry(name.to_owned()).or_default().push(told);
             }
@@ -248,7 +259,10 @@ async fn a_disk_that_is_full() {
         .start()
         .await;
     let mail = Campaign::make(server.db(), 1).await;
-    let mut story = Story::default();
+    let mut story = Story {
+        has_own_disk: true,
+        ..Story::default()
+    };
     story.tell(&server, LONG, &[]).await;
     let held = hold_hits(server.db()).await;
     let filler = disk.dir.join("filler");
@@ -277,4 +291,81 @@ async fn a_disk_that_is_full() {
     story.tell(&server, LONG, &[]).await;
     story.check();
     server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn descriptors_that_are_used_up() {
+    let server = TestServer::on(Engine::Sqlite).start().await;
+    let mut inside = server.client().admin();
+    let mut story = Story::default();
+    story.tell_to(&mut inside, LONG, &[]).await;
+    server.limit_descriptors(server.open_descriptors() + 3);
+    let mut outside = Vec::new();
+    for _ in 0..20 {
+        outside.push(TcpStream::connect(server.address()).await.unwrap());
+    }
+    wait_for("accepting fails", SOON, async || {
+        let text = inside.get("/metrics").await.text();
+        !text.contains("sillage_accept_failures_total 0")
+    })
+    .await;
+    story
+        .tell_to(&mut inside, 3, &["SillageNoDescriptors"])
+        .await;
+    server.limit_descriptors(4_096);
+    drop(outside);
+    wait_for("others are let in", SOON, async || {
+        let mut client = server.client();
+        client.patience = Duration::from_secs(1);
+        let answer = client.request(http::Method::GET, "/livez", &[], Default::default());
+        answer.await.is_ok()
+    })
+    .await;
+    story.tell(&server, LONG, &[]).await;
+    story.check();
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_the_keys_of_the_others() {
+    let url = PostgresServer::new_shared_database().await;
+    let others = TestServer::on(Engine::Postgres)
+        .database(&url)
+        .start()
+        .await;
+    let other_key = "2:fedcba9876543210fedcba9876543210";
+    let file = new_dir("configuration").join("sillage.toml");
+    std::fs::write(&file, format!("[keys]\nsigning = ['{other_key}']")).unwrap();
+    wait_for("the key is known", SOON, async || {
+        let sql = "select count(*) from signing_keys";
+        others.db().number(sql).await == 1
+    })
+    .await;
+    let server = TestServer::on(Engine::Postgres)
+        .database(&url)
+        .with("KEYS__SIGNING", "")
+        .argument("--config")
+        .argument(file.to_str().unwrap())
+        .start()
+        .await;
+    let mut story = Story::default();
+    wait_for("it knows", SOON, async || {
+        server.metric("sillage_keys_lacking").await == 1.0
+    })
+    .await;
+    story.tell(&server, 5, &["SillageKeysLacking"]).await;
+    std::fs::write(
+        &file,
+        format!("[keys]\nsigning = ['{other_key}', '{SIGNING_KEY}']"),
+    )
+    .unwrap();
+    server.hang_up();
+    wait_for("it has them", SOON, async || {
+        server.metric("sillage_keys_lacking").await == 0.0
+    })
+    .await;
+    story.tell(&server, LONG, &[]).await;
+    story.check();
+    server.finish().await;
+    others.finish().await;
 }

@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output};
 
+use sillage::config::{Config, Flags};
+
 use crate::harness::{Engine, PostgresServer, TestServer, new_dir};
 
 const SNAPSHOT: &str = concat!(
@@ -204,4 +206,25 @@ async fn check_config_tries_the_directory_and_the_database() {
     assert!(output.status.success(), "{told}");
     assert!(told.contains("database: SQLite answers"), "{told}");
     server.finish().await;
+}
+
+/// The check knows the server's own paths by a list of its own, and the server may get more.
+#[test]
+fn no_path_of_the_servers_own_can_be_given_away() {
+    let source = include_str!("../../src/web.rs");
+    let own: Vec<&str> = source
+        .split("\"/")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once('"')?.0.trim_end_matches('/')))
+        .filter(|path| {
+            path.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"/._".contains(&b))
+        })
+        .collect();
+    assert!(own.len() > 15, "{own:?}");
+    for path in own {
+        let given = [("SILLAGE_PATHS__SCRIPT".to_owned(), format!("/{path}"))];
+        let loaded = Config::load(None, given, &Flags::default());
+        assert!(loaded.is_err() || path == "mtc.js", "/{path}");
+    }
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use sillage::hit::{BroadlogId, DeliveryId, LinkId};
 use sillage::link::{Keys, LinkToken};
 
@@ -209,18 +208,7 @@ async fn running_out_of_descriptors_is_told_once_and_those_who_are_in_stay() {
     let server = TestServer::on(Engine::Sqlite).start().await;
     let mut inside = server.client().admin();
     assert_eq!(inside.get("/livez").await.status, 200);
-    let open = std::fs::read_dir(format!("/proc/{}/fd", server.id()))
-        .unwrap()
-        .count() as u64;
-    let pid = Pid::from_raw(server.id() as i32);
-    let limit = |current| {
-        let limit = Rlimit {
-            current: Some(current),
-            maximum: Some(4_096),
-        };
-        prlimit(pid, Resource::Nofile, limit).unwrap()
-    };
-    limit(open + 3);
+    server.limit_descriptors(server.open_descriptors() + 3);
     // The kernel lets them connect; the server cannot let them in.
     let mut outside = Vec::new();
     for _ in 0..20 {
@@ -256,7 +244,7 @@ async fn running_out_of_descriptors_is_told_once_and_those_who_are_in_stay() {
     let told = server.log().matches("no file descriptor is left").count();
     assert_eq!(told, 1, "{}", server.log());
 
-    limit(4_096);
+    server.limit_descriptors(4_096);
     drop(outside);
     wait_for("others are let in", SOON, async || {
         let mut client = server.client();

@@ -350,6 +350,22 @@ impl TestServer {
         self.wait_end(Duration::from_secs(10)).await;
     }
 
+    /// How many file descriptors it has open.
+    pub fn open_descriptors(&self) -> u64 {
+        let dir = std::fs::read_dir(format!("/proc/{}/fd", self.id()));
+        dir.unwrap().count() as u64
+    }
+
+    /// Sets how many it may have open from now on.
+    pub fn limit_descriptors(&self, current: u64) {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let limit = Rlimit {
+            current: Some(current),
+            maximum: Some(4_096),
+        };
+        prlimit(Pid::from_raw(self.id() as i32), Resource::Nofile, limit).unwrap();
+    }
+
     /// SIGHUP.
     pub fn hang_up(&self) {
         self.process.as_ref().expect("it runs").signal("HUP");
