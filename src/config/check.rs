@@ -3,15 +3,17 @@
 //! A mistake names its key and its value, says what is wrong and what is allowed. `config/load.rs` adds the place: the file with its line,
 //! the variable or the flag.
 
+mod lists;
+mod paths;
+mod urls;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use serde_json::Value as Json;
-use url::Url;
 
-use super::words::{Duplicates, allowed, did_you_mean, nearest};
+use super::words::{allowed, did_you_mean, nearest};
 use super::{Config, Secret};
 
 /// Something wrong with one key.
@@ -27,24 +29,6 @@ pub(super) struct Mistake {
     pub(super) text: String,
 }
 
-/// What the server answers itself, with everything below it.
-const OWN_TREES: [&str; 6] = ["/api", "/demo", "/email", "/form", "/o", "/r"];
-/// What it answers itself.
-const OWN_PATHS: [&str; 12] = [
-    "/favicon.ico",
-    // What may stand before the usual names in Mautic's addresses.
-    "/index.php",
-    "/index_dev.php",
-    "/livez",
-    "/mautic",
-    "/metrics",
-    "/mtc",
-    "/mtc.js",
-    "/mtc/event",
-    "/mtracking.gif",
-    "/readyz",
-    "/robots.txt",
-];
 /// Crates that write log lines.
 const LOGGING: [&str; 7] = [
     "axum",
@@ -55,48 +39,19 @@ const LOGGING: [&str; 7] = [
     "sqlx",
     "tower",
 ];
+
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
-/// What `database_url` of Postgres may say behind its `?`.
-const POSTGRES_OPTIONS: [&str; 19] = [
-    "application_name",
-    "dbname",
-    "host",
-    "hostaddr",
-    "options",
-    "password",
-    "port",
-    "ssl-ca",
-    "ssl-cert",
-    "ssl-key",
-    "ssl-mode",
-    "ssl-root-cert",
-    "sslcert",
-    "sslkey",
-    "sslmode",
-    "sslrootcert",
-    "statement-cache-capacity",
-    "user",
-    "options[…]",
-];
-const SSL_MODES: [&str; 6] = [
-    "disable",
-    "allow",
-    "prefer",
-    "require",
-    "verify-ca",
-    "verify-full",
-];
 
 /// All that is wrong.
 pub(super) fn check(config: &Config) -> Vec<Mistake> {
     let mut found = Found::default();
     check_addresses(config, &mut found);
-    check_urls(config, &mut found);
-    check_places(config, &mut found);
+    urls::check_urls(config, &mut found);
+    urls::check_places(config, &mut found);
     check_secrets(config, &mut found);
-    check_networks(config, &mut found);
-    check_names(config, &mut found);
-    check_paths(config, &mut found);
+    lists::check_networks(config, &mut found);
+    lists::check_names(config, &mut found);
+    paths::check_paths(config, &mut found);
     check_sizes(config, &mut found);
     if let Some(text) = wrong_level(&config.log.level) {
         found.say("log.level", &config.log.level, text);
@@ -177,149 +132,6 @@ fn meet(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0 && one.port() == other.port() && both(one.ip(), other.ip())
 }
 
-fn check_urls(config: &Config, found: &mut Found) {
-    let own = config.public_url.as_deref();
-    if let Some(url) = own
-        && let Some(wrong) = wrong_public_url(url)
-    {
-        found.say(
-            "public_url",
-            url,
-            format!("{wrong}; {}", allowed("public_url")),
-        );
-    }
-    if let Some(url) = &config.links.fallback_url {
-        let wrong = match crate::link::check_template(url) {
-            Err(error) => Some(error.to_string()),
-            Ok(_) if leads_to_links(url, &config.base_url(), &config.paths.redirect) => Some(
-                "leads to a tracked link of this server, which may be the unknown one itself"
-                    .to_owned(),
-            ),
-            Ok(_) => None,
-        };
-        if let Some(wrong) = wrong {
-            let text = format!("{wrong}; {}", allowed("links.fallback_url"));
-            found.say("links.fallback_url", url, text);
-        }
-    }
-}
-
-fn wrong_public_url(text: &str) -> Option<String> {
-    let Ok(url) = Url::parse(text) else {
-        let guess = format!("https://{text}");
-        let is_host = !text.contains("://")
-            && Url::parse(&guess).is_ok_and(|url| url.domain().is_some_and(|d| d.contains('.')));
-        return Some(format!(
-            "is no URL{}",
-            did_you_mean(is_host.then_some(guess))
-        ));
-    };
-    if !matches!(url.scheme(), "http" | "https") {
-        return Some(format!("is neither http nor https but {}", url.scheme()));
-    }
-    let has_end = text.contains(['?', '#']);
-    let host = url.host_str().unwrap_or_default();
-    let is_everywhere = matches!(host, "0.0.0.0" | "[::]");
-    if has_end || !url.username().is_empty() || url.password().is_some() {
-        Some(
-            "has a query, a fragment or a user, but links are made by writing /r/… behind it"
-                .to_owned(),
-        )
-    } else if is_everywhere || host.contains('*') {
-        Some("has a host that no reader can reach".to_owned())
-    } else if text.trim() != text {
-        Some("has spaces around it".to_owned())
-    } else {
-        None
-    }
-}
-
-/// Whether a page is one of our own tracked links: then a link that nobody knows would lead to itself.
-fn leads_to_links(page: &str, base: &str, redirect: &str) -> bool {
-    let (Ok(page), Ok(base)) = (Url::parse(page), Url::parse(base)) else {
-        return false;
-    };
-    let is_link = |prefix: &str| {
-        let rest = page.path().strip_prefix(prefix);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    page.host_str() == base.host_str()
-        && page.port_or_known_default() == base.port_or_known_default()
-        && (is_link("/r") || is_link(redirect))
-}
-
-fn check_places(config: &Config, found: &mut Found) {
-    let dir = config.data_dir.to_string_lossy();
-    if dir.trim().is_empty() {
-        found.say(
-            "data_dir",
-            &dir,
-            format!("is empty; {}", allowed("data_dir")),
-        );
-    } else if is_for_a_shell(&dir) {
-        found.say("data_dir", &dir, NO_SHELL);
-    }
-    let Some(Secret(url)) = &config.database_url else {
-        return;
-    };
-    if let Some(wrong) = wrong_database(url) {
-        found.secret(
-            "database_url",
-            None,
-            format!("{wrong}; {}", allowed("database_url")),
-        );
-    }
-}
-
-const NO_SHELL: &str = "holds ~ or $, which only a shell replaces; write the path out";
-
-fn is_for_a_shell(path: &str) -> bool {
-    path.starts_with('~') || path.contains('$')
-}
-
-/// Says nothing of what the URL holds: it may be the password.
-fn wrong_database(text: &str) -> Option<String> {
-    if let Some(file) = text.strip_prefix("sqlite:") {
-        let file = file.trim_start_matches("//");
-        return match file {
-            "" => Some("names no file".to_owned()),
-            ":memory:" => Some("names memory, which a restart would empty".to_owned()),
-            _ if file.contains('?') => {
-                Some("has a query, which a file of SQLite has not".to_owned())
-            }
-            _ if is_for_a_shell(file) => Some(NO_SHELL.to_owned()),
-            _ => None,
-        };
-    }
-    if !["postgres://", "postgresql://"]
-        .iter()
-        .any(|scheme| text.starts_with(scheme))
-    {
-        return Some("is neither postgres:// nor sqlite:".to_owned());
-    }
-    let Ok(url) = Url::parse(text) else {
-        return Some(
-            "is no URL (in a password @ is written %40, / %2F, # %23, ? %3F and % %25)".to_owned(),
-        );
-    };
-    for (name, value) in url.query_pairs() {
-        let is_known = name.starts_with("options[") || POSTGRES_OPTIONS.contains(&&*name);
-        if !is_known {
-            let name: String = name.chars().take(40).collect();
-            let near = nearest(&name, POSTGRES_OPTIONS.into_iter());
-            return Some(format!("has an unknown setting {name:?}{near}"));
-        }
-        if matches!(&*name, "sslmode" | "ssl-mode") && !SSL_MODES.contains(&&*value) {
-            let near = nearest(&value, SSL_MODES.into_iter());
-            return Some(format!(
-                "has an unknown sslmode{near} (there are {})",
-                SSL_MODES.join(", ")
-            ));
-        }
-    }
-    None
-}
-
 fn check_secrets(config: &Config, found: &mut Found) {
     for (key, secret) in [
         ("admin_token", &config.admin_token),
@@ -374,201 +186,6 @@ fn check_secrets(config: &Config, found: &mut Found) {
         let text = format!("entry {}: {wrong}; {}", index + 1, allowed("mapp.secrets"));
         found.secret("mapp.secrets", Some(index), text);
     }
-}
-
-fn check_networks(config: &Config, found: &mut Found) {
-    for (key, networks) in [
-        ("trust.proxies", &config.trust.proxies),
-        ("trust.senders", &config.trust.senders),
-    ] {
-        for (index, network) in networks.iter().enumerate() {
-            let address = network.addr();
-            let wrong = if network.trunc() != *network {
-                format!(
-                    "has bits behind its prefix; write \"{}\" for the network, or \"{}\" for the one address",
-                    network.trunc(),
-                    IpNet::from(address)
-                )
-            } else if matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()) {
-                "is an IPv4 network in IPv6's clothes, which no client's address is in; write it as IPv4".to_owned()
-            } else {
-                continue;
-            };
-            found.item(key, index, &network.to_string(), wrong);
-        }
-    }
-}
-
-fn check_names(config: &Config, found: &mut Found) {
-    let origins = &config.cors.origins;
-    for (index, origin) in origins.iter().enumerate() {
-        let wrong = if origin == "*" && origins.len() > 1 {
-            Some(
-                "stands for every origin, so the others say nothing; leave it or them out"
-                    .to_owned(),
-            )
-        } else {
-            wrong_origin(origin).map(|wrong| format!("{wrong}; {}", allowed("cors.origins")))
-        };
-        if let Some(wrong) = wrong {
-            found.item("cors.origins", index, origin, wrong);
-        }
-    }
-    for (index, domain) in config.cookies.domains.iter().enumerate() {
-        if let Some(wrong) = wrong_domain(domain) {
-            let text = format!("{wrong}; {}", allowed("cookies.domains"));
-            found.item("cookies.domains", index, domain, text);
-        }
-    }
-    for (key, hosts) in [
-        ("links.personal_hosts", &config.links.personal_hosts),
-        ("mapp.redirect_hosts", &config.mapp.redirect_hosts),
-    ] {
-        for (index, host) in hosts.iter().enumerate() {
-            let name = host.strip_prefix("*.").unwrap_or(host);
-            if name.contains('*') || url::Host::parse(name).is_err() {
-                let near = host_of(host);
-                let text = format!("is no host{near}; {}", allowed(key));
-                found.item(key, index, host, text);
-            }
-        }
-    }
-    for (key, fields) in [
-        ("contacts.unique", &config.contacts.unique),
-        ("contacts.public", &config.contacts.public),
-    ] {
-        for (index, field) in fields.iter().enumerate() {
-            let is_name = (1..=64).contains(&field.len())
-                && field
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-            if !is_name {
-                let text = format!("is no field name; {}", allowed(key));
-                found.item(key, index, field, text);
-            }
-        }
-        for (index, field) in Duplicates::of(fields) {
-            found.item(key, index, field, "stands in the list twice; leave one out");
-        }
-    }
-}
-
-fn wrong_origin(origin: &str) -> Option<String> {
-    if origin == "*" {
-        return None;
-    }
-    // A star is no letter of a host; the rest is held against what a browser sends.
-    let plain = origin.replacen("://*.", "://", 1);
-    let star = if plain.len() < origin.len() { "*." } else { "" };
-    let url = Url::parse(&plain)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https"));
-    let Some(url) = url else {
-        let guess = format!("https://{origin}");
-        let is_host = !origin.is_empty() && !origin.contains([':', '*', ' ']);
-        return Some(format!(
-            "is no origin{}",
-            did_you_mean(is_host.then_some(guess))
-        ));
-    };
-    if plain.contains('*') {
-        return Some("has a * elsewhere than before the first dot".to_owned());
-    }
-    let sent = url.origin().ascii_serialization();
-    (!sent.eq_ignore_ascii_case(&plain)).then(|| {
-        let meant = sent.replacen("://", &format!("://{star}"), 1);
-        format!(
-            "is not what a browser sends, so it would match nobody{}",
-            did_you_mean(Some(meant))
-        )
-    })
-}
-
-fn wrong_domain(domain: &str) -> Option<String> {
-    let name = domain.strip_prefix('.').unwrap_or(domain);
-    let labels: Vec<&str> = name.split('.').collect();
-    let is_label = |label: &&str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    if name.parse::<IpAddr>().is_ok() {
-        return Some("is an address, and browsers take no domain that is one".to_owned());
-    }
-    if !labels.iter().all(is_label) {
-        return Some(format!("is no domain{}", host_of(domain)));
-    }
-    (labels.len() < 2).then(|| "is a whole top-level domain, which no browser takes".to_owned())
-}
-
-/// ` (did you mean …?)` where what should be a host is a URL or has a star.
-fn host_of(text: &str) -> String {
-    let meant = Url::parse(text)
-        .ok()
-        .and_then(|url| url.host_str().map(str::to_owned))
-        .or_else(|| text.strip_prefix("*.").map(str::to_owned))
-        .or_else(|| text.split_once(['/', ':']).map(|(host, _)| host.to_owned()))
-        .filter(|host| host.contains('.') && !host.contains(['*', ' ']));
-    did_you_mean(meant)
-}
-
-fn check_paths(config: &Config, found: &mut Found) {
-    let paths = &config.paths;
-    // Each with the usual name, which it may have.
-    let all = [
-        ("paths.redirect", paths.redirect.as_str(), "/r"),
-        ("paths.script", paths.script.as_str(), "/mtc.js"),
-        ("paths.pixel", paths.pixel.as_str(), "/mtracking.gif"),
-        ("paths.event", paths.event.as_str(), "/mtc/event"),
-        ("mapp.path", config.mapp.path.as_str(), ""),
-    ];
-    let is_below = |path: &str, tree: &str| {
-        path.strip_prefix(tree)
-            .is_some_and(|rest| rest.starts_with('/'))
-    };
-    for (index, (key, path, usual)) in all.into_iter().enumerate() {
-        if path == usual {
-            continue;
-        }
-        if !is_path(path) {
-            found.say(key, path, format!("is no path; {}", allowed(key)));
-            continue;
-        }
-        let is_redirect = index == 0;
-        let shadowed = OWN_TREES.iter().chain(&OWN_PATHS).find(|own| {
-            **own != usual
-                && (path == **own
-                    || OWN_TREES.contains(own) && is_below(path, own)
-                    || is_redirect && is_below(own, path))
-        });
-        if let Some(own) = shadowed {
-            let text = format!("takes the place of the server's own {own}; give a path of its own");
-            found.say(key, path, text);
-        } else if !is_redirect && crate::dialect::mapp::recognises(path, "") {
-            let text = "has the form of Mapp's /<track id>/wt, /batch, /optout or /re.pl; give a path of its own";
-            found.say(key, path, text);
-        }
-        for (other_key, other, _) in &all[..index] {
-            let clashes = path == *other || *other_key == "paths.redirect" && is_below(path, other);
-            if clashes && shadowed.is_none() {
-                let how = if path == *other { "is" } else { "lies below" };
-                let text = format!("{how} {other_key} ({other:?}); give each a path of its own");
-                found.say(key, path, text).with = Some(other_key);
-            }
-        }
-    }
-}
-
-fn is_path(path: &str) -> bool {
-    let is_part = |part: &str| {
-        !matches!(part, "" | "." | "..")
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-    };
-    path.strip_prefix('/')
-        .is_some_and(|rest| rest.split('/').all(is_part))
 }
 
 fn check_sizes(config: &Config, found: &mut Found) {

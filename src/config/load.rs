@@ -1,17 +1,22 @@
 //! From file, environment and flags to a [`Config`], with every problem told at once.
 
+mod file;
+mod forms;
+mod known;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use figment::providers::{Format, Serialized, Toml};
+use figment::providers::Serialized;
 use figment::value::{Dict, Value};
 use figment::{Figment, Profile};
-use toml_edit::{ImDocument, TableLike};
 
 use super::Config;
 use super::check::{Mistake, check};
-use super::words::{SECRETS, allowed, did_you_mean, nearest, nearest_word};
+use file::read_file;
+use forms::{keep_items, wrong_type};
+use known::{Known, is_of_a_service};
 
 /// What the command line overrides.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +44,7 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 const PREFIX: &str = "SILLAGE_";
+
 /// Read by the command line itself.
 const NOT_KEYS: [&str; 1] = ["SILLAGE_CONFIG"];
 
@@ -177,208 +183,6 @@ impl Config {
     }
 }
 
-/// Leaves the right items in a list; false where there are none.
-fn keep_items(
-    key: &str,
-    place: &mut Place,
-    value: &mut Value,
-    is_taken: impl Fn(&str, &Value) -> bool,
-) -> bool {
-    let is_right: Vec<bool> = value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|item| is_taken(key, &Value::from(vec![item.clone()])))
-        .collect();
-    let right = value.as_array().into_iter().flatten().zip(&is_right);
-    let right: Vec<Value> = right
-        .filter(|(_, is_right)| **is_right)
-        .map(|(item, _)| item.clone())
-        .collect();
-    if let Place::File(_, _, lines) = place {
-        let mut each = is_right.iter();
-        lines.retain(|_| *each.next().unwrap_or(&true));
-    }
-    let has_some = !right.is_empty();
-    *value = Value::from(right);
-    has_some && is_taken(key, value)
-}
-
-/// The keys there are.
-struct Known {
-    defaults: serde_json::Value,
-    keys: BTreeSet<String>,
-    sections: BTreeSet<String>,
-}
-
-impl Known {
-    fn new() -> Self {
-        let defaults = serde_json::to_value(Config::default()).unwrap_or_default();
-        let (mut keys, mut sections) = (BTreeSet::new(), BTreeSet::new());
-        for (name, value) in defaults.as_object().into_iter().flatten() {
-            match value.as_object() {
-                Some(section) => {
-                    keys.extend(section.keys().map(|key| format!("{name}.{key}")));
-                    sections.insert(name.clone());
-                }
-                None => _ = keys.insert(name.clone()),
-            }
-        }
-        Self {
-            defaults,
-            keys,
-            sections,
-        }
-    }
-
-    /// What is wrong with a variable that would be a key's, were it written in capitals.
-    fn wrong_case(&self, name: &str) -> Option<String> {
-        let upper = name.to_uppercase();
-        let key = upper
-            .strip_prefix(PREFIX)?
-            .to_lowercase()
-            .replace("__", ".");
-        (name != upper && self.keys.contains(&key)).then(|| {
-            format!("{name}: variables are written in capital letters (did you mean {upper:?}?)")
-        })
-    }
-
-    fn is_list(&self, key: &str) -> bool {
-        let pointer = format!("/{}", key.replace('.', "/"));
-        self.defaults
-            .pointer(&pointer)
-            .is_some_and(serde_json::Value::is_array)
-    }
-
-    /// What is wrong with a key itself: nothing to do (an empty section), or one line.
-    fn problem(&self, key: &str, place: &Place, value: &Value) -> Option<Option<String>> {
-        if self.keys.contains(key) {
-            return None;
-        }
-        if self.sections.contains(key) {
-            let is_empty = value.as_dict().is_some_and(Dict::is_empty);
-            return Some((!is_empty).then(|| {
-                format!(
-                    "{}: {key} is a section; write [{key}] on a line of its own, and its keys below it",
-                    place.told(None)
-                )
-            }));
-        }
-        let (what, near) = match place {
-            Place::File(..) => (format!("there is no key {key:?}"), self.nearest(key)),
-            Place::Name(_) => {
-                let near = self.nearest(key);
-                let variable = |key: &str| key.to_uppercase().replace('.', "__");
-                let near = near.map(|key| format!("{PREFIX}{}", variable(&key)));
-                ("there is no such variable".to_owned(), near)
-            }
-        };
-        let near = did_you_mean(near);
-        Some(Some(format!(
-            "{}: {what}{near}; config.example.toml has all of them",
-            place.told(None)
-        )))
-    }
-
-    /// The key that was meant: one that is nearly the same, or of the same name in another section.
-    fn nearest(&self, key: &str) -> Option<String> {
-        let last = |key: &str| key.rsplit(['.', '_']).next().unwrap_or_default().to_owned();
-        let name = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-        let near = nearest_word(key, self.keys.iter().map(String::as_str));
-        let same = |pick: &dyn Fn(&str) -> String| {
-            let mut same = self.keys.iter().filter(|known| pick(known) == pick(key));
-            let first = same.next();
-            first.filter(|_| same.next().is_none()).cloned()
-        };
-        let is_address = ["addr", "address", "bind", "host", "port"].contains(&key);
-        near.map(str::to_owned)
-            .or_else(|| same(&name))
-            .or_else(|| same(&last))
-            .or_else(|| is_address.then(|| "listen".to_owned()))
-    }
-}
-
-/// Kubernetes tells every container of its services in variables. Those of a service named sillage are no mistakes of its operator's.
-fn is_of_a_service(key: &str, value: &str) -> bool {
-    let is_address = value.starts_with("tcp://") || value.starts_with("udp://");
-    key.contains("SERVICE_HOST")
-        || key.contains("SERVICE_PORT")
-        || key.contains("PORT_") && (key.contains("_TCP") || key.contains("_UDP"))
-        || key.ends_with("PORT") && is_address
-}
-
-/// A value of the wrong type or form. Of a list each item that is, where single ones are.
-fn wrong_type(
-    key: &str,
-    place: &Place,
-    value: &Value,
-    known: &Known,
-    is_taken: impl Fn(&str, &Value) -> bool,
-) -> Vec<String> {
-    let line = |item: Option<usize>, value: &Value| {
-        let is_list = item.is_none() && known.is_list(key);
-        let near = match value.as_str() {
-            Some(_) if SECRETS.contains(&key) => String::new(),
-            Some(text) if is_list => did_you_mean(Some([text])),
-            Some(text) => meant(key, text),
-            None => String::new(),
-        };
-        let shown = match SECRETS.contains(&key) {
-            true => String::new(),
-            false => format!(" = {}", serde_json::to_value(value).unwrap_or_default()),
-        };
-        let place = place.told(item);
-        format!(
-            "{place}: {key}{shown}: cannot be taken{near}; {}",
-            allowed(key)
-        )
-    };
-    let items: Vec<String> = value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-        .filter(|(_, item)| !is_taken(key, &Value::from(vec![(*item).clone()])))
-        .map(|(index, item)| line(Some(index), item))
-        .collect();
-    if items.is_empty() {
-        vec![line(None, value)]
-    } else {
-        items
-    }
-}
-
-/// What a text of the wrong form was meant to be.
-fn meant(key: &str, text: &str) -> String {
-    let meant = match key {
-        "spool.ack" => return nearest(text, ["durable", "fast"].into_iter()),
-        "log.format" => return nearest(text, ["text", "json"].into_iter()),
-        "adobe.mode" => {
-            return nearest(text, ["session", "permanent", "anonymous"].into_iter());
-        }
-        "listen" | "metrics.listen" => {
-            let port = text.rsplit(':').next().unwrap_or(text);
-            let host = match text.strip_suffix(port).unwrap_or_default() {
-                "localhost:" => "127.0.0.1",
-                "" | ":" | "*:" => "0.0.0.0",
-                _ => return String::new(),
-            };
-            port.parse::<u16>()
-                .ok()
-                .map(|port| format!("{host}:{port}"))
-        }
-        "trust.proxies" | "trust.senders" => text
-            .parse::<std::net::IpAddr>()
-            .ok()
-            .map(|address| ipnet::IpNet::from(address).to_string()),
-        _ if text.parse::<u64>().is_ok() && allowed(key).contains("duration") => {
-            Some(format!("{text}s"))
-        }
-        _ => None,
-    };
-    did_you_mean(meant)
-}
-
 /// A mistake with the place where its key was given last, and that place's number.
 fn told(wrong: &Mistake, given: &[Given]) -> (usize, String) {
     let find = |key: &str| given.iter().rposition(|given| given.key == key);
@@ -395,72 +199,6 @@ fn told(wrong: &Mistake, given: &[Given]) -> (usize, String) {
         number,
         format!("{place}: {}{value}: {}", wrong.key, wrong.text),
     )
-}
-
-/// The values of a file, with their lines.
-fn read_file(path: &Path) -> Result<Vec<Given>, String> {
-    let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => format!("{file}: is no UTF-8 text"),
-        _ => format!("{file}: cannot be read: {error}"),
-    })?;
-    let line_at = |at: usize| {
-        text.get(..at)
-            .map_or(1, |before| before.matches('\n').count() + 1)
-    };
-    let document = ImDocument::parse(text.as_str()).map_err(|error| {
-        // Not the line itself: it may hold a password.
-        let line = error.span().map_or(1, |span| line_at(span.start));
-        let why = error.message().trim().replace('\n', ", ");
-        format!("{file}:{line}: is no TOML: {why}; nothing else of the file was looked at")
-    })?;
-    let dict =
-        <Toml as Format>::from_str::<Dict>(&text).map_err(|error| format!("{file}: {error}"))?;
-    let mut lines = Lines::default();
-    note_lines(document.as_table(), "", &line_at, &mut lines);
-    let mut found = Vec::new();
-    leaves(dict, "", &mut |key, value| {
-        let (line, items) = lines.get(&key).cloned().unwrap_or((1, Vec::new()));
-        let place = Place::File(file.clone(), line, items);
-        found.push(Given { key, place, value });
-    });
-    found.sort_by_key(|given| match &given.place {
-        Place::File(_, line, _) => *line,
-        Place::Name(_) => 0,
-    });
-    Ok(found)
-}
-
-/// The line of each key, and the lines of the items of its list.
-type Lines = BTreeMap<String, (usize, Vec<usize>)>;
-
-fn note_lines(
-    table: &dyn TableLike,
-    prefix: &str,
-    line_at: &impl Fn(usize) -> usize,
-    lines: &mut Lines,
-) {
-    for (name, item) in table.iter() {
-        let key = join(prefix, name);
-        let span = table
-            .get_key_value(name)
-            .and_then(|(key, item)| key.span().or(item.span()));
-        let line = span.map_or(1, |span| line_at(span.start));
-        let items = item.as_array().into_iter().flatten();
-        let items = items.filter_map(|value| Some(line_at(value.span()?.start)));
-        lines.insert(key.clone(), (line, items.collect()));
-        if let Some(inner) = item.as_table_like() {
-            note_lines(inner, &key, line_at, lines);
-        }
-    }
-}
-
-fn join(prefix: &str, name: &str) -> String {
-    if prefix.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{prefix}.{name}")
-    }
 }
 
 /// Settings for which an empty text is a value of its own: none.
@@ -515,16 +253,6 @@ fn nested(key: &str, value: Value) -> Dict {
     parts.fold(leaf, |inner, part| {
         Dict::from([(part.to_owned(), Value::from(inner))])
     })
-}
-
-fn leaves(dict: Dict, prefix: &str, each: &mut impl FnMut(String, Value)) {
-    for (name, value) in dict {
-        let key = join(prefix, &name);
-        match value {
-            Value::Dict(_, inner) if !inner.is_empty() => leaves(inner, &key, each),
-            value => each(key, value),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,147 @@
+//! Lists of networks, origins, domains, hosts and fields: an item that can never match is a mistake.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::Found;
+use crate::config::Config;
+use crate::config::words::{Duplicates, allowed, did_you_mean};
+
+pub(super) fn check_networks(config: &Config, found: &mut Found) {
+    for (key, networks) in [
+        ("trust.proxies", &config.trust.proxies),
+        ("trust.senders", &config.trust.senders),
+    ] {
+        for (index, network) in networks.iter().enumerate() {
+            let address = network.addr();
+            let wrong = if network.trunc() != *network {
+                format!(
+                    "has bits behind its prefix; write \"{}\" for the network, or \"{}\" for the one address",
+                    network.trunc(),
+                    IpNet::from(address)
+                )
+            } else if matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()) {
+                "is an IPv4 network in IPv6's clothes, which no client's address is in; write it as IPv4".to_owned()
+            } else {
+                continue;
+            };
+            found.item(key, index, &network.to_string(), wrong);
+        }
+    }
+}
+
+pub(super) fn check_names(config: &Config, found: &mut Found) {
+    let origins = &config.cors.origins;
+    for (index, origin) in origins.iter().enumerate() {
+        let wrong = if origin == "*" && origins.len() > 1 {
+            Some(
+                "stands for every origin, so the others say nothing; leave it or them out"
+                    .to_owned(),
+            )
+        } else {
+            wrong_origin(origin).map(|wrong| format!("{wrong}; {}", allowed("cors.origins")))
+        };
+        if let Some(wrong) = wrong {
+            found.item("cors.origins", index, origin, wrong);
+        }
+    }
+    for (index, domain) in config.cookies.domains.iter().enumerate() {
+        if let Some(wrong) = wrong_domain(domain) {
+            let text = format!("{wrong}; {}", allowed("cookies.domains"));
+            found.item("cookies.domains", index, domain, text);
+        }
+    }
+    for (key, hosts) in [
+        ("links.personal_hosts", &config.links.personal_hosts),
+        ("mapp.redirect_hosts", &config.mapp.redirect_hosts),
+    ] {
+        for (index, host) in hosts.iter().enumerate() {
+            let name = host.strip_prefix("*.").unwrap_or(host);
+            if name.contains('*') || url::Host::parse(name).is_err() {
+                let near = host_of(host);
+                let text = format!("is no host{near}; {}", allowed(key));
+                found.item(key, index, host, text);
+            }
+        }
+    }
+    for (key, fields) in [
+        ("contacts.unique", &config.contacts.unique),
+        ("contacts.public", &config.contacts.public),
+    ] {
+        for (index, field) in fields.iter().enumerate() {
+            let is_name = (1..=64).contains(&field.len())
+                && field
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+            if !is_name {
+                let text = format!("is no field name; {}", allowed(key));
+                found.item(key, index, field, text);
+            }
+        }
+        for (index, field) in Duplicates::of(fields) {
+            found.item(key, index, field, "stands in the list twice; leave one out");
+        }
+    }
+}
+
+fn wrong_origin(origin: &str) -> Option<String> {
+    if origin == "*" {
+        return None;
+    }
+    // A star is no letter of a host; the rest is held against what a browser sends.
+    let plain = origin.replacen("://*.", "://", 1);
+    let star = if plain.len() < origin.len() { "*." } else { "" };
+    let url = Url::parse(&plain)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"));
+    let Some(url) = url else {
+        let guess = format!("https://{origin}");
+        let is_host = !origin.is_empty() && !origin.contains([':', '*', ' ']);
+        return Some(format!(
+            "is no origin{}",
+            did_you_mean(is_host.then_some(guess))
+        ));
+    };
+    if plain.contains('*') {
+        return Some("has a * elsewhere than before the first dot".to_owned());
+    }
+    let sent = url.origin().ascii_serialization();
+    (!sent.eq_ignore_ascii_case(&plain)).then(|| {
+        let meant = sent.replacen("://", &format!("://{star}"), 1);
+        format!(
+            "is not what a browser sends, so it would match nobody{}",
+            did_you_mean(Some(meant))
+        )
+    })
+}
+
+fn wrong_domain(domain: &str) -> Option<String> {
+    let name = domain.strip_prefix('.').unwrap_or(domain);
+    let labels: Vec<&str> = name.split('.').collect();
+    let is_label = |label: &&str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    if name.parse::<IpAddr>().is_ok() {
+        return Some("is an address, and browsers take no domain that is one".to_owned());
+    }
+    if !labels.iter().all(is_label) {
+        return Some(format!("is no domain{}", host_of(domain)));
+    }
+    (labels.len() < 2).then(|| "is a whole top-level domain, which no browser takes".to_owned())
+}
+
+/// ` (did you mean …?)` where what should be a host is a URL or has a star.
+fn host_of(text: &str) -> String {
+    let meant = Url::parse(text)
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_owned))
+        .or_else(|| text.strip_prefix("*.").map(str::to_owned))
+        .or_else(|| text.split_once(['/', ':']).map(|(host, _)| host.to_owned()))
+        .filter(|host| host.contains('.') && !host.contains(['*', ' ']));
+    did_you_mean(meant)
+}

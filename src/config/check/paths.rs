@@ -1,0 +1,83 @@
+//! Names of the public URLs: none may take the place of another, or of the server's own.
+
+use super::Found;
+use crate::config::Config;
+use crate::config::words::allowed;
+
+/// What the server answers itself, with everything below it.
+const OWN_TREES: [&str; 6] = ["/api", "/demo", "/email", "/form", "/o", "/r"];
+
+/// What it answers itself.
+const OWN_PATHS: [&str; 12] = [
+    "/favicon.ico",
+    // What may stand before the usual names in Mautic's addresses.
+    "/index.php",
+    "/index_dev.php",
+    "/livez",
+    "/mautic",
+    "/metrics",
+    "/mtc",
+    "/mtc.js",
+    "/mtc/event",
+    "/mtracking.gif",
+    "/readyz",
+    "/robots.txt",
+];
+
+pub(super) fn check_paths(config: &Config, found: &mut Found) {
+    let paths = &config.paths;
+    // Each with the usual name, which it may have.
+    let all = [
+        ("paths.redirect", paths.redirect.as_str(), "/r"),
+        ("paths.script", paths.script.as_str(), "/mtc.js"),
+        ("paths.pixel", paths.pixel.as_str(), "/mtracking.gif"),
+        ("paths.event", paths.event.as_str(), "/mtc/event"),
+        ("mapp.path", config.mapp.path.as_str(), ""),
+    ];
+    let is_below = |path: &str, tree: &str| {
+        path.strip_prefix(tree)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    for (index, (key, path, usual)) in all.into_iter().enumerate() {
+        if path == usual {
+            continue;
+        }
+        if !is_path(path) {
+            found.say(key, path, format!("is no path; {}", allowed(key)));
+            continue;
+        }
+        let is_redirect = index == 0;
+        let shadowed = OWN_TREES.iter().chain(&OWN_PATHS).find(|own| {
+            **own != usual
+                && (path == **own
+                    || OWN_TREES.contains(own) && is_below(path, own)
+                    || is_redirect && is_below(own, path))
+        });
+        if let Some(own) = shadowed {
+            let text = format!("takes the place of the server's own {own}; give a path of its own");
+            found.say(key, path, text);
+        } else if !is_redirect && crate::dialect::mapp::recognises(path, "") {
+            let text = "has the form of Mapp's /<track id>/wt, /batch, /optout or /re.pl; give a path of its own";
+            found.say(key, path, text);
+        }
+        for (other_key, other, _) in &all[..index] {
+            let clashes = path == *other || *other_key == "paths.redirect" && is_below(path, other);
+            if clashes && shadowed.is_none() {
+                let how = if path == *other { "is" } else { "lies below" };
+                let text = format!("{how} {other_key} ({other:?}); give each a path of its own");
+                found.say(key, path, text).with = Some(other_key);
+            }
+        }
+    }
+}
+
+fn is_path(path: &str) -> bool {
+    let is_part = |part: &str| {
+        !matches!(part, "" | "." | "..")
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    path.strip_prefix('/')
+        .is_some_and(|rest| rest.split('/').all(is_part))
+}

@@ -1,0 +1,182 @@
+//! Where things are: URLs, the data directory, the database.
+
+use url::Url;
+
+use super::Found;
+use crate::config::words::{allowed, did_you_mean, nearest};
+use crate::config::{Config, Secret};
+
+/// What `database_url` of Postgres may say behind its `?`.
+const POSTGRES_OPTIONS: [&str; 19] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+    "options[…]",
+];
+
+const SSL_MODES: [&str; 6] = [
+    "disable",
+    "allow",
+    "prefer",
+    "require",
+    "verify-ca",
+    "verify-full",
+];
+
+pub(super) fn check_urls(config: &Config, found: &mut Found) {
+    let own = config.public_url.as_deref();
+    if let Some(url) = own
+        && let Some(wrong) = wrong_public_url(url)
+    {
+        found.say(
+            "public_url",
+            url,
+            format!("{wrong}; {}", allowed("public_url")),
+        );
+    }
+    if let Some(url) = &config.links.fallback_url {
+        let wrong = match crate::link::check_template(url) {
+            Err(error) => Some(error.to_string()),
+            Ok(_) if leads_to_links(url, &config.base_url(), &config.paths.redirect) => Some(
+                "leads to a tracked link of this server, which may be the unknown one itself"
+                    .to_owned(),
+            ),
+            Ok(_) => None,
+        };
+        if let Some(wrong) = wrong {
+            let text = format!("{wrong}; {}", allowed("links.fallback_url"));
+            found.say("links.fallback_url", url, text);
+        }
+    }
+}
+
+fn wrong_public_url(text: &str) -> Option<String> {
+    let Ok(url) = Url::parse(text) else {
+        let guess = format!("https://{text}");
+        let is_host = !text.contains("://")
+            && Url::parse(&guess).is_ok_and(|url| url.domain().is_some_and(|d| d.contains('.')));
+        return Some(format!(
+            "is no URL{}",
+            did_you_mean(is_host.then_some(guess))
+        ));
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return Some(format!("is neither http nor https but {}", url.scheme()));
+    }
+    let has_end = text.contains(['?', '#']);
+    let host = url.host_str().unwrap_or_default();
+    let is_everywhere = matches!(host, "0.0.0.0" | "[::]");
+    if has_end || !url.username().is_empty() || url.password().is_some() {
+        Some(
+            "has a query, a fragment or a user, but links are made by writing /r/… behind it"
+                .to_owned(),
+        )
+    } else if is_everywhere || host.contains('*') {
+        Some("has a host that no reader can reach".to_owned())
+    } else if text.trim() != text {
+        Some("has spaces around it".to_owned())
+    } else {
+        None
+    }
+}
+
+/// Whether a page is one of our own tracked links: then a link that nobody knows would lead to itself.
+fn leads_to_links(page: &str, base: &str, redirect: &str) -> bool {
+    let (Ok(page), Ok(base)) = (Url::parse(page), Url::parse(base)) else {
+        return false;
+    };
+    let is_link = |prefix: &str| {
+        let rest = page.path().strip_prefix(prefix);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    page.host_str() == base.host_str()
+        && page.port_or_known_default() == base.port_or_known_default()
+        && (is_link("/r") || is_link(redirect))
+}
+
+pub(super) fn check_places(config: &Config, found: &mut Found) {
+    let dir = config.data_dir.to_string_lossy();
+    if dir.trim().is_empty() {
+        found.say(
+            "data_dir",
+            &dir,
+            format!("is empty; {}", allowed("data_dir")),
+        );
+    } else if is_for_a_shell(&dir) {
+        found.say("data_dir", &dir, NO_SHELL);
+    }
+    let Some(Secret(url)) = &config.database_url else {
+        return;
+    };
+    if let Some(wrong) = wrong_database(url) {
+        found.secret(
+            "database_url",
+            None,
+            format!("{wrong}; {}", allowed("database_url")),
+        );
+    }
+}
+
+const NO_SHELL: &str = "holds ~ or $, which only a shell replaces; write the path out";
+
+fn is_for_a_shell(path: &str) -> bool {
+    path.starts_with('~') || path.contains('$')
+}
+
+/// Says nothing of what the URL holds: it may be the password.
+fn wrong_database(text: &str) -> Option<String> {
+    if let Some(file) = text.strip_prefix("sqlite:") {
+        let file = file.trim_start_matches("//");
+        return match file {
+            "" => Some("names no file".to_owned()),
+            ":memory:" => Some("names memory, which a restart would empty".to_owned()),
+            _ if file.contains('?') => {
+                Some("has a query, which a file of SQLite has not".to_owned())
+            }
+            _ if is_for_a_shell(file) => Some(NO_SHELL.to_owned()),
+            _ => None,
+        };
+    }
+    if !["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+    {
+        return Some("is neither postgres:// nor sqlite:".to_owned());
+    }
+    let Ok(url) = Url::parse(text) else {
+        return Some(
+            "is no URL (in a password @ is written %40, / %2F, # %23, ? %3F and % %25)".to_owned(),
+        );
+    };
+    for (name, value) in url.query_pairs() {
+        let is_known = name.starts_with("options[") || POSTGRES_OPTIONS.contains(&&*name);
+        if !is_known {
+            let name: String = name.chars().take(40).collect();
+            let near = nearest(&name, POSTGRES_OPTIONS.into_iter());
+            return Some(format!("has an unknown setting {name:?}{near}"));
+        }
+        if matches!(&*name, "sslmode" | "ssl-mode") && !SSL_MODES.contains(&&*value) {
+            let near = nearest(&value, SSL_MODES.into_iter());
+            return Some(format!(
+                "has an unknown sslmode{near} (there are {})",
+                SSL_MODES.join(", ")
+            ));
+        }
+    }
+    None
+}
