@@ -132,6 +132,12 @@ pub fn remedy(error: &Error) -> Option<&'static str> {
     let sqlx::Error::Database(error) = error else {
         return None;
     };
+    // SQLITE_CORRUPT and SQLITE_NOTADB.
+    if matches!(error.code().as_deref(), Some("11" | "26")) {
+        return Some(
+            "the file is damaged or another program's: put it aside, and a backup in its place",
+        );
+    }
     let has_no_tables =
         error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table");
     has_no_tables

@@ -13,6 +13,14 @@ use crate::harness::{Client, Engine, Network, PostgresServer, TestServer, new_di
 
 const DRAINING: Duration = Duration::from_secs(20);
 
+/// A server whose spool is given time: nobody here sends a hit again, and a busy disk may take longer than a reader should wait.
+async fn start(engine: Engine) -> TestServer {
+    TestServer::on(engine)
+        .with("SPOOL__PATIENCE", "10s")
+        .start()
+        .await
+}
+
 /// What an export said.
 struct Export {
     code: Option<i32>,
@@ -84,7 +92,7 @@ async fn post_hits(api: &mut Client, hits: Vec<Value>) {
 }
 
 async fn an_export_of_hits_is_the_apis_stream(engine: Engine) {
-    let mut server = TestServer::on(engine).start().await;
+    let mut server = start(engine).await;
     let mut api = server.client().admin();
     let hits = (0..2_300)
         .map(|n| {
@@ -154,7 +162,7 @@ async fn exports_skip_nothing_and_repeat_nothing_while_hits_arrive(engine: Engin
     const WRITERS: usize = 3;
     const REQUESTS: usize = 20;
     const HITS_A_REQUEST: usize = 40;
-    let server = TestServer::on(engine).start().await;
+    let server = start(engine).await;
     let writing = futures_util::future::join_all((0..WRITERS).map(|writer| {
         let server = &server;
         async move {
@@ -217,7 +225,7 @@ async fn exports_skip_nothing_and_repeat_nothing_while_hits_arrive(engine: Engin
 
 /// Nothing but rows: Python's reader, as strict as it is, and Postgres' take it as it stands.
 async fn a_csv_is_read_by_other_peoples_importers(engine: Engine) {
-    let server = TestServer::on(engine).start().await;
+    let server = start(engine).await;
     let mut api = server.client().admin();
     let made = api
         .post_json(
@@ -303,7 +311,7 @@ print(len(rows))";
 }
 
 async fn an_export_keeps_its_cursor_in_a_file(engine: Engine) {
-    let server = TestServer::on(engine).start().await;
+    let server = start(engine).await;
     let mut api = server.client().admin();
     let hits = |n: usize| {
         (0..n)
@@ -362,6 +370,19 @@ fn an_error_of_the_database_is_told_once_with_the_remedy() {
         .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
         .args(["export", "hits"]));
     assert_eq!(told.code, Some(1), "{}", told.told);
+    let dir = new_dir("data");
+    std::fs::write(dir.join("sillage.db"), "no database".repeat(1_000)).unwrap();
+    let damaged = run(Command::new(env!("CARGO_BIN_EXE_sillage"))
+        .env_clear()
+        .env("SILLAGE_DATA_DIR", dir)
+        .args(["export", "hits"]));
+    let damaged = damaged.told;
+    assert_eq!(
+        damaged.matches("file is not a database").count(),
+        1,
+        "{damaged}"
+    );
+    assert!(damaged.contains("backup"), "{damaged}");
     let told = told.told.trim().trim_start_matches("sillage: ");
     assert!(told.contains("database.url"), "{told}");
     let parts: Vec<&str> = told.split(": ").collect();
@@ -370,7 +391,7 @@ fn an_error_of_the_database_is_told_once_with_the_remedy() {
 }
 
 async fn a_reader_that_has_enough_is_no_failure_and_a_full_disk_is_one(engine: Engine) {
-    let server = TestServer::on(engine).start().await;
+    let server = start(engine).await;
     let mut api = server.client().admin();
     // More than a pipe holds.
     let hits = (0..3_000)
@@ -420,6 +441,7 @@ async fn an_export_that_loses_its_database_says_that_it_is_not_whole() {
     let url = PostgresServer::new_shared_database().await;
     let server = TestServer::on(Engine::Postgres)
         .database(&url)
+        .with("SPOOL__PATIENCE", "10s")
         .start()
         .await;
     let mut api = server.client().admin();
@@ -540,7 +562,7 @@ async fn contacts_are_told_as_the_api_tells_them(engine: Engine) {
 }
 
 async fn exported_links_are_read_back_as_they_were(engine: Engine) {
-    let server = TestServer::on(engine).start().await;
+    let server = start(engine).await;
     let mut api = server.client().admin();
     let delivery = json!({"id": 41, "label": "-20 %, today", "sent_at": "2026-11-01T08:00:00Z", "utm": {"source": "letter"}});
     assert_eq!(
@@ -579,7 +601,7 @@ async fn exported_links_are_read_back_as_they_were(engine: Engine) {
     );
 
     // A server of its own takes them over whole.
-    let other = TestServer::on(engine).start().await;
+    let other = start(engine).await;
     let mut other_api = other.client().admin();
     let answer = other_api.post_json("/api/v1/deliveries", &delivery).await;
     assert_eq!(answer.status, 201);
@@ -590,7 +612,7 @@ async fn exported_links_are_read_back_as_they_were(engine: Engine) {
 }
 
 async fn what_cannot_be_exported_is_told_in_one_line(engine: Engine) {
-    let server = TestServer::on(engine).start().await;
+    let server = start(engine).await;
     for (arguments, code, why) in [
         ("hits --after x", 2, "no cursor of an earlier export"),
         ("hits --after -1", 2, ""),

@@ -179,6 +179,25 @@ async fn a_request_that_broke_off_is_gone_on_with(engine: Engine) {
     server.finish().await;
 }
 
+/// A sender that gave up too early sends again while the first request is still being stored.
+async fn two_requests_with_one_key_at_a_time_are_one(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let delivery = make_delivery(&mut api, json!({"label": "x"})).await;
+    let lines: String = (0..3_000)
+        .map(|n| format!("{{\"contact\":{{\"email\":\"r{n}@x\"}}}}\n"))
+        .collect();
+    let sending = (0..3).map(|_| async {
+        let mut api = server.client().admin();
+        send_keyed(&mut api, delivery, "k", &lines).await
+    });
+    let answers = futures_util::future::join_all(sending).await;
+    assert_eq!(errors(&answers[0]), [""; 0]);
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    assert_eq!(messages(&server).await, 3_000);
+    server.finish().await;
+}
+
 async fn hits_of_a_request_with_a_key_count_once(engine: Engine) {
     let server = TestServer::on(engine).start().await;
     let mut api = server.client().admin();
@@ -209,5 +228,6 @@ on_both!(
     a_line_with_a_key_is_one_message_however_often_it_comes,
     a_request_with_a_key_gives_the_same_answers_again,
     a_request_that_broke_off_is_gone_on_with,
+    two_requests_with_one_key_at_a_time_are_one,
     hits_of_a_request_with_a_key_count_once,
 );
