@@ -462,6 +462,25 @@ impl Hit {
         self.taken(name, clean_lines(value, limit))
     }
 
+    /// Takes a campaign parameter, cut to 255 characters with a note; false where the name is none. An empty value takes away what was there.
+    pub fn take_utm(&mut self, name: &str, value: &str) -> bool {
+        if self.utm.slot(name).is_none() {
+            return false;
+        }
+        let value = self.take(name, value, Limit::NAME);
+        if let Some(slot) = self.utm.slot(name) {
+            *slot = value;
+        }
+        true
+    }
+
+    /// [`Self::take_utm`] where the parameter has no value yet.
+    pub fn take_utm_if_none(&mut self, name: &str, value: &str) {
+        if let Some(None) = self.utm.slot(name) {
+            self.take_utm(name, value);
+        }
+    }
+
     fn taken(
         &mut self,
         name: &str,

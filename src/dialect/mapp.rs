@@ -140,7 +140,11 @@ pub fn set_ever_id(hit: &mut Hit, id: &str) {
 /// The Ever-ID of a hit, where it looks like one.
 pub fn ever_id(hit: &Hit) -> Option<&str> {
     let id = hit.extra.as_ref()?.get("eid")?.as_str()?;
-    (id.len() == 19 && id.bytes().all(|byte| byte.is_ascii_digit())).then_some(id)
+    is_ever_id(id).then_some(id)
+}
+
+fn is_ever_id(id: &str) -> bool {
+    id.len() == 19 && id.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// An opt-out or, with a duration below a day, its end; and for how many days it holds.

@@ -109,7 +109,9 @@ fn message_key(hash: &str) -> Option<String> {
 /// The browser as Mautic knew it, for a hit that has no visitor of ours: after a move the first visit carries on the old one. The cookie
 /// is stronger than the parameter.
 pub fn take_device(hit: &mut Hit, inbound: &Inbound<'_>, parameter: Option<&str>) {
-    let cookie = inbound.cookie(DEVICE).filter(|id| is_device_id(id));
+    // Of several of one name the last: what was made first is sent first. What is no text is noted where our own ids are read.
+    let cookies = |name| inbound.cookies(name).filter_map(Result::ok);
+    let cookie = cookies(DEVICE).filter(|id| is_device_id(id)).last();
     let parameter = parameter.filter(|id| is_device_id(id));
     if let Some(id) = cookie.or(parameter) {
         native::set_unsigned_visitor(hit, foreign_visitor("mautic", id), id);
@@ -118,11 +120,9 @@ pub fn take_device(hit: &mut Hit, inbound: &Inbound<'_>, parameter: Option<&str>
         hit.dialect = Dialect::Mautic;
     }
     // Mautic's number of the contact: nobody here has it, but who moves may want to look it up.
-    if let Some(id) = inbound.cookie(CONTACT_COOKIE)
-        && id.len() <= 20
-        && !id.is_empty()
-        && id.bytes().all(|byte| byte.is_ascii_digit())
-    {
+    let is_number =
+        |id: &&str| (1..=20).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(id) = cookies(CONTACT_COOKIE).filter(is_number).last() {
         hit.keep(CONTACT_COOKIE, id);
     }
 }

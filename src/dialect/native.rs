@@ -2,6 +2,7 @@
 //! `POST /api/v1/hits`. Parameter names are Mautic's (`mtracking.gif`, `mtc/event`) plus a few of our own.
 
 mod body;
+mod cookies;
 mod hint;
 mod json;
 mod pixel;
@@ -9,6 +10,7 @@ mod pixel;
 use http::header::REFERER;
 use uuid::Uuid;
 
+pub(super) use cookies::newest;
 pub use hint::{nearest, one_of, quote};
 pub use json::{FieldError, decode_json_hit};
 pub use pixel::collect;
@@ -16,9 +18,9 @@ pub(super) use pixel::{kind_of, take_page_utm};
 
 use super::{MOST_PARAMETERS, Rules, adobe, foreign_visitor, judge, mautic};
 use crate::hit::{
-    BroadlogId, DeliveryId, Dialect, Hit, HitId, Kind, Limit, Provenance, Verdict, VisitorId,
+    BroadlogId, DeliveryId, Dialect, Hit, HitId, Kind, Provenance, Verdict, VisitorId,
 };
-use crate::inbound::Inbound;
+use crate::inbound::{Inbound, PassedOver};
 use crate::link::{LinkRecord, LinkToken, Purpose};
 
 /// Name of the visitor cookie.
@@ -52,10 +54,7 @@ pub fn click(
             hit.note("parameters cut");
             break;
         }
-        if let Some(slot) = hit.utm.slot(&name) {
-            let (value, _) = crate::hit::clean(&value, Limit::NAME);
-            *slot = Some(value.into_owned()).filter(|value| !value.is_empty());
-        }
+        hit.take_utm(&name, &value);
     }
     hit
 }
@@ -109,32 +108,17 @@ pub(super) fn take_visitor(
     parameter: Option<&str>,
 ) {
     // A page on our own host gives us the script's cookie beside ours.
-    let device = |name| inbound.cookie(name);
-    for sealed in [device(VISITOR_COOKIE), device(mautic::DEVICE), parameter]
-        .into_iter()
-        .flatten()
-        .filter(|sealed| !sealed.is_empty() && unsigned_visitor(sealed).is_none())
-    {
-        match rules
-            .keys
-            .open(Purpose::Visitor, sealed)
-            .and_then(|id| Uuid::try_parse(id).ok())
-            .map(VisitorId)
-        {
-            Some(id) => {
-                hit.visitor_id = Some(id);
-                if id.is_derived() {
-                    // Signed before vendors' ids were left unsigned.
-                    hit.foreign_mut().visitor = Some(sealed.to_owned());
-                }
-                return;
-            }
-            None => hit.note("visitor id not signed by us"),
+    for name in [VISITOR_COOKIE, mautic::DEVICE] {
+        if take_signed_visitor(hit, rules, name, inbound.cookies(name)) {
+            return;
         }
     }
-    if let Some(text) = device(VISITOR_COOKIE)
-        && let Some(id) = unsigned_visitor(text)
-    {
+    if take_signed_visitor(hit, rules, mautic::DEVICE, parameter.map(Ok).into_iter()) {
+        return;
+    }
+    let unsigned = |text| unsigned_visitor(text).map(|id| (id, text));
+    let cookies = inbound.cookies(VISITOR_COOKIE).filter_map(Result::ok);
+    if let Some((id, text)) = cookies.filter_map(unsigned).last() {
         set_unsigned_visitor(hit, id, text);
         return;
     }
@@ -167,6 +151,34 @@ pub fn known_visitor(inbound: &Inbound<'_>, rules: &Rules) -> Hit {
     hit
 }
 
+/// The last of several values that we signed. What is not ours is told where none is: another program's cookie of the same name is its own affair.
+fn take_signed_visitor<'a>(
+    hit: &mut Hit,
+    rules: &Rules,
+    name: &str,
+    values: impl Iterator<Item = Result<&'a str, PassedOver>>,
+) -> bool {
+    let (mut signed, mut is_anothers) = (None, false);
+    for value in values {
+        match value {
+            Ok(sealed) if sealed.is_empty() || unsigned_visitor(sealed).is_some() => {}
+            Ok(sealed) => match cookies::signed_visitor(rules, sealed) {
+                Some(id) => signed = Some((id, sealed)),
+                None => is_anothers = true,
+            },
+            Err(why) => hit.note(&why.note(name)),
+        }
+    }
+    match signed {
+        // Signed before vendors' ids were left unsigned.
+        Some((id, sealed)) if id.is_derived() => set_unsigned_visitor(hit, id, sealed),
+        Some((id, _)) => hit.visitor_id = Some(id),
+        None if is_anothers => hit.note("visitor id not signed by us"),
+        None => {}
+    }
+    signed.is_some()
+}
+
 /// Marks a session that an unsigned link began: what it proves is no more than what the link did.
 const UNSIGNED: &str = "u:";
 
@@ -186,17 +198,7 @@ pub fn session_message(hit: &Hit) -> Option<String> {
 
 /// Delivery and message of an earlier click in this browser session.
 pub(super) fn take_session(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) {
-    let mut read = |name, purpose| -> Option<&str> {
-        let sealed = inbound.cookie(name)?;
-        let value = rules.keys.open(purpose, sealed);
-        if value.is_none() {
-            hit.note("session cookie not signed by us");
-        }
-        value
-    };
-    let message = read(BROADLOG_COOKIE, Purpose::BroadlogCookie);
-    let delivery =
-        read(DELIVERY_COOKIE, Purpose::DeliveryCookie).and_then(|id| id.parse::<i64>().ok());
+    let (message, delivery) = cookies::read_session(hit, inbound, rules);
     if message.is_none() && delivery.is_none() {
         return;
     }

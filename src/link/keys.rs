@@ -11,6 +11,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use crate::clock::Micros;
+
 type HmacSha256 = Hmac<Sha256>;
 
 /// Bytes of a truncated signature. 64 bits: a forger would need 2^63 requests on average for one valid id.
@@ -171,7 +173,43 @@ impl Keys {
     pub(super) fn sign(&self, purpose: Purpose, message: &[u8]) -> [u8; TAG_BYTES] {
         self.keys
             .first()
-            .map_or([0; TAG_BYTES], |key| key.tag(purpose, message))
+            .map_or([0; TAG_BYTES], |key| key.tag(purpose, message, &[]))
+    }
+
+    /// [`Self::seal`] with a time: `<value>.<signature>.<time>`, so that of two values the newer one is known.
+    pub fn seal_at(&self, purpose: Purpose, value: &str, at: Micros) -> String {
+        let time = time_part(at);
+        let tag = self.keys.first().map_or([0; TAG_BYTES], |key| {
+            key.tag(purpose, value.as_bytes(), &time)
+        });
+        let mut sealed = String::with_capacity(value.len() + 24);
+        sealed.push_str(value);
+        sealed.push('.');
+        URL_SAFE_NO_PAD.encode_string(tag, &mut sealed);
+        sealed.push('.');
+        URL_SAFE_NO_PAD.encode_string(at.0.to_be_bytes(), &mut sealed);
+        sealed
+    }
+
+    /// The value of a text that was sealed with or without a time, where any key's signature is right.
+    pub fn open_at<'a>(
+        &self,
+        purpose: Purpose,
+        sealed: &'a str,
+    ) -> Option<(&'a str, Option<Micros>)> {
+        let timed = sealed
+            .rsplit_once('.')
+            .filter(|(rest, _)| rest.contains('.'));
+        let Some((rest, time)) = timed else {
+            return self.open(purpose, sealed).map(|value| (value, None));
+        };
+        let (value, signature) = rest.split_once('.')?;
+        let at = Micros(i64::from_be_bytes(eight_bytes(time)?));
+        let (tag, time) = (eight_bytes(signature)?, time_part(at));
+        self.keys
+            .iter()
+            .any(|key| key.verifies(purpose, value.as_bytes(), &time, &tag))
+            .then_some((value, Some(at)))
     }
 
     /// Verifies with the key of a number.
@@ -179,7 +217,7 @@ impl Keys {
         self.keys
             .iter()
             .find(|key| key.number == number)
-            .is_some_and(|key| key.verifies(purpose, message, tag))
+            .is_some_and(|key| key.verifies(purpose, message, &[], tag))
     }
 
     /// A value for a cookie or a parameter: `<value>.<signature>`. The value must hold no dot.
@@ -195,38 +233,52 @@ impl Keys {
     /// The value of a sealed text, where any key's signature is right.
     pub fn open<'a>(&self, purpose: Purpose, sealed: &'a str) -> Option<&'a str> {
         let (value, signature) = sealed.split_once('.')?;
-        let mut tag = [0_u8; TAG_BYTES];
-        match URL_SAFE_NO_PAD.decode_slice(signature, &mut tag) {
-            Ok(TAG_BYTES) => {}
-            _ => return None,
-        }
+        let tag = eight_bytes(signature)?;
         self.keys
             .iter()
-            .any(|key| key.verifies(purpose, value.as_bytes(), &tag))
+            .any(|key| key.verifies(purpose, value.as_bytes(), &[], &tag))
             .then_some(value)
     }
 }
 
+/// What a time adds to a signed message. No value holds an `@`, so none without a time reads like one with.
+fn time_part(at: Micros) -> [u8; 9] {
+    let mut part = [b'@'; 9];
+    part[1..].copy_from_slice(&at.0.to_be_bytes());
+    part
+}
+
+fn eight_bytes(text: &str) -> Option<[u8; 8]> {
+    let mut bytes = [0_u8; 8];
+    match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
+        Ok(8) => Some(bytes),
+        _ => None,
+    }
+}
+
 impl Key {
-    fn mac(&self, purpose: Purpose, message: &[u8]) -> HmacSha256 {
+    fn mac(&self, purpose: Purpose, message: &[u8], time: &[u8]) -> HmacSha256 {
         let index = Purpose::ALL
             .iter()
             .position(|(p, _)| *p == purpose)
             .unwrap_or_default();
-        self.states[index].clone().chain_update(message)
+        self.states[index]
+            .clone()
+            .chain_update(message)
+            .chain_update(time)
     }
 
-    fn tag(&self, purpose: Purpose, message: &[u8]) -> [u8; TAG_BYTES] {
-        let full = self.mac(purpose, message).finalize().into_bytes();
+    fn tag(&self, purpose: Purpose, message: &[u8], time: &[u8]) -> [u8; TAG_BYTES] {
+        let full = self.mac(purpose, message, time).finalize().into_bytes();
         let mut tag = [0; TAG_BYTES];
         tag.copy_from_slice(&full[..TAG_BYTES]);
         tag
     }
 
-    fn verifies(&self, purpose: Purpose, message: &[u8], tag: &[u8]) -> bool {
+    fn verifies(&self, purpose: Purpose, message: &[u8], time: &[u8], tag: &[u8]) -> bool {
         tag.len() == TAG_BYTES
             && self
-                .mac(purpose, message)
+                .mac(purpose, message, time)
                 .verify_truncated_left(tag)
                 .is_ok()
     }
@@ -265,6 +317,37 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_signed_with_its_value() {
+        let (sealing, opening) = (keys(&[1]), keys(&[2, 1]));
+        let open = |sealed: &str| {
+            let opened = opening.open_at(Purpose::DeliveryCookie, sealed);
+            opened.map(|(value, at)| (value.to_owned(), at))
+        };
+        let of = |at| sealing.seal_at(Purpose::DeliveryCookie, "42", Micros(at));
+        let (early, late) = (of(1), of(1_795_000_000_000_000));
+        assert!(early.starts_with("42."), "{early}");
+        assert_eq!(open(&early), Some(("42".to_owned(), Some(Micros(1)))));
+        assert_eq!(
+            open(&sealing.seal(Purpose::DeliveryCookie, "42")),
+            Some(("42".to_owned(), None))
+        );
+        let parts = |sealed: &str| sealed.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let (early, late) = (parts(&early), parts(&late));
+        for forged in [
+            format!("42.{}.{}", early[1], late[2]),
+            format!("43.{}.{}", early[1], early[2]),
+            format!("42.{}", early[1]),
+            format!("42.{}.", early[1]),
+            format!("42..{}", early[2]),
+            format!("42.{}.{}.{}", early[1], early[2], early[2]),
+            ".".to_owned(),
+            "..".to_owned(),
+        ] {
+            assert_eq!(open(&forged), None, "{forged}");
+        }
+    }
+
+    #[test]
     fn keys_are_checked() {
         assert!(matches!(Keys::parse(&[]), Err(KeyError::None)));
         assert!(matches!(
@@ -291,6 +374,7 @@ mod tests {
         #[test]
         fn no_text_opens_by_chance(text: String) {
             assert_eq!(keys(&[1]).open(Purpose::Visitor, &text), None);
+            assert_eq!(keys(&[1]).open_at(Purpose::Visitor, &text), None);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 /// The client's address: the peer's, or where the peer is a trusted proxy, the last address in `X-Forwarded-For` (read from right to left)
@@ -13,13 +13,17 @@ pub fn client_ip(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr
     if proxies.is_empty() || !is_in(client, proxies) {
         return client;
     }
-    let values: Vec<&str> = headers
+    // As bytes: what a client put in front, of whatever kind, does not hide what the proxy added behind it.
+    let values: Vec<&[u8]> = headers
         .get_all("x-forwarded-for")
         .iter()
-        .filter_map(|value| value.to_str().ok())
+        .map(HeaderValue::as_bytes)
         .collect();
-    for text in values.iter().rev().flat_map(|value| value.rsplit(',')) {
-        let Some(address) = parse(text) else { break };
+    let parts = values.iter().rev();
+    for text in parts.flat_map(|value| value.rsplit(|byte| *byte == b',')) {
+        let Some(address) = std::str::from_utf8(text).ok().and_then(parse) else {
+            break;
+        };
         client = address;
         if !is_in(client, proxies) {
             break;
@@ -58,7 +62,8 @@ mod tests {
     fn client(peer: &str, forwarded: &[&str], proxies: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for value in forwarded {
-            headers.append("x-forwarded-for", value.parse().unwrap());
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            headers.append("x-forwarded-for", value);
         }
         let proxies: Vec<IpNet> = proxies.iter().map(|net| net.parse().unwrap()).collect();
         client_ip(peer.parse().unwrap(), &headers, &proxies).to_string()
@@ -90,6 +95,14 @@ mod tests {
         );
         assert_eq!(
             client("10.0.0.1", &["192.0.2.66, junk, 10.0.0.2"], &private),
+            "10.0.0.2"
+        );
+        assert_eq!(
+            client("10.0.0.1", &["K\u{f6}ln, 198.51.100.1"], &private),
+            "198.51.100.1"
+        );
+        assert_eq!(
+            client("10.0.0.1", &["192.0.2.66", "K\u{f6}ln, 10.0.0.2"], &private),
             "10.0.0.2"
         );
         assert_eq!(client("10.0.0.1", &["10.0.0.3"], &private), "10.0.0.3");

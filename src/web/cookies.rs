@@ -5,6 +5,7 @@ use cookie::{Cookie, SameSite};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
+use crate::clock::Micros;
 use crate::dialect::adobe::LAST_DELIVERY_COOKIE;
 use crate::dialect::mapp::OPTOUT_COOKIE;
 use crate::dialect::native::{self, BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};
@@ -82,7 +83,7 @@ impl CookieMaker {
         Some(self.keys.seal(Purpose::Visitor, id))
     }
 
-    /// The session cookies of a click: gone when the browser closes. A click without a message takes an earlier one's away, so
+    /// The session cookies of a click, both with its time: gone when the browser closes. A click without a message takes an earlier one's away, so
     /// that its pages do not count for the wrong campaign.
     pub fn write_session(&self, hit: &Hit, request: &HeaderMap, answer: &mut HeaderMap) {
         let attributes = self.attributes(request);
@@ -101,7 +102,7 @@ impl CookieMaker {
         for (name, purpose, value) in parts {
             match value {
                 Some(value) => {
-                    let sealed = self.keys.seal(purpose, &value);
+                    let sealed = self.keys.seal_at(purpose, &value, hit.received_at);
                     append(name, &sealed, &attributes.session, answer);
                 }
                 None => append(name, "", &attributes.gone, answer),
@@ -147,8 +148,16 @@ impl CookieMaker {
     }
 
     /// The delivery clicked last, one year from now.
-    pub fn write_last_delivery(&self, id: DeliveryId, request: &HeaderMap, answer: &mut HeaderMap) {
-        let sealed = self.keys.seal(Purpose::LastDeliveryCookie, &id.to_string());
+    pub fn write_last_delivery(
+        &self,
+        id: DeliveryId,
+        at: Micros,
+        request: &HeaderMap,
+        answer: &mut HeaderMap,
+    ) {
+        let sealed = self
+            .keys
+            .seal_at(Purpose::LastDeliveryCookie, &id.to_string(), at);
         let year = &self.attributes(request).year;
         append(LAST_DELIVERY_COOKIE, &sealed, year, answer);
     }
@@ -162,7 +171,7 @@ impl CookieMaker {
         if self.domains.is_empty() {
             return None;
         }
-        let host = request.get(http::header::HOST)?.to_str().ok()?;
+        let host = std::str::from_utf8(request.get(http::header::HOST)?.as_bytes()).ok()?;
         let host = host
             .rsplit_once(':')
             .map_or(host, |(host, _)| host)

@@ -147,7 +147,8 @@ pub(super) fn remember_click(
     if let (AdobeMode::Permanent | AdobeMode::Anonymous, Some(id)) =
         (app.rules.adobe_mode, hit.delivery_id)
     {
-        app.cookies.write_last_delivery(id, request, answer);
+        app.cookies
+            .write_last_delivery(id, hit.received_at, request, answer);
     }
 }
 

@@ -28,7 +28,7 @@
 //! - `source`: where the request comes from. `proves`: rows of `rows.txt`, word for word. `setup`: a name, none for `setup.json`.
 //! - **step**: `request` or `raw` (a file with a whole request beside the case, sent byte for byte, without the browser's cookies), `as` (whose
 //!   cookies: a name, one browser a case without it), `new_session: true` (the browser was closed before), `after_storing: true` (the hits of the steps before are in the database), `save` (pointers into the JSON answer;
-//!   of a redirect's target `/location/<parameter>`).
+//!   of a redirect's target `/location/<parameter>`; of a cookie that is set `/set-cookie/<name>`).
 //! - **request**: `method` (`GET`), `path` with the raw query, byte for byte (of a whole URL the host is cut), `headers` (pairs; `Host: t.example`
 //!   and a Firefox `User-Agent` are sent unless given, `["User-Agent", null]` leaves it out), `cookies` (put into the browser before), one of
 //!   `body`, `body_json`, `body_base64`, `form` (pairs); `gzip: true`, `chunked: true`. Lengths and types are added.

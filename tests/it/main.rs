@@ -34,6 +34,7 @@ mod importing;
 mod keys;
 mod killed_server;
 mod layers;
+mod mangled;
 mod mapp;
 mod mautic;
 mod measuring;

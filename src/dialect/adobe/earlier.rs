@@ -1,7 +1,5 @@
 //! What a browser still knows of an earlier click: our cookies, and those that Adobe's server left before the domain was moved here.
 
-use std::borrow::Cow;
-
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
@@ -26,16 +24,9 @@ pub(super) fn take_visitor(hit: &mut Hit, inbound: &Inbound<'_>) {
     if hit.visitor_id.is_some() {
         return;
     }
-    let Some(value) = cookie(inbound, VISITOR) else {
-        return;
-    };
-    match read_visitor(&value) {
-        Some(id) => native::set_unsigned_visitor(
-            hit,
-            visitor(id),
-            &format!("{ADOBES_VISITOR}{}", id.hyphenated()),
-        ),
-        None => hit.note("uuid230 unreadable"),
+    if let Some(id) = read_cookie(hit, inbound, VISITOR, read_visitor) {
+        let text = format!("{ADOBES_VISITOR}{}", id.hyphenated());
+        native::set_unsigned_visitor(hit, visitor(id), &text);
     }
 }
 
@@ -56,11 +47,7 @@ pub(super) fn take_session(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) 
     if hit.delivery_id.is_some() || hit.broadlog_id.is_some() || hit.message_key().is_some() {
         return true;
     }
-    let Some(value) = cookie(inbound, SESSION) else {
-        return false;
-    };
-    let Some((broadlog, delivery)) = read_session(&value) else {
-        hit.note("nlid unreadable");
+    let Some((broadlog, delivery)) = read_cookie(hit, inbound, SESSION, read_session) else {
         return false;
     };
     hit.provenance = Provenance::Unsigned;
@@ -90,31 +77,50 @@ fn read_session(value: &str) -> Option<(Broadlog, u64)> {
 
 /// The delivery that was clicked last; true where a signed cookie says so.
 pub(super) fn take_last_delivery(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) -> bool {
-    if let Some(sealed) = inbound.cookie(LAST_DELIVERY_COOKIE) {
-        let signed = rules
-            .keys
-            .open(Purpose::LastDeliveryCookie, sealed)
-            .and_then(|id| id.parse().ok());
-        if let Some(id) = signed {
-            hit.delivery_id = Some(DeliveryId(id));
-            hit.provenance = Provenance::Session;
-            return true;
-        }
-        hit.note("last delivery not signed by us");
+    let signed = native::newest(
+        hit,
+        inbound,
+        rules,
+        LAST_DELIVERY_COOKIE,
+        Purpose::LastDeliveryCookie,
+        "last delivery not signed by us",
+    );
+    if let Some(id) = signed.and_then(|signed| signed.value.parse().ok()) {
+        hit.delivery_id = Some(DeliveryId(id));
+        hit.provenance = Provenance::Session;
+        return true;
     }
-    if let Some(value) = cookie(inbound, LAST_DELIVERY) {
-        match read_hex(value.trim()).filter(|id| *id != 0) {
-            Some(id) => {
-                hit.delivery_id = Some(DeliveryId(likeliest(id)));
-                hit.provenance = Provenance::Claimed;
-            }
-            None => hit.note("nllastdelid unreadable"),
-        }
+    let id = read_cookie(hit, inbound, LAST_DELIVERY, |value| {
+        read_hex(value.trim()).filter(|id| *id != 0)
+    });
+    if let Some(id) = id {
+        hit.delivery_id = Some(DeliveryId(likeliest(id)));
+        hit.provenance = Provenance::Claimed;
     }
     false
 }
 
-fn cookie<'a>(inbound: &Inbound<'a>, name: &str) -> Option<Cow<'a, str>> {
-    let value = inbound.cookie(name).filter(|value| !value.is_empty())?;
-    Some(percent_decode_str(value).decode_utf8_lossy())
+/// What a cookie of Adobe's says. Of several of one name those that cannot be read are passed over, and the last of the others counts: browsers send
+/// what was made first first (RFC 6265, 5.4). A note says where none can be read.
+fn read_cookie<T>(
+    hit: &mut Hit,
+    inbound: &Inbound<'_>,
+    name: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Option<T> {
+    let (mut last, mut is_odd) = (None, false);
+    for cookie in inbound.cookies(name) {
+        match cookie {
+            Ok("") => {}
+            Ok(value) => match read(&percent_decode_str(value).decode_utf8_lossy()) {
+                Some(said) => last = Some(said),
+                None => is_odd = true,
+            },
+            Err(why) => hit.note(&why.note(name)),
+        }
+    }
+    if last.is_none() && is_odd {
+        hit.note(&format!("{name} unreadable"));
+    }
+    last
 }

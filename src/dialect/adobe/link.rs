@@ -8,9 +8,7 @@ use super::earlier::take_visitor;
 use super::id::{Broadlog, MessageId, Target, content_type, likeliest, read_id, readings};
 use super::{decoded, raw_pairs};
 use crate::dialect::{MOST_PARAMETERS, Rules, native};
-use crate::hit::{
-    BroadlogId, DeliveryId, Dialect, Hit, Kind, Limit, LinkId, Provenance, Utm, clean,
-};
+use crate::hit::{BroadlogId, DeliveryId, Dialect, Hit, Kind, Limit, LinkId, Provenance};
 use crate::inbound::Inbound;
 use crate::link::{LinkRecord, PersonalValues};
 
@@ -81,7 +79,13 @@ pub(super) fn read(inbound: &Inbound<'_>) -> Option<Claim> {
     // What the mailing system put into `e` counts before what somebody has appended.
     if let Some(sealed) = sealed {
         match read_sealed(&sealed) {
-            Some(query) => claim.query = pass_on(&mut claim.values, &query),
+            Some(query) => {
+                let (query, is_cut) = pass_on(&mut claim.values, &query);
+                claim.query = query;
+                if is_cut {
+                    claim.notes.push("parameters cut");
+                }
+            }
             None => {
                 claim.notes.push("e unreadable");
                 claim.kept.push(("e", sealed.into_owned()));
@@ -103,17 +107,18 @@ fn read_sealed(sealed: &str) -> Option<String> {
     String::from_utf8(BASE64.decode(sealed).ok()?).ok()
 }
 
-/// Takes personal values and the reserved names out of a query.
-fn pass_on(values: &mut PersonalValues, query: &str) -> String {
+/// Takes personal values and the reserved names out of a query; the second part says whether there were more than are read.
+fn pass_on(values: &mut PersonalValues, query: &str) -> (String, bool) {
     let mut passed = String::new();
     let rest = values.take_from(query);
+    let is_cut = raw_pairs(&rest).nth(MOST_PARAMETERS).is_some();
     for pair in raw_pairs(&rest).take(MOST_PARAMETERS) {
         let (name, _) = decoded(pair);
         if !["id", "e", "s"].contains(&&*name.to_ascii_lowercase()) {
             join(&mut passed, pair);
         }
     }
-    passed
+    (passed, is_cut)
 }
 
 fn join(query: &mut String, pair: &str) {
@@ -137,7 +142,7 @@ pub fn click(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim, link: &LinkRec
     }
     hit.page_url = hit.take_url("page_url", &link.url);
     hit.utm = link.utm.clone();
-    take_utm(&mut hit.utm, &claim.query);
+    take_utm(&mut hit, &claim.query);
     hit
 }
 
@@ -149,7 +154,7 @@ pub fn message(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim) -> Hit {
         Target::PushClick | Target::Link(_) => Kind::Click,
     };
     let mut hit = claimed_hit(inbound, rules, claim, kind);
-    take_utm(&mut hit.utm, &claim.query);
+    take_utm(&mut hit, &claim.query);
     hit
 }
 
@@ -185,11 +190,8 @@ fn claimed_hit(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim, kind: Kind) 
     hit
 }
 
-fn take_utm(utm: &mut Utm, query: &str) {
+fn take_utm(hit: &mut Hit, query: &str) {
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        if let Some(slot) = utm.slot(&name) {
-            *slot =
-                Some(clean(&value, Limit::NAME).0.into_owned()).filter(|value| !value.is_empty());
-        }
+        hit.take_utm(&name, &value);
     }
 }

@@ -17,7 +17,7 @@ use super::{decoded, raw_pairs};
 use crate::dialect::{AdobeMode, MOST_PARAMETERS, Rules, address_with_plus, judge, native};
 use crate::hit::{
     Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, PageTagDraft, PageTagKind, Provenance,
-    Verdict, clean, read_amount, read_whole,
+    Verdict, read_amount, read_whole,
 };
 use crate::identity;
 use crate::inbound::Inbound;
@@ -83,13 +83,11 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
                 Some(currency) => hit.currency = Some(currency),
                 None => hit.keep("currency", &value),
             },
-            _ => match hit.utm.slot(&name) {
-                Some(slot) => {
-                    *slot = Some(clean(&value, Limit::NAME).0.into_owned())
-                        .filter(|value| !value.is_empty());
+            _ => {
+                if !hit.take_utm(&name, &value) {
+                    hit.keep(&name, &value);
                 }
-                None => hit.keep(&name, &value),
-            },
+            }
         }
     }
     if hit.page_tag.is_none() {

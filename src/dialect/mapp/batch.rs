@@ -15,7 +15,7 @@ use super::parameters::Parameters;
 use super::reader::take_hits;
 use super::sender::Sender;
 use super::{new_hit, split_sites};
-use crate::hit::{Hit, Limit, clean, clean_bytes};
+use crate::hit::{Hit, Limit, clean_bytes};
 
 /// Most bytes of a batch, packed and unpacked.
 pub const MOST_BYTES: usize = 24 << 20;
@@ -59,10 +59,10 @@ impl Packing {
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut packing = Self::Plain;
         for value in headers.get_all(CONTENT_ENCODING) {
-            for word in value.to_str().ok()?.split(',') {
-                match word.trim().to_ascii_lowercase().as_str() {
-                    "deflate" => packing = Self::Deflate,
-                    "br" | "zstd" | "compress" | "x-compress" | "dcb" | "dcz" => return None,
+            for word in value.as_bytes().split(|byte| *byte == b',') {
+                match word.trim_ascii().to_ascii_lowercase().as_slice() {
+                    b"deflate" => packing = Self::Deflate,
+                    b"br" | b"zstd" | b"compress" | b"x-compress" | b"dcb" | b"dcz" => return None,
                     _ => {}
                 }
             }
@@ -205,7 +205,7 @@ fn refuse(sender: &Sender<'_>, sites: &str, line: &[u8], why: &'static str) -> H
     let mut hit = new_hit(sender.inbound);
     hit.ip = Some(sender.inbound.client);
     if let Some(site) = split_sites(sites).first() {
-        hit.site = clean(site, Limit::WORD).0.into_owned();
+        hit.site = hit.take("site", site, Limit::WORD).unwrap_or_default();
     }
     hit.foreign_mut().refused = Some(why.to_owned());
     for (index, part) in line.chunks(PART).take(MOST_PARTS).enumerate() {

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use super::parameters::{Parameters, decode};
 use super::sender::{Sender, is_override};
-use super::{OPTOUT_COOKIE, VENDOR, fields, new_hit, products, split_sites};
+use super::{OPTOUT_COOKIE, VENDOR, fields, is_ever_id, new_hit, products, split_sites};
 use crate::dialect::foreign_visitor;
 use crate::dialect::native::{self, kind_of, take_page_utm};
-use crate::hit::{Currency, Hit, Kind, Limit, MoneyError, clean, read_amount};
+use crate::hit::{Currency, Hit, Kind, Limit, MoneyError, read_amount};
 use crate::identity;
 
 /// Where a hit of the operator's own path names its track ids.
@@ -84,11 +84,12 @@ pub fn is_anonymous(sender: &Sender<'_>, parameters: &Parameters<'_>) -> Option<
     if parameters.get("nc") == Some("1") {
         return Some("anonymous: nc=1");
     }
+    // Any of several will do: an opt-out is not to get lost. One that is no text is one all the same.
     let is_out = sender.has_cookies
         && sender
             .inbound
-            .cookie(OPTOUT_COOKIE)
-            .is_some_and(|value| !value.is_empty() && value != "0");
+            .cookies(OPTOUT_COOKIE)
+            .any(|value| !matches!(value, Ok("" | "0")));
     is_out.then_some("anonymous: opted out")
 }
 
@@ -240,9 +241,9 @@ fn take_page_campaign(hit: &mut Hit) {
         }
         form_urlencoded::parse(query.as_bytes())
             .find(|(name, _)| name == CAMPAIGN_PARAMETER)
-            .map(|(_, value)| clean(&value, Limit::NAME).0.into_owned())
+            .map(|(_, value)| value.into_owned())
     });
-    hit.utm.campaign = found.filter(|value| !value.is_empty());
+    hit.utm.campaign = found.and_then(|value| hit.take(CAMPAIGN_PARAMETER, &value, Limit::NAME));
 }
 
 /// Contact fields where the public may set them; else `extra`. `listed` are the places of what the list of products has.
@@ -354,7 +355,7 @@ fn take_visitor(hit: &mut Hit, sender: &Sender<'_>, site: &str, parameters: &Par
     if hit.visitor_id.is_some() || !sender.has_cookies {
         return;
     }
-    match cookie_id(sender, site).and_then(|id| hit.take("eid", &id, Limit::NAME)) {
+    match cookie_id(hit, sender, site).and_then(|id| hit.take("eid", &id, Limit::NAME)) {
         Some(id) => {
             hit.visitor_id = Some(foreign_visitor(VENDOR, &id));
             hit.keep("eid", &id);
@@ -364,17 +365,30 @@ fn take_visitor(hit: &mut Hit, sender: &Sender<'_>, site: &str, parameters: &Par
 }
 
 /// The Ever-ID of a cookie, in the order in which Mapp's SDKs look: `wtstp_eid`, `wteid_<track id>`, `wt3_eid`.
-fn cookie_id<'s>(sender: &'s Sender<'_>, site: &str) -> Option<Cow<'s, str>> {
-    let cookie = |name: &str| {
-        sender
-            .inbound
-            .cookie(name)
-            .map(decode)
-            .filter(|value| !identity::is_placeholder(value))
+fn cookie_id<'s>(hit: &mut Hit, sender: &'s Sender<'_>, site: &str) -> Option<Cow<'s, str>> {
+    let mut last = |name: &str, note: &str, read: &dyn Fn(Cow<'s, str>) -> Option<Cow<'s, str>>| {
+        let mut last = None;
+        for cookie in sender.inbound.cookies(name) {
+            match cookie {
+                // Of several the last that looks like an Ever-ID, else the last: browsers send what was made first first.
+                Ok(value) => {
+                    if let Some(id) = read(decode(value)).filter(|id| !identity::is_placeholder(id))
+                        && (is_ever_id(&id) || !last.as_deref().is_some_and(is_ever_id))
+                    {
+                        last = Some(id);
+                    }
+                }
+                Err(why) => hit.note(&why.note(note)),
+            }
+        }
+        last
     };
-    cookie("wtstp_eid")
-        .or_else(|| cookie(&format!("wteid_{site}")))
-        .or_else(|| old_cookie_id(&cookie("wt3_eid")?, site).map(Cow::Owned))
+    last("wtstp_eid", "wtstp_eid", &Some)
+        .or_else(|| last(&format!("wteid_{site}"), "wteid", &Some))
+        .or_else(|| {
+            let read = |value: Cow<'s, str>| old_cookie_id(&value, site).map(Cow::Owned);
+            last("wt3_eid", "wt3_eid", &read)
+        })
 }
 
 /// `;{track id}|{eid}#{last visit}`, once for each track id.

@@ -1,5 +1,6 @@
 //! A hit as JSON, from a sender with the API token. Here a mistake is an error with the field's name: the sender can mend it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
@@ -11,7 +12,7 @@ use super::pixel::{kind_of, take_page_utm, take_site, take_tags};
 use crate::clock::Micros;
 use crate::hit::{
     Authority, BroadlogId, ContactId, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit,
-    LinkId, Provenance, Verdict, VisitorId, read_amount, read_whole,
+    LinkId, Provenance, Verdict, VisitorId, clean, clean_lines, read_amount, read_whole,
 };
 use crate::identity;
 
@@ -410,32 +411,45 @@ fn take_extra(hit: &mut Hit, extra: Map<String, Value>) {
     for (name, value) in extra {
         match value {
             Value::String(text) => hit.keep(&name, &text),
-            value => match scrub(value, 16) {
-                Some(value) if value.to_string().len() <= 32_000 => hit.keep_value(&name, value),
-                _ => hit.note("extra cut"),
-            },
+            value => {
+                let mut is_cut = false;
+                match scrub(value, 16, &mut is_cut) {
+                    Some(value) if value.to_string().len() <= 32_000 => {
+                        hit.keep_value(&name, value);
+                    }
+                    _ => is_cut = true,
+                }
+                if is_cut {
+                    hit.note("extra cut");
+                }
+            }
         }
     }
 }
 
-/// Cleans every string inside; none where it is deeper than `depth`.
-fn scrub(value: Value, depth: usize) -> Option<Value> {
-    let text = |text: String| crate::hit::clean_lines(&text, Limit(4_000)).0.into_owned();
-    let name = |name: String| crate::hit::clean(&name, Limit(4_000)).0.into_owned();
+/// Cleans every string inside, and says where one had to be cut; none where it is deeper than `depth`.
+fn scrub(value: Value, depth: usize, is_cut: &mut bool) -> Option<Value> {
+    const MOST: Limit = Limit(4_000);
+    let taken = |(text, repair): (Cow<'_, str>, Option<&str>), is_cut: &mut bool| {
+        *is_cut |= repair == Some("cut");
+        text.into_owned()
+    };
     Some(match value {
-        Value::String(value) => Value::String(text(value)),
+        Value::String(value) => Value::String(taken(clean_lines(&value, MOST), is_cut)),
         Value::Array(values) => Value::Array(
             values
                 .into_iter()
-                .map(|value| scrub(value, depth.checked_sub(1)?))
+                .map(|value| scrub(value, depth.checked_sub(1)?, is_cut))
                 .collect::<Option<_>>()?,
         ),
-        Value::Object(fields) => Value::Object(
-            fields
-                .into_iter()
-                .map(|(key, value)| Some((name(key), scrub(value, depth.checked_sub(1)?)?)))
-                .collect::<Option<_>>()?,
-        ),
+        Value::Object(fields) => {
+            let mut scrubbed = Map::new();
+            for (name, value) in fields {
+                let name = taken(clean(&name, MOST), is_cut);
+                scrubbed.insert(name, scrub(value, depth.checked_sub(1)?, is_cut)?);
+            }
+            Value::Object(scrubbed)
+        }
         plain => plain,
     })
 }

@@ -9,7 +9,7 @@ use super::super::{Decoded, MOST_PARAMETERS, Reply, Rules, address_with_plus, ju
 use super::{body, take_landing, take_session, take_visitor};
 use crate::hit::{
     Amount, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, MoneyError, Provenance,
-    TagChange, clean, plain_ampersands, plain_pair, read_amount, read_whole,
+    TagChange, plain_ampersands, plain_pair, read_amount, read_whole,
 };
 use crate::identity;
 use crate::inbound::Inbound;
@@ -71,6 +71,9 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
             .filter(|(_, value)| !value.is_empty())
             .map(|(name, _)| usual_name(&name).to_owned())
             .collect();
+        if parameters.len() > MOST_PARAMETERS {
+            hit.note("parameters cut");
+        }
         for (name, value) in parameters.into_iter().take(MOST_PARAMETERS) {
             if name != "d" && !given.contains(usual_name(&name)) {
                 reader.take(&mut hit, &name, value.into());
@@ -206,9 +209,8 @@ impl Reader<'_> {
                 _ => refuse(hit, name, &value, "no number"),
             },
             _ => {
-                if let Some(slot) = hit.utm.slot(name) {
-                    *slot = Some(clean(&value, Limit::NAME).0.into_owned())
-                        .filter(|value| !value.is_empty());
+                if hit.take_utm(name, &value) {
+                    // Taken.
                 } else if let Some(why) = self.rules.refuses(name, &value) {
                     refuse(hit, name, &value, why);
                 } else if self.rules.public.iter().any(|field| field == name) {
@@ -308,9 +310,6 @@ pub(in crate::dialect) fn take_page_utm(hit: &mut Hit) {
     };
     let query = query.to_owned();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        if let Some(slot @ None) = hit.utm.slot(&name) {
-            *slot =
-                Some(clean(&value, Limit::NAME).0.into_owned()).filter(|value| !value.is_empty());
-        }
+        hit.take_utm_if_none(&name, &value);
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::clock::Micros;
 use crate::dialect::Reply;
-use crate::hit::{LinkId, Money, Utm};
+use crate::hit::{Limit, LinkId, Money, Utm};
 use crate::link::Keys;
 
 const NOW: Micros = Micros(1_795_000_000_000_000);

@@ -161,14 +161,21 @@ impl<'s> Player<'s> {
         comparison.answer(&at, &step.answer, &answer);
         comparison.cookies(&at, &step.answer.cookies, &cookies);
         if !step.save.is_empty() {
-            let body = match answer.header("location").split_once('?') {
+            let mut body = match answer.header("location").split_once('?') {
                 Some((_, query)) => {
                     let query = query.split('#').next().unwrap_or_default();
                     let parameters = form_urlencoded::parse(query.as_bytes()).into_owned();
                     json!({ "location": parameters.collect::<BTreeMap<_, _>>() })
                 }
-                None => serde_json::from_slice(&answer.body).unwrap_or_default(),
+                None => serde_json::from_slice(&answer.body).unwrap_or_else(|_| json!({})),
             };
+            if let Some(body) = body.as_object_mut() {
+                let set = cookies.iter().map(|cookie| (&*cookie.name, &*cookie.value));
+                body.insert(
+                    "set-cookie".to_owned(),
+                    json!(set.collect::<BTreeMap<_, _>>()),
+                );
+            }
             if let Err(error) = take_saved(&step.save, &body, &mut self.saved) {
                 comparison.find(&format!("{place} save"), "a value", error);
             }
