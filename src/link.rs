@@ -6,6 +6,7 @@
 mod destination;
 mod keys;
 mod personal;
+mod repaired;
 mod token;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use destination::{DestinationError, build_destination, check_template};
 pub use keys::{KeyError, KeyPrint, Keys, Purpose};
 pub use personal::{PersonalValues, check_personal_template, fill, is_listed, is_personal};
+pub use repaired::{Repaired, is_whole_name, query_behind, repair_name};
 pub use token::{LinkToken, TOKEN_EPOCH_MINUTES};
 
 use crate::clock::Micros;

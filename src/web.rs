@@ -13,7 +13,9 @@ mod health;
 mod mapp;
 mod mend;
 mod outcome;
+mod page;
 mod redirect;
+mod route;
 mod script;
 
 use std::net::{IpAddr, SocketAddr};
@@ -41,11 +43,11 @@ pub use mend::{MOST_HEAD, Mended};
 pub use script::Script;
 
 use self::outcome::Outcome;
+use self::route::Route;
 use crate::clock::Clock;
 use crate::config::{self, Paths};
 use crate::dialect::{self, Rules};
 use crate::form_copy::FormCopy;
-use crate::hit::plain_query;
 use crate::inbound::Inbound;
 use crate::link_copy::LinkCopy;
 use crate::sink::Sink;
@@ -88,6 +90,7 @@ impl Surface {
     /// All routes.
     fn new(app: Arc<App>, max_body_bytes: usize) -> Self {
         let mut router = Router::new()
+            .route("/", get(page::get_start))
             .route("/livez", get(health::get_liveness))
             .route("/readyz", get(health::get_readiness))
             .route("/metrics", get(health::get_metrics))
@@ -95,6 +98,7 @@ impl Surface {
             .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
             .route("/api/v1/", any(api::refuse_path))
             .nest("/api/v1", api::router(Arc::clone(&app), max_body_bytes));
+        router = router.fallback(page::refuse_path);
         if app.is_demo {
             router = router
                 .route("/demo", get(demo::get_mail))
@@ -137,7 +141,7 @@ impl Web {
 
     /// A name for the log: which kind of URL, nothing of what stands in it.
     pub fn route_name(&self, uri: &Uri) -> &'static str {
-        match self.app().tracking(uri) {
+        match self.app().route(uri).map(|route| route.tracking) {
             Some(Tracking::Link) => "link",
             Some(Tracking::Open) => "open",
             Some(Tracking::Pixel) => "pixel",
@@ -155,8 +159,10 @@ impl Web {
     /// Answers a request of the client at `peer`.
     pub async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
         let app = self.app();
-        let Some(tracking) = app.tracking(request.uri()) else {
-            let method = request.method().clone();
+        let (parts, body) = request.into_parts();
+        let Some(route) = app.route(&parts.uri) else {
+            let method = parts.method.clone();
+            let request = Request::from_parts(parts, body);
             return match Box::pin(self.router().oneshot(request)).await {
                 Ok(response) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
                     api::refuse_method(&method, &response)
@@ -165,37 +171,26 @@ impl Web {
                 Err(never) => match never {},
             };
         };
-        let (mut parts, body) = request.into_parts();
-        mend_query(&mut parts.uri);
         let body = match parts.method {
             Method::POST => Body::new(body),
             _ => Body::empty(),
         };
-        let visit = Visit {
-            peer: peer.ip(),
-            parts: &parts,
-        };
-        let outcome = app.track(tracking, visit, body).await;
+        let visit = Visit::of(peer.ip(), &parts, &route);
+        let outcome = app.track(route.tracking, visit, body).await;
         app.settle(outcome, &parts.headers).await
     }
 }
 
 impl App {
-    /// The tracking surface: the operator's names and the usual ones, so that links and pages of yesterday go on working.
-    fn tracking(&self, uri: &Uri) -> Option<Tracking> {
-        let path = uri.path();
-        // Some mails were sent with `//r/`.
-        let path = match path.strip_prefix('/') {
-            Some(rest) if rest.starts_with('/') => rest,
-            _ => path,
-        };
+    /// The tracking surface: the operator's names and the usual ones, so that links and pages of yesterday go on working. What mail programs
+    /// and installations made of an address, [`App::route`] knows.
+    fn tracking(&self, path: &str, query: &str) -> Option<Tracking> {
         let paths = &self.paths;
         let below = |prefix: &str| {
             path.strip_prefix(prefix)
                 .filter(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         if let Some(rest) = below(&paths.redirect).or_else(|| below("/r")) {
-            let query = uri.query().unwrap_or_default();
             return if dialect::adobe::recognises(rest, query) {
                 Some(Tracking::Adobe)
             } else {
@@ -242,20 +237,6 @@ impl App {
     }
 }
 
-/// Reads ampersands that HTML has escaped as plain ones, before anything looks at the query.
-fn mend_query(uri: &mut Uri) {
-    let Some(query) = uri.query() else { return };
-    let plain = plain_query(query);
-    if plain.len() == query.len() {
-        return;
-    }
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = format!("{}?{plain}", uri.path()).parse().ok();
-    if let Ok(mended) = Uri::from_parts(parts) {
-        *uri = mended;
-    }
-}
-
 /// Lets pages of other sites show what answers with it.
 static EMBEDDABLE: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 static X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
@@ -271,6 +252,23 @@ fn hide(headers: &mut HeaderMap) {
 struct Visit<'a> {
     peer: IpAddr,
     parts: &'a Parts,
+    /// Path and raw query as they are meant, which is nearly always as they came.
+    path: &'a str,
+    query: &'a str,
+    /// Text behind the address was cut away to understand it.
+    is_repaired: bool,
+}
+
+impl<'a> Visit<'a> {
+    fn of(peer: IpAddr, parts: &'a Parts, route: &'a Route<'a>) -> Self {
+        Self {
+            peer,
+            parts,
+            path: &route.path,
+            query: &route.query,
+            is_repaired: route.is_repaired,
+        }
+    }
 }
 
 /// What the handlers share.
@@ -393,11 +391,11 @@ impl Default for Counters {
 impl App {
     /// A request as dialects see it.
     fn inbound<'a>(&self, visit: Visit<'a>, body: &'a [u8]) -> Inbound<'a> {
-        let Visit { peer, parts } = visit;
+        let Visit { peer, parts, .. } = visit;
         Inbound {
             method: &parts.method,
-            path: parts.uri.path(),
-            query: parts.uri.query().unwrap_or_default(),
+            path: visit.path,
+            query: visit.query,
             headers: &parts.headers,
             body,
             client: client_ip::client_ip(peer, &parts.headers, &self.proxies),

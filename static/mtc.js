@@ -12,7 +12,9 @@
   if (J.adopt) return J.adopt();
 
   var src = (d.currentScript || scripts(function (s) { return /\/mtc\.js/.test(s.src); })[0] || 0).src || l.href;
-  var base = src.split('/', 3).join('/');
+  // Where Mautic was: a host that hands on only what lies below its path has us there.
+  var base = src.replace(EVENT.indexOf('/mtc/') ? /^([^/]*\/\/[^/]*).*/ :
+    /^([^/]*\/\/[^/]*(?:(?:\/+(?:mautic|index(?:_dev)?\.php))+(?=\/+[^/]+\.js))?).*/, '$1');
   var waiting = [], before = [], after = [], from = d.referrer, busy = 0, count = 0, spared = 0;
   var leaving, delivered, known, memory, last, seen, token, found;
 

@@ -28,6 +28,24 @@ const PEOPLE: [&str; 6] = [
     "ms-office",
 ];
 
+/// Words that browsers without a screen and the tools that drive them put into an agent, each at the start of a word. Only what no person's browser
+/// says: Electron, for one, is also what mail programs are built with.
+const AUTOMATED: [&str; 13] = [
+    "headless",
+    "phantomjs",
+    "slimerjs",
+    "casperjs",
+    "puppeteer",
+    "playwright",
+    "selenium",
+    "webdriver",
+    "cypress/",
+    "htmlunit",
+    "jsdom/",
+    "happydom/",
+    "wkhtmlto",
+];
+
 /// Whether the request is a prefetch: it gets its answer but no cookies.
 pub fn is_prefetch(inbound: &Inbound<'_>) -> bool {
     // One look at each header that is there costs less than looking each of these up.
@@ -74,11 +92,77 @@ pub fn judge_agent(hit: &mut Hit) {
         Some(agent) if iscrawl::is_crawler(agent) && !is_person(agent) => {
             hit.judge(Verdict::Bot, "user agent of a crawler")
         }
+        Some(agent) if is_automated(agent.as_bytes()) => {
+            hit.judge(Verdict::Bot, "user agent of a crawler")
+        }
         Some(_) => {}
     }
+}
+
+/// Looks at the starts of words only, of which an agent has about twenty and hardly any with the first letter of one of these.
+fn is_automated(agent: &[u8]) -> bool {
+    let mut before = b' ';
+    agent.iter().enumerate().any(|(at, &byte)| {
+        let is_start = !before.is_ascii_alphanumeric();
+        before = byte;
+        is_start
+            && matches!(byte | 0x20, b'c' | b'h' | b'j' | b'p' | b's' | b'w')
+            && AUTOMATED.iter().any(|word| {
+                let part = agent.get(at..at + word.len());
+                part.is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+            })
+    })
 }
 
 fn is_person(agent: &str) -> bool {
     let agent = agent.to_ascii_lowercase();
     PEOPLE.iter().any(|word| agent.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_that_nobody_looks_through_are_automated() {
+        for (agent, is) in [
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/126.0.0.0 Safari/537.36",
+                true,
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessEdg/126.0 Safari/537.36",
+                true,
+            ),
+            (
+                "Mozilla/5.0 (Unknown; Linux x86_64) AppleWebKit/538.1 (KHTML, like Gecko) PhantomJS/2.1.1 Safari/538.1",
+                true,
+            ),
+            (
+                "Mozilla/5.0 (linux) AppleWebKit/537.36 (KHTML, like Gecko) jsdom/22.1.0",
+                true,
+            ),
+            (
+                "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko) Cypress/13.3 Chrome/114 Electron/25",
+                true,
+            ),
+            ("Mozilla/5.0 Gecko/20100101 node-selenium", true),
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/534.34 (KHTML, like Gecko) wkhtmltopdf Safari/534.34",
+                true,
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36",
+                false,
+            ),
+            (
+                "Mozilla/5.0 (Macintosh) AppleWebKit/537.36 (KHTML, like Gecko) Slack/4.39 Chrome/126 Electron/31.1 Safari/537.36",
+                false,
+            ),
+            ("Mozilla/5.0 (X11; U) Gecko/2010 notheadless", false),
+            ("", false),
+        ] {
+            assert_eq!(is_automated(agent.as_bytes()), is, "{agent}");
+        }
+    }
 }

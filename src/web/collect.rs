@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::cors::Permission;
-use super::redirect::set_visitor;
+use super::redirect::{REPAIRED, set_visitor};
 use super::{App, EMBEDDABLE, Outcome, Visit};
 use crate::dialect::{Reply, judge, native};
 use crate::hit::VisitorId;
@@ -112,6 +112,9 @@ fn collect(app: &App, visit: Visit<'_>, body: &[u8], reply: Reply) -> Outcome {
     let mut decoded = native::collect(&inbound, &app.rules, reply);
     let (mut visitor, mut value) = (None, None);
     for hit in &mut decoded.hits {
+        if visit.is_repaired {
+            hit.note(REPAIRED);
+        }
         if !judge::is_prefetch(&inbound) {
             set_visitor(app, hit);
         }

@@ -34,7 +34,7 @@ static READERS: Semaphore = Semaphore::const_new(3);
 /// Answers any of them.
 pub(super) async fn answer_mapp(app: &App, visit: Visit<'_>, body: Body) -> Outcome {
     let parts = visit.parts;
-    let Some((sites, call)) = mapp::read_path(parts.uri.path(), &app.mapp.path) else {
+    let Some((sites, call)) = mapp::read_path(visit.path, &app.mapp.path) else {
         return Outcome::refused(unknown_link(app), "no path of Mapp's");
     };
     match (call, &parts.method) {
@@ -128,12 +128,7 @@ async fn take_batch(app: &App, visit: Visit<'_>, body: Body, sites: &str) -> Out
     };
     let mut outcome = Outcome::from(StatusCode::OK.into_response());
     if batch::lines(&body).next().is_none() {
-        if visit
-            .parts
-            .uri
-            .query()
-            .is_some_and(|query| query.contains("p="))
-        {
+        if visit.query.contains("p=") {
             // One hit in the URL, sent by POST.
             let inbound = app.inbound(visit, &[]);
             outcome.hits = mapp::collect(&inbound, &app.rules, sites).hits;

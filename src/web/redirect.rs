@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use axum::body::Body;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::Response;
 use http::header::LOCATION;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::collect::gif;
+use super::page::page;
 use super::{App, Outcome, Visit, hide};
 use crate::dialect::native::{self, LANDING_PARAMETER};
 use crate::dialect::{AdobeMode, judge, mautic};
@@ -16,18 +17,49 @@ use crate::inbound::Inbound;
 use crate::link::{self, LinkRecord, LinkToken, PersonalValues, build_destination};
 use crate::link_copy::LinkName;
 
+/// What a hit notes whose address had something in or behind it that is not of it.
+pub(super) const REPAIRED: &str = "link repaired";
+/// What the address of an open pixel ends with.
+const GIF_SUFFIX: &str = ".gif";
 /// Longest slug.
 const MOST_SLUG: usize = 100;
 
 /// `GET /r/<token or slug>`.
 pub(super) async fn follow_link(app: &App, visit: Visit<'_>) -> Outcome {
-    let parts = visit.parts;
-    let path = parts.uri.path();
     let name = [app.paths.redirect.as_str(), "/r"]
         .iter()
-        .find_map(|prefix| path.strip_prefix(prefix))
-        .unwrap_or(path)
+        .find_map(|prefix| visit.path.strip_prefix(prefix))
+        .unwrap_or(visit.path)
         .trim_matches('/');
+    if link::is_whole_name(name) {
+        return follow(app, visit, name).await;
+    }
+    // No link has another character in its name, so there is nothing to look up as it stands.
+    let Some(repaired) = link::repair_name(name) else {
+        app.counters.unknown_links.increment(1);
+        return unknown_link(app).into();
+    };
+    let is_proved = |name: &str| {
+        mautic::is_redirect_id(name) || LinkToken::decode(name, &app.rules.keys).is_some()
+    };
+    let name = match !is_proved(&repaired.name) && is_proved(&repaired.joined) {
+        true => &repaired.joined,
+        false => &repaired.name,
+    };
+    let query = match repaired.behind.starts_with(['?', '&']) {
+        true => link::query_behind(&repaired.behind, visit.query),
+        false => Cow::Borrowed(visit.query),
+    };
+    let visit = Visit {
+        query: &query,
+        is_repaired: true,
+        ..visit
+    };
+    follow(app, visit, name).await
+}
+
+/// Follows the link of a name.
+async fn follow(app: &App, visit: Visit<'_>, name: &str) -> Outcome {
     let token = LinkToken::decode(name, &app.rules.keys);
     let is_mautic = mautic::is_redirect_id(name);
     let name = if is_mautic {
@@ -50,6 +82,9 @@ pub(super) async fn follow_link(app: &App, visit: Visit<'_>) -> Outcome {
     };
     let inbound = app.inbound(visit, &[]);
     let mut hit = native::click(&inbound, &app.rules, &link, token.as_ref());
+    if visit.is_repaired {
+        hit.note(REPAIRED);
+    }
     let query = if is_mautic {
         mautic::take_click(&mut hit, inbound.query)
     } else {
@@ -155,29 +190,53 @@ pub(super) fn remember_click(
 /// `GET /o/<token>.gif`, `/email/<hash>.gif`: always the GIF; an open where the token is ours or could be the hash of a message that
 /// Mautic sent: whether it is one, the projection finds out.
 pub(super) fn open_mail(app: &App, visit: Visit<'_>) -> Outcome {
-    let parts = visit.parts;
-    let name = parts.uri.path().rsplit('/').next().unwrap_or_default();
-    let is_mautic = parts.uri.path().contains("/email/");
-    if is_mautic && !name.ends_with(".gif") {
-        // Mautic's pages for readers (`/email/view/…`, `/email/unsubscribe/…`) stay with Mautic.
-        app.counters.unknown_links.increment(1);
-        return unknown_link(app).into();
+    let file = visit.path.trim_end_matches('/');
+    let file = file.rsplit('/').next().unwrap_or_default();
+    let is_mautic = visit.path.starts_with("/email/");
+    let stem = file.strip_suffix(GIF_SUFFIX);
+    // Without the suffix `/o/` is ours too; Mautic's pages for readers (`/email/view/…`, `/email/unsubscribe/…`) stay with Mautic.
+    let whole = stem.or(Some(file).filter(|_| !is_mautic));
+    if let Some(name) = whole.filter(|name| link::is_whole_name(name)) {
+        return open(app, visit, is_mautic, name);
     }
-    let name = name.strip_suffix(".gif").unwrap_or(name);
-    match LinkToken::decode(name, &app.rules.keys) {
-        Some(token) if token.link_id.is_none() => {
-            let inbound = app.inbound(visit, &[]);
-            Outcome::of(gif(), vec![native::open(&inbound, &app.rules, &token)])
-        }
-        _ if is_mautic => match mautic::open(&app.inbound(visit, &[]), &app.rules, name) {
-            Some(hit) => Outcome::of(gif(), vec![hit]),
-            None => Outcome::refused(gif(), "no tracking hash"),
-        },
+    let repaired = link::repair_name(stem.unwrap_or(file));
+    let name = match &repaired {
+        Some(repaired) if repaired.behind.starts_with(GIF_SUFFIX) => &repaired.name,
+        // Where the suffix stands behind it, the name ends there, whatever a mail program has put into it.
+        Some(repaired) if stem.is_some() => &repaired.joined,
+        Some(repaired) if !is_mautic => &repaired.name,
+        None if stem.is_some() || !is_mautic => "",
         _ => {
             app.counters.unknown_links.increment(1);
-            gif().into()
+            return unknown_link(app).into();
         }
+    };
+    let visit = Visit {
+        is_repaired: true,
+        ..visit
+    };
+    open(app, visit, is_mautic, name)
+}
+
+/// An open of the message with this token or tracking hash.
+fn open(app: &App, visit: Visit<'_>, is_mautic: bool, name: &str) -> Outcome {
+    let inbound = app.inbound(visit, &[]);
+    let hit = match LinkToken::decode(name, &app.rules.keys) {
+        Some(token) if token.link_id.is_none() => Some(native::open(&inbound, &app.rules, &token)),
+        _ if is_mautic => match mautic::open(&inbound, &app.rules, name) {
+            Some(hit) => Some(hit),
+            None => return Outcome::refused(gif(), "no tracking hash"),
+        },
+        _ => None,
+    };
+    let Some(mut hit) = hit else {
+        app.counters.unknown_links.increment(1);
+        return gif().into();
+    };
+    if visit.is_repaired {
+        hit.note(REPAIRED);
     }
+    Outcome::of(gif(), vec![hit])
 }
 
 pub(super) fn set_visitor(app: &App, hit: &mut Hit) {
@@ -209,12 +268,11 @@ pub(super) fn unknown_link(app: &App) -> Response {
 }
 
 pub(super) fn not_found_page() -> Response {
-    let page = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-                <title>Link not found</title><style>body{font:1.1rem/1.5 system-ui;margin:15vh auto;max-width:30rem;padding:0 1rem}</style>\
-                <h1>This link leads nowhere</h1><p>It may be incomplete. Please copy it again from the message it came in.</p></html>";
-    let mut response = (StatusCode::NOT_FOUND, Html(page)).into_response();
-    hide(response.headers_mut());
-    response
+    page(
+        StatusCode::NOT_FOUND,
+        "This link leads nowhere",
+        "It may be incomplete. Please copy it again from the message it came in.",
+    )
 }
 
 impl App {

@@ -122,6 +122,28 @@ async fn a_page_on_another_origin_tells_everything_without_a_preflight(engine: E
     server.finish().await;
 }
 
+async fn behind_mautics_path_the_script_calls_what_is_below_it(engine: Engine) {
+    let site = Site::start().await;
+    let server = start(engine, &site.near()).await;
+    // With the slash too many that such pages have.
+    let mautic = format!("{}/mautic/", server.url());
+    site.page("/lamp", &mautic, 1, VIEW, "");
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/lamp", site.near())).await;
+    assert_eq!(browser.told(2).await, ["event POST", "view onload POST"]);
+    let called = browser
+        .run("return performance.getEntriesByType('resource').map(function(e){return e.name}).filter(function(n){return /event/.test(n)}).join()")
+        .await;
+    assert_eq!(called, format!("{mautic}mtc/event"));
+    server.wait_drained(DRAINED).await;
+    assert_eq!(
+        only(server.db(), "page_url").await,
+        format!("{}/lamp", site.near())
+    );
+    browser.close().await;
+    server.finish().await;
+}
+
 async fn without_permission_the_pixel_counts_once(engine: Engine) {
     let site = Site::start().await;
     let server = start(engine, "https://somebody.else.example").await;
@@ -480,6 +502,7 @@ async fn the_script_is_small_and_cached(engine: Engine) {
 
 on_both!(
     a_page_on_another_origin_tells_everything_without_a_preflight,
+    behind_mautics_path_the_script_calls_what_is_below_it,
     without_permission_the_pixel_counts_once,
     a_snippet_included_twice_sends_once,
     a_single_page_app_sends_its_routes_in_order,

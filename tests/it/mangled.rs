@@ -1,4 +1,4 @@
-//! Bytes that no case can hold: cookies in Latin-1.
+//! Bytes that no case can hold: cookies in Latin-1, and links of which every character is escaped.
 
 use std::time::Duration;
 
@@ -66,4 +66,27 @@ async fn a_cookie_in_latin_1_takes_no_other_with_it(engine: Engine) {
     server.finish().await;
 }
 
-on_both!(a_cookie_in_latin_1_takes_no_other_with_it);
+async fn a_link_with_every_character_escaped_is_the_same_link(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mail = Campaign::make(server.db(), 1).await;
+    let mut reader = server.client();
+    let escaped = |path: &str| {
+        let (prefix, name) = path.split_at(3);
+        let name: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        format!("{prefix}{name}")
+    };
+    let click = reader.get(&escaped(&mail.link_path(0))).await;
+    assert_eq!(click.status, 302);
+    assert_eq!(click.header("location"), "https://shop.example/landing");
+    let open = reader.get(&escaped(&mail.open_path(0))).await;
+    assert_eq!((open.status, open.body.len()), (200, 43));
+    server.wait_drained(DRAINED).await;
+    let of_message = "select count(*) from hits where broadlog_id = 1000 and kind in ('click', 'open') and reason = 'link repaired'";
+    assert_eq!(server.db().number(of_message).await, 2);
+    server.finish().await;
+}
+
+on_both!(
+    a_cookie_in_latin_1_takes_no_other_with_it,
+    a_link_with_every_character_escaped_is_the_same_link,
+);

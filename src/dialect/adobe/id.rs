@@ -51,8 +51,10 @@ pub fn read_id(text: &str) -> Option<MessageId> {
     } else {
         text
     };
-    // A mail program that makes links of text takes the full stop or bracket behind it along.
-    let whole = unescaped.trim_matches(|c: char| c.is_whitespace() || ".,;:)]>\"'".contains(c));
+    // A mail program that makes links of text takes the full stop, bracket or quote around it along, and more: the id ends where something else begins.
+    let start = unescaped.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let end = start.find(|c: char| !c.is_ascii_alphanumeric() && c != ',' && c != '-');
+    let whole = start[..end.unwrap_or(start.len())].trim_end_matches([',', '-']);
     let mut chars = whole.chars();
     let letter = chars.next().filter(char::is_ascii_alphabetic)?;
     let mut fields = chars.as_str().split(',');

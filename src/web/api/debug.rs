@@ -30,7 +30,7 @@ use super::json::ApiJson;
 use crate::hit::Hit;
 use crate::sink::{Receipt, Refused, Sink};
 use crate::web::error::Problem;
-use crate::web::{App, MOST_HEAD, Mended, Outcome, Visit, mend_query};
+use crate::web::{App, MOST_HEAD, Mended, Outcome, Visit};
 
 /// Who asks where nobody is named: an address of the documentation range, in no list of trusted networks.
 const SOMEBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -109,16 +109,12 @@ async fn send(app: &Arc<App>, peer: IpAddr, request: &[u8]) -> Fate {
 
 /// The way of a tracking request up to where its hits would be kept.
 async fn see(app: &App, peer: IpAddr, request: Request<Incoming>) -> Fate {
-    let Some(tracking) = app.tracking(request.uri()) else {
+    let (parts, body) = request.into_parts();
+    let Some(route) = app.route(&parts.uri) else {
         return Fate::NoTracking;
     };
-    let (mut parts, body) = request.into_parts();
-    mend_query(&mut parts.uri);
-    let visit = Visit {
-        peer,
-        parts: &parts,
-    };
-    let outcome = app.track(tracking, visit, Body::new(body)).await;
+    let visit = Visit::of(peer, &parts, &route);
+    let outcome = app.track(route.tracking, visit, Body::new(body)).await;
     Fate::Outcome(Box::new(outcome))
 }
 

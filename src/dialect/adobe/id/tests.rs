@@ -20,7 +20,20 @@ fn ids_are_read_in_every_notation() {
     let zeros = read_id("t0,000000000000000000a5e21a,2").unwrap();
     assert_eq!((zeros.broadlog, zeros.delivery), (None, Some(0xa5_e21a)));
     assert_eq!(zeros.target, Target::PushClick);
-    for repaired in ["h1,2,3.", "h1%2C2%2C3", "h1,2,3)"] {
+    for repaired in [
+        "h1,2,3.",
+        "h1%2C2%2C3",
+        "h1,2,3)",
+        "h1,2,3 4",
+        "h1,2,3*",
+        "h1,2,3\r\n",
+        "h1,2,3\u{a0}",
+        "h1,2,3\u{200b}",
+        "\"h1,2,3\"",
+        "h1,2,3,",
+        "h1,2,3%22",
+        "h1,2,3 -- seen",
+    ] {
         let id = read_id(repaired).unwrap();
         assert!(id.is_repaired, "{repaired}");
         assert_eq!(id.target, Target::Link(3), "{repaired}");
@@ -43,7 +56,6 @@ fn an_odd_id_is_none() {
         "h1,2,x",
         "h-1,2,3",
         "h+1,2,3",
-        "h1,2,3 4",
         "hé,2,3",
         "é1,2,3",
         "h1,2,11111111111111111",
