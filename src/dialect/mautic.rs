@@ -35,6 +35,8 @@ const MOST_PAYLOAD: usize = 32 << 10;
 const MOST_IN_CT: usize = 64;
 /// Values in a `d`.
 const MOST_IN_D: usize = 1_000;
+/// Characters of a key in either.
+const MOST_KEY: Limit = Limit(100);
 
 /// Keys of a `ct`, in full and as newer versions of Mautic shorten them.
 const SHORT_KEYS: [(&str, &str); 6] = [
@@ -76,18 +78,45 @@ pub fn is_redirect_id(name: &str) -> bool {
 }
 
 /// What a click on an imported link says beside the click. Returns the query that goes on to the page: all of it but `ct`, which is
-/// for us and names a person.
+/// for us and names a person. Parameters that somebody has put behind it are the page's.
 pub fn take_click<'q>(hit: &mut Hit, query: &'q str) -> Cow<'q, str> {
     hit.dialect = Dialect::Mautic;
-    let is_ct = |pair: &&str| pair.split('=').next() == Some("ct");
-    let Some(ct) = query.split('&').find(is_ct) else {
+    let is_ct = |pair: &str| pair.split('=').next() == Some("ct");
+    if !query.split('&').any(is_ct) {
         return Cow::Borrowed(query);
-    };
-    for (_, ct) in form_urlencoded::parse(ct.as_bytes()).filter(|(_, ct)| !ct.is_empty()) {
-        take_click_through(hit, &ct, Found::InRequest);
     }
-    let rest: Vec<&str> = query.split('&').filter(|pair| !is_ct(pair)).collect();
-    Cow::Owned(rest.join("&"))
+    let (mut rest, mut is_read) = (String::with_capacity(query.len()), false);
+    let mut pass_on = |pair: &str| {
+        if !rest.is_empty() {
+            rest.push('&');
+        }
+        rest.push_str(pair);
+    };
+    for pair in query.split('&') {
+        if !is_ct(pair) {
+            pass_on(pair);
+            continue;
+        }
+        let (_, ct) = decoded_pair(pair);
+        // Of several the first counts, and none of them goes on.
+        if is_read || ct.is_empty() {
+            continue;
+        }
+        is_read = true;
+        for (name, value) in take_click_through(hit, &ct, Found::InRequest) {
+            let pair = form_urlencoded::Serializer::new(String::new())
+                .append_pair(&name, &value)
+                .finish();
+            pass_on(&pair);
+        }
+    }
+    Cow::Owned(rest)
+}
+
+fn decoded_pair(pair: &str) -> (Cow<'_, str>, Cow<'_, str>) {
+    form_urlencoded::parse(pair.as_bytes())
+        .next()
+        .unwrap_or_default()
 }
 
 /// `/email/<hash>.gif`: an open of the message with this tracking hash; none where the name cannot be a hash.
@@ -133,17 +162,30 @@ pub fn is_device_id(id: &str) -> bool {
 }
 
 /// Reads a `ct`: the message where nothing signed has named one, the campaign where nothing has named any. All of it is kept in `extra`.
-pub fn take_click_through(hit: &mut Hit, ct: &str, found: Found) {
+/// Returns the parameters that stand behind it.
+pub fn take_click_through(hit: &mut Hit, ct: &str, found: Found) -> Vec<(String, String)> {
     hit.dialect = Dialect::Mautic;
-    let Some((bytes, is_repaired)) = open_payload(ct) else {
-        return refuse(hit, "ct", ct);
-    };
-    let entries = match php::decode(&bytes, MOST_IN_CT) {
-        Ok(Value::Array(entries)) => entries,
-        _ => return refuse(hit, "ct", ct),
+    let payloads = Payload::readings(ct);
+    let Some(Contents {
+        entries,
+        behind,
+        is_repaired,
+    }) = payloads.iter().find_map(|p| p.read(MOST_IN_CT))
+    else {
+        refuse(hit, "ct", ct);
+        return Vec::new();
     };
     if is_repaired {
         hit.note("ct repaired");
+    }
+    for (name, value) in &behind {
+        // What stands openly in the address counts before what the template said in the payload.
+        match found {
+            Found::InRequest => {
+                hit.take_utm(name, value);
+            }
+            Found::InPageUrl => hit.take_utm_if_none(name, value),
+        }
     }
     let get = |name: &str| {
         let of_name =
@@ -173,11 +215,8 @@ pub fn take_click_through(hit: &mut Hit, ct: &str, found: Found) {
     }
     if let Some(Value::Array(tags)) = get("utmTags") {
         for (key, value) in tags {
-            if let (Key::Text(key), Some(value)) = (key, value.text())
-                && let Some(slot @ None) = hit.utm.slot(full_name(&UTM_KEYS, key))
-            {
-                let (value, _) = clean(&value, Limit::NAME);
-                *slot = Some(value.into_owned()).filter(|value| !value.is_empty());
+            if let (Key::Text(key), Some(value)) = (key, value.text()) {
+                hit.take_utm_if_none(full_name(&UTM_KEYS, key), &value);
             }
         }
     }
@@ -188,31 +227,33 @@ pub fn take_click_through(hit: &mut Hit, ct: &str, found: Found) {
                 Key::Text(key) => full_name(&SHORT_KEYS, key).to_owned(),
                 Key::Int(number) => number.to_string(),
             };
-            let name = clean(&name, Limit(100)).0.into_owned();
+            let name = hit.take("ct", &name, MOST_KEY).unwrap_or_default();
             (name, json(hit, value))
         })
         .collect();
     if hit.extra.as_ref().is_none_or(|extra| extra.len() < 200) {
         let extra = hit.extra.get_or_insert_default();
         extra.insert("ct".to_owned(), Json::Object(kept));
+    } else {
+        hit.note("extra cut");
     }
+    behind
 }
 
 /// The parameters in a `d`, in its order, arrays in arrays as `name[key]`; none where it cannot be read.
 pub fn read_parameters(hit: &mut Hit, d: &str) -> Option<Vec<(String, String)>> {
     hit.dialect = Dialect::Mautic;
-    let payload = open_payload(d);
-    let entries = payload
-        .as_ref()
-        .map(|(bytes, _)| php::decode(bytes, MOST_IN_D));
-    let Some(Ok(Value::Array(entries))) = entries else {
+    let payloads = Payload::readings(d);
+    let Some(Contents {
+        entries,
+        behind,
+        is_repaired,
+    }) = payloads.iter().find_map(|p| p.read(MOST_IN_D))
+    else {
         refuse(hit, "d", d);
         return None;
     };
-    if payload
-        .as_ref()
-        .is_some_and(|(_, is_repaired)| *is_repaired)
-    {
+    if is_repaired {
         hit.note("d repaired");
     }
     let mut parameters = Vec::with_capacity(entries.len());
@@ -229,6 +270,7 @@ pub fn read_parameters(hit: &mut Hit, d: &str) -> Option<Vec<(String, String)>> 
             _ => flatten(&name, value, &mut parameters),
         }
     }
+    parameters.extend(behind);
     Some(parameters)
 }
 
@@ -238,7 +280,7 @@ fn flatten(name: &str, value: &Value<'_>, parameters: &mut Vec<(String, String)>
     }
     if let Value::Array(entries) = value {
         // Cut, so that many values under a long name do not make it many times.
-        let (name, _) = clean(name, Limit(100));
+        let (name, _) = clean(name, MOST_KEY);
         for (key, value) in entries {
             let name = match key {
                 Key::Int(number) => format!("{name}[{number}]"),
@@ -249,39 +291,124 @@ fn flatten(name: &str, value: &Value<'_>, parameters: &mut Vec<(String, String)>
     }
 }
 
-/// The bytes of a payload that was URL-decoded once, and whether it had to be repaired: padding that was lost, spaces where there were plus
-/// signs, the other alphabet, a second URL-encoding.
-fn open_payload(text: &str) -> Option<(Vec<u8>, bool)> {
-    if text.len() > MOST_PAYLOAD {
-        return None;
-    }
-    let decoded: Cow<'_, [u8]> = if text.contains('%') {
-        percent_encoding::percent_decode_str(text).into()
-    } else {
-        Cow::Borrowed(text.as_bytes())
-    };
-    let mut is_repaired = matches!(decoded, Cow::Owned(_));
-    let mut digits = Vec::with_capacity(decoded.len());
-    let mut padding = 0;
-    for byte in decoded.iter().copied() {
-        let digit = match byte {
-            b'=' => {
-                padding += 1;
-                continue;
-            }
-            b'\r' | b'\n' | b'\t' => {
-                is_repaired = true;
-                continue;
-            }
-            b' ' | b'-' => b'+',
-            b'_' => b'/',
-            plain => plain,
+/// A `ct` or `d` that was URL-decoded once.
+struct Payload<'t> {
+    /// What came, without a second URL-encoding.
+    text: Cow<'t, [u8]>,
+    bytes: Vec<u8>,
+    /// Padding was lost, there were spaces for plus signs or the other alphabet, or it was URL-encoded twice.
+    is_repaired: bool,
+}
+
+/// What a payload says.
+struct Contents<'p> {
+    entries: Vec<(Key<'p>, Value<'p>)>,
+    /// Names and values that stand behind it.
+    behind: Vec<(String, String)>,
+    is_repaired: bool,
+}
+
+impl<'t> Payload<'t> {
+    /// The ways to read a text, likeliest first: what follows the padding is no part of it; or equals signs are what line ends of a mail left behind.
+    fn readings(text: &'t str) -> Vec<Self> {
+        if text.len() > MOST_PAYLOAD {
+            return Vec::new();
+        }
+        let text: Cow<'_, [u8]> = if text.contains('%') {
+            percent_encoding::percent_decode_str(text).into()
+        } else {
+            Cow::Borrowed(text.as_bytes())
         };
-        is_repaired |= digit != byte;
-        digits.push(digit);
+        let (padding, end) = (memchr::memchr(b'=', &text), text.len());
+        let first = Self::of(text.clone(), padding.unwrap_or(end));
+        let is_more = padding.is_some_and(|at| text[at..].iter().any(|b| digit(*b).is_some()));
+        let second = is_more.then(|| Self::of(text, end)).flatten();
+        first.into_iter().chain(second).collect()
     }
-    is_repaired |= !(digits.len() + padding).is_multiple_of(4);
-    BASE64.decode(digits).ok().map(|bytes| (bytes, is_repaired))
+
+    /// Reads up to `end`, or to the first character that has no place in a payload.
+    fn of(text: Cow<'t, [u8]>, end: usize) -> Option<Self> {
+        let mut is_repaired = matches!(text, Cow::Owned(_));
+        let mut digits = Vec::with_capacity(end);
+        for &byte in &text[..end] {
+            match digit(byte) {
+                Some(digit) => {
+                    is_repaired |= digit != byte;
+                    digits.push(digit);
+                }
+                None if byte == b'=' => {}
+                None if is_line_end(byte) => is_repaired = true,
+                None => break,
+            }
+        }
+        let padding = text.iter().filter(|byte| **byte == b'=').count();
+        is_repaired |= !(digits.len() + padding).is_multiple_of(4);
+        if digits.len() % 4 == 1 {
+            // Six bits are no byte: a character of what follows.
+            digits.pop();
+        }
+        let bytes = BASE64.decode(digits).ok()?;
+        Some(Self {
+            text,
+            bytes,
+            is_repaired,
+        })
+    }
+
+    /// The array that the payload begins with.
+    fn read(&self, most_values: usize) -> Option<Contents<'_>> {
+        let (Value::Array(entries), end) = php::decode_start(&self.bytes, most_values).ok()? else {
+            return None;
+        };
+        let behind = self.behind(end);
+        Some(Contents {
+            entries,
+            is_repaired: self.is_repaired || !behind.is_empty(),
+            behind: parameters_behind(&String::from_utf8_lossy(behind)),
+        })
+    }
+
+    /// The text behind so many bytes and their padding.
+    fn behind(&self, bytes: usize) -> &[u8] {
+        let count = (bytes * 4).div_ceil(3);
+        let mut digits = self.text.iter().enumerate();
+        let mut digits = digits
+            .by_ref()
+            .filter(|(_, byte)| digit(**byte).is_some())
+            .map(|(at, _)| at);
+        let last = count.checked_sub(1).and_then(|last| digits.nth(last));
+        let behind = &self.text[last.map_or(0, |last| last + 1)..];
+        let padding = behind.iter().take(2).take_while(|byte| **byte == b'=');
+        &behind[padding.count()..]
+    }
+}
+
+/// A digit of base64 for a byte of a payload.
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b' ' | b'-' => Some(b'+'),
+        b'_' => Some(b'/'),
+        b'+' | b'/' => Some(byte),
+        plain => plain.is_ascii_alphanumeric().then_some(plain),
+    }
+}
+
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n' | b'\t')
+}
+
+/// Parameters that a template has put behind a payload with a second question mark; any other text is none.
+fn parameters_behind(text: &str) -> Vec<(String, String)> {
+    let Some(query) = text.strip_prefix(['?', '&']) else {
+        return Vec::new();
+    };
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(name, _)| !name.is_empty())
+        .take(MOST_IN_CT)
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// Keeps what cannot be read, and says so.
@@ -328,7 +455,7 @@ fn json(hit: &mut Hit, value: &Value<'_>) -> Json {
                 let fields = entries.iter().map(|(key, value)| {
                     let name = match key {
                         Key::Int(number) => number.to_string(),
-                        Key::Text(key) => clean(key, Limit(100)).0.into_owned(),
+                        Key::Text(key) => hit.take("ct", key, MOST_KEY).unwrap_or_default(),
                     };
                     (name, json(hit, value))
                 });

@@ -1,7 +1,7 @@
 //! What PHP's `serialize` writes, read: the inside of Mautic's `ct` and `d`.
 //!
 //! Anyone can send such a text, so only plain data is read: arrays, strings, numbers, booleans and null. Objects, enums, closures and references
-//! are refused, as are lengths that do not fit and anything after the end. Arrays within arrays are kept on a list and not on the stack,
+//! are refused, as are lengths that do not fit. Arrays within arrays are kept on a list and not on the stack,
 //! depth and number of values are capped before memory is taken for them, and every byte is looked at once.
 
 use std::borrow::Cow;
@@ -79,6 +79,19 @@ impl Value<'_> {
 /// # Errors
 /// It is not plain data as PHP writes it, or larger than allowed.
 pub fn decode(bytes: &[u8], most_values: usize) -> Result<Value<'_>, PhpError> {
+    let (value, end) = decode_start(bytes, most_values)?;
+    if end == bytes.len() {
+        Ok(value)
+    } else {
+        Err(PhpError::Malformed(end))
+    }
+}
+
+/// Reads the value that a text begins with, as PHP's `unserialize` does, and tells where it ends.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_start(bytes: &[u8], most_values: usize) -> Result<(Value<'_>, usize), PhpError> {
     let mut reader = Reader { bytes, at: 0 };
     let mut open: Vec<OpenArray<'_>> = Vec::new();
     let mut values = 0;
@@ -109,11 +122,7 @@ pub fn decode(bytes: &[u8], most_values: usize) -> Result<Value<'_>, PhpError> {
         // Into its array; where that was the last of it, this array into its own, and so on.
         loop {
             let Some(mut array) = open.pop() else {
-                return if reader.at == bytes.len() {
-                    Ok(value)
-                } else {
-                    Err(reader.malformed())
-                };
+                return Ok((value, reader.at));
             };
             array.entries.push((array.key, value));
             array.missing -= 1;

@@ -98,6 +98,12 @@ fn the_short_keys_of_newer_versions_are_read() {
     assert_eq!(hit.extra.unwrap()["ct"]["lead"], 5);
 }
 
+/// The bytes of a payload as it is read first, and whether it had to be repaired.
+fn open_payload(text: &str) -> Option<(Vec<u8>, bool)> {
+    let first = Payload::readings(text).into_iter().next()?;
+    Some((first.bytes, first.is_repaired))
+}
+
 #[test]
 fn what_mail_programs_do_to_base64_is_undone() {
     // With both characters that differ between the alphabets, and padding.
@@ -124,9 +130,59 @@ fn what_mail_programs_do_to_base64_is_undone() {
     }
     assert!(plain.contains('+') && plain.contains('/') && plain.ends_with('='));
     for mangled in ["!", "a:1:{i:0;N;}", "%%%", "YQ\u{0}", "abcde", "\u{fc}"] {
-        assert_eq!(open_payload(mangled), None, "{mangled}");
+        let readings = Payload::readings(mangled);
+        assert!(
+            readings.iter().all(|p| p.read(MOST_IN_D).is_none()),
+            "{mangled}"
+        );
     }
     assert_eq!(open_payload(&"A".repeat(MOST_PAYLOAD + 1)), None);
+}
+
+#[test]
+fn a_payload_ends_where_php_would_end_it() {
+    for text in [
+        &b"a:1:{s:4:\"stat\";s:1:\"x\";}"[..],
+        b"a:1:{s:4:\"stat\";s:2:\"xy\";}",
+        b"a:1:{s:4:\"stat\";s:3:\"xyz\";}",
+    ] {
+        let plain = STANDARD.encode(text);
+        for (behind, parameters) in [
+            (
+                "?utm_source=a&utm_medium=b c",
+                &[("utm_source", "a"), ("utm_medium", "b c")][..],
+            ),
+            ("&a=1&&b", &[("a", "1")]),
+            ("=email@test.example", &[]),
+            ("path/page.html", &[]),
+            ("a", &[]),
+            (")", &[]),
+            (".", &[]),
+            (">", &[]),
+            ("\u{a0}", &[]),
+            ("?=1", &[]),
+        ] {
+            let given = format!("{plain}{behind}");
+            let readings = Payload::readings(&given);
+            let contents = readings.iter().find_map(|p| p.read(MOST_IN_CT)).unwrap();
+            assert_eq!(contents.entries.len(), 1, "{given}");
+            assert!(contents.is_repaired, "{given}");
+            let told = contents
+                .behind
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()));
+            assert_eq!(told.collect::<Vec<_>>(), parameters, "{given}");
+        }
+        let contents = Payload::readings(&plain);
+        assert!(!contents[0].read(MOST_IN_CT).unwrap().is_repaired);
+        // Equals signs at the ends of lines.
+        let broken = format!("{}=\r\n{}", &plain[..10], &plain[10..]);
+        assert!(
+            Payload::readings(&broken)
+                .iter()
+                .any(|p| p.read(MOST_IN_CT).is_some())
+        );
+    }
 }
 
 #[test]
