@@ -1,19 +1,23 @@
 //! The local copy of the forms: what a submission needs before it can be answered, without the database.
 //!
-//! Forms are few, so all of them are in memory, and in `forms.json` in the data directory for a start while the database is down. Refreshed from
+//! Forms are few, so all of them are in memory, and in `forms.json` in the data directory for a start while the database is down; what is damaged or
+//! in its place is put aside, and what could not be written is written later. Refreshed from
 //! the database every few seconds; a form made through this server's own API is there at once. One that another server made a moment
 //! ago is asked of the database within the patience of an answer; that it is unknown is remembered for two seconds.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use moka::sync::Cache;
 use tokio::sync::{Mutex, Semaphore, watch};
 
+use crate::clock::Clock;
 use crate::form::{Form, FormId};
+use crate::sqlite::{keep_newest_aside, put_aside};
 use crate::store::{self, Store};
 
 /// Ids remembered as unknown.
@@ -36,18 +40,29 @@ struct Inner {
     patience: Duration,
     /// Held while the forms change: what a refresh has read must not take the place of what was made meanwhile.
     changing: Mutex<()>,
+    /// The file lacks what memory has.
+    is_unsaved: AtomicBool,
 }
 
 impl FormCopy {
     /// Opens the copy in a directory. A file that cannot be read is no reason not to start: the database has it all.
-    pub async fn open(dir: &Path, store: Store, patience: Duration) -> Self {
+    pub async fn open(dir: &Path, store: Store, patience: Duration, clock: &Clock) -> Self {
         let file = dir.join("forms.json");
-        let forms = match tokio::fs::read(&file).await {
-            Ok(text) => serde_json::from_slice::<Vec<(FormId, Form)>>(&text)
-                .map_err(|error| tracing::warn!(%error, "the local form copy cannot be read"))
-                .unwrap_or_default(),
-            Err(_) => Vec::new(),
+        let read = match tokio::fs::read(&file).await {
+            Ok(text) => {
+                serde_json::from_slice::<Vec<(FormId, Form)>>(&text).map_err(io::Error::from)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
         };
+        let forms = read.unwrap_or_else(|error| {
+            tracing::error!(%error, "the local form copy is damaged: it is put aside and fetched again");
+            if let Err(error) = put_aside(&file, clock.now()) {
+                tracing::error!(%error, "the local form copy cannot be put aside");
+            }
+            keep_newest_aside(&file);
+            Vec::new()
+        });
         Self(Arc::new(Inner {
             forms: RwLock::new(
                 forms
@@ -64,6 +79,7 @@ impl FormCopy {
             asking: Semaphore::new(ASKING),
             patience,
             changing: Mutex::new(()),
+            is_unsaved: AtomicBool::new(false),
         }))
     }
 
@@ -127,7 +143,7 @@ impl FormCopy {
             *known = forms;
             is_changed
         };
-        if is_changed {
+        if is_changed || self.0.is_unsaved.load(Ordering::Relaxed) {
             self.save().await;
         }
         Ok(())
@@ -146,8 +162,11 @@ impl FormCopy {
             Ok(text) => self.replace_file(&text).await,
             Err(error) => Err(error.into()),
         };
-        if let Err(error) = written {
-            tracing::warn!(%error, "the local form copy cannot be written");
+        let was_unsaved = self.0.is_unsaved.swap(written.is_err(), Ordering::Relaxed);
+        if let Err(error) = written
+            && !was_unsaved
+        {
+            tracing::warn!(%error, "the local form copy cannot be written; the next refreshes try again");
         }
     }
 

@@ -36,5 +36,6 @@ pub mod clock;
 pub mod config;
 pub mod data_dir;
 pub mod server;
+mod sqlite;
 pub mod telemetry;
 pub mod web;

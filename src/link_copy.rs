@@ -1,27 +1,30 @@
 //! The local copy of the links: what a click needs before it can be answered, without the database.
 //!
-//! Memory in front of a SQLite table in the data directory (`links.db`), refreshed from the database every few seconds (`link_copy/refresh.rs`);
-//! a link made through this server's own API is there at once. After a restart with the database down, redirects go on from the file. A link that is in
-//! neither is asked of the database within the patience of a click, at most a few at a time; that it is unknown is remembered for two seconds,
-//! so guessing names does not reach the database.
+//! Memory in front of a SQLite table in the data directory (`links.db`, see `link_copy/file.rs`), refreshed from the database every few seconds
+//! (`link_copy/refresh.rs`); a link made through this server's own API is there at once. After a restart with the database down, redirects go on from
+//! the file. A link that is in neither is asked of the database within the patience of a click, at most a few at a time; that it is unknown is
+//! remembered for two seconds, so guessing names does not reach the database.
+//!
+//! While the file cannot be written (its disk is full), what it says may be of yesterday: then memory is told of every change, and what is not in
+//! memory is asked of the database first.
 
+mod file;
 mod refresh;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::sync::Cache;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row, SqlitePool};
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::clock::Clock;
 use crate::hit::LinkId;
 use crate::link::LinkRecord;
-use crate::store::Store;
+use crate::store::{self, ChangePoint, Store};
 
+use file::CopyFile;
 use refresh::Progress;
 
 /// Links kept in memory, about 0.5 KB each.
@@ -30,11 +33,6 @@ const IN_MEMORY: u64 = 20_000;
 const UNKNOWN: u64 = 10_000;
 /// Clicks that may ask the database at once.
 const ASKING: usize = 4;
-
-const SCHEMA: &str = "
-    create table if not exists links (id integer primary key, slug text unique, record text not null) strict;
-    create table if not exists progress (name text primary key, changed_at integer not null, id integer not null) strict;
-";
 
 /// What a link is known by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +48,7 @@ pub enum LinkName {
 pub struct LinkCopy(Arc<Inner>);
 
 struct Inner {
-    file: SqlitePool,
+    file: CopyFile,
     memory: Cache<LinkName, Arc<LinkRecord>>,
     unknown: Cache<LinkName, ()>,
     store: Store,
@@ -60,35 +58,15 @@ struct Inner {
     /// Goes up before and after each writing of the file: odd while it is written.
     writes: AtomicU64,
     progress: Mutex<Option<Progress>>,
+    /// The file lacks changes that memory was told.
+    is_behind: AtomicBool,
 }
 
 impl LinkCopy {
-    /// Opens or creates the copy in a directory.
-    ///
-    /// # Errors
-    /// The file cannot be opened.
-    pub async fn open(
-        dir: &Path,
-        store: Store,
-        patience: Duration,
-        clock: Clock,
-    ) -> sqlx::Result<Self> {
-        let options = SqliteConnectOptions::new()
-            .filename(dir.join("links.db"))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A copy: what a power cut takes is fetched again.
-            .synchronous(SqliteSynchronous::Normal)
-            .pragma("cache_size", "-2000")
-            // Slugs are random, so a page of them touches as many pages of the file: each is written back once for many.
-            .pragma("wal_autocheckpoint", "16000");
-        let file = SqlitePoolOptions::new()
-            // One for the refresh, the others for clicks on links that are not in memory.
-            .max_connections(4)
-            .connect_with(options)
-            .await?;
-        sqlx::raw_sql(SCHEMA).execute(&file).await?;
-        Ok(Self(Arc::new(Inner {
+    /// Opens or creates the copy in a directory. A file that cannot be used is no reason not to start.
+    pub async fn open(dir: &Path, store: Store, patience: Duration, clock: Clock) -> Self {
+        let file = CopyFile::open(dir, clock.clone()).await;
+        Self(Arc::new(Inner {
             file,
             memory: Cache::new(IN_MEMORY),
             unknown: Cache::builder()
@@ -101,7 +79,8 @@ impl LinkCopy {
             clock,
             writes: AtomicU64::new(0),
             progress: Mutex::new(None),
-        })))
+            is_behind: AtomicBool::new(false),
+        }))
     }
 
     /// The link of a name, where one is known.
@@ -113,9 +92,16 @@ impl LinkCopy {
             return None;
         }
         let writes = self.0.writes.load(Ordering::Acquire);
-        let found = match self.get_from_file(&name).await {
-            Some(link) => Some(link),
-            None => self.ask(&name).await,
+        let found = if self.0.is_behind.load(Ordering::Acquire) {
+            match self.ask(&name).await {
+                Some(link) => Some(link),
+                None => self.0.file.link(&name).await,
+            }
+        } else {
+            match self.0.file.link(&name).await {
+                Some(link) => Some(link),
+                None => self.ask(&name).await,
+            }
         };
         match found {
             Some(link) => {
@@ -144,22 +130,6 @@ impl LinkCopy {
         }
     }
 
-    async fn get_from_file(&self, name: &LinkName) -> Option<LinkRecord> {
-        let query = match name {
-            LinkName::Id(id) => sqlx::query("select record from links where id = $1").bind(id.0),
-            LinkName::Slug(slug) => {
-                sqlx::query("select record from links where slug = $1").bind(slug.to_string())
-            }
-        };
-        match query.fetch_optional(&self.0.file).await {
-            Ok(row) => serde_json::from_str(row?.try_get(0).ok()?).ok(),
-            Err(error) => {
-                tracing::warn!(%error, "the local link copy cannot be read");
-                None
-            }
-        }
-    }
-
     async fn ask(&self, name: &LinkName) -> Option<LinkRecord> {
         let asked = async {
             let _permit = self.0.asking.acquire().await.ok()?;
@@ -169,9 +139,8 @@ impl LinkCopy {
             }
         };
         let link = tokio::time::timeout(self.0.patience, asked).await.ok()??;
-        if let Err(error) = self.put(std::slice::from_ref(&link)).await {
-            tracing::warn!(%error, "the local link copy cannot be written");
-        }
+        // Where the file does not take it, memory has it, and the file says so itself.
+        let _ = self.put(std::slice::from_ref(&link)).await;
         Some(link)
     }
 
@@ -179,16 +148,25 @@ impl LinkCopy {
     ///
     /// # Errors
     /// The file cannot be written; memory has the links all the same.
-    pub async fn put(&self, links: &[LinkRecord]) -> sqlx::Result<()> {
+    pub async fn put(&self, links: &[LinkRecord]) -> store::Result<()> {
         for link in links {
             self.remember(&Arc::new(link.clone()));
         }
         self.write(links, None).await
     }
 
+    /// Closes the file, on the way out.
+    pub async fn close(&self) {
+        self.0.file.close().await;
+    }
+
     /// Writes links into the file and says new values to memory where it holds old ones: a million links that nobody clicks are not to drive
     /// out those that are clicked.
-    async fn write(&self, links: &[LinkRecord], progress: Option<&Progress>) -> sqlx::Result<()> {
+    async fn write(
+        &self,
+        links: &[LinkRecord],
+        reached: Option<(&'static str, ChangePoint)>,
+    ) -> store::Result<()> {
         let rows: Vec<_> = links
             .iter()
             .map(|link| {
@@ -201,7 +179,13 @@ impl LinkCopy {
             .collect();
         let json = serde_json::to_string(&rows).unwrap_or_default();
         self.0.writes.fetch_add(1, Ordering::AcqRel);
-        let written = self.write_file(json, progress).await;
+        let written = self.0.file.write(json, reached).await;
+        self.tell_memory(links);
+        self.0.writes.fetch_add(1, Ordering::AcqRel);
+        written
+    }
+
+    fn tell_memory(&self, links: &[LinkRecord]) {
         for link in links {
             let id = LinkName::Id(link.id);
             let slug = link
@@ -215,28 +199,5 @@ impl LinkCopy {
                 }
             }
         }
-        self.0.writes.fetch_add(1, Ordering::AcqRel);
-        written
-    }
-
-    async fn write_file(&self, json: String, progress: Option<&Progress>) -> sqlx::Result<()> {
-        let mut tx = self.0.file.begin_with("begin immediate").await?;
-        sqlx::query(
-            "insert or replace into links (id, slug, record) select value ->> 0, value ->> 1, value ->> 2 from json_each($1)",
-        )
-        .bind(json)
-        .execute(&mut *tx)
-        .await?;
-        for (name, point) in progress.into_iter().flat_map(Progress::points) {
-            sqlx::query(
-                "insert or replace into progress (name, changed_at, id) values ($1, $2, $3)",
-            )
-            .bind(name)
-            .bind(point.at.0)
-            .bind(point.id)
-            .execute(&mut *tx)
-            .await?;
-        }
-        tx.commit().await
     }
 }

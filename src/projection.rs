@@ -24,7 +24,7 @@ pub use batch::{Batch, Done, Refusal, retry_quarantined};
 pub use health::{DatabaseHealth, Health};
 
 use crate::clock::Clock;
-use crate::spool::{Spool, SpoolReader};
+use crate::spool::{Spool, SpoolReader, SpoolStart};
 use crate::store::maintenance::SpoolPlace;
 use crate::store::{self, Store, is_refusal};
 use pace::Pace;
@@ -74,7 +74,8 @@ impl Projection {
         Self {
             target: Target {
                 store,
-                spool_id: spool.id(),
+                spool_id: Uuid::nil(),
+                found: SpoolStart::default(),
                 start_id: clock.new_id(clock.now()),
                 is_ours: false,
                 stands: 0,
@@ -102,7 +103,18 @@ impl Projection {
 
     /// Runs until `stop` is true and then until the spool is empty or `drain` is over, whichever comes first.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>, drain: Duration) {
-        let mut position = self.reader.start();
+        // A disk without room may keep the spool from being opened.
+        let started = tokio::select! {
+            biased;
+            started = self.reader.start() => started,
+            _ = stop.wait_for(|stop| *stop) => None,
+        };
+        let Some(found) = started else {
+            return;
+        };
+        self.target.spool_id = found.id;
+        self.target.found = found;
+        let mut position = found.deleted_to;
         let mut backoff = Duration::ZERO;
         let mut deadline = None;
         loop {
@@ -170,7 +182,13 @@ impl Projection {
                 if is_full { Round::Full } else { Round::Part }
             }
             Err(error) => {
-                self.health.could_not_write(&error);
+                match &error {
+                    ProjectionError::Database(_) => self.health.could_not_write(&error),
+                    // The database is not to blame.
+                    ProjectionError::Spool(_) => {
+                        tracing::error!(%error, "hits cannot be stored now")
+                    }
+                }
                 Round::Failed
             }
         }
@@ -188,13 +206,13 @@ impl Projection {
                 Target {
                     store,
                     spool_id,
+                    found,
                     start_id,
                     is_ours,
                     stands,
                     clock,
                     unique,
                 },
-            spool,
             reader,
             meters,
             ..
@@ -212,8 +230,8 @@ impl Projection {
             let is_stored_to = if *is_ours {
                 // What lies above is another's.
                 Some(position)
-            } else if place.position > spool.numbered_from() {
-                Some(position.max(spool.found_to()))
+            } else if place.position > found.numbered_from {
+                Some(position.max(found.found_to))
             } else {
                 None
             };
@@ -280,7 +298,10 @@ impl Projection {
 /// Where hits go, and under which name.
 struct Target {
     store: Store,
+    /// Known when the spool is open.
     spool_id: Uuid,
+    /// How it was found.
+    found: SpoolStart,
     /// This start of this server: who else moves the position works on a copy of the same spool.
     start_id: Uuid,
     /// Whether this start has moved it.

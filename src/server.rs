@@ -103,10 +103,8 @@ pub async fn run(
         },
     };
     let (spool, reader, writer) = Spool::open(dir, limits, &clock).await?;
-    let links = LinkCopy::open(dir, store.clone(), config.spool.patience, clock.clone())
-        .await
-        .context("local link copy")?;
-    let forms = FormCopy::open(dir, store.clone(), config.spool.patience).await;
+    let links = LinkCopy::open(dir, store.clone(), config.spool.patience, clock.clone()).await;
+    let forms = FormCopy::open(dir, store.clone(), config.spool.patience, &clock).await;
     let projection = Projection::new(
         store.clone(),
         &spool,
@@ -170,13 +168,26 @@ pub async fn run(
 
     if !config.database.migrate {
         made.send_replace(Tables::There);
-    } else if store.is_postgres() {
-        let (store, health, stopped) = (store.clone(), health.clone(), stopped.clone());
-        tokio::spawn(migrate_when_up(store, health, made, stopped));
     } else {
-        store.migrate().await.context("embedded database")?;
-        health.wrote();
-        made.send_replace(Tables::There);
+        let at_once = if store.is_postgres() {
+            None
+        } else {
+            match store.migrate().await {
+                // Its disk is full, or it is damaged: so it is down, and readers get to their pages all the same.
+                Err(error) if error.is_away() => {
+                    health.could_not_write(&error);
+                    None
+                }
+                migrated => Some(migrated.context("embedded database")?),
+            }
+        };
+        if at_once.is_some() {
+            health.wrote();
+            made.send_replace(Tables::There);
+        } else {
+            let (store, health, stopped) = (store.clone(), health.clone(), stopped.clone());
+            tokio::spawn(migrate_when_up(store, health, made, stopped));
+        }
     }
     let drain = config.server.shutdown / 2;
     let projecting = tokio::spawn(after(
@@ -268,6 +279,7 @@ pub async fn run(
     if let Some(task) = metrics_task {
         task.abort();
     }
+    links.close().await;
     store.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -423,6 +435,7 @@ impl ServerState for State {
             is_stopping: self.is_stopping.load(Ordering::Relaxed),
             backlog: self.spool.backlog(),
             bytes: self.spool.bytes(),
+            damaged: self.spool.aside(),
             database: match health {
                 Health::Up => "up",
                 Health::Down => "down",

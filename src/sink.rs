@@ -19,8 +19,11 @@ pub trait Sink: Send + Sync + 'static {
     /// the last is made.
     fn offer_each(&self, hits: &mut dyn Iterator<Item = Hit>) -> Receipt;
 
-    /// Counts hits that were answered and could not be stored, and says so in the log.
+    /// Counts hits that were answered and are not stored, nor will be, and says so in the log.
     fn count_lost(&self, hits: usize, refused: Refused);
+
+    /// Counts hits that were answered while their outcome was open.
+    fn count_early(&self, hits: usize);
 }
 
 /// Why hits did not become durable.
@@ -35,9 +38,12 @@ pub enum Refused {
     /// The disk refused the write.
     #[error("the disk refuses writes")]
     Disk,
-    /// Not durable within the patience of the caller; may still become so.
+    /// Not durable within the patience of the caller, who took them back.
     #[error("the disk did not answer in time")]
     Late,
+    /// They were on disk, and what holds them cannot be read.
+    #[error("the spool was damaged")]
+    Damaged,
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
@@ -51,12 +57,22 @@ impl Refused {
             Self::Busy => "busy",
             Self::Disk => "disk",
             Self::Late => "late",
+            Self::Damaged => "damaged",
             Self::Stopping => "stopping",
         }
     }
 }
 
-/// Proof, in the making, that offered hits are durable.
+/// How hits are kept where they are not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// They are durable.
+    Durable,
+    /// The disk has not answered yet. The queue settles the account: what is not stored in the end, it counts as lost.
+    Open,
+}
+
+/// Proof, in the making, that offered hits are durable. Who drops it leaves the outcome to the queue, as after [`Kept::Open`].
 #[derive(Debug)]
 pub struct Receipt {
     state: Result<oneshot::Receiver<Result<(), Refused>>, Refused>,
@@ -108,20 +124,34 @@ impl Receipt {
         self.state.as_ref().err().copied()
     }
 
-    /// Waits until the hits are durable, at most for `patience`. After [`Refused::Late`] they may still become durable: right for
-    /// a reader who must get to the page.
+    /// Waits until the hits are durable, at most for `patience`: right for a reader who must get to the page.
     ///
     /// # Errors
-    /// The hits are not durable.
-    pub async fn durable(self, patience: Duration) -> Result<(), Refused> {
-        match tokio::time::timeout(patience, self.state?).await {
-            Ok(outcome) => outcome.unwrap_or(Err(Refused::Stopping)),
-            Err(_) => Err(Refused::Late),
+    /// The hits are not durable and never will be.
+    pub async fn durable(self, patience: Duration) -> Result<Kept, Refused> {
+        let mut outcome = self.state?;
+        match tokio::time::timeout(patience, &mut outcome).await {
+            Ok(outcome) => told(outcome),
+            Err(_) => leave(outcome),
         }
     }
 
-    /// Waits like [`Receipt::durable`], but an error means that the hits are not stored and will not be: right for a sender that
-    /// will send again. Where the disk holds them when patience ends, the outcome is awaited.
+    /// Waits like [`Receipt::durable`], but takes the hits back when patience ends and the disk does not have them yet: right for a
+    /// visitor who is told to try again.
+    ///
+    /// # Errors
+    /// The hits are not durable and never will be.
+    pub async fn durable_or_taken_back(self, patience: Duration) -> Result<Kept, Refused> {
+        let mut outcome = self.state?;
+        match tokio::time::timeout(patience, &mut outcome).await {
+            Ok(outcome) => told(outcome),
+            Err(_) if self.claim.withdraw() => Err(Refused::Late),
+            Err(_) => leave(outcome),
+        }
+    }
+
+    /// Waits like [`Receipt::durable_or_taken_back`], but where the disk holds the hits when patience ends, the outcome is awaited: right for a
+    /// sender that will send again what it is not told is stored.
     ///
     /// # Errors
     /// The hits are not durable and never will be.
@@ -132,5 +162,22 @@ impl Receipt {
             Err(_) if self.claim.withdraw() => Err(Refused::Late),
             Err(_) => outcome.await.unwrap_or(Err(Refused::Stopping)),
         }
+    }
+}
+
+type Told = Result<Result<(), Refused>, oneshot::error::RecvError>;
+
+fn told(outcome: Told) -> Result<Kept, Refused> {
+    outcome
+        .unwrap_or(Err(Refused::Stopping))
+        .map(|()| Kept::Durable)
+}
+
+/// Goes on without the outcome, unless it was told in this very moment.
+fn leave(mut outcome: oneshot::Receiver<Result<(), Refused>>) -> Result<Kept, Refused> {
+    outcome.close();
+    match outcome.try_recv() {
+        Ok(told) => told.map(|()| Kept::Durable),
+        Err(_) => Ok(Kept::Open),
     }
 }

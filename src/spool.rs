@@ -11,12 +11,19 @@
 //!
 //! **How it fails.** Limit reached: offers are refused ([`Refused::Full`]) until the projection has made room. Disk full: the write fails,
 //! everyone waiting is told, and the next write tries again; a ballast file is given up so that deleting (which in SQLite writes too) still
-//! works. Process killed: SQLite's journal keeps whole groups only, and only whole groups were answered.
+//! works; where there is no room even to open the file, the server starts without it and the writer goes on trying. Process killed: SQLite's
+//! journal keeps whole groups only, and only whole groups were answered. File damaged: it is put aside, and what can be read of it goes on in a new
+//! one (`spool/salvage.rs`).
+//!
+//! **Every offer is settled.** Who waits for its outcome is told. Where nobody does any more, because a reader went on to the page or answers
+//! do not wait (`spool.ack = "fast"`), what is not stored in the end is counted as lost here.
 
 mod age;
 mod file;
 mod frame;
+mod pages;
 mod reader;
+mod salvage;
 mod writer;
 
 use std::path::Path;
@@ -30,11 +37,11 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use age::Ages;
-pub use file::{SpoolError, SpoolStatus, inspect, status};
+pub use file::{SpoolError, SpoolStatus, inspect, inspect_file, status};
 pub use frame::{BadFrame, decode_frames, encode_frame};
-pub use reader::{Group, SpoolReader};
+pub use reader::{Group, SpoolReader, SpoolStart};
 
-use crate::clock::{Clock, Micros};
+use crate::clock::Clock;
 use crate::hit::Hit;
 use crate::sink::{Claim, Receipt, Refused, Sink};
 
@@ -52,9 +59,56 @@ const QUEUE: usize = 65_536;
 
 struct Entry {
     body: Vec<u8>,
-    hits: u32,
     claim: Claim,
-    outcome: oneshot::Sender<Result<(), Refused>>,
+    account: Account,
+}
+
+/// What an offer is owed: its outcome, to whoever waits for it, or to the figures.
+struct Account {
+    hits: u32,
+    outcome: Option<oneshot::Sender<Result<(), Refused>>>,
+}
+
+impl Account {
+    fn settle(mut self, outcome: Result<(), Refused>) {
+        self.pay(outcome);
+    }
+
+    /// Whoever offered them knows already.
+    fn forget(mut self) {
+        self.outcome = None;
+    }
+
+    fn pay(&mut self, outcome: Result<(), Refused>) {
+        let Some(waiting) = self.outcome.take() else {
+            return;
+        };
+        if waiting.send(outcome).is_err()
+            && let Err(refused) = outcome
+        {
+            count_lost(u64::from(self.hits), refused);
+            writer::LOSSES.note_lost(self.hits as usize, refused);
+        }
+    }
+}
+
+impl Drop for Account {
+    /// The writer ended before it came to it.
+    fn drop(&mut self) {
+        self.pay(Err(Refused::Stopping));
+    }
+}
+
+fn count_lost(hits: u64, refused: Refused) {
+    metrics::counter!("sillage_hits_lost_total", "reason" => refused.label()).increment(hits);
+}
+
+/// The file that is open.
+#[derive(Clone, Copy, Debug)]
+struct Opened {
+    start: SpoolStart,
+    /// Rises with each file that takes the place of another.
+    number: u64,
 }
 
 /// Handle of the spool; cheap to clone.
@@ -62,9 +116,6 @@ struct Entry {
 pub struct Spool(Arc<Shared>);
 
 struct Shared {
-    id: Uuid,
-    /// Highest group in the file when it was opened, and the number above which this start's groups are numbered.
-    opened: (i64, i64),
     queue: mpsc::Sender<Entry>,
     limits: SpoolLimits,
     /// Bytes and hits on disk that the database has not yet.
@@ -76,6 +127,10 @@ struct Shared {
     accepted: AtomicU64,
     disk_fails: AtomicBool,
     ages: Ages,
+    /// Spools that were put aside and not removed since.
+    aside: AtomicU64,
+    /// None until the file is open.
+    opened: watch::Sender<Option<Opened>>,
     /// Highest group on disk.
     written: watch::Sender<i64>,
     /// Highest group that the database has: up to here the writer deletes.
@@ -85,15 +140,16 @@ struct Shared {
 
 struct Counters {
     accepted: Counter,
-    lost: [Counter; 5],
+    early: Counter,
 }
 
-const REASONS: [Refused; 5] = [
+const REASONS: [Refused; 6] = [
     Refused::Full,
     Refused::Busy,
     Refused::Disk,
     Refused::Late,
     Refused::Stopping,
+    Refused::Damaged,
 ];
 
 impl Spool {
@@ -101,48 +157,54 @@ impl Spool {
     /// spool is gone and all that waited is on disk.
     ///
     /// # Errors
-    /// The file cannot be opened or is no spool.
+    /// The file can neither be opened nor be put aside, for another reason than its disk.
     pub async fn open(
         dir: &Path,
         limits: SpoolLimits,
         clock: &Clock,
     ) -> Result<(Self, SpoolReader, JoinHandle<()>), SpoolError> {
-        let mut file = file::SpoolFile::open(dir, clock).await?;
-        let oldest = match file.oldest().await {
-            Ok(oldest) => oldest,
-            Err(error) => {
-                tracing::warn!(%error, "how long hits of an earlier start have waited is not known");
+        let opened = match file::SpoolFile::open(dir, clock).await {
+            Err(error) if error.is_disk() => {
+                tracing::error!(%error, "the spool cannot be opened for want of room; what is answered until then is lost");
                 None
             }
+            opened => Some(opened?),
         };
-        let now = clock.now();
-        let age = |at: Micros| Duration::from_micros(now.0.saturating_sub(at.0).max(0) as u64);
-        let oldest = oldest.map(|(seq, at)| (seq, age(at)));
         let (queue, entries) = mpsc::channel(QUEUE);
-        let lost = REASONS
-            .map(|reason| metrics::counter!("sillage_hits_lost_total", "reason" => reason.label()));
+        // They are there from the start, so that who watches them sees the first loss as a change.
+        for reason in REASONS {
+            count_lost(0, reason);
+        }
+        metrics::counter!("sillage_spool_damaged_total").increment(0);
         let shared = Arc::new(Shared {
-            id: file.id,
-            opened: (file.written, file.last),
             queue,
             limits,
-            bytes: AtomicU64::new(file.bytes),
-            backlog: AtomicU64::new(file.hits),
+            bytes: AtomicU64::new(0),
+            backlog: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
-            disk_fails: AtomicBool::new(false),
-            ages: Ages::with(oldest),
-            written: watch::Sender::new(file.written),
-            done: Arc::new(AtomicI64::new(file.deleted_to)),
+            disk_fails: AtomicBool::new(opened.is_none()),
+            ages: Ages::default(),
+            aside: AtomicU64::new(0),
+            opened: watch::Sender::new(None),
+            written: watch::Sender::new(0),
+            done: Arc::new(AtomicI64::new(0)),
             counters: Counters {
                 accepted: metrics::counter!("sillage_hits_accepted_total"),
-                lost,
+                early: metrics::counter!("sillage_hits_answered_early_total"),
             },
         });
-        let reader = SpoolReader::open(dir, file.deleted_to, shared.written.subscribe()).await?;
+        let is_damaged = Arc::new(AtomicBool::new(false));
+        let reader = SpoolReader::new(
+            dir,
+            shared.opened.subscribe(),
+            shared.written.subscribe(),
+            Arc::clone(&is_damaged),
+        );
         let done = Arc::clone(&shared.done);
+        let keeper = writer::Keeper::new(dir, clock, opened, is_damaged, &shared);
         let writer = tokio::spawn(writer::run(
-            file,
+            keeper,
             entries,
             Arc::downgrade(&shared),
             done,
@@ -151,19 +213,14 @@ impl Spool {
         Ok((Self(shared), reader, writer))
     }
 
-    /// The id under which the database remembers this spool's position.
-    pub fn id(&self) -> Uuid {
-        self.0.id
+    /// The id under which the database remembers this spool's position; none until there was room to open the file.
+    pub fn id(&self) -> Option<Uuid> {
+        self.0.opened.borrow().map(|opened| opened.start.id)
     }
 
-    /// The highest group that was in the file when it was opened.
-    pub fn found_to(&self) -> i64 {
-        self.0.opened.0
-    }
-
-    /// Groups of this start have numbers above this.
-    pub fn numbered_from(&self) -> i64 {
-        self.0.opened.1
+    /// Damaged spools in the directory that were put aside.
+    pub fn aside(&self) -> u64 {
+        self.0.aside.load(Ordering::Relaxed)
     }
 
     /// Hits on disk that the database has not yet.
@@ -222,9 +279,11 @@ impl Spool {
         let bytes = body.len() as u64;
         let entry = Entry {
             body,
-            hits,
             claim: claim.clone(),
-            outcome,
+            account: Account {
+                hits,
+                outcome: Some(outcome),
+            },
         };
         // Before sending: the writer may be done with the entry before this thread goes on.
         shared.waiting.fetch_add(bytes, Ordering::Relaxed);
@@ -239,8 +298,14 @@ impl Spool {
                 shared.counters.accepted.increment(hits);
                 Receipt::pending(receiver, claim)
             }
-            Err(mpsc::error::TrySendError::Full(_)) => Receipt::refused(Refused::Busy),
-            Err(mpsc::error::TrySendError::Closed(_)) => Receipt::refused(Refused::Stopping),
+            Err(mpsc::error::TrySendError::Full(entry)) => {
+                entry.account.forget();
+                Receipt::refused(Refused::Busy)
+            }
+            Err(mpsc::error::TrySendError::Closed(entry)) => {
+                entry.account.forget();
+                Receipt::refused(Refused::Stopping)
+            }
         }
     }
 }
@@ -270,11 +335,12 @@ impl Sink for Spool {
     }
 
     fn count_lost(&self, hits: usize, refused: Refused) {
-        let index = REASONS
-            .iter()
-            .position(|reason| *reason == refused)
-            .unwrap_or_default();
-        self.0.counters.lost[index].increment(hits as u64);
+        count_lost(hits as u64, refused);
         writer::LOSSES.note_lost(hits, refused);
+    }
+
+    fn count_early(&self, hits: usize) {
+        self.0.counters.early.increment(hits as u64);
+        writer::EARLY.note_early(hits);
     }
 }

@@ -27,12 +27,15 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection as _, SqlitePool};
 
 pub use bulk::Bulk;
 pub use link_rows::{ChangePoint, ChangedAt};
 pub use session::{PgSession, PgSessions, PgTransaction};
 pub use types::{Ip, Tags};
+
+pub use crate::sqlite::SqliteTransaction;
+use crate::sqlite::{Trouble, trouble};
 
 /// Runs one body against whichever database it is: `both!(tx, c => sqlx::query("…").execute(&mut **c).await)`.
 #[macro_export]
@@ -55,7 +58,7 @@ pub enum Either<P, S> {
 }
 
 /// An open transaction.
-pub type Tx = Either<PgTransaction, Transaction<'static, Sqlite>>;
+pub type Tx = Either<PgTransaction, SqliteTransaction>;
 
 /// The store cannot be opened or brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +78,20 @@ pub enum StoreError {
     /// A migration failed.
     #[error("migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+impl StoreError {
+    /// Whether it is worth waiting: see [`is_away`].
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Database(error)
+            | Self::Migration(
+                sqlx::migrate::MigrateError::Execute(error)
+                | sqlx::migrate::MigrateError::ExecuteMigration(error, _),
+            ) => is_away(error),
+            _ => false,
+        }
+    }
 }
 
 /// What the store answers: the projection above it knows no database library.
@@ -103,9 +120,11 @@ pub fn is_refusal(error: &Error) -> bool {
 }
 
 /// Whether the database could not be reached, rather than that it refused: no connection, or one that broke; on Postgres also the classes
-/// connection, authorisation, unknown database, resources and shutdown, on SQLite a file that cannot be opened or read.
+/// connection, authorisation, unknown database, resources and shutdown, on SQLite a file that cannot be opened, read or written: its disk is
+/// full or fails, or it is damaged.
 pub fn is_away(error: &Error) -> bool {
     match error {
+        _ if trouble(error) != Trouble::Other => true,
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
@@ -113,12 +132,10 @@ pub fn is_away(error: &Error) -> bool {
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(error) => {
             let code = error.code().unwrap_or_default();
-            match code.parse::<u32>() {
-                Ok(number) if code.len() < 5 => matches!(number & 0xff, 10 | 14),
-                _ => ["08", "28", "3D", "53", "57P"]
+            code.len() == 5
+                && ["08", "28", "3D", "53", "57P"]
                     .iter()
-                    .any(|class| code.starts_with(class)),
-            }
+                    .any(|class| code.starts_with(class))
         }
         _ => false,
     }
@@ -288,9 +305,7 @@ impl Store {
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         Ok(match &self.pools {
             Either::Postgres(pool) => Either::Postgres(pool.begin().await?),
-            Either::Sqlite(pools) => {
-                Either::Sqlite(pools.write.begin_with("begin immediate").await?)
-            }
+            Either::Sqlite(pools) => Either::Sqlite(SqliteTransaction::begin(&pools.write).await?),
         })
     }
 
@@ -431,8 +446,22 @@ async fn open_sqlite(file: &Path, max_connections: u32) -> Result<SqlitePools, S
     let write = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(Duration::from_secs(30))
-        .connect_with(options.clone())
-        .await?;
+        // Migrations are sqlx's own transactions; see `SqliteTransaction` for what becomes of one that fails. The ping comes after a
+        // rollback that is under way.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
+        .connect_lazy_with(options.clone());
+    // A wrong path is told at the start. A disk that is full or fails, or a file that is damaged, is a database that is down: readers get to
+    // their pages without it, and hits wait in the spool.
+    if let Err(error) = write.acquire().await
+        && !matches!(trouble(&error), Trouble::Disk | Trouble::Damage)
+    {
+        return Err(error.into());
+    }
     let read = read_sqlite(options, max_connections);
     Ok(SqlitePools { write, read })
 }

@@ -361,6 +361,8 @@ pub struct Readiness {
     pub backlog: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Damaged spools that were put aside and are still there.
+    pub damaged: u64,
     /// `up`, `down` or `unknown`.
     pub database: &'static str,
     /// `usable`, `starting` or `down`.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use sillage::both;
 use sillage::clock::Clock;
 use sillage::dialect::Rules;
@@ -138,9 +139,10 @@ async fn project(database: &Database) -> anyhow::Result<Duration> {
         Duration::ZERO,
     );
     let (stop, stopped) = watch::channel(false);
+    let spool_id = spool.id().context("the spool is open")?;
     let started = Instant::now();
     let running = tokio::spawn(projection.run(stopped, Duration::ZERO));
-    while position(&database.store, spool.id()).await? < last {
+    while position(&database.store, spool_id).await? < last {
         anyhow::ensure!(!running.is_finished(), "the projection ended");
         anyhow::ensure!(
             started.elapsed() < Duration::from_secs(300),

@@ -1,5 +1,7 @@
 //! `spool` and `quarantine`: the hits that are not where they should end up, yet or for good. Both work beside a running server.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -8,6 +10,7 @@ use uuid::Uuid;
 use super::{print_json, ready_store};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::hit::Hit;
 use crate::projection::retry_quarantined;
 use crate::spool::{self, decode_frames};
 use crate::store::maintenance::Quarantined;
@@ -24,6 +27,9 @@ pub(super) enum SpoolCommand {
         /// Most hits
         #[arg(long, default_value_t = 100)]
         limit: usize,
+        /// Another file than the data directory's, such as a damaged one that was put aside: what can be read of it
+        #[arg(long)]
+        file: Option<PathBuf>,
     },
 }
 
@@ -58,17 +64,20 @@ impl SpoolCommand {
     pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
         match self {
             Self::Status => print_json(&spool::status(&config.data_dir).await?),
-            Self::Inspect { limit } => {
+            Self::Inspect { limit, file } => {
                 let mut printed = Ok(());
-                spool::inspect(&config.data_dir, limit, |group, hit| {
+                let each = |group: i64, hit: Result<Hit, String>| {
                     if printed.is_ok() {
                         printed = print_json(&match hit {
                             Ok(hit) => json!({"group": group, "hit": hit}),
                             Err(reason) => json!({"group": group, "error": reason}),
                         });
                     }
-                })
-                .await?;
+                };
+                match file {
+                    Some(file) => spool::inspect_file(&file, limit, each).await?,
+                    None => spool::inspect(&config.data_dir, limit, each).await?,
+                }
                 printed
             }
         }

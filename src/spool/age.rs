@@ -19,14 +19,14 @@ struct Mark {
 }
 
 impl Ages {
-    /// With groups that an earlier start left, the first of them so old.
-    pub(super) fn with(oldest: Option<(i64, Duration)>) -> Self {
+    /// Begins with groups that an earlier start left, the first of them so old.
+    pub(super) fn begin_with(&self, oldest: Option<(i64, Duration)>) {
         let now = Instant::now();
         let mark = oldest.map(|(seq, age)| Mark {
             seq,
             at: now.checked_sub(age).unwrap_or(now),
         });
-        Self(Mutex::new(mark.into_iter().collect()))
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = mark.into_iter().collect();
     }
 
     /// Groups from `seq` on are on disk since now; `written` was the last before, and up to `done` they are in the database.
@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn what_an_earlier_start_left_is_as_old_as_it_is() {
-        let ages = Ages::with(Some((5, HOUR)));
+        let ages = Ages::default();
+        ages.begin_with(Some((5, HOUR)));
         assert!(ages.oldest(4, 5) >= HOUR);
         assert_eq!(ages.oldest(5, 5), Duration::ZERO);
         ages.note(6, 5, 4);
@@ -81,7 +82,8 @@ mod tests {
 
     #[test]
     fn an_idle_night_is_no_wait() {
-        let ages = Ages::with(Some((5, HOUR)));
+        let ages = Ages::default();
+        ages.begin_with(Some((5, HOUR)));
         assert_eq!(ages.oldest(5, 5), Duration::ZERO);
         ages.note(1_000_000, 5, 5);
         assert!(ages.oldest(5, 1_000_000) < HOUR);

@@ -1,4 +1,8 @@
 //! The SQLite file of the spool, and what the command line asks of it.
+//!
+//! **How it fails.** After any error the connection is closed and the next use opens another: only SQLite knows whether the transaction that
+//! failed is undone, and in one that is still open every later group would look written and be gone with the process. A file that is damaged
+//! is put aside, see [`super::salvage`].
 
 use std::path::{Path, PathBuf};
 
@@ -7,15 +11,17 @@ use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::frame::{decode_frames, split_frames};
+use super::salvage::{self, Known};
 use crate::clock::{Clock, Micros};
 use crate::hit::Hit;
+use crate::sqlite::{Trouble, is_to_be_replaced, trouble};
 
-const FILE: &str = "spool.db";
+pub(super) const FILE: &str = "spool.db";
 const BALLAST: &str = "spool.ballast";
 const BALLAST_BYTES: usize = 8 << 20;
 /// Most bytes of a group: one offer alone may be larger, a batch of ten thousand hits.
 const MOST_GROUP: usize = 6 << 20;
-const INSERT: &str = "insert into groups (seq, hits, body) values ($1, $2, $3)";
+pub(super) const INSERT: &str = "insert into groups (seq, hits, body) values ($1, $2, $3)";
 
 /// The spool's file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,14 +34,42 @@ pub enum SpoolError {
         /// Why.
         source: sqlx::Error,
     },
+    /// It is no whole database.
+    #[error(
+        "spool {path} is damaged ({source}): `sillage serve` puts it aside and goes on with what can be read of it, `sillage spool inspect --file {path}` shows that"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
     /// There is no spool here.
     #[error("there is no spool {}: no server has been started on this data directory; --data-dir names another", std::path::absolute(.0).as_deref().unwrap_or(.0).display())]
     Missing(PathBuf),
 }
 
+impl SpoolError {
+    fn of(path: &Path, source: sqlx::Error) -> Self {
+        let path = path.to_owned();
+        if trouble(&source) == Trouble::Damage {
+            Self::Damaged { path, source }
+        } else {
+            Self::Database { path, source }
+        }
+    }
+
+    /// Whether it is the disk's, which may have room again.
+    pub(super) fn is_disk(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if trouble(source) == Trouble::Disk)
+    }
+}
+
 /// The writer's side of the file.
 pub(super) struct SpoolFile {
-    pub(super) connection: SqliteConnection,
+    path: PathBuf,
+    /// None after an error.
+    connection: Option<SqliteConnection>,
     pub(super) id: Uuid,
     pub(super) deleted_to: i64,
     /// Highest group there is to read, or was. `last` may lie above it: taken for something to read, it would keep the projection asking the
@@ -45,6 +79,8 @@ pub(super) struct SpoolFile {
     pub(super) last: i64,
     pub(super) bytes: u64,
     pub(super) hits: u64,
+    /// The oldest group, and when the first of its hits came.
+    pub(super) oldest: Option<(i64, Micros)>,
     ballast: PathBuf,
 }
 
@@ -54,32 +90,62 @@ const SCHEMA: &str = "
 ";
 
 impl SpoolFile {
+    /// Opens or makes the file of a directory; one that is damaged is put aside.
     pub(super) async fn open(dir: &Path, clock: &Clock) -> Result<Self, SpoolError> {
         let path = dir.join(FILE);
-        Self::try_open(dir, &path, clock)
+        let failed = |source| SpoolError::of(&path, source);
+        salvage::finish(dir, clock).map_err(|error| failed(error.into()))?;
+        if has_only_journal(&path) {
+            // SQLite would throw the journal away, and what is in it.
+            return Self::renew(
+                dir,
+                clock,
+                "the file is gone, its journal is there",
+                Known::default(),
+            )
+            .await;
+        }
+        if has_lost_journal(&path) {
+            tracing::error!(
+                path = %path.display(),
+                "the spool's journal is gone: hits that were answered last before the server ended may be lost"
+            );
+            metrics::counter!("sillage_spool_damaged_total").increment(1);
+        }
+        let mut opened = Self::try_open(dir, &path, clock).await;
+        if let Err(error) = &opened
+            && trouble(error) == Trouble::Disk
+            && release(&dir.join(BALLAST))
+        {
+            opened = Self::try_open(dir, &path, clock).await;
+        }
+        match opened {
+            Err(error) if is_to_be_replaced(&error, &path) => {
+                Self::renew(dir, clock, &error.to_string(), Known::default()).await
+            }
+            opened => opened.map_err(failed),
+        }
+    }
+
+    /// Puts the file aside and opens a new one, with what could be read of the old.
+    pub(super) async fn renew(
+        dir: &Path,
+        clock: &Clock,
+        why: &str,
+        known: Known,
+    ) -> Result<Self, SpoolError> {
+        let path = dir.join(FILE);
+        let last = salvage::renew(dir, clock, why, known).await?;
+        let mut file = Self::try_open(dir, &path, clock)
             .await
-            .map_err(|source| SpoolError::Database { path, source })
+            .map_err(|source| SpoolError::of(&path, source))?;
+        file.last = file.last.max(last);
+        Ok(file)
     }
 
     async fn try_open(dir: &Path, path: &Path, clock: &Clock) -> sqlx::Result<Self> {
         let now = clock.now();
-        let mut connection = options(path)
-            .create_if_missing(true)
-            .page_size(8192)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            // 16 MB: a checkpoint flushes the main file too, so it should be rare, but the WAL must stay small.
-            .pragma("wal_autocheckpoint", "2000")
-            .pragma("cache_size", "-2000")
-            .connect()
-            .await?;
-        sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
-        sqlx::query(
-            "insert into meta (id, deleted_to) select $1, 0 where not exists (select 1 from meta)",
-        )
-        .bind(clock.new_id(now))
-        .execute(&mut connection)
-        .await?;
+        let mut connection = create(path, clock.new_id(now), 0).await?;
         let meta = sqlx::query("select id, deleted_to from meta")
             .fetch_one(&mut connection)
             .await?;
@@ -90,52 +156,92 @@ impl SpoolFile {
         let (last, bytes, hits): (i64, i64, i64) =
             (sums.try_get(0)?, sums.try_get(1)?, sums.try_get(2)?);
         let mut file = Self {
-            connection,
+            path: path.to_owned(),
+            connection: Some(connection),
             id,
             deleted_to,
             written: last.max(deleted_to),
             last: last.max(deleted_to).max(now.0),
             bytes: bytes as u64,
             hits: hits as u64,
+            oldest: None,
             ballast: dir.join(BALLAST),
         };
+        file.oldest = file.read_oldest().await?;
         file.restore_ballast();
+        salvage::write_id(dir, id);
         Ok(file)
+    }
+
+    /// The connection; another one after an error.
+    async fn connection(&mut self) -> sqlx::Result<&mut SqliteConnection> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => writing(&self.path).connect().await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Passes a result on; where it is an error, the connection goes.
+    async fn after<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
+        if result.is_err() {
+            self.let_go().await;
+        }
+        result
+    }
+
+    /// Closes the connection, which undoes what it may have begun.
+    pub(super) async fn let_go(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.close().await;
+        }
     }
 
     /// Writes hits as a group, or as several where the projection would have too much to hold at once; durable, all or none of them, when this
     /// returns the number of groups.
     pub(super) async fn append(&mut self, seq: i64, hits: u32, body: Vec<u8>) -> sqlx::Result<i64> {
+        let appended = self.try_append(seq, hits, body).await;
+        self.after(appended).await
+    }
+
+    async fn try_append(&mut self, seq: i64, hits: u32, body: Vec<u8>) -> sqlx::Result<i64> {
+        let connection = self.connection().await?;
         if body.len() <= MOST_GROUP {
             sqlx::query(INSERT)
                 .bind(seq)
                 .bind(hits)
                 .bind(body)
-                .execute(&mut self.connection)
+                .execute(connection)
                 .await?;
             return Ok(1);
         }
-        let mut transaction = self.connection.begin().await?;
+        run(connection, "begin immediate").await?;
         let mut next = seq;
         for (hits, part) in split_frames(&body, MOST_GROUP) {
             sqlx::query(INSERT)
                 .bind(next)
                 .bind(hits)
                 .bind(part)
-                .execute(&mut *transaction)
+                .execute(&mut *connection)
                 .await?;
             next += 1;
         }
-        transaction.commit().await?;
+        run(connection, "commit").await?;
         Ok(next - seq)
     }
 
     /// The oldest group in the file, and when the first of its hits came.
-    pub(super) async fn oldest(&mut self) -> sqlx::Result<Option<(i64, Micros)>> {
-        let row = sqlx::query("select seq, body from groups order by seq limit 1")
-            .fetch_optional(&mut self.connection)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
+    async fn read_oldest(&mut self) -> sqlx::Result<Option<(i64, Micros)>> {
+        let row = async {
+            let connection = self.connection().await?;
+            sqlx::query("select seq, body from groups order by seq limit 1")
+                .fetch_optional(connection)
+                .await
+        }
+        .await;
+        let Some(row) = self.after(row).await? else {
+            return Ok(None);
+        };
         let (seq, body): (i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
         let first = decode_frames(&body).find_map(Result::ok);
         Ok(first.map(|hit| (seq, hit.received_at)))
@@ -143,41 +249,69 @@ impl SpoolFile {
 
     /// Highest group in the file.
     pub(super) async fn last_written(&mut self) -> sqlx::Result<i64> {
-        sqlx::query_scalar("select coalesce(max(seq), 0) from groups")
-            .fetch_one(&mut self.connection)
-            .await
+        let last = async {
+            let connection = self.connection().await?;
+            sqlx::query_scalar("select coalesce(max(seq), 0) from groups")
+                .fetch_one(connection)
+                .await
+        }
+        .await;
+        self.after(last).await
+    }
+
+    /// Whether the disk takes a write.
+    pub(super) async fn probe(&mut self) -> sqlx::Result<()> {
+        let written = async {
+            let connection = self.connection().await?;
+            run(connection, "update meta set deleted_to = deleted_to").await
+        }
+        .await;
+        self.after(written).await
     }
 
     /// Deletes groups up to `seq`; returns the hits and bytes that went.
     pub(super) async fn delete(&mut self, seq: i64) -> sqlx::Result<(u64, u64)> {
-        match self.try_delete(seq).await {
-            Err(error) if is_full(&error) && self.release_ballast() => self.try_delete(seq).await,
+        let deleted = self.try_delete(seq).await;
+        match self.after(deleted).await {
+            Err(error) if is_full(&error) && self.release_ballast() => {
+                let deleted = self.try_delete(seq).await;
+                self.after(deleted).await
+            }
             result => result,
         }
     }
 
     async fn try_delete(&mut self, seq: i64) -> sqlx::Result<(u64, u64)> {
-        let mut transaction = self.connection.begin().await?;
+        let connection = self.connection().await?;
+        run(connection, "begin immediate").await?;
         let sums = sqlx::query("select coalesce(sum(hits), 0), coalesce(sum(length(body)), 0) from groups where seq <= $1")
             .bind(seq)
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut *connection)
             .await?;
         sqlx::query("delete from groups where seq <= $1")
             .bind(seq)
-            .execute(&mut *transaction)
+            .execute(&mut *connection)
             .await?;
         sqlx::query("update meta set deleted_to = $1 where deleted_to < $1")
             .bind(seq)
-            .execute(&mut *transaction)
+            .execute(&mut *connection)
             .await?;
-        transaction.commit().await?;
+        run(connection, "commit").await?;
         let (hits, bytes): (i64, i64) = (sums.try_get(0)?, sums.try_get(1)?);
         Ok((hits as u64, bytes as u64))
     }
 
+    #[cfg(test)]
+    pub(super) async fn checkpoint(&mut self) {
+        let connection = self.connection().await.unwrap();
+        run(connection, "pragma wal_checkpoint(truncate)")
+            .await
+            .unwrap();
+    }
+
     /// Gives the ballast's room to SQLite; false where there is none left to give.
     pub(super) fn release_ballast(&mut self) -> bool {
-        std::fs::remove_file(&self.ballast).is_ok()
+        release(&self.ballast)
     }
 
     /// Takes the ballast's room again, where the disk has it.
@@ -191,33 +325,77 @@ impl SpoolFile {
 
     /// Folds the journal into the file: the last step of a graceful stop. Returns the hits that wait for the next start.
     pub(super) async fn close(mut self) -> sqlx::Result<i64> {
+        let connection = self.connection().await?;
         let waiting = sqlx::query_scalar("select coalesce(sum(hits), 0) from groups")
-            .fetch_one(&mut self.connection)
+            .fetch_one(&mut *connection)
             .await?;
-        sqlx::query("pragma wal_checkpoint(truncate)")
-            .execute(&mut self.connection)
-            .await?;
-        self.connection.close().await?;
+        run(connection, "pragma wal_checkpoint(truncate)").await?;
+        self.let_go().await;
         Ok(waiting)
     }
 }
 
-/// Whether SQLite failed for want of room (`SQLITE_FULL`, or `SQLITE_IOERR` as the journal reports it).
+fn release(ballast: &Path) -> bool {
+    std::fs::remove_file(ballast).is_ok()
+}
+
+async fn run(connection: &mut SqliteConnection, sql: &'static str) -> sqlx::Result<()> {
+    sqlx::raw_sql(sql).execute(connection).await.map(|_| ())
+}
+
+fn journal(path: &Path, suffix: &str) -> Option<u64> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    std::fs::metadata(name).ok().map(|meta| meta.len())
+}
+
+/// Whether the file is gone or empty and its journal is not.
+fn has_only_journal(path: &Path) -> bool {
+    let is_empty = std::fs::metadata(path).map_or(true, |meta| meta.is_file() && meta.len() == 0);
+    is_empty && journal(path, "-wal").is_some_and(|bytes| bytes > 0)
+}
+
+/// Whether the journal was taken away: a server that is killed leaves it together with its index, and one that stops leaves neither.
+fn has_lost_journal(path: &Path) -> bool {
+    path.is_file() && journal(path, "-shm").is_some() && journal(path, "-wal").is_none()
+}
+
 pub(super) fn is_full(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .and_then(|error| error.code())
-        .is_some_and(|code| {
-            // The primary code is the low byte of the extended one.
-            code.parse::<u32>()
-                .is_ok_and(|code| matches!(code & 0xff, 13 | 10))
-        })
+    trouble(error) == Trouble::Disk
 }
 
 pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(std::time::Duration::from_secs(5))
+}
+
+fn writing(path: &Path) -> SqliteConnectOptions {
+    options(path)
+        .page_size(8192)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        // 16 MB: a checkpoint flushes the main file too, so it should be rare, but the WAL must stay small.
+        .pragma("wal_autocheckpoint", "2000")
+        .pragma("cache_size", "-2000")
+}
+
+/// Opens a file, and makes what is not there.
+pub(super) async fn create(
+    path: &Path,
+    id: Uuid,
+    deleted_to: i64,
+) -> sqlx::Result<SqliteConnection> {
+    let mut connection = writing(path).create_if_missing(true).connect().await?;
+    run(&mut connection, SCHEMA).await?;
+    sqlx::query(
+        "insert into meta (id, deleted_to) select $1, $2 where not exists (select 1 from meta)",
+    )
+    .bind(id)
+    .bind(deleted_to)
+    .execute(&mut connection)
+    .await?;
+    Ok(connection)
 }
 
 /// What `sillage spool status` tells.
@@ -246,7 +424,7 @@ async fn open_read_only(dir: &Path) -> Result<SqliteConnection, SpoolError> {
         .read_only(true)
         .connect()
         .await
-        .map_err(|source| SpoolError::Database { path, source })
+        .map_err(|source| SpoolError::of(&path, source))
 }
 
 /// Reads the state of the spool in a directory, also while a server uses it.
@@ -271,10 +449,8 @@ pub async fn status(dir: &Path) -> Result<SpoolStatus, SpoolError> {
             last: row.try_get(5)?,
         })
     };
-    read.await.map_err(|source| SpoolError::Database {
-        path: dir.join(FILE),
-        source,
-    })
+    read.await
+        .map_err(|source| SpoolError::of(&dir.join(FILE), source))
 }
 
 /// Calls `each` with the first `limit` waiting hits and their group, oldest first.
@@ -297,10 +473,7 @@ pub async fn inspect(
             row.map(|row| Ok((row.try_get(0)?, row.try_get::<Vec<u8>, _>(1)?)))
                 .transpose()
         });
-        let Some((seq, body)) = row.map_err(|source| SpoolError::Database {
-            path: dir.join(FILE),
-            source,
-        })?
+        let Some((seq, body)) = row.map_err(|source| SpoolError::of(&dir.join(FILE), source))?
         else {
             break;
         };
@@ -311,6 +484,23 @@ pub async fn inspect(
         }
     }
     Ok(())
+}
+
+/// Calls `each` with the first `limit` hits that can be read of a file, damaged or not, and their group, in order.
+///
+/// # Errors
+/// There is no such file, or it cannot be read at all.
+pub async fn inspect_file(
+    path: &Path,
+    limit: usize,
+    each: impl FnMut(i64, Result<Hit, String>),
+) -> Result<(), SpoolError> {
+    if !path.exists() {
+        return Err(SpoolError::Missing(path.to_owned()));
+    }
+    salvage::inspect(path, limit, each)
+        .await
+        .map_err(|error| SpoolError::of(path, error.into()))
 }
 
 #[cfg(test)]

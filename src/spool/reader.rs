@@ -1,6 +1,8 @@
 //! The projection's side of the spool: whole groups, in order, from a position on.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteSynchronous;
@@ -8,9 +10,12 @@ use sqlx::{ConnectOptions, Connection as _, Row, SqliteConnection};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::file::{SpoolError, options};
+use super::Opened;
+use super::file::{FILE, options};
 use super::frame::{BadFrame, decode_frames};
+use super::salvage::write_id;
 use crate::hit::Hit;
+use crate::sqlite::{Trouble, trouble};
 
 /// One row of the spool: what one commit made durable.
 #[derive(Debug)]
@@ -21,43 +26,52 @@ pub struct Group {
     pub hits: Vec<Result<Box<Hit>, BadFrame>>,
 }
 
+/// How the spool was found when it was opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SpoolStart {
+    /// Under which the database remembers its position.
+    pub id: Uuid,
+    /// Up to here groups were deleted before: all of them are in the database.
+    pub deleted_to: i64,
+    /// The highest group that was in the file.
+    pub found_to: i64,
+    /// Groups of this start have numbers above this.
+    pub numbered_from: i64,
+}
+
 /// Reads groups in order.
 pub struct SpoolReader {
     path: PathBuf,
-    connection: SqliteConnection,
-    start: i64,
+    /// None before the first reading, and after an error.
+    connection: Option<SqliteConnection>,
+    /// The file that it reads.
+    number: u64,
+    opened: watch::Receiver<Option<Opened>>,
     written: watch::Receiver<i64>,
+    is_damaged: Arc<AtomicBool>,
 }
 
 impl SpoolReader {
-    pub(super) async fn open(
+    pub(super) fn new(
         dir: &Path,
-        start: i64,
+        opened: watch::Receiver<Option<Opened>>,
         written: watch::Receiver<i64>,
-    ) -> Result<Self, SpoolError> {
-        let path = dir.join("spool.db");
-        let connection = options(&path)
-            .read_only(true)
-            .pragma("cache_size", "-2000")
-            // Groups of a burst are a megabyte each; sqlx would keep fifty of them ready.
-            .row_buffer_size(2)
-            .connect()
-            .await
-            .map_err(|source| SpoolError::Database {
-                path: path.clone(),
-                source,
-            })?;
-        Ok(Self {
-            path,
-            connection,
-            start,
+        is_damaged: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            path: dir.join(FILE),
+            connection: None,
+            number: 0,
+            opened,
             written,
-        })
+            is_damaged,
+        }
     }
 
-    /// The position up to which groups were deleted when the spool was opened: all of them are in the database.
-    pub fn start(&self) -> i64 {
-        self.start
+    /// Waits until the file is open, which a full disk may hold up; none when the spool is closed before.
+    pub async fn start(&mut self) -> Option<SpoolStart> {
+        let opened = self.opened.wait_for(Option::is_some).await.ok()?;
+        opened.map(|opened| opened.start)
     }
 
     /// Gives the spool another id in the database; groups up to `position` stay stored. Durable when it returns.
@@ -74,6 +88,9 @@ impl SpoolReader {
             .bind(position)
             .execute(&mut connection)
             .await?;
+        if let Some(dir) = self.path.parent() {
+            write_id(dir, id);
+        }
         connection.close().await
     }
 
@@ -88,14 +105,49 @@ impl SpoolReader {
     /// Groups after `position`, at least one where there is one, until `hits` is reached.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read. Where it is damaged the writer is told, and the next reading is of the file that takes its place.
     pub async fn read(&mut self, position: i64, hits: usize) -> sqlx::Result<Vec<Group>> {
+        let number = self.opened.borrow().map_or(0, |opened| opened.number);
+        if self.number != number {
+            self.let_go().await;
+            self.number = number;
+        }
+        let groups = self.try_read(position, hits).await;
+        if let Err(error) = &groups {
+            if trouble(error) == Trouble::Damage {
+                self.is_damaged.store(true, Ordering::Release);
+            }
+            self.let_go().await;
+        }
+        groups
+    }
+
+    async fn let_go(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.close().await;
+        }
+    }
+
+    async fn try_read(&mut self, position: i64, hits: usize) -> sqlx::Result<Vec<Group>> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                options(&self.path)
+                    .read_only(true)
+                    .pragma("cache_size", "-2000")
+                    // Groups of a burst are a megabyte each; sqlx would keep fifty of them ready.
+                    .row_buffer_size(2)
+                    .connect()
+                    .await?
+            }
+        };
+        let connection = self.connection.insert(connection);
         let mut groups = Vec::new();
         let mut count = 0;
         let mut rows =
             sqlx::query("select seq, body from groups where seq > $1 order by seq limit 1024")
                 .bind(position)
-                .fetch(&mut self.connection);
+                .fetch(connection);
         while let Some(row) = rows.try_next().await? {
             let body: &[u8] = row.try_get(1)?;
             let group = Group {

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use sqlx::postgres::{PgArguments, PgConnection, PgCopyIn};
 use sqlx::sqlite::SqliteArguments;
 use sqlx::types::Json;
-use sqlx::{Arguments as _, AssertSqlSafe, Sqlite, Transaction};
+use sqlx::{Arguments as _, AssertSqlSafe};
 
 use super::session::{PgTransaction, Waiting};
 use super::types::{POSTGRES_EPOCH, put_inet, put_numeric};
-use super::{Either, Ip, Tags, Tx};
+use super::{Either, Ip, SqliteTransaction, Tags, Tx};
 use crate::hit::{ContactId, Hit};
 
 /// Names of the columns in the order in which both writers fill them and [`super::stored_hits`] reads them.
@@ -306,10 +306,7 @@ fn runs<'r, 'h>(mut rows: &'r [HitRow<'h>]) -> impl Iterator<Item = (usize, &'r 
 }
 
 /// `insert or fail`: see [`super::Bulk::sqlite`].
-async fn insert_sqlite(
-    c: &mut Transaction<'static, Sqlite>,
-    rows: &[HitRow<'_>],
-) -> sqlx::Result<()> {
+async fn insert_sqlite(c: &mut SqliteTransaction, rows: &[HitRow<'_>]) -> sqlx::Result<()> {
     for (size, run) in runs(rows) {
         let sql: Arc<str> = values_statement("insert or fail", size, |_| "?".to_owned()).into();
         for part in run.chunks(size) {

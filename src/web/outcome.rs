@@ -81,7 +81,7 @@ impl App {
         }
         let is_kept = match stream {
             Some(stream) => self.keep_stream(stream).await,
-            None => hits.is_empty() || self.keep(&mut hits).await,
+            None => hits.is_empty() || self.keep(&mut hits, if_lost.is_some()).await,
         };
         if let (false, Some(answer)) = (is_kept, if_lost) {
             response = *answer;

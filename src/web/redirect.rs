@@ -16,6 +16,7 @@ use crate::hit::{Hit, HitId, Verdict, VisitorId};
 use crate::inbound::Inbound;
 use crate::link::{self, LinkRecord, LinkToken, PersonalValues, build_destination};
 use crate::link_copy::LinkName;
+use crate::sink::Kept;
 
 /// What a hit notes whose address had something in or behind it that is not of it.
 pub(super) const REPAIRED: &str = "link repaired";
@@ -288,19 +289,25 @@ impl App {
                 .unwrap_or(false)
     }
 
-    /// Gives hits their ids and makes them durable, or counts them as lost: the answer goes out in any case.
-    pub(super) async fn keep(&self, hits: &mut [Hit]) -> bool {
+    /// Gives hits their ids and makes them durable, or counts them as lost: the answer goes out in any case. False where they are lost. Who can
+    /// send again does not leave them to a disk that has not taken them in time.
+    pub(super) async fn keep(&self, hits: &mut [Hit], can_send_again: bool) -> bool {
         for hit in hits.iter_mut() {
             hit.id = HitId(self.clock.new_id(hit.received_at));
         }
         let receipt = self.sink.offer(hits);
-        let kept = if self.is_durable {
-            receipt.durable(self.patience).await
+        let kept = if !self.is_durable {
+            // What becomes of them, the sink counts.
+            receipt.refusal().map_or(Ok(Kept::Durable), Err)
+        } else if can_send_again {
+            receipt.durable_or_taken_back(self.patience).await
         } else {
-            receipt.refusal().map_or(Ok(()), Err)
+            receipt.durable(self.patience).await
         };
-        if let Err(refused) = kept {
-            self.sink.count_lost(hits.len(), refused);
+        match kept {
+            Ok(Kept::Durable) => {}
+            Ok(Kept::Open) => self.sink.count_early(hits.len()),
+            Err(refused) => self.sink.count_lost(hits.len(), refused),
         }
         kept.is_ok()
     }

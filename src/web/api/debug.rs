@@ -183,6 +183,8 @@ impl Sink for Onlooker {
     }
 
     fn count_lost(&self, _hits: usize, _refused: Refused) {}
+
+    fn count_early(&self, _hits: usize) {}
 }
 
 /// The answer's text; none for a picture.

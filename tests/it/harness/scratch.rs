@@ -170,6 +170,24 @@ impl FullDisk {
         is_mounted.then_some(Self { dir })
     }
 
+    /// Takes its room but for so many bytes; again, what was given back since.
+    pub fn fill(&self, left: u64) {
+        use std::io::Write as _;
+        let bytes = vec![0_u8; self.free().saturating_sub(left) as usize];
+        let mut filler = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.join("filler"))
+            .unwrap();
+        // The server may have taken some of it in the meantime: then less is left than wanted.
+        let _ = filler.write_all(&bytes);
+    }
+
+    /// Gives back what [`Self::fill`] took.
+    pub fn make_room(&self) {
+        std::fs::remove_file(self.dir.join("filler")).unwrap();
+    }
+
     /// Bytes that are left on it.
     pub fn free(&self) -> u64 {
         let answer = Command::new("stat")

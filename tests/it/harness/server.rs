@@ -50,7 +50,7 @@ impl Setup {
         self
     }
 
-    /// Uses a Postgres database of the test's own.
+    /// Uses a database of the test's own.
     pub fn database(mut self, url: &str) -> Self {
         self.database_url = Some(url.to_owned());
         self
@@ -92,12 +92,15 @@ impl Setup {
     /// The server, not started yet.
     pub async fn be(self) -> TestServer {
         let database_url = match (self.engine, self.database_url) {
-            (Engine::Sqlite, _) => None,
+            (Engine::Sqlite, url) => url,
             (Engine::Postgres, Some(url)) => Some(url),
             (Engine::Postgres, None) => Some(PostgresServer::new_shared_database().await),
         };
         let dir = self.dir.unwrap_or_else(|| scratch::new_dir("data"));
         let db = match &database_url {
+            Some(url) if url.starts_with("sqlite:") => {
+                Db::sqlite(Path::new(url.trim_start_matches("sqlite://")))
+            }
             Some(url) => Db::postgres(url),
             None => Db::sqlite(&dir.join("sillage.db")),
         };
