@@ -161,6 +161,13 @@ fn narrow(dir: &Path) {
     }
 }
 
+/// Warns where others may read a file that was put elsewhere: its place was chosen, and perhaps its rights were too.
+pub fn warn_of_readers(file: &Path) {
+    if std::fs::metadata(file).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
+        tracing::warn!(file = %file.display(), "others may read the database, which holds personal data; chmod 600 closes it");
+    }
+}
+
 /// Writes a file all or nothing, for its owner alone: a crash or a full disk leaves the file before or the file after, and once this returns a
 /// power cut leaves the file after.
 ///

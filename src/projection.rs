@@ -58,6 +58,7 @@ struct Meters {
     quarantined: Counter,
     duplicates: Counter,
     unknown: Counter,
+    renamed: Counter,
     batch_seconds: Histogram,
 }
 
@@ -91,6 +92,7 @@ impl Projection {
                 quarantined: metrics::counter!("sillage_hits_quarantined_total"),
                 duplicates: metrics::counter!("sillage_hits_duplicate_total"),
                 unknown: metrics::counter!("sillage_hits_refused_total", "reason" => "visitor unknown"),
+                renamed: metrics::counter!("sillage_spools_renamed_total"),
                 batch_seconds: metrics::histogram!("sillage_projection_batch_seconds"),
             },
         }
@@ -248,7 +250,7 @@ impl Projection {
                     "another server stores under this spool's id, or an old copy of the spool was put back while the clock was behind. It has an id of its own from \
                      here on, so that no hit is taken for stored; what waited in both copies of a copied data directory is stored twice"
                 );
-                metrics::counter!("sillage_spools_renamed_total").increment(1);
+                meters.renamed.increment(1);
                 (*spool_id, *is_ours, *stands, at) = (id, false, to, to);
             }
         }

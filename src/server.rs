@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::config::{Ack, Config};
-use crate::data_dir::{DataDir, EMBEDDED, ServerNote};
+use crate::data_dir::{self, DataDir, EMBEDDED, ServerNote};
 use crate::form_copy::FormCopy;
 use crate::link::Keys;
 use crate::link_copy::LinkCopy;
@@ -89,6 +89,13 @@ pub async fn run(
     // Before anything is made: a start that is refused leaves nothing behind.
     known_keys::check_note(&found, noted.as_ref(), dir)?;
     let store = open_store(&config).await?;
+    if let Some(file) = config
+        .database_url
+        .as_ref()
+        .and_then(|url| store::sqlite_file(&url.0))
+    {
+        data_dir::warn_of_readers(file);
+    }
     known_keys::check_database(&found, noted.as_ref(), &store).await?;
     let keys = found.or_make()?;
     let (admin_token, is_token_new) = secrets::load_or_make_token(&config)?;

@@ -421,7 +421,7 @@ fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
 }
 
 /// The file that a URL names; none: it is Postgres'.
-fn sqlite_file(url: &str) -> Option<&Path> {
+pub fn sqlite_file(url: &str) -> Option<&Path> {
     let file = url.strip_prefix("sqlite:")?;
     Some(Path::new(file.trim_start_matches("//")))
 }

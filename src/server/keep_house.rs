@@ -22,7 +22,7 @@ pub(super) struct Housekeeper {
     pub(super) keep_months: u32,
     started: Micros,
     running: Instant,
-    /// The newest hit before this start, once the database has said it.
+    /// The newest hit before this start, or the start where there was none; once the database has said it.
     newest: Option<Micros>,
     is_told: bool,
 }
@@ -56,9 +56,7 @@ impl Housekeeper {
     async fn keep(&mut self) -> store::Result<()> {
         let now = self.clock.now();
         self.store.prepare_months(now).await?;
-        let Some(from) = self.counted_from(now).await? else {
-            return Ok(());
-        };
+        let from = self.counted_from(now).await?;
         self.store.forget_keys(from).await?;
         let retired = self
             .store
@@ -69,13 +67,15 @@ impl Housekeeper {
         Ok(())
     }
 
-    /// The time that everything old is counted back from; none while there are no hits from before this start.
-    async fn counted_from(&mut self, now: Micros) -> store::Result<Option<Micros>> {
-        if self.newest.is_none() {
-            self.newest = self.store.newest_hit_before(self.started).await?;
-        }
-        let Some(newest) = self.newest else {
-            return Ok(None);
+    /// The time that everything old is counted back from.
+    async fn counted_from(&mut self, now: Micros) -> store::Result<Micros> {
+        let newest = match self.newest {
+            Some(newest) => newest,
+            None => {
+                let newest = self.store.newest_hit_before(self.started).await?;
+                // There is nothing yet that a wrong clock could take along.
+                *self.newest.insert(newest.unwrap_or(self.started))
+            }
         };
         let passed = self.running.elapsed().as_micros() as i64;
         let from = Micros(newest.0.saturating_add(passed)).min(now);
@@ -87,7 +87,7 @@ impl Housekeeper {
                 "the clock is far ahead of the newest hit: if it is wrong, set it; what is old is counted back from that hit"
             );
         }
-        Ok(Some(from))
+        Ok(from)
     }
 }
 

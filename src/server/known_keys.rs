@@ -179,6 +179,8 @@ impl KeyWatch {
             note,
             told: None,
         };
+        // A series from the start on, for alerts.
+        metrics::gauge!("sillage_keys_lacking").set(0.0);
         let missing = lacking(Some(&watch.keys.borrow()), watch.note.keys.clone());
         if !missing.is_empty() {
             watch.tell(missing);
