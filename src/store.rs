@@ -143,18 +143,25 @@ pub fn is_away(error: &Error) -> bool {
 
 /// What an operator can do about an error, where that is known.
 pub fn remedy(error: &Error) -> Option<&'static str> {
+    match trouble(error) {
+        Trouble::Damage => {
+            return Some(
+                "the file is damaged or another program's: put it aside, and a backup in its place",
+            );
+        }
+        Trouble::Disk => {
+            return Some(
+                "the file's disk is full, fails or may only be read: make room or mend it",
+            );
+        }
+        Trouble::Unusable | Trouble::Other => {}
+    }
     if is_away(error) {
         return Some("check that the database runs and that database.url (DATABASE_URL) names it");
     }
     let sqlx::Error::Database(error) = error else {
         return None;
     };
-    // SQLITE_CORRUPT and SQLITE_NOTADB.
-    if matches!(error.code().as_deref(), Some("11" | "26")) {
-        return Some(
-            "the file is damaged or another program's: put it aside, and a backup in its place",
-        );
-    }
     let has_no_tables =
         error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table");
     has_no_tables

@@ -90,12 +90,14 @@ async fn a_damaged_link_copy_is_fetched_again() {
         .await;
     }
     // Beside the copy, the forms.
+    server.wait_drained(SOON).await;
     assert_eq!(server.terminate(SOON).await, Some(0));
     let forms = server.data_dir().join("forms.json");
     let _ = std::fs::remove_file(&forms);
     std::fs::create_dir(&forms).unwrap();
     server.start_again().await;
     assert_eq!(aside(&server, "forms.json"), 1);
+    server.wait_drained(SOON).await;
     server.finish().await;
 }
 

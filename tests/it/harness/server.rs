@@ -92,7 +92,7 @@ impl Setup {
     /// The server, not started yet.
     pub async fn be(self) -> TestServer {
         let database_url = match (self.engine, self.database_url) {
-            (Engine::Sqlite, url) => url,
+            (Engine::Sqlite, url) => url.filter(|url| url.starts_with("sqlite:")),
             (Engine::Postgres, Some(url)) => Some(url),
             (Engine::Postgres, None) => Some(PostgresServer::new_shared_database().await),
         };
