@@ -21,7 +21,7 @@ const SECRET: &str = "change-me-to-16-or-more";
 const VISITOR: &str = "203.0.113.7";
 const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 /// A reader's browser on a site with a login, with cookies of the tracker among the site's own.
-const COOKIES: &str = "PHPSESSID=secret1; wteid_111111111111111=4179528021194246163; login=secret2; wtsid_111111111111111=1; \
+const COOKIES: &str = "PHPSESSID=secret1; visitorId=another-tools; wteid_111111111111111=4179528021194246163; login=secret2; wtsid_111111111111111=1; \
     visitorId=v; broadlogId=b; csrf=secret3; deliveryId=d; xbroadlogId=secret4";
 const FORGED: &str = "X-WT-IP: 198.51.100.66\r\nX-WT-UA: forged\r\nX-WT-Secret: guessed-by-somebody\r\nX-WT-RQ: forged\r\n\
     X-Forwarded-For: 198.51.100.66\r\nForwarded: for=198.51.100.66\r\nX-Real-IP: 198.51.100.66\r\nAuthorization: Basic c2VjcmV0NQ==\r\n";
@@ -105,6 +105,7 @@ fn assert_faithful(head: &str, answer: &str, visitor: &str) {
         [
             "broadlogId=b",
             "deliveryId=d",
+            "visitorId=another-tools",
             "visitorId=v",
             "wteid_111111111111111=4179528021194246163",
             "wtsid_111111111111111=1"
