@@ -118,7 +118,7 @@ async fn an_embedded_database_without_room_is_down_and_goes_on_after() {
 /// While the copy's file takes nothing, links that others make and change are followed all the same; after, the file has all of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_are_right_while_their_copy_has_no_room_and_none_is_missing_after() {
-    let Some(disk) = mount(32 << 20) else { return };
+    let Some(disk) = mount(128 << 20) else { return };
     let mut server = TestServer::on(Engine::Postgres)
         .data_dir(&disk.dir)
         .with("LINKS__REFRESH", "50ms")
@@ -145,7 +145,7 @@ async fn links_are_right_while_their_copy_has_no_room_and_none_is_missing_after(
     for round in 1..=rounds() as i64 {
         // Until the journal cannot grow either.
         let url = format!("https://new.example/{round}");
-        let last = 3_000 + 7_000 * round;
+        let last = 10_000;
         disk.fill(0);
         change(&server, &url, 1, last).await;
         // In memory, in the file only, and in neither; some from the last page.
