@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::AdobeMode;
+use crate::hit::LeastProof;
 
 pub use load::{Flags, Problems};
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub cookies: Cookies,
     /// What identifies and describes a contact.
     pub contacts: Contacts,
+    /// What counts as revenue of a delivery.
+    pub revenue: Revenue,
     /// The durable queue.
     pub spool: Spool,
     /// The database.
@@ -123,6 +126,14 @@ section!(
         unique: Vec<String> = vec!["email".to_owned()],
         /// Fields that anyone may set through the pixel and the script.
         public: Vec<String> = Vec::new(),
+    }
+);
+
+section!(
+    /// What counts as revenue of a delivery.
+    Revenue {
+        /// The least proof of the delivery that makes revenue of an amount; the rest stands apart.
+        proof: LeastProof = LeastProof::Signed,
     }
 );
 
@@ -311,6 +322,7 @@ impl Default for Config {
             cors: Cors::default(),
             cookies: Cookies::default(),
             contacts: Contacts::default(),
+            revenue: Revenue::default(),
             spool: Spool::default(),
             database: Database::default(),
             paths: Paths::default(),

@@ -9,6 +9,8 @@ mod amount;
 mod ampersand;
 mod extra;
 mod money;
+mod proof;
+mod sum;
 mod text;
 
 use std::borrow::Cow;
@@ -20,6 +22,8 @@ use uuid::Uuid;
 pub use amount::{Amount, read as read_amount, read_whole};
 pub use ampersand::{plain_ampersands, plain_pair, plain_query};
 pub use money::{Currency, Money, MoneyError};
+pub use proof::{LeastProof, Proof};
+pub use sum::Sum;
 pub use text::{Limit, clean, clean_bytes, clean_lines};
 
 use crate::clock::Micros;

@@ -11,6 +11,8 @@
 
 mod batch;
 mod health;
+mod known_ids;
+mod orders;
 pub mod pace;
 mod page_tags;
 
@@ -24,6 +26,7 @@ pub use batch::{Batch, Done, Refusal, retry_quarantined};
 pub use health::{DatabaseHealth, Health};
 
 use crate::clock::Clock;
+use crate::hit::LeastProof;
 use crate::spool::{Spool, SpoolReader, SpoolStart};
 use crate::store::maintenance::SpoolPlace;
 use crate::store::{self, Store, is_refusal};
@@ -59,17 +62,20 @@ struct Meters {
     duplicates: Counter,
     unknown: Counter,
     renamed: Counter,
+    refused_tags: Counter,
     batch_seconds: Histogram,
 }
 
 impl Projection {
-    /// Joins a spool and a store. `unique` are the fields that name a contact; `give_way` bounds how long a burst may hold it up.
+    /// Joins a spool and a store. `unique` are the fields that name a contact; `revenue` is the least proof that makes revenue of a delivery;
+    /// `give_way` bounds how long a burst may hold it up.
     pub fn new(
         store: Store,
         spool: &Spool,
         reader: SpoolReader,
         clock: Clock,
         unique: Vec<String>,
+        revenue: LeastProof,
         give_way: Duration,
     ) -> Self {
         Self {
@@ -82,6 +88,7 @@ impl Projection {
                 stands: 0,
                 clock,
                 unique,
+                revenue,
             },
             spool: spool.clone(),
             reader,
@@ -93,6 +100,7 @@ impl Projection {
                 duplicates: metrics::counter!("sillage_hits_duplicate_total"),
                 unknown: metrics::counter!("sillage_hits_refused_total", "reason" => "visitor unknown"),
                 renamed: metrics::counter!("sillage_spools_renamed_total"),
+                refused_tags: metrics::counter!("sillage_page_tags_refused_total"),
                 batch_seconds: metrics::histogram!("sillage_projection_batch_seconds"),
             },
         }
@@ -214,6 +222,7 @@ impl Projection {
                     stands,
                     clock,
                     unique,
+                    revenue,
                 },
             reader,
             meters,
@@ -265,7 +274,7 @@ impl Projection {
                 break;
             };
             is_full = groups.iter().map(|group| group.hits.len()).sum::<usize>() >= batch_size;
-            let mut batch = Batch::new(*spool_id, clock, unique, now);
+            let mut batch = Batch::new(*spool_id, clock, unique, *revenue, now);
             for group in std::mem::take(&mut groups) {
                 batch.push(group);
             }
@@ -293,6 +302,7 @@ impl Projection {
         meters.quarantined.increment(done.quarantined);
         meters.duplicates.increment(done.duplicates);
         meters.unknown.increment(done.unknown);
+        meters.refused_tags.increment(done.refused_tags);
         Ok((at, is_full))
     }
 }
@@ -312,6 +322,7 @@ struct Target {
     stands: i64,
     clock: Clock,
     unique: Vec<String>,
+    revenue: LeastProof,
 }
 
 /// What kept a transaction from its end.

@@ -5,6 +5,8 @@
 //! are asked for, both through an index: the text-only messages, and the clicking persons, for which the delivery's clicks are gone through (a
 //! figure of them would need a row for each visitor and delivery).
 //!
+//! Revenue is what something proves (see [`crate::hit::Proof`]), each order once; what anybody can say stands apart, in `unproved`.
+//!
 //! Hits of machines (prefetch, bot, scanner) are in no indicator; they are told by themselves.
 
 mod read;
@@ -14,7 +16,7 @@ use std::collections::BTreeMap;
 pub use read::read_hours;
 
 use crate::clock::Micros;
-use crate::hit::{DeliveryId, Kind, LinkId, Money};
+use crate::hit::{DeliveryId, Kind, LinkId, Sum};
 
 /// What is told of a delivery.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,8 +31,10 @@ pub struct Report {
     pub clicking_persons: i64,
     /// Its links in the order of ids, also those nobody followed, and links of elsewhere that were followed from it.
     pub links: Vec<LinkRow>,
-    /// Purchases, an entry a currency (`None`: none was given), in alphabetical order.
+    /// Orders whose delivery is proved, an entry a currency (`None`: none was given), in alphabetical order.
     pub sales: BTreeMap<Option<String>, Sales>,
+    /// The others.
+    pub unproved: BTreeMap<Option<String>, Sales>,
 }
 
 /// What a delivery is.
@@ -97,25 +101,25 @@ pub struct LinkRow {
     pub count: Count,
 }
 
-/// Purchases in one currency.
+/// Orders in one currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sales {
     /// How many.
     pub transactions: i64,
-    /// In 1/10,000, exact.
-    pub amount: i128,
+    /// Exact, refunds taken off.
+    pub amount: Sum,
     /// Items bought.
     pub items: i64,
 }
 
 impl Sales {
-    /// The amount; what 64 bits cannot hold ends at their end.
-    pub fn amount(&self) -> Money {
-        saturated(self.amount)
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 
     /// Amount of an average transaction, rounded half away from zero to the fourth place.
-    pub fn amount_per_transaction(&self) -> Option<Money> {
+    pub fn amount_per_transaction(&self) -> Option<Sum> {
         average(self.amount, self.transactions)
     }
 
@@ -132,8 +136,10 @@ pub struct HourRow {
     pub kinds: BTreeMap<Kind, Count>,
     /// Messages whose first trace fell into this hour.
     pub new_broadlogs: i64,
-    /// Purchases by currency.
+    /// Orders whose delivery is proved, by currency.
     pub sales: BTreeMap<Option<String>, Sales>,
+    /// The others.
+    pub unproved: BTreeMap<Option<String>, Sales>,
 }
 
 impl Report {
@@ -181,13 +187,18 @@ impl Report {
         )
     }
 
-    /// Pages and purchases.
+    /// Orders whose delivery is proved, each once.
+    pub fn transactions(&self) -> i64 {
+        self.sales.values().map(|sales| sales.transactions).sum()
+    }
+
+    /// Pages and purchases, each as often as it was shown.
     pub fn visited_pages(&self) -> i64 {
         self.of(Kind::Pageview).hits + self.of(Kind::Transaction).hits
     }
 
     /// An amount for each message that was to be delivered.
-    pub fn amount_per_message(&self, sales: &Sales) -> Option<Money> {
+    pub fn amount_per_message(&self, sales: &Sales) -> Option<Sum> {
         average(sales.amount, self.delivery.messages)
     }
 }
@@ -197,13 +208,9 @@ fn ratio(part: i64, whole: i64) -> Option<f64> {
     (whole > 0).then(|| (part as f64 / whole as f64 * 10_000.0).round() / 10_000.0)
 }
 
-fn average(amount: i128, count: i64) -> Option<Money> {
+fn average(Sum(amount): Sum, count: i64) -> Option<Sum> {
     let count = i128::from(count);
-    (count > 0).then(|| saturated((amount * 2 + amount.signum() * count) / (count * 2)))
-}
-
-fn saturated(amount: i128) -> Money {
-    Money(amount.clamp(i128::from(-i64::MAX), i128::from(i64::MAX)) as i64)
+    (count > 0).then(|| Sum((amount * 2 + amount.signum() * count) / (count * 2)))
 }
 
 #[cfg(test)]
@@ -253,7 +260,7 @@ mod tests {
     fn averages_of_money_are_rounded_half_away_from_zero() {
         let of = |amount: i128, transactions| {
             Sales {
-                amount,
+                amount: Sum(amount),
                 transactions,
                 items: 0,
             }
@@ -263,7 +270,8 @@ mod tests {
         assert_eq!(of(10, 3), Some(3));
         assert_eq!(of(5, 2), Some(3));
         assert_eq!(of(-5, 2), Some(-3));
-        assert_eq!(of(i128::from(i64::MAX) * 4, 1), Some(i64::MAX));
+        let beyond = i128::from(i64::MAX) * 4;
+        assert_eq!(of(beyond, 1), Some(beyond));
         assert_eq!(of(5, 0), None);
     }
 }

@@ -118,6 +118,7 @@ pub async fn run(
         reader,
         clock.clone(),
         config.contacts.unique.clone(),
+        config.revenue.proof,
         config.spool.give_way,
     );
     let health = projection.health();

@@ -13,6 +13,7 @@ pub mod imports;
 mod link_rows;
 pub mod maintenance;
 pub mod messages;
+pub mod orders;
 pub mod page_tags;
 pub mod persons;
 pub mod retention;

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use sillage::both;
 use sillage::clock::Clock;
 use sillage::dialect::Rules;
+use sillage::hit::LeastProof;
 use sillage::projection::Projection;
 use sillage::sink::Sink as _;
 use sillage::spool::{Spool, SpoolLimits};
@@ -136,6 +137,7 @@ async fn project(database: &Database) -> anyhow::Result<Duration> {
         reader,
         clock,
         vec!["email".to_owned()],
+        LeastProof::default(),
         Duration::ZERO,
     );
     let (stop, stopped) = watch::channel(false);

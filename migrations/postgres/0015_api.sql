@@ -48,7 +48,9 @@ create view readable_hits as select
     user_agent,
     verdict,
     reason,
-    extra
+    extra,
+    proof,
+    counted_revenue
 from hits;
 create view readable_deliveries as select
     id,

@@ -49,7 +49,9 @@ create view readable_hits as select
     user_agent,
     verdict,
     reason,
-    extra
+    extra,
+    proof,
+    counted_revenue / 10000.0 as counted_revenue
 from hits;
 create view readable_deliveries as select
     id,

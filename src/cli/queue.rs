@@ -110,7 +110,9 @@ impl QuarantineCommand {
                 let (clock, unique) = (Clock::system(), &config.contacts.unique);
                 let mut refused = 0;
                 for record in &records {
-                    let is_stored = retry_quarantined(&store, &clock, unique, record).await?;
+                    let is_stored =
+                        retry_quarantined(&store, &clock, unique, config.revenue.proof, record)
+                            .await?;
                     refused += usize::from(!is_stored);
                     print_json(&json!({"id": record.id, "stored": is_stored}))?;
                 }

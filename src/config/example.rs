@@ -81,6 +81,7 @@ fn other_than_default(key: &str, default: &Value) -> String {
         "mapp.secrets" => &format!("111{secret},222{secret}")[..],
         "spool.ack" => "fast",
         "adobe.mode" => "permanent",
+        "revenue.proof" => "unsigned",
         "log.format" => "json",
         "log.level" => "info,sillage::spool=debug",
         _ if key.starts_with("paths.") || key == "mapp.path" => "/0",

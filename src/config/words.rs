@@ -23,7 +23,7 @@ const BYTES: &str = "give a whole number of bytes, such as 67108864";
 const TRUE_OR_FALSE: &str = "give true or false";
 
 /// What a key takes.
-const ALLOWED: [(&str, &str); 40] = [
+const ALLOWED: [(&str, &str); 41] = [
     (
         "listen",
         "give an address and a port such as \"127.0.0.1:8080\" or \"[::]:8080\" (names are not looked up)",
@@ -50,6 +50,10 @@ const ALLOWED: [(&str, &str); 40] = [
     ),
     ("contacts.unique", A_FIELD),
     ("contacts.public", A_FIELD),
+    (
+        "revenue.proof",
+        "give \"signed\", \"unsigned\" or \"claimed\"",
+    ),
     ("spool.ack", "give \"durable\" or \"fast\""),
     ("spool.patience", A_DURATION),
     ("spool.max_bytes", BYTES),

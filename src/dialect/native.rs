@@ -18,7 +18,7 @@ pub(super) use pixel::{kind_of, take_page_utm};
 
 use super::{MOST_PARAMETERS, Rules, adobe, foreign_visitor, judge, mautic};
 use crate::hit::{
-    BroadlogId, DeliveryId, Dialect, Hit, HitId, Kind, Provenance, Verdict, VisitorId,
+    BroadlogId, DeliveryId, Dialect, Hit, HitId, Kind, Proof, Provenance, Verdict, VisitorId,
 };
 use crate::inbound::{Inbound, PassedOver};
 use crate::link::{LinkRecord, LinkToken, Purpose};
@@ -196,14 +196,31 @@ pub fn session_message(hit: &Hit) -> Option<String> {
     }
 }
 
+/// The campaign of a click as cookies hold it.
+pub fn session_delivery(hit: &Hit) -> Option<String> {
+    let id = hit.delivery_id?;
+    let is_signed = hit.proof().is_some_and(Proof::is_signed);
+    let mark = if is_signed { "" } else { UNSIGNED };
+    Some(format!("{mark}{id}"))
+}
+
+/// Reads what [`session_delivery`] wrote, and what it proves.
+pub(in crate::dialect) fn read_delivery(value: &str) -> Option<(DeliveryId, Provenance)> {
+    let (id, provenance) = match value.strip_prefix(UNSIGNED) {
+        Some(id) => (id, Provenance::Unsigned),
+        None => (value, Provenance::Session),
+    };
+    Some((DeliveryId(id.parse().ok()?), provenance))
+}
+
 /// Delivery and message of an earlier click in this browser session.
 pub(super) fn take_session(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) {
     let (message, delivery) = cookies::read_session(hit, inbound, rules);
     if message.is_none() && delivery.is_none() {
         return;
     }
-    hit.delivery_id = delivery.map(DeliveryId);
-    hit.provenance = Provenance::Session;
+    hit.delivery_id = delivery.map(|(id, _)| id);
+    hit.provenance = delivery.map_or(Provenance::Session, |(_, provenance)| provenance);
     let Some(message) = message else { return };
     match (message.strip_prefix(UNSIGNED), message.parse()) {
         (Some(message), _) => take_unsigned_message(hit, message),
@@ -216,6 +233,8 @@ pub(super) fn take_session(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) 
 fn take_unsigned_message(hit: &mut Hit, message: &str) {
     hit.provenance = Provenance::Unsigned;
     match message.parse() {
+        // A landing parameter without a message.
+        Ok(0) => {}
         Ok(id) => hit.broadlog_id = Some(BroadlogId(id)),
         Err(_) => hit.foreign_mut().message_key = Some(message.to_owned()),
     }
@@ -233,6 +252,9 @@ pub fn landing_value(rules: &Rules, hit: &Hit) -> String {
         .unwrap_or_default();
     let message = match hit.provenance {
         Provenance::Link => None,
+        _ if hit.proof().is_some_and(|proof| !proof.is_signed()) => {
+            session_message(hit).or_else(|| Some(format!("{UNSIGNED}0")))
+        }
         _ => session_message(hit),
     };
     let message =

@@ -48,6 +48,8 @@ impl<'h> HitLine<'h> {
             Cell::Text(&hit.verdict),
             Cell::text(&hit.reason),
             hit.extra.as_deref().map_or(Cell::None, Cell::Json),
+            Cell::text(&hit.proof),
+            hit.counted_revenue.map_or(Cell::None, Cell::Money),
         ]
     }
 

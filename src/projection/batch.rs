@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::known_ids::KnownIds;
+use super::orders::Orders;
 use super::page_tags::PageTags;
 use crate::clock::{Clock, Micros};
-use crate::hit::{Authority, Hit, Limit, clean};
+use crate::hit::{Authority, Hit, LeastProof, Limit, clean};
 use crate::identity::{Resolver, wanted, wanted_contacts};
 use crate::spool::{BadFrame, Group, decode_frames, encode_frame};
 use crate::store::figures::Figures;
@@ -21,6 +23,7 @@ pub struct Batch<'p> {
     spool_id: Uuid,
     clock: &'p Clock,
     unique: &'p [String],
+    revenue: LeastProof,
     now: Micros,
     #[expect(
         clippy::vec_box,
@@ -52,6 +55,8 @@ pub struct Done {
     pub duplicates: u64,
     /// Hits dropped because they count for known visitors only and theirs is not.
     pub unknown: u64,
+    /// Page tags not made because the day has had its share.
+    pub refused_tags: u64,
 }
 
 impl std::ops::AddAssign for Done {
@@ -60,16 +65,24 @@ impl std::ops::AddAssign for Done {
         self.quarantined += more.quarantined;
         self.duplicates += more.duplicates;
         self.unknown += more.unknown;
+        self.refused_tags += more.refused_tags;
     }
 }
 
 impl<'p> Batch<'p> {
     /// An empty batch.
-    pub fn new(spool_id: Uuid, clock: &'p Clock, unique: &'p [String], now: Micros) -> Self {
+    pub fn new(
+        spool_id: Uuid,
+        clock: &'p Clock,
+        unique: &'p [String],
+        revenue: LeastProof,
+        now: Micros,
+    ) -> Self {
         Self {
             spool_id,
             clock,
             unique,
+            revenue,
             now,
             hits: Vec::new(),
             positions: Vec::new(),
@@ -192,10 +205,14 @@ impl<'p> Batch<'p> {
         known.contacts = tx
             .load_contacts(&wanted_contacts(self.unique, &known, hits.iter().copied()))
             .await?;
-        let mut page_tags = PageTags::load(tx, &hits).await?;
+        let ids = KnownIds::load(tx, &hits).await?;
+        let mut page_tags = PageTags::load(tx, &hits, self.now).await?;
+        let mut orders = Orders::load(tx, self.revenue, &hits).await?;
         let mut resolver = Resolver::new(self.unique, known, || self.clock.new_id(self.now));
         let mut contacts = Vec::with_capacity(hits.len());
         let mut copies: Vec<Option<Box<Hit>>> = Vec::with_capacity(hits.len());
+        let mut counted = Vec::with_capacity(hits.len());
+        let mut bookings = Vec::with_capacity(hits.len());
         hits.retain(|hit| {
             let mut hit = Cow::Borrowed(*hit);
             let contact = resolver.resolve(&mut hit);
@@ -204,8 +221,15 @@ impl<'p> Batch<'p> {
                 done.unknown += 1;
                 return false;
             }
+            ids.settle(&mut hit, |id| resolver.message(id).map(|(_, of)| of));
             page_tags.settle(&mut hit);
+            let earned = orders.settle(&hit);
+            if let Some(note) = earned.note {
+                hit.to_mut().note(note);
+            }
             contacts.push(contact);
+            counted.push((earned.counted_revenue(), earned.is_order()));
+            bookings.push(earned.bookings);
             copies.push(match hit {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(changed) => Some(Box::new(changed)),
@@ -217,7 +241,8 @@ impl<'p> Batch<'p> {
         }
         let (changes, data) = resolver.finish();
         tx.save_changes(&changes, &data, self.now).await?;
-        page_tags.save(tx, self.now).await?;
+        done.refused_tags = page_tags.save(tx, self.now).await?;
+        orders.save(tx).await?;
         if hits.is_empty() {
             return Ok(done);
         }
@@ -226,20 +251,25 @@ impl<'p> Batch<'p> {
         let rows: Vec<HitRow<'_>> = hits
             .iter()
             .zip(contacts)
+            .zip(&counted)
             .zip(first..)
-            .map(|((hit, contact_id), seq)| HitRow {
+            .map(|(((hit, contact_id), (counted_revenue, _)), seq)| HitRow {
                 seq,
                 hit,
                 contact_id,
+                counted_revenue: *counted_revenue,
             })
             .collect();
         tx.insert_hits(&rows).await?;
         // After the rows: the history may have begun in this very batch.
         tx.complete_history(&changes.completed).await?;
 
-        let mut figures = Figures::load(tx, &hits).await?;
-        for hit in &hits {
-            figures.add(hit);
+        let mut figures = Figures::load(tx, &hits, &bookings).await?;
+        for ((hit, (_, is_order)), bookings) in hits.iter().zip(&counted).zip(&bookings) {
+            figures.add(hit, *is_order);
+            for booking in bookings {
+                figures.book(booking);
+            }
         }
         figures.save(tx).await?;
         done.stored = hits.len() as u64;
@@ -334,6 +364,7 @@ pub async fn retry_quarantined(
     store: &Store,
     clock: &Clock,
     unique: &[String],
+    revenue: LeastProof,
     record: &Quarantined,
 ) -> store::Result<bool> {
     let now = clock.now();
@@ -344,7 +375,7 @@ pub async fn retry_quarantined(
         seq: record.position,
         hits: decode_frames(&frame).collect(),
     };
-    let mut batch = Batch::new(record.spool_id, clock, unique, now);
+    let mut batch = Batch::new(record.spool_id, clock, unique, revenue, now);
     batch.push(group);
     let done = batch.store(&mut tx, Refusal::IsPutAside).await?;
     if done.quarantined > 0 {

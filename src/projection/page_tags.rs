@@ -2,21 +2,34 @@
 //!
 //! A tag that is in the table decides; else the description in the request, from which the tag is made; else an amount makes a purchase of the
 //! hit. A batch without page tags asks the database nothing.
+//!
+//! Anybody can describe a tag, so only so many are made a day, by all servers together. Beyond that a hit is still what it describes, and says that its
+//! tag was not made; it is counted, and the log tells once.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use crate::clock::Micros;
-use crate::hit::{Dialect, Hit, Kind, PageTagKind, Verdict};
+use crate::hit::{Dialect, Hit, Kind, PageTagDraft, PageTagKind, Verdict};
 use crate::sending::NewPageTag;
-use crate::store::page_tags::TagRule;
+use crate::store::page_tags::{DayCount, TagRule};
 use crate::store::{self, Tx};
+
+/// Most tags made on the fly a day (UTC). Sites have some hundred tags; a site whose domain is moved here makes those that it still uses on the first
+/// days. A million of them a day would fill the table, its lists and its exports.
+pub const MOST_A_DAY: i64 = 1_000;
+/// Its name in `daily_limits`.
+const LIMIT: &str = "page_tags";
 
 /// The tags of a batch.
 #[derive(Debug, Default)]
 pub struct PageTags {
     known: HashMap<String, TagRule>,
     made: Vec<NewPageTag>,
+    /// How many may still be made today.
+    left: i64,
+    used: DayCount,
+    refused: i64,
 }
 
 /// The tag that a hit came through. Other dialects say themselves what their hits are.
@@ -31,12 +44,22 @@ impl PageTags {
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn load(tx: &mut Tx, hits: &[&Hit]) -> store::Result<Self> {
+    pub async fn load(tx: &mut Tx, hits: &[&Hit], now: Micros) -> store::Result<Self> {
         let wanted: BTreeSet<&str> = hits.iter().filter_map(|hit| tag_of(hit)).collect();
-        let known = tx.load_page_tags(&wanted).await?;
+        let known: HashMap<_, _> = tx.load_page_tags(&wanted).await?.into_iter().collect();
+        let makes_some = hits.iter().any(|hit| {
+            draft_of(hit).is_some() && tag_of(hit).is_some_and(|tag| !known.contains_key(tag))
+        });
+        let used = if makes_some {
+            tx.day_count(LIMIT, now).await?
+        } else {
+            DayCount::default()
+        };
         Ok(Self {
-            known: known.into_iter().collect(),
-            made: Vec::new(),
+            known,
+            left: (MOST_A_DAY - used.used).max(0),
+            used,
+            ..Self::default()
         })
     }
 
@@ -49,12 +72,9 @@ impl PageTags {
         if rule.is_none() && hit.verdict.counts() {
             rule = self.make(identifier.to_owned(), hit);
         }
-        let drafted = hit.foreign.as_ref().and_then(|foreign| {
-            let kind = foreign.page_tag.as_ref()?.kind;
-            Some(TagRule {
-                kind,
-                valid_until: None,
-            })
+        let drafted = draft_of(hit).map(|draft| TagRule {
+            kind: draft.kind,
+            valid_until: None,
         });
         let (kind, is_expired) = decide(rule.or(drafted), hit.revenue.is_some(), hit.counted_at());
         if hit.kind != kind {
@@ -65,8 +85,15 @@ impl PageTags {
         }
     }
 
-    fn make(&mut self, identifier: String, hit: &Hit) -> Option<TagRule> {
-        let draft = hit.foreign.as_ref()?.page_tag.as_ref()?;
+    fn make(&mut self, identifier: String, hit: &mut Cow<'_, Hit>) -> Option<TagRule> {
+        draft_of(hit)?;
+        if self.left == 0 {
+            self.refused += 1;
+            hit.to_mut().note("page tag not made");
+            return None;
+        }
+        self.left -= 1;
+        let draft = draft_of(hit)?;
         let rule = TagRule {
             kind: draft.kind,
             valid_until: None,
@@ -83,13 +110,33 @@ impl PageTags {
         Some(rule)
     }
 
-    /// Writes the tags that were made.
+    /// Writes the tags that were made; returns how many were not.
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn save(&self, tx: &mut Tx, now: Micros) -> store::Result<()> {
-        tx.insert_page_tags(&self.made, now).await.map(|_| ())
+    pub async fn save(&self, tx: &mut Tx, now: Micros) -> store::Result<u64> {
+        tx.insert_page_tags(&self.made, now).await?;
+        if self.made.is_empty() && self.refused == 0 {
+            return Ok(0);
+        }
+        let count = DayCount {
+            used: self.used.used + self.made.len() as i64,
+            refused: self.used.refused + self.refused,
+            ..self.used
+        };
+        tx.set_day_count(LIMIT, &count).await?;
+        if self.refused > 0 && self.used.refused == 0 {
+            tracing::warn!(
+                made = count.used,
+                "no more page tags are made on the fly today; hits of those that are missing say so"
+            );
+        }
+        Ok(self.refused.unsigned_abs())
     }
+}
+
+fn draft_of(hit: &Hit) -> Option<&PageTagDraft> {
+    hit.foreign.as_ref()?.page_tag.as_ref()
 }
 
 /// What a hit is, and whether its tag's time was over.
@@ -111,7 +158,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::hit::{HitId, Money, PageTagDraft};
+    use crate::hit::{HitId, Money};
 
     fn hit(tag: &str, draft: Option<PageTagKind>, amount: Option<i64>) -> Hit {
         let mut hit = Hit::new(
@@ -126,6 +173,13 @@ mod tests {
             hit.foreign_mut().page_tag = Some(PageTagDraft { kind, folder: None });
         }
         hit
+    }
+
+    fn tags_of_a_day() -> PageTags {
+        PageTags {
+            left: MOST_A_DAY,
+            ..PageTags::default()
+        }
     }
 
     fn settle(tags: &mut PageTags, hit: &Hit) -> Hit {
@@ -151,7 +205,7 @@ mod tests {
             (rule(Web), Some(Transaction), Some(1), Kind::Pageview),
             (rule(Transaction), Some(Web), None, Kind::Transaction),
         ] {
-            let mut tags = PageTags::default();
+            let mut tags = tags_of_a_day();
             tags.known
                 .extend(known.map(|rule| ("home".to_owned(), rule)));
             let settled = settle(&mut tags, &hit("home", draft, amount));
@@ -165,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_tag_made_on_the_fly_holds_for_the_rest_of_the_batch() {
-        let mut tags = PageTags::default();
+        let mut tags = tags_of_a_day();
         settle(
             &mut tags,
             &hit("cart", Some(PageTagKind::Transaction), None),
@@ -180,7 +234,7 @@ mod tests {
 
     #[test]
     fn machines_make_no_tags() {
-        let mut tags = PageTags::default();
+        let mut tags = tags_of_a_day();
         let mut crawled = hit("cart", Some(PageTagKind::Transaction), None);
         crawled.verdict = Verdict::Bot;
         assert_eq!(settle(&mut tags, &crawled).kind, Kind::Transaction);
@@ -190,7 +244,7 @@ mod tests {
     #[test]
     fn a_hit_after_the_validity_is_suspect() {
         for (valid_until, verdict) in [(1_000, Verdict::Suspect), (1_001, Verdict::Human)] {
-            let mut tags = PageTags::default();
+            let mut tags = tags_of_a_day();
             let rule = TagRule {
                 kind: PageTagKind::Web,
                 valid_until: Some(Micros(valid_until)),
@@ -198,5 +252,20 @@ mod tests {
             tags.known.insert("home".to_owned(), rule);
             assert_eq!(settle(&mut tags, &hit("home", None, None)).verdict, verdict);
         }
+    }
+
+    #[test]
+    fn a_day_has_its_share_of_tags_and_a_hit_beyond_it_is_still_what_it_describes() {
+        let mut tags = PageTags {
+            left: 1,
+            ..PageTags::default()
+        };
+        let drafted = |tag| hit(tag, Some(PageTagKind::Transaction), None);
+        assert_eq!(settle(&mut tags, &drafted("one")).reason, None);
+        let beyond = settle(&mut tags, &drafted("two"));
+        assert_eq!(beyond.kind, Kind::Transaction);
+        assert_eq!(beyond.reason.as_deref(), Some("page tag not made"));
+        assert_eq!(settle(&mut tags, &drafted("one")).reason, None);
+        assert_eq!((tags.made.len(), tags.refused), (1, 1));
     }
 }

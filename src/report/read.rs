@@ -7,14 +7,16 @@ use sqlx::Row;
 use super::{Count, Delivery, HourRow, LinkRow, Report, Sales};
 use crate::both;
 use crate::clock::Micros;
-use crate::hit::{DeliveryId, Kind, LinkId, Money};
+use crate::hit::{DeliveryId, Kind, LinkId};
 use crate::store::Store;
+use crate::store::figures::joined;
 
-/// A row of `hourly_figures` that holds purchases.
+/// A row of `hourly_figures` that holds orders.
 struct SalesRow {
     hour: Micros,
     currency: Option<String>,
     sales: Sales,
+    unproved: Sales,
 }
 
 impl Report {
@@ -60,7 +62,8 @@ impl Report {
         }
         report.links = links.into_values().collect();
         for row in read_sales(store, id).await? {
-            add(report.sales.entry(row.currency).or_default(), &row.sales);
+            add(&mut report.sales, &row.currency, &row.sales);
+            add(&mut report.unproved, &row.currency, &row.unproved);
         }
         Ok(Some(report))
     }
@@ -90,7 +93,8 @@ pub async fn read_hours(store: &Store, id: DeliveryId) -> sqlx::Result<BTreeMap<
     }
     for row in read_sales(store, id).await? {
         let hour = hours.entry(row.hour).or_default();
-        add(hour.sales.entry(row.currency).or_default(), &row.sales);
+        add(&mut hour.sales, &row.currency, &row.sales);
+        add(&mut hour.unproved, &row.currency, &row.unproved);
     }
     Ok(hours)
 }
@@ -129,17 +133,24 @@ async fn read_links(store: &Store, id: DeliveryId) -> sqlx::Result<BTreeMap<i64,
         .collect())
 }
 
-/// Added up here and not by the database: SQLite's sum of integers fails when it leaves 64 bits, and ten forged purchases would be enough.
+/// Added up here and not by the database: SQLite's sum of integers fails when it leaves 64 bits, and ten large amounts would be enough.
 async fn read_sales(store: &Store, id: DeliveryId) -> sqlx::Result<Vec<SalesRow>> {
-    let sql = "select hour, currency, hits, revenue, quantity from hourly_figures where delivery_id = $1 and kind = 'transaction' and hits > 0";
+    let sql = "select hour, currency, transactions, revenue, revenue_carry, quantity, unproved_transactions, unproved_revenue, unproved_carry,
+                      unproved_quantity
+               from hourly_figures where delivery_id = $1 and kind = 'transaction'";
     both!(store.reader(), pool => sqlx::query(sql).bind(id.0).fetch_all(pool).await?.iter()
         .map(|row| Ok(SalesRow {
             hour: row.try_get(0)?,
             currency: Some(row.try_get::<String, _>(1)?).filter(|currency| !currency.is_empty()),
             sales: Sales {
                 transactions: row.try_get(2)?,
-                amount: i128::from(row.try_get::<Money, _>(3)?.0),
-                items: row.try_get(4)?,
+                amount: joined(row.try_get(3)?, row.try_get(4)?),
+                items: row.try_get(5)?,
+            },
+            unproved: Sales {
+                transactions: row.try_get(6)?,
+                amount: joined(row.try_get(7)?, row.try_get(8)?),
+                items: row.try_get(9)?,
             },
         }))
         .collect())
@@ -150,7 +161,11 @@ async fn count_clicking_persons(store: &Store, id: DeliveryId) -> sqlx::Result<i
     both!(store.reader(), pool => sqlx::query_scalar(sql).bind(id.0).fetch_one(pool).await)
 }
 
-fn add(sum: &mut Sales, sales: &Sales) {
+fn add(all: &mut BTreeMap<Option<String>, Sales>, currency: &Option<String>, sales: &Sales) {
+    if sales.is_empty() {
+        return;
+    }
+    let sum = all.entry(currency.clone()).or_default();
     sum.transactions += sales.transactions;
     sum.amount += sales.amount;
     sum.items = sum.items.saturating_add(sales.items);

@@ -283,12 +283,18 @@ pub async fn store_messages(
     }
     // Chosen numbers first: the counter must not give out what this very chunk takes.
     let chosen = rows.iter().map(|row| row.id.0);
+    let of_others: Vec<(BroadlogId, DeliveryId)> = rows
+        .iter()
+        .map(|row| (row.id, delivery_id))
+        .filter(|(id, _)| id.0 != 0)
+        .collect();
+    tx.forget_figures_of_others(&of_others).await?;
     if let Some(most) = chosen.filter(|id| (1..=MOST_COUNTED).contains(id)).max() {
         tx.reserve_number("broadlog", most).await?;
     }
     if !unnumbered.is_empty() {
-        let first = tx.take_numbers("broadlog", unnumbered.len() as i64).await?;
-        for ((line, row), number) in unnumbered.into_iter().zip(first..) {
+        let numbers = tx.take_broadlog_numbers(unnumbered.len()).await?;
+        for ((line, row), number) in unnumbered.into_iter().zip(numbers) {
             rows[row].id = BroadlogId(number);
             if let Ok(sent) = &mut outcomes[line] {
                 sent.broadlog_id = BroadlogId(number);

@@ -58,6 +58,7 @@ impl Housekeeper {
         self.store.prepare_months(now).await?;
         let from = self.counted_from(now).await?;
         self.store.forget_keys(from).await?;
+        self.store.forget_orders(from).await?;
         let retired = self
             .store
             .retire(from, now, self.keep_months, Pace::OneADay)

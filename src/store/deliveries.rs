@@ -2,14 +2,16 @@
 //!
 //! Every change sets `changed_at`: that is how the servers' local copies learn of it. The number of messages is no such change.
 
+use std::collections::{BTreeSet, HashSet};
+
 use sqlx::Row;
 
-use super::{Store, Tx};
-use crate::both;
+use super::{Bulk, Store, Tx};
 use crate::clock::Micros;
 use crate::hit::{DeliveryId, LinkId, Utm};
 use crate::link::LinkRecord;
 use crate::sending::{NewDelivery, NewLink};
+use crate::{both, fetch_bulk};
 
 /// A delivery as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,6 +215,37 @@ impl Store {
 }
 
 impl Tx {
+    /// Those of these deliveries that there are.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn known_deliveries(
+        &mut self,
+        ids: &BTreeSet<DeliveryId>,
+    ) -> sqlx::Result<HashSet<DeliveryId>> {
+        let known: Vec<DeliveryId> = fetch_bulk!(
+            self,
+            Bulk::new().big("id", ids.iter().map(|id| id.0)),
+            "select d.id from {rows} join deliveries d on d.id = rows.id",
+            row => DeliveryId(row.try_get(0)?)
+        )?;
+        Ok(HashSet::from_iter(known))
+    }
+
+    /// Those of these links that there are.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn known_links(&mut self, ids: &BTreeSet<LinkId>) -> sqlx::Result<HashSet<LinkId>> {
+        let known: Vec<LinkId> = fetch_bulk!(
+            self,
+            Bulk::new().big("id", ids.iter().map(|id| id.0)),
+            "select l.id from {rows} join links l on l.id = rows.id",
+            row => LinkId(row.try_get(0)?)
+        )?;
+        Ok(HashSet::from_iter(known))
+    }
+
     /// Makes a delivery; its id may be taken.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Writing hits: rows of placeholders, and on Postgres binary `COPY` for many.
 //!
-//! `COPY` instead of `unnest` over 33 arrays: Postgres takes each value once and fills pages many rows at a time. Its end is several small
+//! `COPY` instead of `unnest` over 35 arrays: Postgres takes each value once and fills pages many rows at a time. Its end is several small
 //! writes without an answer between them, though, and sqlx leaves Nagle's algorithm on: over TCP the last one waits 40 ms for an
 //! acknowledgement. Few rows, as most transactions of a quiet server have, go quicker in an ordinary statement.
 
@@ -15,10 +15,10 @@ use sqlx::{Arguments as _, AssertSqlSafe};
 use super::session::{PgTransaction, Waiting};
 use super::types::{POSTGRES_EPOCH, put_inet, put_numeric};
 use super::{Either, Ip, SqliteTransaction, Tags, Tx};
-use crate::hit::{ContactId, Hit};
+use crate::hit::{ContactId, Hit, Money, Proof};
 
 /// Names of the columns in the order in which both writers fill them and [`super::stored_hits`] reads them.
-pub const COLUMNS: [&str; 33] = [
+pub const COLUMNS: [&str; 35] = [
     "seq",
     "id",
     "received_at",
@@ -52,6 +52,8 @@ pub const COLUMNS: [&str; 33] = [
     "verdict",
     "reason",
     "extra",
+    "proof",
+    "counted_revenue",
 ];
 
 /// A hit that is to be written.
@@ -63,6 +65,8 @@ pub struct HitRow<'h> {
     pub hit: &'h Hit,
     /// Its person.
     pub contact_id: Option<ContactId>,
+    /// What it adds to the revenue in the figures.
+    pub counted_revenue: Option<Money>,
 }
 
 /// Binds rows' values in the order of [`COLUMNS`], for either database.
@@ -104,6 +108,8 @@ macro_rules! bind_rows {
                 $values.add(hit.verdict.as_str())?;
                 $values.add(hit.reason.as_deref())?;
                 $values.add(hit.extra.as_ref().map(Json))?;
+                $values.add(hit.proof().map(Proof::as_str))?;
+                $values.add(row.counted_revenue)?;
             }
             Ok(())
         };
@@ -224,6 +230,8 @@ fn put_rows(rows: &[HitRow<'_>], data: &mut Vec<u8>) {
             // Writing to a Vec does not fail.
             let _ = serde_json::to_writer(data, extra);
         });
+        out.text(hit.proof().map(Proof::as_str));
+        out.with(row.counted_revenue, put_numeric);
     }
 }
 
@@ -293,7 +301,7 @@ impl Fields<'_> {
     }
 }
 
-/// Rows a statement: few sizes, so that each is prepared once. 64 rows of 33 columns stay well below SQLite's 32,766 placeholders.
+/// Rows a statement: few sizes, so that each is prepared once. 64 rows of 35 columns stay well below SQLite's 32,766 placeholders.
 const SIZES: [usize; 3] = [64, 8, 1];
 
 /// The rows in runs that are whole parts of one of [`SIZES`].

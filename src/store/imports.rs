@@ -231,6 +231,11 @@ impl Tx {
         messages: &[ImportedMessage],
         keys: &[(String, BroadlogId)],
     ) -> sqlx::Result<()> {
+        let chosen: Vec<_> = messages
+            .iter()
+            .map(|message| (message.id, message.delivery_id))
+            .collect();
+        self.forget_figures_of_others(&chosen).await?;
         execute_bulk!(
             &mut *self,
             Bulk::new()

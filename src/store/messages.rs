@@ -38,6 +38,47 @@ impl Tx {
         Ok(HashMap::from_iter(times))
     }
 
+    /// Numbers for new messages. Those that a vendor's unsigned link has said already are left out: what was counted for one must not become
+    /// another message's.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn take_broadlog_numbers(&mut self, count: usize) -> sqlx::Result<Vec<i64>> {
+        let mut numbers = Vec::with_capacity(count);
+        while numbers.len() < count {
+            let missing = (count - numbers.len()) as i64;
+            let first = self.take_numbers("broadlog", missing).await?;
+            let sql = "select distinct broadlog_id from broadlog_figures where broadlog_id >= $1 and broadlog_id < $2";
+            let said: Vec<i64> = both!(&mut *self, c => sqlx::query_scalar(sql)
+                .bind(first)
+                .bind(first + missing)
+                .fetch_all(&mut **c)
+                .await)?;
+            let said: BTreeSet<i64> = said.into_iter().collect();
+            numbers.extend((first..first + missing).filter(|number| !said.contains(number)));
+        }
+        Ok(numbers)
+    }
+
+    /// Takes away what was counted under numbers that their sender chose while nobody had made these messages, as far as it was for another delivery.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn forget_figures_of_others(
+        &mut self,
+        chosen: &[(BroadlogId, DeliveryId)],
+    ) -> sqlx::Result<()> {
+        execute_bulk!(
+            self,
+            Bulk::new()
+                .big("id", chosen.iter().map(|(id, _)| id.0))
+                .big("delivery_id", chosen.iter().map(|(_, delivery)| delivery.0)),
+            "delete from broadlog_figures where broadlog_id in
+                 (select f.broadlog_id from {rows} join broadlog_figures f on f.broadlog_id = rows.id where f.delivery_id <> rows.delivery_id)"
+        )
+        .map(|_| ())
+    }
+
     /// Stores new messages of a delivery, in a transaction of [`Store::begin_lane`]. Numbers that the sender chose are never given out after.
     ///
     /// # Errors

@@ -38,6 +38,17 @@ pub struct TagRule {
     pub valid_until: Option<Micros>,
 }
 
+/// How much of what strangers may make was made on a day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DayCount {
+    /// Its first microsecond, UTC.
+    pub day: Micros,
+    /// What was made.
+    pub used: i64,
+    /// What was not, since the day had had its share.
+    pub refused: i64,
+}
+
 /// A word that no version of this program has written stands for a page.
 fn kind(word: &str) -> PageTagKind {
     PageTagKind::parse(word).unwrap_or(PageTagKind::Web)
@@ -166,4 +177,50 @@ impl Tx {
              select identifier, label, kind, folder, source_url, now, now from {rows} where true on conflict (identifier) do nothing"
         )
     }
+
+    /// What was made under a name on the day of `now`. Another server's clock may be a little behind at midnight: its day goes on then. A day that
+    /// lies further ahead was written under a wrong clock and counts for nothing.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn day_count(&mut self, name: &'static str, now: Micros) -> sqlx::Result<DayCount> {
+        let sql = "select day, used, refused from daily_limits where name = $1";
+        let stored = both!(self, c => match sqlx::query(sql).bind(name).fetch_optional(&mut **c).await? {
+            Some(row) => Some(DayCount { day: row.try_get(0)?, used: row.try_get(1)?, refused: row.try_get(2)? }),
+            None => None,
+        });
+        let today = Micros(now.0 - now.0.rem_euclid(DAY));
+        let tomorrow = Micros(today.0 + DAY);
+        Ok(match stored {
+            Some(count) if count.day == today || count.day == tomorrow => count,
+            _ => DayCount {
+                day: today,
+                ..DayCount::default()
+            },
+        })
+    }
+
+    /// Writes what was made on a day.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn set_day_count(
+        &mut self,
+        name: &'static str,
+        count: &DayCount,
+    ) -> sqlx::Result<()> {
+        let sql = "insert into daily_limits (name, day, used, refused) values ($1, $2, $3, $4)
+                   on conflict (name) do update set day = excluded.day, used = excluded.used, refused = excluded.refused";
+        both!(self, c => sqlx::query(sql)
+            .bind(name)
+            .bind(count.day)
+            .bind(count.used)
+            .bind(count.refused)
+            .execute(&mut **c)
+            .await
+            .map(|_| ()))
+    }
 }
+
+/// In microseconds.
+const DAY: i64 = 24 * Micros::HOUR;

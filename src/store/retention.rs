@@ -1,4 +1,4 @@
-//! What is deleted after its time: months of hits, and idempotency keys.
+//! What is deleted after its time: months of hits, and idempotency keys. Orders: see [`super::orders`].
 //!
 //! A machine that starts with a wrong clock must not take its data along. So the caller counts back from a time that hits vouch for
 //! ([`Store::newest_hit_before`]), and months go one a day: a mistake costs a month and is told, where it would have cost everything.

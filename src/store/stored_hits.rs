@@ -60,6 +60,8 @@ pub struct StoredHit {
     pub verdict: String,
     pub reason: Option<String>,
     pub extra: Option<Box<RawValue>>,
+    pub proof: Option<String>,
+    pub counted_revenue: Option<Money>,
 }
 
 impl StoredHit {
@@ -102,6 +104,8 @@ impl StoredHit {
             verdict: hit.verdict.as_str().to_owned(),
             reason: hit.reason.clone(),
             extra: extra.and_then(Result::ok),
+            proof: hit.proof().map(|proof| proof.as_str().to_owned()),
+            counted_revenue: None,
         }
     }
 
@@ -158,6 +162,8 @@ macro_rules! stored_hit {
             extra: row
                 .try_get::<Option<Json<Box<RawValue>>>, _>(32)?
                 .map(|extra| extra.0),
+            proof: row.try_get(33)?,
+            counted_revenue: row.try_get(34)?,
         }
     }};
 }

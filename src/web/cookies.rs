@@ -5,11 +5,10 @@ use cookie::{Cookie, SameSite};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-use crate::clock::Micros;
 use crate::dialect::adobe::LAST_DELIVERY_COOKIE;
 use crate::dialect::mapp::OPTOUT_COOKIE;
 use crate::dialect::native::{self, BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};
-use crate::hit::{DeliveryId, Hit};
+use crate::hit::Hit;
 use crate::link::{Keys, Purpose};
 
 /// Mapp's Ever-ID, with the track id behind it.
@@ -96,7 +95,7 @@ impl CookieMaker {
             (
                 DELIVERY_COOKIE,
                 Purpose::DeliveryCookie,
-                hit.delivery_id.map(|id| id.to_string()),
+                native::session_delivery(hit),
             ),
         ];
         for (name, purpose, value) in parts {
@@ -148,16 +147,13 @@ impl CookieMaker {
     }
 
     /// The delivery clicked last, one year from now.
-    pub fn write_last_delivery(
-        &self,
-        id: DeliveryId,
-        at: Micros,
-        request: &HeaderMap,
-        answer: &mut HeaderMap,
-    ) {
+    pub fn write_last_delivery(&self, hit: &Hit, request: &HeaderMap, answer: &mut HeaderMap) {
+        let Some(delivery) = native::session_delivery(hit) else {
+            return;
+        };
         let sealed = self
             .keys
-            .seal_at(Purpose::LastDeliveryCookie, &id.to_string(), at);
+            .seal_at(Purpose::LastDeliveryCookie, &delivery, hit.received_at);
         let year = &self.attributes(request).year;
         append(LAST_DELIVERY_COOKIE, &sealed, year, answer);
     }

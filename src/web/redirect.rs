@@ -180,11 +180,11 @@ pub(super) fn remember_click(
     if let Some(value) = app.cookies.visitor_value(hit) {
         app.cookies.write_visitor(&value, request, answer);
     }
-    if let (AdobeMode::Permanent | AdobeMode::Anonymous, Some(id)) =
-        (app.rules.adobe_mode, hit.delivery_id)
-    {
-        app.cookies
-            .write_last_delivery(id, hit.received_at, request, answer);
+    if matches!(
+        app.rules.adobe_mode,
+        AdobeMode::Permanent | AdobeMode::Anonymous
+    ) {
+        app.cookies.write_last_delivery(hit, request, answer);
     }
 }
 

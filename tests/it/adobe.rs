@@ -26,6 +26,9 @@ async fn a_link_imported_with_a_negative_id_is_found_by_its_unsigned_hex(engine:
             .bind(id).bind(url).bind(now).execute(pool).await.map(|_| ()))
         .unwrap();
     }
+    both!(server.db().pool(), pool => sqlx::query("insert into deliveries (id, label, channel, created_at, changed_at) values (2, 'Two', 'email', $1, $1)")
+        .bind(now).execute(pool).await.map(|_| ()))
+    .unwrap();
     let mut reader = server.client();
     for (hex, url) in [
         ("fffffffb", "https://shop.example/minus-5"),

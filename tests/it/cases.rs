@@ -37,8 +37,8 @@
 //!   same_site, domain, path`, `{}` any value, `{"removed": true}` one that is taken away; `headers` (null: must be absent), `gif: true`
 //!   (the pixel, whole), `body`, `body_contains`, `body_json` (objects may have more than is listed).
 //! - **hits**: all new rows in the order of storage, as `GET /api/v1/hits` tells them after the last step (so with people who became known later).
-//!   What is listed must be equal, `extra` whole. What is **not** listed must be empty but for `id, received_at, seq, user_agent, visitor_id`
-//!   (any value), `dialect` (the folder's name), `site` (`default`), `verdict` (`human`) and `ip` (127.0.0.1 or none). `kind` has to be listed. A
+//!   What is listed must be equal, `extra` whole. What is **not** listed must be empty but for `id, received_at, seq, user_agent, visitor_id, proof,
+//!   counted_revenue` (any value), `dialect` (the folder's name), `site` (`default`), `verdict` (`human`) and `ip` (127.0.0.1 or none). `kind` has to be listed. A
 //!   hit that is somebody's has `contact` (all fields of the contact), `contact_tags` or `contact_id`.
 //! - **matchers** stand for a value anywhere in `answer` and `hits`: `{"is": "uuid|present|number|time"}`, `{"contains": "…"}`,
 //!   `{"starts_with": "…"}`, `{"same_as": "name"}` (the first use takes the value), `{"not": "name"}` (a value, but not that one).

@@ -3,7 +3,9 @@
 mod contacts;
 mod cursor;
 mod hits;
+mod orders;
 mod reports;
+mod unproved;
 
 use std::time::Duration;
 
@@ -35,4 +37,11 @@ async fn post_hits(client: &mut Client, hits: &Value) {
     let answer = client.post_json(HITS, hits).await;
     assert_eq!(answer.status, 202, "{}", answer.text());
     assert_eq!(answer.json()["rejected"], json!([]));
+}
+
+async fn make_delivery(client: &mut Client, id: &str) {
+    let made = client
+        .post_json("/api/v1/deliveries", &json!({ "id": id, "label": id }))
+        .await;
+    assert_eq!(made.status, 201, "{}", made.text());
 }

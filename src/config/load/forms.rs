@@ -52,6 +52,7 @@ fn meant(key: &str, text: &str) -> String {
     let meant = match key {
         "spool.ack" => return nearest(text, ["durable", "fast"].into_iter()),
         "log.format" => return nearest(text, ["text", "json"].into_iter()),
+        "revenue.proof" => return nearest(text, ["signed", "unsigned", "claimed"].into_iter()),
         "adobe.mode" => {
             return nearest(text, ["session", "permanent", "anonymous"].into_iter());
         }

@@ -85,9 +85,9 @@ pub(super) fn take_last_delivery(hit: &mut Hit, inbound: &Inbound<'_>, rules: &R
         Purpose::LastDeliveryCookie,
         "last delivery not signed by us",
     );
-    if let Some(id) = signed.and_then(|signed| signed.value.parse().ok()) {
-        hit.delivery_id = Some(DeliveryId(id));
-        hit.provenance = Provenance::Session;
+    if let Some((id, provenance)) = signed.and_then(|signed| native::read_delivery(signed.value)) {
+        hit.delivery_id = Some(id);
+        hit.provenance = provenance;
         return true;
     }
     let id = read_cookie(hit, inbound, LAST_DELIVERY, |value| {

@@ -11,10 +11,10 @@
 
 use uuid::Uuid;
 
-use super::{BROADLOG_COOKIE, DELIVERY_COOKIE};
+use super::{BROADLOG_COOKIE, DELIVERY_COOKIE, read_delivery};
 use crate::clock::Micros;
 use crate::dialect::Rules;
-use crate::hit::{Hit, VisitorId};
+use crate::hit::{DeliveryId, Hit, Provenance, VisitorId};
 use crate::inbound::Inbound;
 use crate::link::Purpose;
 
@@ -63,7 +63,7 @@ pub(super) fn read_session<'a>(
     hit: &mut Hit,
     inbound: &Inbound<'a>,
     rules: &Rules,
-) -> (Option<&'a str>, Option<i64>) {
+) -> (Option<&'a str>, Option<(DeliveryId, Provenance)>) {
     let not_ours = "session cookie not signed by us";
     let mut newest = |name, purpose| newest(hit, inbound, rules, name, purpose, not_ours);
     let message = newest(BROADLOG_COOKIE, Purpose::BroadlogCookie);
@@ -77,7 +77,7 @@ pub(super) fn read_session<'a>(
     let of_last = |signed: Option<Signed<'a>>| signed.filter(|signed| signed.at == last);
     (
         of_last(message).map(|message| message.value),
-        of_last(delivery).and_then(|delivery| delivery.value.parse().ok()),
+        of_last(delivery).and_then(|delivery| read_delivery(delivery.value)),
     )
 }
 

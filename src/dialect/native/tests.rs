@@ -396,5 +396,12 @@ fn a_landing_parameter_says_no_more_than_its_click() {
 
     click.foreign = None;
     click.provenance = Provenance::None;
-    assert_eq!(ids(&land(&click)), ids(&click), "a link without a message");
+    let short = land(&click);
+    assert_eq!(ids(&short), ids(&click), "a link without a message");
+    assert_eq!(short.provenance, Provenance::Session);
+    // What an unsigned link began proves no more than the link did, also where it named no message.
+    click.provenance = Provenance::Unsigned;
+    let unsigned = land(&click);
+    assert_eq!(ids(&unsigned), ids(&click));
+    assert_eq!(unsigned.provenance, Provenance::Unsigned);
 }

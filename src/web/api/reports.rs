@@ -53,10 +53,6 @@ pub async fn show_report(
 fn tell(report: &Report) -> Value {
     let delivery = &report.delivery;
     let count = |kind| report.of(kind).hits;
-    let items = report
-        .sales
-        .values()
-        .fold(0_i64, |sum, sales| sum.saturating_add(sales.items));
     let links: Vec<Value> = report
         .links
         .iter()
@@ -100,9 +96,14 @@ fn tell(report: &Report) -> Value {
         "raw_reactivity": report.raw_reactivity(),
         "estimated_reactivity": report.estimated_reactivity(),
         "visited_pages": report.visited_pages(),
-        "transactions": count(Kind::Transaction),
-        "items": items,
+        "transactions": report.transactions(),
+        "items": items(&report.sales),
         "revenue": sales,
+        "unproved": {
+            "transactions": report.unproved.values().map(|sales| sales.transactions).sum::<i64>(),
+            "items": items(&report.unproved),
+            "revenue": tell_currencies(&report.unproved),
+        },
         "events": count(Kind::Event),
         "forms": count(Kind::Form),
         "optouts": count(Kind::Optout),
@@ -113,26 +114,33 @@ fn tell(report: &Report) -> Value {
 }
 
 fn tell_hour((hour, row): (&Micros, &HourRow)) -> Value {
-    let sales: Vec<Value> = row
-        .sales
-        .iter()
-        .map(|(currency, sales)| tell_sales(currency.as_deref(), sales))
-        .collect();
     json!({
         "hour": Time(*hour),
         "hits": by_kind(&row.kinds, |count| count.hits),
         "recipients": by_kind(&row.kinds, |count| count.broadlogs),
         "distinct_opens": row.new_broadlogs,
         "machine_hits": by_kind(&row.kinds, |count| count.machine_hits),
-        "revenue": sales,
+        "revenue": tell_currencies(&row.sales),
+        "unproved": { "revenue": tell_currencies(&row.unproved) },
     })
+}
+
+fn items(all: &BTreeMap<Option<String>, Sales>) -> i64 {
+    all.values()
+        .fold(0_i64, |sum, sales| sum.saturating_add(sales.items))
+}
+
+fn tell_currencies(all: &BTreeMap<Option<String>, Sales>) -> Vec<Value> {
+    all.iter()
+        .map(|(currency, sales)| tell_sales(currency.as_deref(), sales))
+        .collect()
 }
 
 fn tell_sales(currency: Option<&str>, sales: &Sales) -> Value {
     json!({
         "currency": currency,
         "transactions": sales.transactions,
-        "amount": sales.amount().to_string(),
+        "amount": sales.amount.to_string(),
         "items": sales.items,
     })
 }
@@ -146,6 +154,6 @@ fn by_kind(kinds: &BTreeMap<Kind, Count>, count: impl Fn(&Count) -> i64) -> Map<
         .collect()
 }
 
-fn money(amount: Option<crate::hit::Money>) -> Value {
+fn money(amount: Option<crate::hit::Sum>) -> Value {
     amount.map(|amount| amount.to_string()).into()
 }

@@ -40,7 +40,16 @@ pub struct Comparison {
 }
 
 /// Columns that may have any value where a case says nothing about them.
-const FREE: [&str; 5] = ["id", "received_at", "seq", "user_agent", "visitor_id"];
+const FREE: [&str; 7] = [
+    "id",
+    "received_at",
+    "seq",
+    "user_agent",
+    "visitor_id",
+    // They follow from the other columns and from what came before.
+    "proof",
+    "counted_revenue",
+];
 /// The names of matchers.
 const MATCHERS: [&str; 5] = ["is", "same_as", "not", "contains", "starts_with"];
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{DRAINING, post_hits, read_hits};
+use super::{DRAINING, make_delivery, post_hits, read_hits};
 use crate::harness::{Engine, TestServer, on_both};
 
 /// The writers do not send again, and a busy disk may take longer than a reader should wait.
@@ -29,6 +29,9 @@ async fn a_cursor_skips_nothing_and_repeats_nothing_while_hits_arrive(engine: En
         ),
         None => None,
     };
+    for id in ["1", "2"] {
+        make_delivery(&mut first.client().admin(), id).await;
+    }
     // Odd limits, so that answers end in the middle of batches.
     let filters = [
         "limit=97",

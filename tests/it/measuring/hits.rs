@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DRAINING, HITS, post_hits, read_hits};
+use super::{DRAINING, HITS, make_delivery, post_hits, read_hits};
 use crate::harness::{ADMIN_TOKEN, Engine, TestServer, on_both};
 
 async fn hits_come_in_as_an_object_an_array_or_lines(engine: Engine) {
@@ -61,6 +61,7 @@ async fn hits_come_in_as_an_object_an_array_or_lines(engine: Engine) {
 async fn amounts_come_out_to_the_last_digit(engine: Engine) {
     let server = TestServer::on(engine).start().await;
     let mut api = server.client().admin();
+    make_delivery(&mut api, "9007199254740993").await;
     let amounts = [
         "0.1",
         "0.2",
@@ -266,6 +267,10 @@ async fn views_show_money_times_and_ids_as_people_read_them(engine: Engine) {
     for (sql, expected) in [
         ("select round(sum(revenue), 2) from readable_hits", "169.85"),
         (
+            "select round(sum(counted_revenue), 2) from readable_hits where proof = 'sender'",
+            "169.85",
+        ),
+        (
             "select revenue_text from readable_hits where revenue > 100",
             "169.9000",
         ),
@@ -325,6 +330,14 @@ async fn views_show_money_times_and_ids_as_people_read_them(engine: Engine) {
 async fn a_hit_comes_out_the_same_however_many_came_with_it(engine: Engine) {
     let server = TestServer::on(engine).start().await;
     let mut api = server.client().admin();
+    make_delivery(&mut api, "9007199254740993").await;
+    let links = "/api/v1/deliveries/9007199254740993/links";
+    let link = json!({"id": 8, "url": "https://shop.example/"});
+    assert_eq!(api.post_json(links, &link).await.status, 201);
+    let messages = "/api/v1/deliveries/9007199254740993/messages";
+    let message = "{\"broadlog_id\":7,\"contact\":{\"email\":\"ada@x.example\"}}\n";
+    let made = api.post(messages, "application/x-ndjson", message).await;
+    assert_eq!(made.status, 200, "{}", made.text());
     let full = json!({
         "kind": "transaction", "at": "2026-01-02T03:04:05.678901Z", "site": "shop", "page_url": "https://shop.example/ü?x=1",
         "page_title": "Ωmega \"'", "page_language": "de", "referrer": "https://r.example/", "page_tag": "basket",
@@ -380,6 +393,14 @@ async fn a_hit_comes_out_the_same_however_many_came_with_it(engine: Engine) {
         (&json!("192.0.2.7"), &json!("2001:db8::1"))
     );
     assert_eq!(firsts[2]["extra"], Value::Null);
+    for (column, value) in [
+        ("delivery_id", json!("9007199254740993")),
+        ("broadlog_id", json!(7)),
+        ("link_id", json!(8)),
+        ("proof", json!("sender")),
+    ] {
+        assert_eq!(firsts[0][column], value, "{column}");
+    }
     server.finish().await;
 }
 

@@ -1,0 +1,220 @@
+//! Orders that count in the figures, so that each counts once, however often it is told: who said it, how much, and where it was counted.
+
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::figures::Place;
+use super::{Bulk, Store, Tx};
+use crate::clock::Micros;
+use crate::hit::{Kind, Money, VisitorId};
+use crate::{both, execute_bulk, fetch_bulk};
+
+/// An order of a shop.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OrderKey {
+    /// The shop's number.
+    pub order_id: String,
+    /// Of the hit.
+    pub site: String,
+    /// Empty for none.
+    pub currency: String,
+}
+
+/// Who told of an order. Only whoever it was may change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// A sender that is believed: nobody else counts beside it.
+    Sender,
+    /// A browser without any id. There is one for each order.
+    Nobody,
+    /// A browser.
+    Visitor(VisitorId),
+}
+
+impl Holder {
+    fn text(self) -> String {
+        match self {
+            Self::Sender => "sender".to_owned(),
+            Self::Nobody => "nobody".to_owned(),
+            Self::Visitor(id) => id.0.simple().to_string(),
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        match text {
+            "sender" => Self::Sender,
+            text => Uuid::try_parse(text).map_or(Self::Nobody, |id| Self::Visitor(VisitorId(id))),
+        }
+    }
+}
+
+/// What counts of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The browser that told of it first.
+    pub visitor: Option<VisitorId>,
+    /// Where it counts.
+    pub place: Place,
+    /// How much, refunds apart.
+    pub revenue: Money,
+    /// Items.
+    pub quantity: i64,
+    /// What the browser has refunded, not above 0.
+    pub refunded: Money,
+    /// The last of its refunds.
+    pub last_refund: Money,
+    /// When it was told first.
+    pub counted_at: Micros,
+}
+
+/// An order as one holder told it.
+pub type Claim = (OrderKey, Holder);
+
+fn keys<'c>(claims: impl Iterator<Item = &'c Claim> + Clone) -> Bulk {
+    let key = || claims.clone().map(|(key, _)| key);
+    Bulk::new()
+        .text("order_id", key().map(|key| key.order_id.clone()))
+        .text("site", key().map(|key| key.site.clone()))
+        .text("currency", key().map(|key| key.currency.clone()))
+        .text("holder", claims.clone().map(|(_, holder)| holder.text()))
+}
+
+macro_rules! order {
+    ($row:expr) => {{
+        let row = $row;
+        let visitor: Uuid = row.try_get(4)?;
+        (
+            (
+                OrderKey {
+                    order_id: row.try_get(0)?,
+                    site: row.try_get(1)?,
+                    currency: row.try_get(2)?,
+                },
+                Holder::parse(row.try_get(3)?),
+            ),
+            Order {
+                visitor: (!visitor.is_nil()).then_some(VisitorId(visitor)),
+                place: Place {
+                    delivery: row.try_get(5)?,
+                    broadlog: row.try_get(6)?,
+                    link: row.try_get(7)?,
+                    hour: row.try_get(8)?,
+                    kind: Kind::Transaction,
+                    currency: row.try_get(9)?,
+                    is_proved: row.try_get::<i64, _>(10)? != 0,
+                },
+                revenue: row.try_get(11)?,
+                quantity: row.try_get(12)?,
+                refunded: row.try_get(13)?,
+                last_refund: row.try_get(14)?,
+                counted_at: row.try_get(15)?,
+            },
+        )
+    }};
+}
+
+impl Tx {
+    /// What is known of orders: of `exact` what these holders said, of `whole` what anybody said. The second can be many, once: when a sender
+    /// that is believed tells of an order, it takes the place of all others.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn load_orders(
+        &mut self,
+        exact: &[Claim],
+        whole: &[OrderKey],
+    ) -> sqlx::Result<Vec<(Claim, Order)>> {
+        let mut orders: Vec<(Claim, Order)> = fetch_bulk!(
+            &mut *self,
+            keys(exact.iter()),
+            "select o.order_id, o.site, o.currency, o.holder, o.visitor_id, o.delivery_id, o.broadlog_id, o.link_id, o.hour, o.money_currency,
+                    o.is_proved, o.revenue, o.quantity, o.refunded, o.last_refund, o.counted_at
+             from {rows} join orders o on o.order_id = rows.order_id and o.site = rows.site and o.currency = rows.currency
+                 and o.holder = rows.holder",
+            row => order!(row)
+        )?;
+        let of_whole = || whole.iter();
+        let more: Vec<(Claim, Order)> = fetch_bulk!(
+            self,
+            Bulk::new()
+                .text("order_id", of_whole().map(|key| key.order_id.clone()))
+                .text("site", of_whole().map(|key| key.site.clone()))
+                .text("currency", of_whole().map(|key| key.currency.clone())),
+            "select o.order_id, o.site, o.currency, o.holder, o.visitor_id, o.delivery_id, o.broadlog_id, o.link_id, o.hour, o.money_currency,
+                    o.is_proved, o.revenue, o.quantity, o.refunded, o.last_refund, o.counted_at
+             from {rows} join orders o on o.order_id = rows.order_id and o.site = rows.site and o.currency = rows.currency",
+            row => order!(row)
+        )?;
+        orders.extend(more);
+        Ok(orders)
+    }
+
+    /// Writes orders that are new or changed, and takes out those that count no more.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn save_orders(
+        &mut self,
+        changed: &[(&Claim, &Order)],
+        gone: &[&Claim],
+    ) -> sqlx::Result<()> {
+        execute_bulk!(
+            &mut *self,
+            keys(gone.iter().copied()),
+            "delete from orders where (order_id, site, currency, holder) in (select order_id, site, currency, holder from {rows})"
+        )?;
+        let orders = || changed.iter().map(|(_, order)| *order);
+        execute_bulk!(
+            self,
+            keys(changed.iter().map(|(claim, _)| *claim))
+                .uuid("visitor_id", orders().map(|order| order.visitor.map_or(Uuid::nil(), |id| id.0)))
+                .big("delivery_id", orders().map(|order| order.place.delivery))
+                .big("broadlog_id", orders().map(|order| order.place.broadlog))
+                .big("link_id", orders().map(|order| order.place.link))
+                .time("hour", orders().map(|order| order.place.hour))
+                .text("money_currency", orders().map(|order| order.place.currency.clone()))
+                .big("is_proved", orders().map(|order| i64::from(order.place.is_proved)))
+                .money("revenue", orders().map(|order| order.revenue))
+                .big("quantity", orders().map(|order| order.quantity))
+                .money("refunded", orders().map(|order| order.refunded))
+                .money("last_refund", orders().map(|order| order.last_refund))
+                .time("counted_at", orders().map(|order| order.counted_at)),
+            "insert into orders (order_id, site, currency, holder, visitor_id, delivery_id, broadlog_id, link_id, hour, money_currency, is_proved,
+                                 revenue, quantity, refunded, last_refund, counted_at)
+             select order_id, site, currency, holder, visitor_id, delivery_id, broadlog_id, link_id, hour, money_currency, is_proved,
+                    revenue, quantity, refunded, last_refund, counted_at
+             from {rows} where true
+             on conflict (order_id, site, currency, holder) do update set
+                 visitor_id = excluded.visitor_id, delivery_id = excluded.delivery_id, broadlog_id = excluded.broadlog_id,
+                 link_id = excluded.link_id, hour = excluded.hour, money_currency = excluded.money_currency, is_proved = excluded.is_proved,
+                 revenue = excluded.revenue, quantity = excluded.quantity, refunded = excluded.refunded, last_refund = excluded.last_refund,
+                 counted_at = excluded.counted_at"
+        )?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Forgets orders that were half a year old at a time: what is told of them after that counts anew, a page shown again or a refund alike. Never
+    /// more than two days' worth at once, so that a mistake about the time does not cost half a year.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn forget_orders(&self, at: Micros) -> sqlx::Result<()> {
+        let mut tx = self.begin_lane().await?;
+        let sql = "select min(counted_at) from orders";
+        let oldest: Option<Micros> =
+            both!(&mut tx, c => sqlx::query_scalar(sql).fetch_one(&mut **c).await)?;
+        if let Some(oldest) = oldest {
+            let until = Micros((at.0 - KEPT).min(oldest.0 + 2 * DAY));
+            let sql = "delete from orders where counted_at < $1";
+            both!(&mut tx, c => sqlx::query(sql).bind(until).execute(&mut **c).await.map(|_| ()))?;
+        }
+        tx.commit().await
+    }
+}
+
+/// In microseconds.
+const DAY: i64 = 24 * Micros::HOUR;
+/// How long an order is remembered.
+const KEPT: i64 = 183 * DAY;
