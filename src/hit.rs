@@ -270,6 +270,8 @@ pub struct Foreign {
     pub refused: Option<String>,
     /// `message_key` stood in the address of a page, which can have been passed on: it names nobody in a browser that is known.
     pub is_from_page: bool,
+    /// The visitor's id was handed to this browser by a parameter: whoever handed it over may have it too.
+    pub visitor_is_handed: bool,
     /// The unsigned id that the visitor was derived from, as it goes back to the browser: never in a form that our signature vouches for.
     /// Answers need it, and nothing else.
     #[serde(skip)]
@@ -426,6 +428,12 @@ impl Hit {
     /// The message under its vendor's name.
     pub fn message_key(&self) -> Option<&str> {
         self.foreign.as_ref()?.message_key.as_deref()
+    }
+
+    /// Whether a proof of this hit may become one of its visitor: not where somebody else may have the visitor's id.
+    pub fn visitor_can_be_proved(&self) -> bool {
+        let is_handed = self.foreign.as_ref().is_some_and(|f| f.visitor_is_handed);
+        !is_handed && self.visitor_id.is_some_and(|id| !id.is_derived())
     }
 
     /// Adds a word to `reason`, once.

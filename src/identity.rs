@@ -226,7 +226,7 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         let Some(visitor) = hit.visitor_id.filter(|_| hit.verdict.counts()) else {
             return;
         };
-        let can_be_proved = !visitor.is_derived();
+        let can_be_proved = hit.visitor_can_be_proved();
         let may = match before {
             None => evidence.may(Change::Bind),
             Some(before) if before.contact != contact => evidence.may(Change::TakeOver),

@@ -114,6 +114,10 @@ pub(super) fn take_visitor(
         }
     }
     if take_signed_visitor(hit, rules, mautic::DEVICE, parameter.map(Ok).into_iter()) {
+        // Anybody can put an id of his own into the address of an image that others load.
+        if !inbound.is_trusted_sender {
+            hit.foreign_mut().visitor_is_handed = true;
+        }
         return;
     }
     let unsigned = |text| unsigned_visitor(text).map(|id| (id, text));
@@ -151,6 +155,14 @@ pub fn known_visitor(inbound: &Inbound<'_>, rules: &Rules) -> Hit {
     hit
 }
 
+/// Stands before a visitor's signed id in the cookie of a browser that it was handed to. Who takes the mark away says that the id is his own,
+/// which he could say of every id that he has.
+pub const HANDED: &str = "handed:";
+
+fn unmarked(sealed: &str) -> &str {
+    sealed.strip_prefix(HANDED).unwrap_or(sealed)
+}
+
 /// The last of several values that we signed. What is not ours is told where none is: another program's cookie of the same name is its own affair.
 fn take_signed_visitor<'a>(
     hit: &mut Hit,
@@ -162,7 +174,7 @@ fn take_signed_visitor<'a>(
     for value in values {
         match value {
             Ok(sealed) if sealed.is_empty() || unsigned_visitor(sealed).is_some() => {}
-            Ok(sealed) => match cookies::signed_visitor(rules, sealed) {
+            Ok(sealed) => match cookies::signed_visitor(rules, unmarked(sealed)) {
                 Some(id) => signed = Some((id, sealed)),
                 None => is_anothers = true,
             },
@@ -172,7 +184,12 @@ fn take_signed_visitor<'a>(
     match signed {
         // Signed before vendors' ids were left unsigned.
         Some((id, sealed)) if id.is_derived() => set_unsigned_visitor(hit, id, sealed),
-        Some((id, _)) => hit.visitor_id = Some(id),
+        Some((id, sealed)) => {
+            hit.visitor_id = Some(id);
+            if sealed.starts_with(HANDED) {
+                hit.foreign_mut().visitor_is_handed = true;
+            }
+        }
         None if is_anothers => hit.note("visitor id not signed by us"),
         None => {}
     }
@@ -297,7 +314,11 @@ fn take_landing(hit: &mut Hit, rules: &Rules, sealed: &str) {
         hit.provenance = Provenance::Session;
     }
     let signed = visitor.map(VisitorId).filter(|id| !id.is_derived());
-    hit.visitor_id = signed.or(hit.visitor_id);
+    if signed.is_some() && signed != hit.visitor_id {
+        // The address with it can have been passed on.
+        hit.foreign_mut().visitor_is_handed = true;
+        hit.visitor_id = signed;
+    }
 }
 
 #[cfg(test)]

@@ -79,7 +79,12 @@ impl CookieMaker {
         }
         let mut buffer = uuid::Uuid::encode_buffer();
         let id = id.0.simple().encode_lower(&mut buffer);
-        Some(self.keys.seal(Purpose::Visitor, id))
+        let sealed = self.keys.seal(Purpose::Visitor, id);
+        let is_handed = hit.foreign.as_ref().is_some_and(|f| f.visitor_is_handed);
+        Some(match is_handed {
+            true => [native::HANDED, &sealed].concat(),
+            false => sealed,
+        })
     }
 
     /// The session cookies of a click, both with its time: gone when the browser closes. A click without a message takes an earlier one's away, so

@@ -421,6 +421,51 @@ async fn a_vendors_id_of_a_browser_is_never_signed_and_never_a_proof(engine: Eng
     world.server.finish().await;
 }
 
+/// A stranger puts his own, signed id into the address of an image, and somebody else's browser loads it. What is proved of that person later
+/// must give the stranger no right.
+async fn an_id_that_was_handed_to_a_browser_is_no_proof_of_its_person(engine: Engine) {
+    let world = World::make(engine).await;
+    let mut eve = world.browser();
+    let answer = eve.post("/mtc/event", URLENCODED, "page_url=eve").await;
+    let own = answer.json()["device_id"].as_str().unwrap().to_owned();
+    let mut ada = world.browser();
+    pixel(&mut ada, "image", &format!("mautic_device_id={own}")).await;
+    assert_eq!(ada.cookies["visitorId"], format!("handed:{own}"));
+    world.click(&mut ada, TO_ADA).await;
+    pixel(&mut eve, "cookie", "firstname=EVIL&tags=evil").await;
+    pixel(
+        &mut world.browser(),
+        "parameter",
+        &format!("mautic_device_id={own}&firstname=EVIL&tags=evil"),
+    )
+    .await;
+    // Ada's session is hers all the same; and a browser's own id, sent as a parameter, keeps what was proved of it.
+    pixel(&mut ada, "session", "firstname=Lady").await;
+    let mut reader = world.browser();
+    let answer = reader
+        .post("/mtc/event", URLENCODED, "page_url=reader")
+        .await;
+    let own = answer.json()["device_id"].as_str().unwrap().to_owned();
+    world.click(&mut reader, TO_BOB).await;
+    reader.cookies.clear();
+    pixel(
+        &mut reader,
+        "script",
+        &format!("mautic_device_id={own}&firstname=Robert"),
+    )
+    .await;
+    world.server.wait_drained(DRAINED).await;
+    for page in ["cookie", "parameter"] {
+        let (_, reason, _) = world.told(page).await;
+        assert_eq!(reason, "field not proved; tag not proved", "{page}");
+    }
+    let (fields, tags) = world.person("email", "ada@x.example").await;
+    assert_eq!((&fields["firstname"], tags.len()), (&json!("Lady"), 1));
+    let (fields, _) = world.person("customer_id", "77").await;
+    assert_eq!(fields["firstname"], "Robert");
+    world.server.finish().await;
+}
+
 async fn a_visitor_that_was_bound_before_the_upgrade_counts_as_proved(engine: Engine) {
     let world = World::make(engine).await;
     let clock = sillage::clock::Clock::system();
@@ -495,6 +540,7 @@ on_both!(
     what_is_empty_is_filled_where_the_operator_lists_it,
     what_is_proved_writes,
     a_vendors_id_of_a_browser_is_never_signed_and_never_a_proof,
+    an_id_that_was_handed_to_a_browser_is_no_proof_of_its_person,
     a_visitor_that_was_bound_before_the_upgrade_counts_as_proved,
     a_strangers_key_makes_no_purchase_disappear,
     trusted_servers_share_the_scope_of_their_keys,
