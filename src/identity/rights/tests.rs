@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::*;
 use crate::clock::Micros;
 use crate::hit::{
-    Authority, BroadlogId, ContactId, DeliveryId, Dialect, Hit, HitId, Kind, Provenance, TagChange,
-    VisitorId,
+    Authority, BroadlogId, ContactId, DeliveryId, Dialect, Hit, HitId, Kind, LeastProof, Proof,
+    Provenance, TagChange, VisitorId,
 };
 use crate::identity::{Binding, Contact, Known, Resolver};
 
@@ -55,6 +55,27 @@ fn the_page_shows_the_surfaces() {
         let line = format!("| {surface} | {fields} |");
         assert!(PAGE.contains(&line), "{line}");
     }
+}
+
+#[test]
+fn the_page_shows_what_makes_revenue() {
+    use Proof::{Claimed, Link, Sender, Session, Unsigned};
+    let told: Vec<_> = lines(3)
+        .into_iter()
+        .skip_while(|line| line[0] != "`proof`")
+        .skip(1)
+        .map(|line| (line[0].trim_matches('`').to_owned(), line[2]))
+        .collect();
+    let least = LeastProof::default();
+    let expected = [Link, Session, Sender, Unsigned, Claimed].map(|proof| {
+        let is_revenue = if least.admits(Some(proof)) {
+            "yes"
+        } else {
+            "no"
+        };
+        (proof.as_str().to_owned(), is_revenue)
+    });
+    assert_eq!(told, expected);
 }
 
 fn field(name: &str, value: &str) -> (String, String) {
