@@ -438,7 +438,10 @@ impl State {
 impl ServerState for State {
     fn read(&self) -> Readiness {
         let health = self.health.now();
+        // Before the backlog, in which what is written stands first.
+        let unwritten = self.spool.unwritten();
         Readiness {
+            unwritten,
             is_taking: self.spool.is_taking(),
             is_stopping: self.is_stopping.load(Ordering::Relaxed),
             backlog: self.spool.backlog(),

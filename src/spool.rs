@@ -123,6 +123,8 @@ struct Shared {
     backlog: AtomicU64,
     /// Bytes that wait in memory.
     waiting: AtomicU64,
+    /// Hits that wait in memory: less by a group only when that stands in the backlog, so no hit is in neither.
+    unwritten: AtomicU64,
     /// Hits taken since the start.
     accepted: AtomicU64,
     disk_fails: AtomicBool,
@@ -182,6 +184,7 @@ impl Spool {
             bytes: AtomicU64::new(0),
             backlog: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
+            unwritten: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             disk_fails: AtomicBool::new(opened.is_none()),
             ages: Ages::default(),
@@ -226,6 +229,11 @@ impl Spool {
     /// Hits on disk that the database has not yet.
     pub fn backlog(&self) -> u64 {
         self.0.backlog.load(Ordering::Relaxed)
+    }
+
+    /// Hits in memory that the disk has not yet. Who asks for the backlog after it misses none.
+    pub fn unwritten(&self) -> u64 {
+        self.0.unwritten.load(Ordering::Acquire)
     }
 
     /// Bytes on disk that the database has not yet.
@@ -287,9 +295,15 @@ impl Spool {
         };
         // Before sending: the writer may be done with the entry before this thread goes on.
         shared.waiting.fetch_add(bytes, Ordering::Relaxed);
+        shared
+            .unwritten
+            .fetch_add(u64::from(hits), Ordering::Relaxed);
         let sent = shared.queue.try_send(entry);
         if sent.is_err() {
             shared.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            shared
+                .unwritten
+                .fetch_sub(u64::from(hits), Ordering::Relaxed);
         }
         match sent {
             Ok(()) => {

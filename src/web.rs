@@ -357,6 +357,8 @@ pub struct Readiness {
     pub is_taking: bool,
     /// Whether the server is on its way out.
     pub is_stopping: bool,
+    /// Hits that wait for the disk.
+    pub unwritten: u64,
     /// Hits that wait for the database.
     pub backlog: u64,
     /// Their bytes.

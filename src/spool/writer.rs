@@ -280,11 +280,12 @@ async fn commit(keeper: &mut Keeper, batch: &mut Vec<Entry>, shared: &Weak<Share
     let mut rest = std::mem::take(batch).into_iter().peekable();
     while rest.peek().is_some() {
         let (mut body, mut hits, mut accounts) = (Vec::new(), 0_u32, Vec::new());
-        let mut waited = 0;
+        let (mut waited, mut unwritten) = (0, 0);
         while body.len() < MOST_BYTES
             && let Some(entry) = rest.next()
         {
             waited += entry.body.len() as u64;
+            unwritten += u64::from(entry.account.hits);
             if entry.claim.take() {
                 if body.is_empty() {
                     body = entry.body;
@@ -317,6 +318,7 @@ async fn commit(keeper: &mut Keeper, batch: &mut Vec<Entry>, shared: &Weak<Share
                 shared.ages.note(first, written, done);
                 shared.written.send_replace(keeper.last);
             }
+            shared.unwritten.fetch_sub(unwritten, Ordering::Release);
         }
         for account in accounts {
             account.settle(outcome);

@@ -23,7 +23,7 @@ pub async fn get_readiness(State(app): State<Arc<App>>) -> Response {
     let is_ready = state.is_taking && !state.is_stopping;
     let body = json!({
         "status": if state.is_stopping { "stopping" } else if is_ready { "ready" } else { "not ready" },
-        "spool": { "taking": state.is_taking, "backlog": state.backlog, "bytes": state.bytes, "damaged": state.damaged },
+        "spool": { "taking": state.is_taking, "unwritten": state.unwritten, "backlog": state.backlog, "bytes": state.bytes, "damaged": state.damaged },
         "database": state.database,
         "api": state.api,
         "keys": state.keys,

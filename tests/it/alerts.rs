@@ -19,6 +19,7 @@ use crate::harness::{
     Campaign, Client, Engine, FullDisk, Load, PostgresServer, SIGNING_KEY, TestServer, new_dir,
     on_both, wait_for,
 };
+use crate::slow_disk::Stall;
 
 const RULES: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -369,3 +370,58 @@ async fn a_server_without_the_keys_of_the_others() {
     server.finish().await;
     others.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_stalls() {
+    let server = TestServer::on(Engine::Sqlite)
+        .with("SPOOL__PATIENCE", "10ms")
+        .start()
+        .await;
+    let mail = Campaign::make(server.db(), 1).await;
+    assert_eq!(server.client().get(&mail.link_path(0)).await.status, 302);
+    server.wait_drained(SOON).await;
+    let mut story = Story::default();
+    story.tell(&server, LONG, &[]).await;
+    let stall = Stall::begin(&server).await;
+    let mut reader = server.client();
+    for _ in 0..120 {
+        assert_eq!(reader.get(&mail.link_path(0)).await.status, 302);
+    }
+    let spool = &server.readiness().await["spool"];
+    assert_eq!(
+        (&spool["unwritten"], &spool["backlog"]),
+        (&120.into(), &0.into())
+    );
+    story.tell(&server, 3, &["SillageDiskSlow"]).await;
+    stall.end().await;
+    wait_for("the hits are stored", SOON, async || {
+        server.db().hits().await == 121
+    })
+    .await;
+    assert_eq!(server.metric("sillage_hits_lost_total").await, 0.0);
+    story.tell(&server, LONG, &[]).await;
+    story.check();
+    server.finish().await;
+}
+
+async fn a_file_that_is_damaged(engine: Engine) {
+    let mut server = TestServer::on(engine).start().await;
+    let mut story = Story::default();
+    story.tell(&server, LONG, &[]).await;
+    for file in ["spool.db", "links.db"] {
+        assert_eq!(server.terminate(SOON).await, Some(0));
+        std::fs::write(server.data_dir().join(file), "no database").unwrap();
+        server.start_again().await;
+        server.wait_database("up", SOON).await;
+        story.tell(&server, 3, &["SillageFileDamaged"]).await;
+    }
+    // As long as that process runs somebody should look.
+    assert_eq!(server.terminate(SOON).await, Some(0));
+    server.start_again().await;
+    server.wait_database("up", SOON).await;
+    story.tell(&server, LONG, &[]).await;
+    story.check();
+    server.finish().await;
+}
+
+on_both!(a_file_that_is_damaged);

@@ -13,10 +13,10 @@ use crate::harness::{Campaign, Engine, TestServer, on_both, wait_for};
 const DRAINED: Duration = Duration::from_secs(20);
 
 /// Nothing is written into the server's spool while this is there.
-struct Stall(SqliteConnection);
+pub struct Stall(SqliteConnection);
 
 impl Stall {
-    async fn begin(server: &TestServer) -> Self {
+    pub async fn begin(server: &TestServer) -> Self {
         let mut connection = SqliteConnectOptions::new()
             .filename(server.data_dir().join("spool.db"))
             .busy_timeout(Duration::from_secs(10))
@@ -30,7 +30,7 @@ impl Stall {
         Self(connection)
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         self.0.close().await.unwrap();
     }
 }

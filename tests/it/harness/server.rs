@@ -313,10 +313,11 @@ impl TestServer {
         .await;
     }
 
-    /// Waits until the database has every hit that the spool had.
+    /// Waits until the database has every hit that the spool had, also those that were answered before the disk had them.
     pub async fn wait_drained(&self, within: Duration) {
         wait_for("the spool is empty", within, async || {
-            self.readiness().await["spool"]["backlog"] == 0
+            let spool = &self.readiness().await["spool"];
+            spool["unwritten"] == 0 && spool["backlog"] == 0
         })
         .await;
     }
