@@ -475,11 +475,12 @@ impl Hit {
     }
 
     /// Takes a campaign parameter, cut to 255 characters with a note; false where the name is none. An empty value takes away what was there.
+    /// `R&amp;D`, as HTML escapes it, is `R&D`: two spellings would be two campaigns.
     pub fn take_utm(&mut self, name: &str, value: &str) -> bool {
         if self.utm.slot(name).is_none() {
             return false;
         }
-        let value = self.take(name, value, Limit::NAME);
+        let value = self.take(name, &plain_ampersands(value), Limit::NAME);
         if let Some(slot) = self.utm.slot(name) {
             *slot = value;
         }
