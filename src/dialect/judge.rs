@@ -108,8 +108,11 @@ fn is_automated(agent: &[u8]) -> bool {
         is_start
             && matches!(byte | 0x20, b'c' | b'h' | b'j' | b'p' | b's' | b'w')
             && AUTOMATED.iter().any(|word| {
-                let part = agent.get(at..at + word.len());
-                part.is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+                // Most words of an agent end here, at the first letter.
+                word.as_bytes()[0] == byte | 0x20
+                    && agent
+                        .get(at..at + word.len())
+                        .is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
             })
     })
 }

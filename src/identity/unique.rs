@@ -201,21 +201,30 @@ fn tidied(value: &str) -> Cow<'_, str> {
     tidy
 }
 
-/// Whether a field holds e-mail addresses, by its name.
+/// Whether a field holds e-mail addresses, by its name. Asked of every parameter with a plus, so nothing is copied.
 pub fn is_address_field(field: &str) -> bool {
-    let plain: String = field
-        .chars()
-        .filter(|c| c.is_alphabetic() || c.is_ascii_digit())
-        .flat_map(char::to_lowercase)
-        .collect();
-    let name = plain.trim_end_matches(|c: char| c.is_ascii_digit());
-    let is_hash = ["hash", "md5", "sha1", "sha2", "sha5"]
-        .iter()
-        .any(|part| plain.contains(part));
-    !is_hash
-        && ["mail", "mailaddress", "mailadresse", "mailaddr"]
+    let backwards = || {
+        let plain = |c: &char| c.is_alphabetic() || c.is_ascii_digit();
+        field
+            .chars()
+            .rev()
+            .filter(plain)
+            .flat_map(char::to_lowercase)
+    };
+    let ends_with = |end: &str| {
+        let name = backwards().skip_while(char::is_ascii_digit);
+        end.chars().rev().eq(name.take(end.len()))
+    };
+    let is_named = ["mail", "mailaddress", "mailadresse", "mailaddr"]
+        .into_iter()
+        .any(ends_with);
+    is_named && {
+        let name: String = backwards().collect();
+        // hash, md5, sha1, sha2, sha5
+        !["hsah", "5dm", "1ahs", "2ahs", "5ahs"]
             .iter()
-            .any(|end| name.ends_with(end))
+            .any(|part| name.contains(part))
+    }
 }
 
 /// Why a public parameter cannot be the value of a unique field; none for what may name somebody.
@@ -304,6 +313,11 @@ pub fn is_placeholder(text: &str) -> bool {
 /// The same of a text that may well be `0`, such as the number of an order.
 pub fn is_unfilled(text: &str) -> bool {
     let text = text.trim();
+    // Nearly every amount and number of an order: no word has a digit, and every template has another sign.
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b',');
+    if text.bytes().all(is_plain) && text.bytes().any(|b| b.is_ascii_digit()) {
+        return false;
+    }
     let word = text.trim_matches(|c: char| !c.is_alphanumeric());
     word.is_empty()
         || WORDS.iter().any(|known| word.eq_ignore_ascii_case(known))
