@@ -20,10 +20,10 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Flags, Problems};
-use crate::data_dir::{self, ServerNote};
 use crate::server;
+use crate::server::data_dir::{self, ServerNote};
+use crate::server::telemetry;
 use crate::store::{self, Store, StoreError};
-use crate::telemetry;
 
 /// Tracking redirect server: clicks, opens, page views and purchases, stored exactly once in your own database.
 #[derive(Debug, Parser)]

@@ -17,8 +17,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::dialect::AdobeMode;
-use crate::hit::LeastProof;
+use crate::model::hit::LeastProof;
+use crate::tracking::AdobeMode;
 
 pub use load::{Flags, Problems};
 
@@ -276,7 +276,7 @@ section!(
     Log {
         /// Their form.
         format: LogFormat = LogFormat::Text,
-        /// `error`, `warn`, `info`, `debug` (a line a request), `trace`, or with modules of their own: `info,sillage::spool=debug`.
+        /// `error`, `warn`, `info`, `debug` (a line a request), `trace`, or with modules of their own: `info,sillage::queue::local=debug`.
         level: String = "info".to_owned(),
     }
 );

@@ -27,7 +27,9 @@ pub use unique::{
 pub use wanted::{Wanted, wanted, wanted_contacts};
 
 use self::wanted::{recipient_key, unique_keys};
-use crate::hit::{Authority, BroadlogId, ContactId, DeliveryId, Hit, Kind, Provenance, VisitorId};
+use crate::model::hit::{
+    Authority, BroadlogId, ContactId, DeliveryId, Hit, Kind, Provenance, VisitorId,
+};
 
 /// Field and normalised value of a unique field.
 pub type Key = (String, String);

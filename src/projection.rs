@@ -25,9 +25,9 @@ use uuid::Uuid;
 pub use batch::{Batch, Done, Refusal, retry_quarantined};
 pub use health::{DatabaseHealth, Health};
 
-use crate::clock::Clock;
-use crate::hit::LeastProof;
-use crate::spool::{Spool, SpoolReader, SpoolStart};
+use crate::model::clock::Clock;
+use crate::model::hit::LeastProof;
+use crate::queue::local::{Spool, SpoolReader, SpoolStart};
 use crate::store::maintenance::SpoolPlace;
 use crate::store::{self, Store, is_refusal};
 use pace::Pace;

@@ -4,12 +4,15 @@
 
 mod accept;
 mod answering;
+pub mod data_dir;
 mod demo;
 mod descriptors;
+
 mod keep_house;
 mod known_keys;
 mod reload;
 mod secrets;
+pub mod telemetry;
 mod welcome;
 
 use std::path::PathBuf;
@@ -22,16 +25,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::clock::Clock;
 use crate::config::{Ack, Config};
-use crate::data_dir::{self, DataDir, EMBEDDED, ServerNote};
-use crate::form_copy::FormCopy;
-use crate::link::Keys;
-use crate::link_copy::LinkCopy;
+use crate::model::clock::Clock;
+use crate::model::link::Keys;
 use crate::projection::{DatabaseHealth, Health, Projection};
-use crate::spool::{Spool, SpoolLimits};
+use crate::queue::local::{Spool, SpoolLimits};
+use crate::replica::forms::FormCopy;
+use crate::replica::links::LinkCopy;
+use crate::server::data_dir::{DataDir, EMBEDDED, ServerNote};
 use crate::store::{self, Store, StoreError};
-use crate::telemetry;
 use crate::web::{Readiness, ServerState, Tables, Web};
 
 use answering::Answering;

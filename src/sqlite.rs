@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
-use crate::clock::Micros;
+use crate::model::clock::Micros;
 
 /// A transaction that may write, undone where it is dropped before it was committed.
 #[derive(Debug)]

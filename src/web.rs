@@ -1,22 +1,12 @@
 //! The web: every URL on one page, and what the handlers share.
 
-mod adobe;
 pub mod api;
-pub mod client_ip;
-mod collect;
-mod cookies;
-mod cors;
 mod demo;
 pub mod error;
-mod form;
+mod heads;
 mod health;
-mod mapp;
-mod mend;
-mod outcome;
 mod page;
-mod redirect;
-mod route;
-mod script;
+mod tracking;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -36,22 +26,19 @@ use metrics::Counter;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-pub use cookies::CookieMaker;
-pub use cors::Cors;
 pub use demo::DemoLinks;
-pub use mend::{MOST_HEAD, Mended};
-pub use script::Script;
+pub use heads::{MOST_HEAD, Mended};
+pub use tracking::{CookieMaker, Cors, Script};
 
-use self::outcome::Outcome;
-use self::route::Route;
-use crate::clock::Clock;
+use self::tracking::{Outcome, Route, adobe, client_ip, collect, form, mapp, redirect, script};
 use crate::config::{self, Paths};
-use crate::dialect::{self, Rules};
-use crate::form_copy::FormCopy;
-use crate::inbound::Inbound;
-use crate::link_copy::LinkCopy;
-use crate::sink::Sink;
+use crate::model::clock::Clock;
+use crate::queue::sink::Sink;
+use crate::replica::forms::FormCopy;
+use crate::replica::links::LinkCopy;
 use crate::store::Store;
+use crate::tracking::Rules;
+use crate::tracking::inbound::Inbound;
 
 /// Every URL of the server.
 ///
@@ -191,7 +178,7 @@ impl App {
                 .filter(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         if let Some(rest) = below(&paths.redirect).or_else(|| below("/r")) {
-            return if dialect::adobe::recognises(rest, query) {
+            return if crate::tracking::adobe::recognises(rest, query) {
                 Some(Tracking::Adobe)
             } else {
                 Some(Tracking::Link)
@@ -204,7 +191,7 @@ impl App {
             _ if path == paths.script || path == "/mtc.js" => Tracking::Script,
             "/mtc" => Tracking::Visitor,
             "/form/submit" | "/form/submit/ajax" => Tracking::Form,
-            _ if dialect::mapp::recognises(path, &self.mapp.path) => Tracking::Mapp,
+            _ if crate::tracking::mapp::recognises(path, &self.mapp.path) => Tracking::Mapp,
             _ => return None,
         })
     }

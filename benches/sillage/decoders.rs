@@ -6,15 +6,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytes::Bytes;
 use clap::ValueEnum;
 use http::{HeaderMap, HeaderValue, Method};
-use sillage::clock::{Clock, Micros};
-use sillage::dialect::mapp::{self, Sender, batch};
-use sillage::dialect::mautic::form::{self, Post};
-use sillage::dialect::mautic::php;
-use sillage::dialect::{Reply, Rules, adobe, native};
-use sillage::form::{Form, FormId};
-use sillage::hit::{Hit, LinkId, Utm};
-use sillage::inbound::Inbound;
-use sillage::link::{Keys, LinkRecord, LinkToken};
+use sillage::model::clock::{Clock, Micros};
+use sillage::model::form::{Form, FormId};
+use sillage::model::hit::{Hit, LinkId, Utm};
+use sillage::model::link::{Keys, LinkRecord, LinkToken};
+use sillage::tracking::inbound::Inbound;
+use sillage::tracking::mapp::{self, Sender, batch};
+use sillage::tracking::mautic::form::{self, Post};
+use sillage::tracking::mautic::php;
+use sillage::tracking::{Reply, Rules, adobe, native};
 
 use super::traffic::BROWSER;
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use clap::ValueEnum as _;
 use serde_json::Value;
-use sillage::hit::Hit;
+use sillage::model::hit::Hit;
 
 use self::mutate::Mutator;
 use super::Options;

@@ -4,9 +4,9 @@
 //! the five from `5 × (delivery - 1) + 1`. So a tracked link can be signed without asking the database.
 
 use sillage::both;
-use sillage::clock::Clock;
-use sillage::hit::{BroadlogId, DeliveryId, LinkId, Utm};
-use sillage::link::{Keys, LinkRecord, LinkToken};
+use sillage::model::clock::Clock;
+use sillage::model::hit::{BroadlogId, DeliveryId, LinkId, Utm};
+use sillage::model::link::{Keys, LinkRecord, LinkToken};
 use sillage::store::{Either, Store};
 
 /// Signs links and cookies, here and in the server.

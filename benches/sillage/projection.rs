@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use sillage::both;
-use sillage::clock::Clock;
-use sillage::dialect::Rules;
-use sillage::hit::LeastProof;
+use sillage::model::clock::Clock;
+use sillage::model::hit::LeastProof;
 use sillage::projection::Projection;
-use sillage::sink::Sink as _;
-use sillage::spool::{Spool, SpoolLimits};
+use sillage::queue::local::{Spool, SpoolLimits};
+use sillage::queue::sink::Sink as _;
 use sillage::store::Store;
+use sillage::tracking::Rules;
 use tokio::sync::watch;
 use uuid::Uuid;
 

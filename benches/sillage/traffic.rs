@@ -8,12 +8,12 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use sillage::clock::Clock;
-use sillage::dialect::native::{self, BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};
-use sillage::dialect::{Reply, Rules};
-use sillage::hit::{Hit, HitId, Kind, VisitorId};
-use sillage::inbound::Inbound;
-use sillage::link::{LinkToken, Purpose};
+use sillage::model::clock::Clock;
+use sillage::model::hit::{Hit, HitId, Kind, VisitorId};
+use sillage::model::link::{LinkToken, Purpose};
+use sillage::tracking::inbound::Inbound;
+use sillage::tracking::native::{self, BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};
+use sillage::tracking::{Reply, Rules};
 use uuid::Uuid;
 
 use super::mailing::Mailing;

@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::{WrongUsage, expect_tables, explain_store, link_place, print_bytes};
 use crate::config::Config;
-use crate::export::{self, HitStream, Pages, WantedHits, whose_hits};
-use crate::hit::{DeliveryId, Kind};
 use crate::identity::normalise;
+use crate::model::hit::{DeliveryId, Kind};
+use crate::operator::export::{self, HitStream, Pages, WantedHits, whose_hits};
 use crate::server;
 use crate::store::persons::Person;
 use crate::store::stored_hits::{HitFilter, Whose};

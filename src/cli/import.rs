@@ -11,9 +11,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{WrongUsage, print_json, ready_store};
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::import::{ImportError, ImportRules, Place, Source, Tally, Watcher, import};
+use crate::model::clock::Clock;
+use crate::operator::import::{ImportError, ImportRules, Place, Source, Tally, Watcher, import};
 
 /// How often progress is told.
 const TOLD_EVERY: Duration = Duration::from_millis(200);

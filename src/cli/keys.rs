@@ -5,10 +5,10 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{WrongUsage, explain_store, print_json, ready_store};
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::data_dir::{DataDir, DataDirError, ServerNote};
-use crate::link::{KeyPrint, Keys};
+use crate::model::clock::Clock;
+use crate::model::link::{KeyPrint, Keys};
+use crate::server::data_dir::{DataDir, DataDirError, ServerNote};
 use crate::server::{self, FoundKeys, lacking};
 use crate::store::{Store, StoreError};
 

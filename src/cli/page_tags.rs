@@ -4,11 +4,11 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::sending::{explain, time};
 use super::{print_json, ready_store};
-use crate::clock::{Clock, Micros};
 use crate::config::Config;
-use crate::export::PageTagLine;
-use crate::hit::PageTagKind;
-use crate::sending::{NewPageTag, create_page_tags};
+use crate::model::clock::{Clock, Micros};
+use crate::model::hit::PageTagKind;
+use crate::operator::export::PageTagLine;
+use crate::operator::{NewPageTag, create_page_tags};
 
 /// Tags a query while listing.
 const PAGE: i64 = 1_000;

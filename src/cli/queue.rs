@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{print_json, ready_store};
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::hit::Hit;
+use crate::model::clock::Clock;
+use crate::model::hit::Hit;
 use crate::projection::retry_quarantined;
-use crate::spool::{self, decode_frames};
+use crate::queue::local::{self, decode_frames};
 use crate::store::maintenance::Quarantined;
 
 /// Most records that `quarantine retry --all` takes in one go.
@@ -63,7 +63,7 @@ pub(super) struct Which {
 impl SpoolCommand {
     pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
         match self {
-            Self::Status => print_json(&spool::status(&config.data_dir).await?),
+            Self::Status => print_json(&local::status(&config.data_dir).await?),
             Self::Inspect { limit, file } => {
                 let mut printed = Ok(());
                 let each = |group: i64, hit: Result<Hit, String>| {
@@ -75,8 +75,8 @@ impl SpoolCommand {
                     }
                 };
                 match file {
-                    Some(file) => spool::inspect_file(&file, limit, each).await?,
-                    None => spool::inspect(&config.data_dir, limit, each).await?,
+                    Some(file) => local::inspect_file(&file, limit, each).await?,
+                    None => local::inspect(&config.data_dir, limit, each).await?,
                 }
                 printed
             }

@@ -4,8 +4,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::{WrongUsage, print_json, ready_store};
-use crate::clock::Clock;
 use crate::config::Config;
+use crate::model::clock::Clock;
 use crate::store::retention::Pace;
 
 #[derive(Debug, Args)]

@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand, value_parser};
 
 use super::{WrongUsage, link_place, print_json, ready_store};
-use crate::clock::{Clock, Micros};
 use crate::config::Config;
-use crate::export::{DeliveryLine, LinkLine};
-use crate::hit::{DeliveryId, LinkId, Utm};
-use crate::sending::{NewDelivery, NewLink, SendingError, create_delivery, create_short_link};
+use crate::model::clock::{Clock, Micros};
+use crate::model::hit::{DeliveryId, LinkId, Utm};
+use crate::operator::export::{DeliveryLine, LinkLine};
+use crate::operator::{NewDelivery, NewLink, SendingError, create_delivery, create_short_link};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeliveryCommand {

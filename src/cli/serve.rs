@@ -9,8 +9,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::health;
-use crate::clock::Clock;
 use crate::config::{Config, Problems};
+use crate::model::clock::Clock;
 use crate::server::{self, Listeners, Outside};
 
 #[derive(Debug, Default, Args)]

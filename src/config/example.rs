@@ -83,7 +83,7 @@ fn other_than_default(key: &str, default: &Value) -> String {
         "adobe.mode" => "permanent",
         "revenue.proof" => "unsigned",
         "log.format" => "json",
-        "log.level" => "info,sillage::spool=debug",
+        "log.level" => "info,sillage::queue::local=debug",
         _ if key.starts_with("paths.") || key == "mapp.path" => "/0",
         _ => match default {
             Value::Bool(is_so) => return (!is_so).to_string(),

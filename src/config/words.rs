@@ -102,7 +102,7 @@ const ALLOWED: [(&str, &str); 41] = [
     ("server.shutdown", A_DURATION),
     ("log.format", "give \"text\" or \"json\""),
 ];
-const LOG_LEVEL: &str = "give \"error\", \"warn\", \"info\", \"debug\" or \"trace\", alone or with modules of their own such as \"info,sillage::spool=debug\"";
+const LOG_LEVEL: &str = "give \"error\", \"warn\", \"info\", \"debug\" or \"trace\", alone or with modules of their own such as \"info,sillage::queue::local=debug\"";
 
 /// What a key takes, as the end of a message.
 pub(super) fn allowed(key: &str) -> &'static str {

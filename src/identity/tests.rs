@@ -1,8 +1,8 @@
 //! Who a hit belongs to, rule by rule.
 
 use super::*;
-use crate::clock::Micros;
-use crate::hit::{Dialect, HitId, Kind, TagChange, Verdict};
+use crate::model::clock::Micros;
+use crate::model::hit::{Dialect, HitId, Kind, TagChange, Verdict};
 
 fn id(n: u128) -> ContactId {
     ContactId(Uuid::from_u128(n))

@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::Key;
-use crate::hit::{Foreign, Hit};
+use crate::model::hit::{Foreign, Hit};
 
 /// The checked value of a unique field, in the form in which it is compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -362,8 +362,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::clock::Micros;
-    use crate::hit::{Dialect, HitId, Kind};
+    use crate::model::clock::Micros;
+    use crate::model::hit::{Dialect, HitId, Kind};
 
     const PLACEHOLDERS: [&str; 44] = [
         "undefined",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Key, Known, UniqueValue};
-use crate::hit::{BroadlogId, ContactId, Hit, VisitorId};
+use crate::model::hit::{BroadlogId, ContactId, Hit, VisitorId};
 
 /// What must be looked up before hits can be resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

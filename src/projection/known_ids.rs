@@ -5,12 +5,12 @@
 //! hit counts for no delivery. So does a vendor's link or page tag whose delivery has not been imported yet: import first, then move the domain.
 //!
 //! A vendor's unsigned number of a *message* stays where its delivery is known: figures tell apart the recipients of mails that were never imported. Such
-//! a number is never given to a message of ours (see [`crate::sending`]).
+//! a number is never given to a message of ours (see [`crate::operator`]).
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
-use crate::hit::{Authority, BroadlogId, DeliveryId, Hit, LinkId, Provenance};
+use crate::model::hit::{Authority, BroadlogId, DeliveryId, Hit, LinkId, Provenance};
 use crate::store::{self, Tx};
 
 /// The numbers of a batch that there are.
@@ -93,8 +93,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::clock::Micros;
-    use crate::hit::{Dialect, HitId, Kind};
+    use crate::model::clock::Micros;
+    use crate::model::hit::{Dialect, HitId, Kind};
 
     fn settled(authority: Authority, provenance: Provenance) -> Hit {
         let id = HitId(Uuid::nil());

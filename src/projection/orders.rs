@@ -19,7 +19,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::hit::{Authority, Dialect, Hit, Kind, LeastProof, Money, Proof, Sum, VisitorId};
+use crate::model::hit::{Authority, Dialect, Hit, Kind, LeastProof, Money, Proof, Sum, VisitorId};
 use crate::store::figures::{Booking, Place, Sales};
 use crate::store::orders::{Claim, Holder, Order, OrderKey};
 use crate::store::{self, Tx};

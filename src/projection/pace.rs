@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::spool::Spool;
+use crate::queue::local::Spool;
 
 /// How often the threads are looked at.
 const TICK: Duration = Duration::from_millis(100);

@@ -9,9 +9,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-use crate::clock::Micros;
-use crate::hit::{Dialect, Hit, Kind, PageTagDraft, PageTagKind, Verdict};
-use crate::sending::NewPageTag;
+use crate::model::clock::Micros;
+use crate::model::hit::{Dialect, Hit, Kind, PageTagDraft, PageTagKind, Verdict};
+use crate::operator::NewPageTag;
 use crate::store::page_tags::{DayCount, TagRule};
 use crate::store::{self, Tx};
 
@@ -158,7 +158,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::hit::{HitId, Money};
+    use crate::model::hit::{HitId, Money};
 
     fn hit(tag: &str, draft: Option<PageTagKind>, amount: Option<i64>) -> Hit {
         let mut hit = Hit::new(

@@ -8,15 +8,15 @@ use tokio::sync::watch;
 
 use super::known_keys;
 use super::secrets::{FoundKeys, load_or_make_token};
-use crate::clock::Clock;
 use crate::config::{Ack, Config, Secret};
-use crate::data_dir::ServerNote;
-use crate::dialect::{MappRules, Rules};
-use crate::form_copy::FormCopy;
-use crate::link::Keys;
-use crate::link_copy::LinkCopy;
-use crate::spool::Spool;
+use crate::model::clock::Clock;
+use crate::model::link::Keys;
+use crate::queue::local::Spool;
+use crate::replica::forms::FormCopy;
+use crate::replica::links::LinkCopy;
+use crate::server::data_dir::ServerNote;
 use crate::store::Store;
+use crate::tracking::{MappRules, Rules};
 use crate::web::{App, CookieMaker, Cors, Counters, DemoLinks, Script, ServerState, Tables};
 
 /// What holds beyond a configuration, so that the next one shares it.

@@ -3,10 +3,10 @@
 
 use anyhow::{Context as _, bail};
 
-use crate::hit::{BroadlogId, LinkId, Utm};
-use crate::link::LinkToken;
-use crate::sending::messages::{Recipient, store_messages};
-use crate::sending::{NewDelivery, NewLink, create_delivery, create_links};
+use crate::model::hit::{BroadlogId, LinkId, Utm};
+use crate::model::link::LinkToken;
+use crate::operator::messages::{Recipient, store_messages};
+use crate::operator::{NewDelivery, NewLink, create_delivery, create_links};
 use crate::store::deliveries::Delivery;
 use crate::web::{App, DemoLinks};
 

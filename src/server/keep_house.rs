@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::clock::{Clock, Micros};
+use crate::model::clock::{Clock, Micros};
 use crate::store::retention::{Pace, Retired};
 use crate::store::{self, Store};
 

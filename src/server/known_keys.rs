@@ -20,9 +20,9 @@ use anyhow::bail;
 use tokio::sync::watch;
 
 use super::secrets::FoundKeys;
-use crate::clock::Clock;
-use crate::data_dir::ServerNote;
-use crate::link::{KeyPrint, Keys};
+use crate::model::clock::Clock;
+use crate::model::link::{KeyPrint, Keys};
+use crate::server::data_dir::ServerNote;
 use crate::store::{self, Store};
 
 /// How long a start that has nothing else to go by waits for Postgres.

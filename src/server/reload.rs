@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::telemetry;
+use crate::server::telemetry;
 
 /// Sections and keys that hold from the next request on. `log.level` is the log's own.
 const RELOADED: [&str; 13] = [

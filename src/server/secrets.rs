@@ -11,8 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::config::Config;
-use crate::data_dir::write_whole;
-use crate::link::Keys;
+use crate::model::link::Keys;
+use crate::server::data_dir::write_whole;
 
 const KEYS_FILE: &str = "signing.keys";
 const TOKEN_FILE: &str = "admin.token";

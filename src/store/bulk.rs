@@ -11,8 +11,8 @@ use sqlx::{AssertSqlSafe, Postgres, Sqlite};
 use uuid::Uuid;
 
 use super::Tags;
-use crate::clock::Micros;
-use crate::hit::Money;
+use crate::model::clock::Micros;
+use crate::model::hit::Money;
 
 /// Rows a statement on SQLite: few sizes, so that each is prepared once. 256 rows of 11 columns stay well below its 32,766 placeholders.
 const SIZES: [usize; 3] = [256, 16, 1];

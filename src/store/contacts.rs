@@ -7,9 +7,9 @@ use sqlx::Row;
 use sqlx::types::Json;
 
 use super::{Bulk, Tags, Tx};
-use crate::clock::Micros;
-use crate::hit::{BroadlogId, ContactId, DeliveryId, VisitorId};
 use crate::identity::{Binding, Changes, Contact, Known, Wanted};
+use crate::model::clock::Micros;
+use crate::model::hit::{BroadlogId, ContactId, DeliveryId, VisitorId};
 use crate::{execute_bulk, fetch_bulk};
 
 impl Tx {

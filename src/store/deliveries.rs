@@ -7,10 +7,10 @@ use std::collections::{BTreeSet, HashSet};
 use sqlx::Row;
 
 use super::{Bulk, Store, Tx};
-use crate::clock::Micros;
-use crate::hit::{DeliveryId, LinkId, Utm};
-use crate::link::LinkRecord;
-use crate::sending::{NewDelivery, NewLink};
+use crate::model::clock::Micros;
+use crate::model::hit::{DeliveryId, LinkId, Utm};
+use crate::model::link::LinkRecord;
+use crate::operator::{NewDelivery, NewLink};
 use crate::{both, fetch_bulk};
 
 /// A delivery as it is stored.

@@ -13,8 +13,8 @@ use std::ops::AddAssign;
 use sqlx::Row;
 
 use super::{Bulk, Tx};
-use crate::clock::Micros;
-use crate::hit::{BroadlogId, DeliveryId, Hit, Kind, Money, Sum};
+use crate::model::clock::Micros;
+use crate::model::hit::{BroadlogId, DeliveryId, Hit, Kind, Money, Sum};
 use crate::{execute_bulk, fetch_bulk};
 
 /// Where money is booked.

@@ -6,8 +6,8 @@ use sqlx::types::Json;
 use super::deliveries::Taken;
 use super::{Store, Tx};
 use crate::both;
-use crate::clock::Micros;
-use crate::form::{Form, FormId};
+use crate::model::clock::Micros;
+use crate::model::form::{Form, FormId};
 
 /// A form as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use sqlx::{Arguments as _, AssertSqlSafe};
 use super::session::{PgTransaction, Waiting};
 use super::types::{POSTGRES_EPOCH, put_inet, put_numeric};
 use super::{Either, Ip, SqliteTransaction, Tags, Tx};
-use crate::hit::{ContactId, Hit, Money, Proof};
+use crate::model::hit::{ContactId, Hit, Money, Proof};
 
 /// Names of the columns in the order in which both writers fill them and [`super::stored_hits`] reads them.
 pub const COLUMNS: [&str; 35] = [

@@ -6,8 +6,8 @@ use sqlx::Row;
 
 use super::deliveries::Link;
 use super::{Bulk, Tx};
-use crate::clock::Micros;
-use crate::hit::{BroadlogId, ContactId, DeliveryId, LinkId, PageTagKind};
+use crate::model::clock::Micros;
+use crate::model::hit::{BroadlogId, ContactId, DeliveryId, LinkId, PageTagKind};
 use crate::{execute_bulk, fetch_bulk};
 
 /// A delivery as an import may change it.

@@ -4,9 +4,9 @@ use sqlx::Row;
 
 use super::Store;
 use crate::both;
-use crate::clock::Micros;
-use crate::hit::{DeliveryId, LinkId, Utm};
-use crate::link::LinkRecord;
+use crate::model::clock::Micros;
+use crate::model::hit::{DeliveryId, LinkId, Utm};
+use crate::model::link::LinkRecord;
 
 /// Turns a row of the query below into a record.
 macro_rules! link_record {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Either, Store, Tx};
 use crate::both;
-use crate::clock::Micros;
+use crate::model::clock::Micros;
 
 /// A record that the database refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use sqlx::Row;
 
 use super::{Bulk, Store, Tx};
-use crate::clock::Micros;
-use crate::hit::{BroadlogId, ContactId, DeliveryId};
+use crate::model::clock::Micros;
+use crate::model::hit::{BroadlogId, ContactId, DeliveryId};
 use crate::{both, execute_bulk, fetch_bulk};
 
 /// A message that is to be stored.

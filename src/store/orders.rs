@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::figures::Place;
 use super::{Bulk, Store, Tx};
-use crate::clock::Micros;
-use crate::hit::{Kind, Money, VisitorId};
+use crate::model::clock::Micros;
+use crate::model::hit::{Kind, Money, VisitorId};
 use crate::{both, execute_bulk, fetch_bulk};
 
 /// An order of a shop.

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use sqlx::Row;
 
 use super::{Bulk, Store, Tx};
-use crate::clock::Micros;
-use crate::hit::PageTagKind;
-use crate::sending::NewPageTag;
+use crate::model::clock::Micros;
+use crate::model::hit::PageTagKind;
+use crate::operator::NewPageTag;
 use crate::{both, execute_bulk, fetch_bulk};
 
 /// A page tag as it is stored.

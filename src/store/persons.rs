@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::stored_hits::Whose;
 use super::{Bulk, Either, Store, Tags};
-use crate::clock::Micros;
-use crate::hit::{ContactId, VisitorId};
+use crate::model::clock::Micros;
+use crate::model::hit::{ContactId, VisitorId};
 use crate::{both, fetch_bulk};
 
 /// Most visitors told of one contact, latest first: a sender that makes up a visitor for every hit must not fill an answer.

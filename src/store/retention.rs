@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::maintenance::PartitionMonth;
 use super::{Either, Store, Tx};
 use crate::both;
-use crate::clock::Micros;
+use crate::model::clock::Micros;
 
 /// How long an idempotency key is known.
 const KEYS_KNOWN: i64 = 7 * 24 * Micros::HOUR;

@@ -4,8 +4,8 @@ use sqlx::Row as _;
 
 use super::{Store, Tx};
 use crate::both;
-use crate::clock::Micros;
-use crate::link::KeyPrint;
+use crate::model::clock::Micros;
+use crate::model::link::KeyPrint;
 
 /// A key that links were signed with.
 #[derive(Clone, Debug, PartialEq, Eq)]

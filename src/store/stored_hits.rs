@@ -14,8 +14,8 @@ pub use super::hit_rows::COLUMNS;
 use super::hit_rows::tag_texts;
 use super::{Ip, Store, Tags};
 use crate::both;
-use crate::clock::Micros;
-use crate::hit::{ContactId, DeliveryId, Hit, Kind, Money, VisitorId};
+use crate::model::clock::Micros;
+use crate::model::hit::{ContactId, DeliveryId, Hit, Kind, Money, VisitorId};
 
 /// A page ends early where its hits' texts are this long: a thousand hits with the largest possible extras would fill the memory.
 const MOST_PAGE_BYTES: usize = 1 << 20;

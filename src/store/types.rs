@@ -8,8 +8,8 @@ use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteTypeInfo, SqliteValueRef};
 use sqlx::{Decode, Encode, Postgres, Sqlite, Type};
 
-use crate::clock::Micros;
-use crate::hit::Money;
+use crate::model::clock::Micros;
+use crate::model::hit::Money;
 
 /// Microseconds from 1970 to 2000, Postgres' epoch.
 pub(super) const POSTGRES_EPOCH: i64 = 946_684_800_000_000;

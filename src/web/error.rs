@@ -5,7 +5,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-use crate::sink::Refused;
+use crate::queue::sink::Refused;
 
 /// Longest text of a problem, in characters.
 const MOST_QUOTED: usize = 500;

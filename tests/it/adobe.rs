@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sillage::both;
-use sillage::clock::Clock;
+use sillage::model::clock::Clock;
 
 use crate::harness::{Campaign, Client, Engine, TestServer, on_both};
 

@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
-use sillage::clock::{Clock, Micros};
-use sillage::hit::{Dialect, Hit, HitId, Kind};
-use sillage::sink::Sink as _;
-use sillage::spool::{Spool, SpoolLimits};
+use sillage::model::clock::{Clock, Micros};
+use sillage::model::hit::{Dialect, Hit, HitId, Kind};
+use sillage::queue::local::{Spool, SpoolLimits};
+use sillage::queue::sink::Sink as _;
 use tokio::net::TcpStream;
 
 use crate::full_spool::hold_hits;

@@ -9,7 +9,7 @@ struct Source {
     path: String,
     /// First part of the path: `web`.
     module: String,
-    /// Modules of the crate that it names: `store`, `hit`.
+    /// Modules of the crate that it names, two parts deep: `store`, `queue`, `queue::local`.
     knows: BTreeSet<String>,
     code: String,
 }
@@ -52,12 +52,17 @@ fn read(root: &Path, file: &Path) -> Source {
         .collect();
     let knows = code
         .match_indices("crate::")
-        .map(|(at, word)| {
-            let rest = &code[at + word.len()..];
-            rest.chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .collect()
+        .flat_map(|(at, word)| {
+            let named: String = code[at + word.len()..]
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || ['_', ':'].contains(c))
+                .collect();
+            let mut parts = named.split("::");
+            let room = parts.next().unwrap_or_default().to_owned();
+            let inner = parts.next().map(|inner| format!("{room}::{inner}"));
+            [Some(room), inner]
         })
+        .flatten()
         .collect();
     let module = path.split(['/', '.']).next().unwrap().to_owned();
     Source {
@@ -78,8 +83,7 @@ impl Source {
 }
 
 fn is_pure(module: &str) -> bool {
-    // A form is what a link is: data that a dialect holds requests against.
-    ["hit", "inbound", "identity", "link", "form", "dialect"].contains(&module)
+    ["model", "tracking", "identity"].contains(&module)
 }
 
 #[test]
@@ -89,11 +93,8 @@ fn the_words_of_a_hit_know_no_web_framework_no_database_and_no_runtime() {
             assert!(!source.uses(library), "{} uses {library}", source.path);
         }
         for known in &source.knows {
-            assert!(
-                is_pure(known) || known == "clock",
-                "{} knows {known}",
-                source.path
-            );
+            let room = known.split("::").next().unwrap();
+            assert!(is_pure(room), "{} knows {known}", source.path);
         }
     }
 }
@@ -108,7 +109,7 @@ fn only_the_api_and_the_demo_know_the_store() {
         if is_api || source.path == "web.rs" {
             continue;
         }
-        for module in ["store", "report", "spool", "projection"] {
+        for module in ["store", "operator", "queue::local", "projection"] {
             assert!(
                 !source.knows.contains(module),
                 "{} knows {module}",
@@ -132,16 +133,15 @@ fn only_the_server_knows_the_web() {
 }
 
 #[test]
-fn only_the_projection_joins_spool_and_store() {
+fn only_the_projection_joins_queue_and_store() {
     for source in sources() {
         let allowed: &[&str] = match source.module.as_str() {
-            "spool" => &["clock", "hit", "sink", "spool", "sqlite"],
-            "sink" => &["hit"],
+            "queue" => &["model", "queue", "sqlite"],
             _ => {
-                let joins = source.knows.contains("spool") && source.knows.contains("store");
+                let joins = source.knows.contains("queue::local") && source.knows.contains("store");
                 assert!(
                     !joins || ["projection", "server", "cli"].contains(&source.module.as_str()),
-                    "{} joins spool and store",
+                    "{} joins queue and store",
                     source.path
                 );
                 continue;
@@ -149,7 +149,7 @@ fn only_the_projection_joins_spool_and_store() {
         };
         for known in &source.knows {
             assert!(
-                allowed.contains(&known.as_str()),
+                allowed.contains(&known.split("::").next().unwrap()),
                 "{} knows {known}",
                 source.path
             );
@@ -160,7 +160,16 @@ fn only_the_projection_joins_spool_and_store() {
 #[test]
 fn sql_stays_where_the_databases_are() {
     for source in sources() {
-        if !["spool", "store", "report", "link_copy", "sqlite"].contains(&source.module.as_str()) {
+        if ![
+            "queue/local",
+            "store",
+            "operator/report",
+            "replica",
+            "sqlite",
+        ]
+        .iter()
+        .any(|place| source.path.starts_with(place))
+        {
             assert!(!source.uses("sqlx"), "{} uses sqlx", source.path);
         }
     }

@@ -27,7 +27,9 @@ async fn every_request_that_was_taken_is_answered_and_stored_after_sigterm(engin
         .filter(|outcome| !matches!(outcome, Outcome::Failed(Failure::Refused | Failure::Closed)))
         .collect();
     assert_eq!(strange, []);
-    let spool = sillage::spool::status(server.data_dir()).await.unwrap();
+    let spool = sillage::queue::local::status(server.data_dir())
+        .await
+        .unwrap();
     assert_eq!(spool.hits, 0, "the database had time for all of it");
     let comparison = report.compare(server.db()).await;
     println!("SIGTERM on {engine:?}: {comparison:?}");

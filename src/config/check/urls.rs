@@ -50,7 +50,7 @@ pub(super) fn check_urls(config: &Config, found: &mut Found) {
         );
     }
     if let Some(url) = &config.links.fallback_url {
-        let wrong = match crate::link::check_template(url) {
+        let wrong = match crate::model::link::check_template(url) {
             Err(_) => Some("is no URL that readers can be led to".to_owned()),
             Ok(_) if leads_to_links(url, &config.base_url(), &config.paths.redirect) => Some(
                 "leads to a tracked link of this server, which may be the unknown one itself"

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::*;
-use crate::clock::Micros;
-use crate::hit::{
+use crate::identity::{Binding, Contact, Known, Resolver};
+use crate::model::clock::Micros;
+use crate::model::hit::{
     Authority, BroadlogId, ContactId, DeliveryId, Dialect, Hit, HitId, Kind, LeastProof, Proof,
     Provenance, TagChange, VisitorId,
 };
-use crate::identity::{Binding, Contact, Known, Resolver};
 
 const PAGE: &str = include_str!("../../../static/docs/identity.md");
 

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::clock::Micros;
-use crate::hit::{Currency, DeliveryId, HitId, Provenance};
+use crate::model::clock::Micros;
+use crate::model::hit::{Currency, DeliveryId, HitId, Provenance};
 
 const HOUR: i64 = Micros::HOUR;
 
@@ -243,7 +243,7 @@ fn refunds_add_up_and_are_no_transactions() {
 fn machines_and_hits_without_a_number_know_no_orders() {
     let mut shop = Shop::new();
     let mut crawled = purchase(1, "50");
-    crawled.verdict = crate::hit::Verdict::Bot;
+    crawled.verdict = crate::model::hit::Verdict::Bot;
     assert_eq!(shop.takes(crawled), None);
     assert_eq!(shop.told(), []);
     for _ in 0..2 {

@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 use super::json::{ApiQuery, Cursor, NoQuery, PathText};
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
-use crate::dialect::address_with_plus;
-use crate::dialect::native::{nearest, one_of, quote};
-use crate::export::{ContactLine, HitLine};
-use crate::hit::ContactId;
 use crate::identity::normalise;
+use crate::model::hit::ContactId;
+use crate::operator::export::{ContactLine, HitLine};
 use crate::store::persons::Person;
 use crate::store::stored_hits::{HitFilter, StoredHit};
+use crate::tracking::address_with_plus;
+use crate::tracking::native::{nearest, one_of, quote};
 use crate::web::App;
 use crate::web::error::Problem;
 

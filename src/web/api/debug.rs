@@ -27,8 +27,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use self::hit::explain_hit;
 use self::request::{Wanted, write_request};
 use super::json::ApiJson;
-use crate::hit::Hit;
-use crate::sink::{Receipt, Refused, Sink};
+use crate::model::hit::Hit;
+use crate::queue::sink::{Receipt, Refused, Sink};
 use crate::web::error::Problem;
 use crate::web::{App, MOST_HEAD, Mended, Outcome, Visit};
 

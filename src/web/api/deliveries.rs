@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::json::{ApiJson, ApiQuery, Id, NoQuery, PathText, Time};
 use super::links::link_line;
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
-use crate::export::{DeliveryLine, LinkLine};
-use crate::hit::{DeliveryId, Utm};
-use crate::sending::{self, NewDelivery, SendingError};
+use crate::model::hit::{DeliveryId, Utm};
+use crate::operator::export::{DeliveryLine, LinkLine};
+use crate::operator::{self, NewDelivery, SendingError};
 use crate::web::App;
 use crate::web::error::Problem;
 
@@ -66,7 +66,7 @@ pub(super) async fn create_delivery(
     State(app): State<Arc<App>>,
     ApiJson(request): ApiJson<DeliveryRequest>,
 ) -> Result<(StatusCode, Json<DeliveryLine>), Problem> {
-    let delivery = sending::create_delivery(&app.store, &app.clock, request.into()).await?;
+    let delivery = operator::create_delivery(&app.store, &app.clock, request.into()).await?;
     Ok((StatusCode::CREATED, Json(DeliveryLine(delivery))))
 }
 

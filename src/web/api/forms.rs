@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::json::{ApiJson, Id, NoQuery, PathText, Time};
-use crate::form::{FieldKind, Form, FormError, FormField, FormId};
+use crate::model::form::{FieldKind, Form, FormError, FormField, FormId};
 use crate::store::forms::StoredForm;
 use crate::web::App;
 use crate::web::error::Problem;

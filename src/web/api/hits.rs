@@ -19,10 +19,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::clock::{Clock, Micros};
-use crate::dialect::native::{FieldError, decode_json_hit, nearest, one_of};
-use crate::hit::{Hit, HitId};
 use crate::identity::check_fields;
+use crate::model::clock::{Clock, Micros};
+use crate::model::hit::{Hit, HitId};
+use crate::tracking::native::{FieldError, decode_json_hit, nearest, one_of};
 use crate::web::App;
 use crate::web::api::idempotency::{hit_key, request_key};
 use crate::web::api::json::{no_json, why_no_json};

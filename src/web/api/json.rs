@@ -15,11 +15,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use super::tree::{Mistake, Tree};
-use crate::clock::Micros;
-use crate::dialect::native::quote;
-use crate::export::serialize_whole;
-use crate::form::FormId;
-use crate::hit::{BroadlogId, DeliveryId, LinkId};
+use crate::model::clock::Micros;
+use crate::model::form::FormId;
+use crate::model::hit::{BroadlogId, DeliveryId, LinkId};
+use crate::operator::export::serialize_whole;
+use crate::tracking::native::quote;
 use crate::web::error::Problem;
 
 /// A body of JSON, whatever its content type says.

@@ -8,9 +8,9 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::json::{ApiJson, Id, OneOrMany, PathText};
-use crate::export::LinkLine;
-use crate::link::LinkRecord;
-use crate::sending::{self, NewLink, SendingError};
+use crate::model::link::LinkRecord;
+use crate::operator::export::LinkLine;
+use crate::operator::{self, NewLink, SendingError};
 use crate::store::deliveries::Link;
 use crate::web::App;
 use crate::web::error::Problem;
@@ -72,7 +72,7 @@ pub(super) async fn create_links(
             ..NewLink::default()
         })
         .collect();
-    let made = sending::create_links(
+    let made = operator::create_links(
         &app.store,
         &app.clock,
         &app.personal_hosts,
@@ -120,7 +120,8 @@ pub(super) async fn create_short_link(
         label: request.label,
         category: request.category,
     };
-    let made = sending::create_short_link(&app.store, &app.clock, &app.personal_hosts, draft).await;
+    let made =
+        operator::create_short_link(&app.store, &app.clock, &app.personal_hosts, draft).await;
     let (delivery, link) = made.map_err(|error| match error {
         // Here it is a field, not the path.
         SendingError::NoDelivery(id) => Problem::field(

@@ -9,11 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::json::{ApiJson, ApiQuery, NoQuery, OneOrMany, PathText, Time};
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
-use crate::dialect::native::quote;
-use crate::export::PageTagLine;
-use crate::hit::PageTagKind;
-use crate::sending::{self, NewPageTag, SendingError};
+use crate::model::hit::PageTagKind;
+use crate::operator::export::PageTagLine;
+use crate::operator::{self, NewPageTag, SendingError};
 use crate::store::page_tags::PageTag;
+use crate::tracking::native::quote;
 use crate::web::App;
 use crate::web::error::Problem;
 
@@ -62,7 +62,7 @@ pub(super) async fn create_page_tags(
         ));
     }
     let drafts = requests.into_iter().map(Into::into).collect();
-    let made = sending::create_page_tags(&app.store, &app.clock, drafts).await;
+    let made = operator::create_page_tags(&app.store, &app.clock, drafts).await;
     let mut answers: Vec<PageTagLine> = made
         .map_err(|error| match error {
             // One tag given by itself has no place in an array.
@@ -237,7 +237,7 @@ fn same_identifier(had: &PageTag, given: Option<String>) -> Result<String, Probl
 
 async fn save(app: &App, draft: NewPageTag) -> Result<Json<PageTagLine>, Problem> {
     let identifier = draft.identifier.clone();
-    sending::replace_page_tag(&app.store, &app.clock, draft)
+    operator::replace_page_tag(&app.store, &app.clock, draft)
         .await?
         .map(|tag| Json(PageTagLine(tag)))
         .ok_or_else(|| no_page_tag(&identifier))

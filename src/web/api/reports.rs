@@ -1,4 +1,4 @@
-//! `GET /deliveries/{id}/report`: the indicators of [`crate::report`] as JSON.
+//! `GET /deliveries/{id}/report`: the indicators of [`crate::operator::report`] as JSON.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::deliveries::no_delivery;
 use super::json::{ApiQuery, Id, PathText, Time};
-use crate::clock::Micros;
-use crate::hit::{DeliveryId, Kind};
-use crate::report::{self, Count, HourRow, Report, Sales};
+use crate::model::clock::Micros;
+use crate::model::hit::{DeliveryId, Kind};
+use crate::operator::report::{self, Count, HourRow, Report, Sales};
 use crate::web::App;
 use crate::web::error::Problem;
 
@@ -154,6 +154,6 @@ fn by_kind(kinds: &BTreeMap<Kind, Count>, count: impl Fn(&Count) -> i64) -> Map<
         .collect()
 }
 
-fn money(amount: Option<crate::hit::Sum>) -> Value {
+fn money(amount: Option<crate::model::hit::Sum>) -> Value {
     amount.map(|amount| amount.to_string()).into()
 }

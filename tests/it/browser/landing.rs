@@ -1,7 +1,7 @@
 //! Pages that a mail leads to, on the server's own site and on another: what is done there belongs to the mail.
 
 use sillage::both;
-use sillage::clock::Clock;
+use sillage::model::clock::Clock;
 
 use super::chrome::Browser;
 use super::site::Site;

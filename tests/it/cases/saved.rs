@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use sillage::hit::{BroadlogId, DeliveryId, LinkId};
-use sillage::link::{Keys, LinkToken};
+use sillage::model::hit::{BroadlogId, DeliveryId, LinkId};
+use sillage::model::link::{Keys, LinkToken};
 
 use crate::harness::SIGNING_KEY;
 

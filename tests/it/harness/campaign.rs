@@ -1,9 +1,9 @@
 //! A campaign in the database: a delivery with links, and a message to each contact.
 
 use sillage::both;
-use sillage::clock::Clock;
-use sillage::hit::{BroadlogId, DeliveryId, LinkId};
-use sillage::link::{Keys, LinkToken};
+use sillage::model::clock::Clock;
+use sillage::model::hit::{BroadlogId, DeliveryId, LinkId};
+use sillage::model::link::{Keys, LinkToken};
 use sillage::store::Tags;
 use sqlx::types::Json;
 use uuid::Uuid;

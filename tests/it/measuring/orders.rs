@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sillage::clock::Micros;
+use sillage::model::clock::Micros;
 use sillage::store::Store;
 
 use super::{DRAINING, post_hits, read_hits};
@@ -60,7 +60,7 @@ async fn counted(server: &TestServer) -> i64 {
     let (hits, _) = read_hits(&mut server.client().admin(), "kind=transaction").await;
     hits.iter()
         .filter_map(|hit| hit["counted_revenue"].as_str())
-        .map(|amount| amount.parse::<sillage::hit::Money>().unwrap().0)
+        .map(|amount| amount.parse::<sillage::model::hit::Money>().unwrap().0)
         .sum()
 }
 
@@ -225,7 +225,7 @@ async fn an_order_is_remembered_for_half_a_year(engine: Engine) {
         None => format!("sqlite:{}", server.data_dir().join("sillage.db").display()),
     };
     let store = Store::open(&url, 2, Duration::from_secs(10)).await.unwrap();
-    let now = sillage::clock::Clock::system().now();
+    let now = sillage::model::clock::Clock::system().now();
     store.forget_orders(now).await.unwrap();
     let left = server
         .db()

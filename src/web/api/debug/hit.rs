@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::export::HitLine;
-use crate::hit::{Authority, Hit, Provenance, VisitorId};
+use crate::model::hit::{Authority, Hit, Provenance, VisitorId};
+use crate::operator::export::HitLine;
 use crate::store::stored_hits::StoredHit;
 use crate::web::api::json::Id;
 

@@ -1,5 +1,5 @@
 //! `GET /api/v1/hits`: hits in the order of storage, as a stream of any length at constant memory. How it goes on and ends is told in
-//! [`crate::export`].
+//! [`crate::operator::export`].
 //!
 //! The cursor of the next answer is the header `X-Next-Cursor` where the first page (1,000 hits, or 1 MB) was all, as it is with the usual
 //! limit. It is known only at the end of a longer answer: there it is a trailer field, for clients that say `TE: trailers`. All others
@@ -17,8 +17,8 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde::{Deserialize, Deserializer};
 
-use crate::export::{Format, HitStream, WantedHits, whose_hits};
-use crate::hit::Kind;
+use crate::model::hit::Kind;
+use crate::operator::export::{Format, HitStream, WantedHits, whose_hits};
 use crate::store::stored_hits::HitFilter;
 use crate::store::{self, Store};
 use crate::web::App;

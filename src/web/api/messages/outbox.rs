@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::sending::messages::{MessageError, Outcome};
+use crate::operator::messages::{MessageError, Outcome};
 
 /// The outcomes of a chunk of lines.
 pub(super) type Outcomes = Vec<Outcome>;
@@ -211,9 +211,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::clock::Micros;
-    use crate::hit::{BroadlogId, ContactId};
-    use crate::sending::messages::Sent;
+    use crate::model::clock::Micros;
+    use crate::model::hit::{BroadlogId, ContactId};
+    use crate::operator::messages::Sent;
 
     fn chunk(number: i64) -> Outcomes {
         let sent = Sent {

@@ -7,9 +7,9 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::lines::{MOST_LINE, TooLong};
-use crate::dialect::native::quote;
-use crate::hit::{ContactId, Limit, clean};
-use crate::sending::messages::{MessageError, Recipient};
+use crate::model::hit::{ContactId, Limit, clean};
+use crate::operator::messages::{MessageError, Recipient};
+use crate::tracking::native::quote;
 use crate::web::api::json::{Explained, Id, Uid, explain, why_no_json};
 
 /// Most fields of a contact in one line.
@@ -179,7 +179,7 @@ impl<'de> Deserialize<'de> for Scalar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hit::BroadlogId;
+    use crate::model::hit::BroadlogId;
 
     fn error(line: &[u8]) -> String {
         read(Ok(line)).unwrap().unwrap_err().to_string()

@@ -5,10 +5,10 @@
 use std::fmt::Write as _;
 
 use super::super::json::Id;
-use crate::clock::Micros;
-use crate::hit::{DeliveryId, LinkId};
-use crate::link::{Keys, LinkToken};
-use crate::sending::messages::{Outcome, Sent};
+use crate::model::clock::Micros;
+use crate::model::hit::{DeliveryId, LinkId};
+use crate::model::link::{Keys, LinkToken};
+use crate::operator::messages::{Outcome, Sent};
 use crate::store::deliveries::{Delivery, Link};
 
 /// What the lines of one delivery are made of.
@@ -102,9 +102,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::hit::{BroadlogId, ContactId, Utm};
-    use crate::link::TOKEN_EPOCH_MINUTES;
-    use crate::sending::messages::MessageError;
+    use crate::model::hit::{BroadlogId, ContactId, Utm};
+    use crate::model::link::TOKEN_EPOCH_MINUTES;
+    use crate::operator::messages::MessageError;
 
     const MINUTE: i64 = 60 * Micros::SECOND;
 

@@ -1,0 +1,7 @@
+//! What everything else speaks of: plain values and their rules. No input or output.
+
+pub mod clock;
+pub mod draft;
+pub mod form;
+pub mod hit;
+pub mod link;

@@ -1,0 +1,132 @@
+//! Forms that sites post: what they may hold, whom their fields describe and where they return to.
+//!
+//! A form is made by the operator through the API; a submission only names it. So what a submission may do is decided here: which fields
+//! describe a contact, and to which hosts a visitor may be sent back. Nothing here does I/O.
+
+mod check;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+pub use check::FormError;
+
+use crate::model::link::check_template;
+
+/// One form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FormId(pub i64);
+
+impl fmt::Display for FormId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A form as the operator defines it. One that went through [`Form::check`] is valid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Form {
+    /// Name in reports: the hit's `event`.
+    pub name: String,
+    /// Name on pages (`mauticform_<alias>`): lower-case letters, digits, `-` and `_`. Made of the name where it is empty.
+    pub alias: String,
+    /// What it may hold, in the order of the page.
+    pub fields: Vec<FormField>,
+    /// Where a visitor goes whose page does not say it, or may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub return_url: Option<String>,
+    /// Hosts that a submission may return to, beside the one of `return_url`: `www.example.com`, `*.example.com`.
+    #[serde(default)]
+    pub allowed_hosts: Vec<String>,
+    /// Told after a submission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success_message: Option<String>,
+    /// Told instead of the list of what is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+}
+
+/// One field of a form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormField {
+    /// Its name in submissions: `mauticform[<alias>]`.
+    pub alias: String,
+    /// What people call it; the alias where it is empty.
+    pub label: String,
+    /// What it may hold.
+    #[serde(rename = "type")]
+    pub kind: FieldKind,
+    /// Whether it has to be filled in.
+    #[serde(default)]
+    pub required: bool,
+    /// What can be chosen; empty: anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// The contact's field that it sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact_field: Option<String>,
+}
+
+/// What a field may hold. Names are HTML's; Mautic's own are understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FieldKind {
+    /// A line.
+    #[default]
+    Text,
+    /// An e-mail address.
+    Email,
+    /// A telephone number, in any spelling.
+    Tel,
+    /// A web address.
+    Url,
+    /// A number.
+    Number,
+    /// A day.
+    Date,
+    /// A day and a time.
+    DateTime,
+    /// Any number of options.
+    #[serde(alias = "checkboxgrp")]
+    Checkbox,
+    /// One option.
+    #[serde(alias = "radiogrp")]
+    Radio,
+    /// One option or several.
+    #[serde(alias = "country")]
+    Select,
+    /// Lines.
+    Textarea,
+    /// What the page fills in.
+    Hidden,
+    /// A file; its name is kept, its content is not.
+    File,
+}
+
+impl Form {
+    /// The page that a request names, where visitors of this form may be sent to it. Never anything else than `http` or `https`.
+    pub fn allowed_url(&self, text: &str) -> Option<Url> {
+        let url = Url::parse(&check_template(text).ok()?).ok()?;
+        self.allows_host(url.host_str()?).then_some(url)
+    }
+
+    /// Whether visitors may be sent back to a host. Ports and schemes do not matter.
+    pub fn allows_host(&self, host: &str) -> bool {
+        let own = self.own_url();
+        own.as_ref().and_then(Url::host_str) == Some(host)
+            || self
+                .allowed_hosts
+                .iter()
+                .any(|pattern| match pattern.strip_prefix('*') {
+                    Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
+                    None => host == pattern,
+                })
+    }
+
+    /// Its own page.
+    pub fn own_url(&self) -> Option<Url> {
+        Url::parse(self.return_url.as_deref()?).ok()
+    }
+}

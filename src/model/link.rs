@@ -1,0 +1,58 @@
+//! Tracked links: the signed token in the URL, the destination's template, and the merge of query parameters.
+//!
+//! A link's token proves which message it was sent in and carries no URL, so there is no open redirect; the destination comes from
+//! the links table. Nothing here does I/O.
+
+mod destination;
+mod keys;
+mod personal;
+mod repaired;
+mod token;
+
+use serde::{Deserialize, Serialize};
+
+pub use destination::{DestinationError, build_destination, check_template};
+pub use keys::{KeyError, KeyPrint, Keys, Purpose};
+pub use personal::{PersonalValues, check_personal_template, fill, is_listed, is_personal};
+pub use repaired::{Repaired, is_whole_name, query_behind, repair_name};
+pub use token::{LinkToken, TOKEN_EPOCH_MINUTES};
+
+use crate::model::clock::Micros;
+use crate::model::hit::{DeliveryId, Kind, LinkId, Utm};
+
+/// What a server must know of a link to answer a click: the local copy's row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkRecord {
+    /// Id in tokens.
+    pub id: LinkId,
+    /// Destination template; `{p1}`, … are personal parts.
+    pub url: String,
+    /// Name in `/r/<slug>`, for standalone links.
+    pub slug: Option<String>,
+    /// Campaign; none for standalone links.
+    pub delivery_id: Option<DeliveryId>,
+    /// `optout` and `mirror` decide the kind of the hit; anything else is for reports.
+    pub category: Option<String>,
+    /// From then on clicks go to `expiration_url`.
+    pub expires_at: Option<Micros>,
+    /// Where clicks on an expired delivery go; none: the fallback.
+    pub expiration_url: Option<String>,
+    /// The delivery's campaign parameters, added where the destination has none of the name.
+    pub utm: Utm,
+}
+
+impl LinkRecord {
+    /// What a click on this link is.
+    pub fn kind(&self) -> Kind {
+        match self.category.as_deref() {
+            Some("optout") => Kind::Optout,
+            Some("mirror") => Kind::Mirror,
+            _ => Kind::Click,
+        }
+    }
+
+    /// Whether the link's time is over.
+    pub fn is_expired(&self, now: Micros) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+}

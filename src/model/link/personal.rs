@@ -1,0 +1,426 @@
+//! Links with personal parts: `{p1}`, `{p2}`, … in a link's URL stand for the parameters `p1`, `p2`, … of a click.
+//!
+//! In path, query and fragment a value is percent-encoded, all but letters, digits and `-._~`: it stays inside its place. A value that could
+//! choose the host would make an open redirect of every mail. So a host with a personal part is refused when the link is made, unless the operator
+//! lists the hosts that may come of it; then the finished URL is held against that list at every click, and nothing else leads anywhere.
+
+use std::borrow::Cow;
+
+use percent_encoding::utf8_percent_encode;
+use url::Url;
+
+use super::destination::{DestinationError, VALUE, check_fixed};
+use crate::model::hit::{Limit, plain_ampersands};
+
+/// Greatest number of a part.
+const MOST_NUMBER: usize = 99;
+
+/// One `{p<number>}` in a template, by its bytes.
+struct Part {
+    start: usize,
+    end: usize,
+    number: usize,
+}
+
+fn parts(template: &str) -> impl Iterator<Item = Part> + '_ {
+    template.match_indices("{p").filter_map(|(start, _)| {
+        let rest = &template[start + 2..];
+        let length = rest.find('}')?;
+        Some(Part {
+            start,
+            end: start + 2 + length + 1,
+            number: number(&rest[..length])?,
+        })
+    })
+}
+
+fn number(digits: &str) -> Option<usize> {
+    (digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0'))
+        .then(|| digits.parse().ok())
+        .flatten()
+        .filter(|number| *number <= MOST_NUMBER)
+}
+
+/// Where the path begins: what stands before it decides who answers. A template without a plain scheme and host at its start is all host.
+fn origin_end(template: &str) -> usize {
+    let host = ["https://", "http://"]
+        .iter()
+        .find(|scheme| template.starts_with(**scheme))
+        .map(|scheme| scheme.len());
+    match host {
+        Some(host) => template[host..]
+            .find(['/', '?', '#'])
+            .map_or(template.len(), |length| host + length),
+        None => template.len(),
+    }
+}
+
+/// Whether a URL has personal parts.
+pub fn is_personal(template: &str) -> bool {
+    parts(template).next().is_some()
+}
+
+/// The values of a click.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PersonalValues(Vec<(usize, String)>);
+
+impl PersonalValues {
+    /// Takes `p1`, `p2`, … out of a raw query; returns the rest of it as it stood. A value that is there already is kept.
+    pub fn take_from(&mut self, query: &str) -> String {
+        let mut rest = String::with_capacity(query.len());
+        for pair in query.split('&') {
+            let mut decoded = form_urlencoded::parse(pair.as_bytes());
+            let taken = decoded.next().and_then(|(name, value)| {
+                Some((number(name.strip_prefix('p')?)?, value.into_owned()))
+            });
+            match taken {
+                Some((number, value)) => self.add(number, value),
+                None => {
+                    if !rest.is_empty() {
+                        rest.push('&');
+                    }
+                    rest.push_str(pair);
+                }
+            }
+        }
+        rest
+    }
+
+    fn add(&mut self, number: usize, value: String) {
+        if self.get(number).is_none() {
+            self.0.push((number, value));
+        }
+    }
+
+    fn get(&self, number: usize) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(had, _)| *had == number)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Names and values in the order in which they came.
+    pub fn pairs(&self) -> impl Iterator<Item = (String, &str)> {
+        self.0
+            .iter()
+            .map(|(number, value)| (format!("p{number}"), value.as_str()))
+    }
+}
+
+/// The template with its personal parts filled in; a part without a value is empty. None where a personal host is not one of `hosts`.
+///
+/// When the whole would be longer than 8,000 bytes, all values are left out: the page matters more than what hangs on its URL.
+pub fn fill<'t>(
+    template: &'t str,
+    values: &PersonalValues,
+    hosts: &[String],
+) -> Option<Cow<'t, str>> {
+    if !is_personal(template) {
+        return Some(Cow::Borrowed(template));
+    }
+    let origin = origin_end(template);
+    let mut url = String::with_capacity(template.len() + 100);
+    let (mut at, mut host_is_personal) = (0, false);
+    for part in parts(template) {
+        url.push_str(&template[at..part.start]);
+        at = part.end;
+        let value = values.get(part.number).unwrap_or_default();
+        if part.start < origin {
+            host_is_personal = true;
+            url.push_str(value);
+        } else {
+            url.extend(utf8_percent_encode(value, VALUE));
+        }
+    }
+    url.push_str(&template[at..]);
+    if url.len() > Limit::URL.0 {
+        let none = PersonalValues::default();
+        return (*values != none)
+            .then(|| fill(template, &none, hosts))
+            .flatten();
+    }
+    if host_is_personal {
+        url = checked(&url, hosts)?;
+    }
+    Some(Cow::Owned(url))
+}
+
+/// A URL whose host a reader may have chosen.
+fn checked(url: &str, hosts: &[String]) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let is_plain = matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.port().is_none();
+    (is_plain && is_listed(url.host_str()?, hosts)).then(|| url.into())
+}
+
+/// Whether a host is one of a list such as `["www.example.com", "*.example.com"]`; the second means all below `example.com`.
+pub fn is_listed(host: &str, hosts: &[String]) -> bool {
+    hosts.iter().any(|listed| match listed.strip_prefix("*.") {
+        Some(domain) => host
+            .strip_suffix(domain.to_ascii_lowercase().as_str())
+            .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+        None => host.eq_ignore_ascii_case(listed),
+    })
+}
+
+/// Checks a template and brings it into the form that can stand in a header, as [`super::check_template`] does. `hosts` are those that may come
+/// of a personal host.
+///
+/// # Errors
+/// What is fixed of the URL cannot be a destination, or a value of a reader would choose more than path, query and fragment.
+pub fn check_personal_template(url: &str, hosts: &[String]) -> Result<String, DestinationError> {
+    let url = &*plain_ampersands(url.trim());
+    let parts: Vec<Part> = parts(url).collect();
+    let Some(first) = parts.first() else {
+        return check_host(check_fixed(url)?, hosts);
+    };
+    // Words that stand for the parts while the URL is parsed; none of them is in it.
+    let word = (0_u32..)
+        .map(|salt| format!("zq{salt}x"))
+        .find(|word| !url.to_ascii_lowercase().contains(word))
+        .unwrap_or_default();
+    let (mut probe, mut at) = (String::with_capacity(url.len() + 32), 0);
+    for part in &parts {
+        probe.push_str(&url[at..part.start]);
+        probe.push_str(&format!("{word}{}z", part.number));
+        at = part.end;
+    }
+    probe.push_str(&url[at..]);
+    if first.start == 0 {
+        // The whole URL comes from the reader, or its scheme: what it is shows at the click.
+        return match check_fixed(&format!("https://{probe}")) {
+            _ if hosts.is_empty() => Err(DestinationError::PersonalHost),
+            Ok(_) if !url.chars().any(char::is_control) && !url[first.end..].starts_with(':') => {
+                Ok(url.to_owned())
+            }
+            Ok(_) => Err(DestinationError::NotAUrl(
+                url::ParseError::RelativeUrlWithoutBase,
+            )),
+            Err(error) => Err(error),
+        };
+    }
+    let mut text = check_fixed(&probe)?;
+    for part in &parts {
+        text = text.replace(
+            &format!("{word}{}z", part.number),
+            &format!("{{p{}}}", part.number),
+        );
+    }
+    check_host(text, hosts)
+}
+
+/// What the host of a checked URL may be. Here and not before the URL is parsed: in a host escapes are read, so `%7Bp1%7D` is a personal part
+/// there.
+fn check_host(text: String, hosts: &[String]) -> Result<String, DestinationError> {
+    let host = &text[..origin_end(&text)];
+    if !is_personal(host) {
+        return Ok(text);
+    }
+    if hosts.is_empty() {
+        return Err(DestinationError::PersonalHost);
+    }
+    // The colon of the scheme, and no other: a port would never pass the check at the click.
+    if host.matches(':').count() > 1 {
+        return Err(DestinationError::PersonalPort);
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn values(query: &str) -> PersonalValues {
+        let mut values = PersonalValues::default();
+        values.take_from(query);
+        values
+    }
+
+    fn listed() -> Vec<String> {
+        vec!["www.example.com".to_owned(), "*.shop.example".to_owned()]
+    }
+
+    #[test]
+    fn values_are_encoded_for_their_place() {
+        let template =
+            check_personal_template("https://Shop.Example/ä/{p1}?name={p2}&again={p1}#{p3}", &[])
+                .unwrap();
+        assert_eq!(
+            template,
+            "https://shop.example/%C3%A4/{p1}?name={p2}&again={p1}#{p3}"
+        );
+        let filled = fill(
+            &template,
+            &values("p1=a%2Fb%3F%23&p2=x%26y%3Dz+%C3%A9&p1=second"),
+            &[],
+        );
+        assert_eq!(
+            filled.unwrap(),
+            "https://shop.example/%C3%A4/a%2Fb%3F%23?name=x%26y%3Dz%20%C3%A9&again=a%2Fb%3F%23#"
+        );
+    }
+
+    #[test]
+    fn only_p_and_a_number_is_a_personal_part() {
+        for plain in [
+            "{p}", "{p0}", "{px}", "{p1", "{P1}", "{p100}", "{q1}", "{ p1}",
+        ] {
+            let url = format!("https://shop.example/?x={plain}");
+            assert_eq!(fill(&url, &values("p1=v"), &[]).unwrap(), url);
+        }
+        assert_eq!(
+            values("p1=a&px=b&p01=c&p1x=d&q=1").pairs().count(),
+            1,
+            "the rest is of the page"
+        );
+    }
+
+    #[test]
+    fn a_personal_host_is_refused_where_no_hosts_are_listed() {
+        for url in [
+            "https://{p1}/",
+            "https://{p1}.shop.example/",
+            "https://shop.example{p1}",
+            "https://shop.example{p1}/x",
+            "https://{p1}",
+            "{p1}",
+            "{p1}/path",
+            "http://a.{p2}.example?x",
+            "https://x.example%7Bp1%7D/",
+            "https://x.example%7bp1}/{p2}",
+            "https://x.example\u{ff5b}p1\u{ff5d}/",
+        ] {
+            assert_eq!(
+                check_personal_template(url, &[]),
+                Err(DestinationError::PersonalHost),
+                "{url}"
+            );
+            assert!(check_personal_template(url, &listed()).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn scheme_port_and_user_are_never_personal() {
+        for url in [
+            "{p1}://shop.example/",
+            "h{p1}://shop.example/",
+            "https://shop.example:{p1}/",
+            "https://shop.example:8{p1}/",
+            "https://{p1}@shop.example/",
+            "https://a:{p1}@shop.example/",
+            "https://{p1}:8443/",
+            "javascript:{p1}",
+        ] {
+            for hosts in [&[][..], &listed()] {
+                assert!(check_personal_template(url, hosts).is_err(), "{url}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_personal_host_leads_to_listed_hosts_only() {
+        for (template, value, page) in [
+            (
+                "https://{p1}/x",
+                "www.example.com",
+                Some("https://www.example.com/x"),
+            ),
+            (
+                "https://{p1}/x",
+                "WWW.EXAMPLE.COM",
+                Some("https://www.example.com/x"),
+            ),
+            (
+                "https://{p1}/x",
+                "de.shop.example",
+                Some("https://de.shop.example/x"),
+            ),
+            (
+                "{p1}",
+                "https://www.example.com/a?b=c#d",
+                Some("https://www.example.com/a?b=c#d"),
+            ),
+            ("https://{p1}/x", "shop.example", None),
+            ("https://{p1}/x", "evil.example", None),
+            ("https://{p1}/x", "evil-shop.example", None),
+            ("https://{p1}/x", "www.example.com@evil.example", None),
+            ("https://{p1}/x", "www.example.com:8080", None),
+            ("https://{p1}/x", "evil.example/www.example.com", None),
+            ("https://{p1}/x", "evil.example\\.www.example.com", None),
+            ("https://www.example.com{p1}", ".evil.example", None),
+            ("https://www.example.com{p1}", "@evil.example/", None),
+            (
+                "https://www.example.com{p1}",
+                "/ok",
+                Some("https://www.example.com/ok"),
+            ),
+            ("{p1}", "javascript:alert(1)", None),
+            ("{p1}", "//www.example.com/", None),
+            ("{p1}", "ftp://www.example.com/", None),
+            ("{p1}", "", None),
+        ] {
+            let values = PersonalValues(vec![(1, value.to_owned())]);
+            let page = page.map(str::to_owned);
+            let filled = fill(template, &values, &listed()).map(Cow::into_owned);
+            assert_eq!(filled, page, "{template} {value}");
+            assert_eq!(fill(template, &values, &[]), None, "{template} {value}");
+        }
+    }
+
+    #[test]
+    fn values_that_make_the_url_too_long_are_left_out() {
+        let long = values(&format!("p1={}", "%20".repeat(3_000)));
+        assert_eq!(
+            fill("https://shop.example/{p1}", &long, &[]).unwrap(),
+            "https://shop.example/"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_changes_scheme_host_or_port(
+            value in "(\\PC|[/\\\\@:?#.%&]){0,40}",
+            place in prop::sample::select(vec![
+                "https://shop.example/{p1}", "https://shop.example/a{p1}b/{p1}", "https://shop.example:8443/{p1}", "https://shop.example?{p1}",
+                "https://shop.example#{p1}", "https://shop.example/?a={p1}#{p1}", "http://shop.example/{p1}{p1}", "https://shop.example\\{p1}",
+            ]),
+        ) {
+            let template = check_personal_template(place, &[]).unwrap();
+            let values = PersonalValues(vec![(1, value)]);
+            let filled = fill(&template, &values, &[]).unwrap();
+            let (before, after) = (Url::parse(&template).unwrap(), Url::parse(&filled).unwrap());
+            prop_assert!(filled.is_ascii());
+            prop_assert_eq!(before.scheme(), after.scheme());
+            prop_assert_eq!(before.host(), after.host());
+            prop_assert_eq!(before.port(), after.port());
+            prop_assert_eq!(after.username(), "");
+        }
+
+        #[test]
+        fn any_template_and_value_lead_to_a_checked_host_or_nowhere(
+            template in "(https?://)?([a-z.]|\\{p1\\}|[/\\\\@:?#]){0,20}",
+            value in "(\\PC|[/\\\\@:?#.]){0,20}",
+            is_checked: bool,
+        ) {
+            let values = PersonalValues(vec![(1, value)]);
+            let hosts = listed();
+            let template = match check_personal_template(&template, &hosts) {
+                Ok(checked) if is_checked => checked,
+                _ => template,
+            };
+            if let Some(filled) = fill(&template, &values, &hosts) && is_personal(&template) {
+                let origin = origin_end(&template);
+                if is_personal(&template[..origin]) {
+                    let url = Url::parse(&filled).unwrap();
+                    prop_assert!(is_listed(url.host_str().unwrap(), &hosts), "{}", url);
+                } else {
+                    prop_assert!(filled.starts_with(&template[..origin]));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The sending side: what a sender gives (deliveries, links, messages), checked, and how it is stored.
+//!
+//! API, command line and demo come through here, so that one rule holds for all three. A mistake is told with the name of the field.
+
+mod campaigns;
+pub mod export;
+pub mod import;
+pub mod messages;
+mod page_tags;
+pub mod report;
+
+pub use crate::model::draft::{DraftError, NewDelivery, NewLink, random_slug};
+pub use campaigns::{SendingError, create_delivery, create_links, create_short_link};
+pub use page_tags::{NewPageTag, create_page_tags, replace_page_tag};

@@ -1,0 +1,162 @@
+//! One value of a line, in CSV and in JSON.
+
+use std::borrow::Cow;
+
+use serde::ser::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::model::clock::Micros;
+use crate::model::hit::Money;
+
+/// Greatest integer that every JSON reader keeps exactly.
+const MOST_EXACT: i64 = 1 << 53;
+/// What a spreadsheet takes a text for a formula by.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+
+pub(super) enum Cell<'c> {
+    None,
+    Number(i64),
+    Uuid(Uuid),
+    Time(Micros),
+    Money(Money),
+    Text(&'c str),
+    Texts(&'c [String]),
+    Json(&'c RawValue),
+    Address(std::net::IpAddr),
+}
+
+impl<'c> Cell<'c> {
+    pub(super) fn text(text: &'c Option<String>) -> Self {
+        text.as_deref().map_or(Self::None, Self::Text)
+    }
+
+    pub(super) fn number(number: Option<i64>) -> Self {
+        number.map_or(Self::None, Self::Number)
+    }
+
+    pub(super) fn uuid(id: Option<Uuid>) -> Self {
+        id.map_or(Self::None, Self::Uuid)
+    }
+
+    pub(super) fn time(at: Option<Micros>) -> Self {
+        at.map_or(Self::None, Self::Time)
+    }
+}
+
+/// Appends a CSV line. Lists are joined by commas, as the pixel takes tags.
+pub(super) fn write_csv<'c>(cells: impl IntoIterator<Item = Cell<'c>>, out: &mut Vec<u8>) {
+    for (index, cell) in cells.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        let text = match cell {
+            Cell::None => continue,
+            Cell::Number(number) => Cow::Owned(number.to_string()),
+            Cell::Uuid(id) => Cow::Owned(id.to_string()),
+            Cell::Time(at) => Cow::Owned(at.rfc3339()),
+            Cell::Money(amount) => Cow::Owned(amount.to_string()),
+            Cell::Address(ip) => Cow::Owned(ip.to_string()),
+            Cell::Text(text) => csv_text(text),
+            Cell::Texts(texts) => Cow::Owned(csv_text(&texts.join(",")).into_owned()),
+            Cell::Json(json) => csv_text(json.get()),
+        };
+        out.extend_from_slice(text.as_bytes());
+    }
+    out.push(b'\n');
+}
+
+/// A text as a cell: quoted where it has to be, and with an apostrophe before what a spreadsheet would take for a formula. All of these texts
+/// come from outside. Numbers are no texts: a negative amount stays a number.
+fn csv_text(text: &str) -> Cow<'_, str> {
+    let is_formula = needs_apostrophe(text);
+    if !is_formula && !text.contains([',', '"', '\n', '\r']) {
+        return Cow::Borrowed(text);
+    }
+    let apostrophe = if is_formula { "'" } else { "" };
+    Cow::Owned(format!("\"{apostrophe}{}\"", text.replace('"', "\"\"")))
+}
+
+/// A text that has apostrophes of its own before a formula gets one more: so [`read_csv_text`] knows which is ours.
+fn needs_apostrophe(text: &str) -> bool {
+    let text = text.trim_start_matches('\'');
+    text.starts_with(['\t', '\r', '\n']) || text.trim_start().starts_with(FORMULA)
+}
+
+/// The text of a cell of ours, unquoted, without the apostrophe that keeps a spreadsheet from calculating.
+pub fn read_csv_text(cell: &str) -> &str {
+    cell.strip_prefix('\'')
+        .filter(|text| needs_apostrophe(text))
+        .unwrap_or(cell)
+}
+
+/// A whole number in JSON: a string beyond 2^53, where readers that take numbers for floats lose digits.
+///
+/// # Errors
+/// The serializer's.
+pub fn serialize_whole<S: Serializer>(number: i64, serializer: S) -> Result<S::Ok, S::Error> {
+    if (-MOST_EXACT..=MOST_EXACT).contains(&number) {
+        serializer.serialize_i64(number)
+    } else {
+        serializer.collect_str(&number)
+    }
+}
+
+impl Serialize for Cell<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.serialize_none(),
+            Self::Number(number) => serialize_whole(*number, serializer),
+            Self::Uuid(id) => id.serialize(serializer),
+            Self::Time(at) => serializer.serialize_str(&at.rfc3339()),
+            Self::Money(amount) => serializer.collect_str(amount),
+            Self::Address(ip) => serializer.collect_str(ip),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Texts(texts) => texts.serialize(serializer),
+            Self::Json(json) => json.serialize(serializer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_looks_like_a_formula_is_no_formula_any_more() {
+        for hostile in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "＝1", "'=1"] {
+            assert_eq!(csv_text(hostile), format!("\"'{hostile}\""), "{hostile}");
+        }
+        assert_eq!(csv_text("=\"a\""), "\"'=\"\"a\"\"\"");
+    }
+
+    #[test]
+    fn plain_texts_stay_as_they_are() {
+        for plain in ["", "a b", "a=b", "x'y", "'a'", "https://a.example/?a=b"] {
+            assert_eq!(csv_text(plain), plain);
+        }
+        assert_eq!(csv_text("a,b"), "\"a,b\"");
+    }
+
+    /// Reads one cell as RFC 4180 says.
+    fn read_cell(cell: &str) -> Option<String> {
+        match cell.strip_prefix('"') {
+            None => (!cell.contains([',', '"', '\n', '\r'])).then(|| cell.to_owned()),
+            Some(quoted) => {
+                let inner = quoted.strip_suffix('"')?.replace("\"\"", "\u{1}");
+                (!inner.contains('"')).then(|| inner.replace('\u{1}', "\""))
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_text_is_one_cell_that_starts_no_formula_and_is_read_as_it_was(
+            text in "([' \t=+@＝-]{0,4})[^\u{1}]*",
+        ) {
+            let cell = read_cell(&csv_text(&text)).expect("one cell");
+            assert_eq!(read_csv_text(&cell), text);
+            assert!(!cell.trim_start().starts_with(FORMULA));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Contacts as they are known now, by rising ids. Who was merged into somebody else has no line of his own: his id is among the former ids of
+//! the one that is left.
+
+use std::borrow::Cow;
+
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::cell::{Cell, write_csv};
+use super::pages::Table;
+use super::{Format, write_json};
+use crate::model::hit::ContactId;
+use crate::store::persons::ContactRecord;
+use crate::store::{Result, Store};
+
+/// Columns that are no fields of the contact. The fields stand after the first.
+const OWN: [&str; 6] = [
+    "id",
+    "tags",
+    "former_ids",
+    "visitor_ids",
+    "created_at",
+    "changed_at",
+];
+
+/// A contact as people get it: `{id, former_ids, fields, tags, visitor_ids, created_at, changed_at}`, of its visitors the latest 1,000.
+#[derive(Clone, Copy, Debug)]
+pub struct ContactLine<'c>(pub &'c ContactRecord);
+
+impl Serialize for ContactLine<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let contact = self.0;
+        let mut map = serializer.serialize_map(Some(7))?;
+        map.serialize_entry("id", &contact.id)?;
+        map.serialize_entry("former_ids", &contact.former_ids)?;
+        map.serialize_entry("fields", &contact.fields)?;
+        map.serialize_entry("tags", &contact.tags)?;
+        map.serialize_entry("visitor_ids", &contact.visitor_ids)?;
+        map.serialize_entry("created_at", &Cell::Time(contact.created_at))?;
+        map.serialize_entry("changed_at", &Cell::Time(contact.changed_at))?;
+        map.end()
+    }
+}
+
+impl ContactLine<'_> {
+    fn write_csv(self, fields: &[String], out: &mut Vec<u8>) {
+        let contact = self.0;
+        let former: Vec<String> = contact.former_ids.iter().map(ToString::to_string).collect();
+        let visitors: Vec<String> = contact
+            .visitor_ids
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let values: Vec<Option<Cow<'_, str>>> = fields
+            .iter()
+            .map(|name| match contact.fields.get(name)? {
+                Value::String(text) => Some(Cow::Borrowed(text.as_str())),
+                other => Some(Cow::Owned(other.to_string())),
+            })
+            .collect();
+        let values = values
+            .iter()
+            .map(|value| value.as_deref().map_or(Cell::None, Cell::Text));
+        let others = [
+            Cell::Texts(&contact.tags),
+            Cell::Texts(&former),
+            Cell::Texts(&visitors),
+            Cell::Time(contact.created_at),
+            Cell::Time(contact.changed_at),
+        ];
+        let id = [Cell::Uuid(contact.id.0)];
+        write_csv(id.into_iter().chain(values).chain(others), out);
+    }
+}
+
+/// All contacts.
+#[derive(Debug)]
+pub struct Contacts {
+    store: Store,
+    /// Fields that have a column in a CSV, in the order of their names.
+    fields: Vec<String>,
+}
+
+impl Contacts {
+    /// For a CSV all contacts are looked at for the names of their fields, which become its columns; a field that comes up later has none.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn open(store: Store, format: Format) -> Result<Self> {
+        let fields = match format {
+            Format::Ndjson => Vec::new(),
+            Format::Csv => store.contact_fields().await?,
+        };
+        Ok(Self { store, fields })
+    }
+}
+
+impl Table for Contacts {
+    type Row = ContactRecord;
+    type Key = ContactId;
+
+    async fn rows_after(&self, after: Option<ContactId>, most: i64) -> Result<Vec<ContactRecord>> {
+        let after = after.unwrap_or(ContactId(Uuid::nil()));
+        self.store.contacts_after(after, most).await
+    }
+
+    fn key(contact: &ContactRecord) -> ContactId {
+        contact.id
+    }
+
+    /// A field that is called like a column of ours is told apart from it.
+    fn write_header(&self, out: &mut Vec<u8>) {
+        let fields: Vec<String> = self
+            .fields
+            .iter()
+            .map(|name| match OWN.contains(&name.as_str()) {
+                true => format!("fields.{name}"),
+                false => name.clone(),
+            })
+            .collect();
+        let names = OWN[..1]
+            .iter()
+            .copied()
+            .chain(fields.iter().map(String::as_str))
+            .chain(OWN[1..].iter().copied());
+        write_csv(names.map(Cell::Text), out);
+    }
+
+    fn write_row(&self, contact: ContactRecord, format: Format, out: &mut Vec<u8>) {
+        let line = ContactLine(&contact);
+        match format {
+            Format::Ndjson => write_json(&line, out),
+            Format::Csv => line.write_csv(&self.fields, out),
+        }
+    }
+}

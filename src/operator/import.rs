@@ -1,0 +1,383 @@
+//! Imports: what another system has sent, so that its links, messages and people go on here.
+//!
+//! ```text
+//!  CSV ──► table ──► columns ──► adobe | mautic | own ──► links | people ──► store
+//!          rows      by name     a row's draft            thousands in a transaction
+//! ```
+//!
+//! Promises: the same file again changes nothing and doubles nothing; a row changes only what it names, and what belongs to something else is
+//! refused; every refused row is told with its number and the reason, and the others go on; memory does not grow with the file. An import
+//! works beside a running server: its transactions are short, and they wait their turn where hits are written too.
+
+mod adobe;
+mod columns;
+mod links;
+mod mautic;
+mod own;
+mod people;
+mod table;
+mod template;
+
+use std::io::Read;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::model::clock::{Clock, Micros};
+use crate::operator::{NewDelivery, NewLink};
+use crate::store::imports::ImportedPageTag;
+use crate::store::{self, Store};
+
+pub use columns::ColumnError;
+pub use table::{Place, TableError};
+
+use columns::Header;
+use people::{NewContact, SentMessage};
+use table::{Row, Table};
+
+/// Rows of a transaction.
+const BATCH: usize = 4_000;
+/// Rows of a transaction that holds up the projection.
+const LANE_BATCH: usize = 2_000;
+/// Batches that may wait for the database.
+const AHEAD: usize = 2;
+/// How often a batch is tried again while the database is away or busy.
+const TRIES: u32 = 30;
+/// Between two tries.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// On SQLite there is one writer at a time, and who waits looks only now and then: so long the server gets its turn.
+const TURN: Duration = Duration::from_millis(20);
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Adobe's `nms:trackingUrl`: links and page tags.
+    AdobeUrls,
+    /// Adobe's `nms:delivery`.
+    AdobeDeliveries,
+    /// Adobe's `nms:broadLogRcp`: who was sent what.
+    AdobeBroadlogs,
+    /// Mautic's `page_redirects`.
+    MauticRedirects,
+    /// Mautic's `email_stats`: who was sent what.
+    MauticEmailStats,
+    /// Mautic's `leads`.
+    MauticContacts,
+    /// Our own form.
+    Links,
+}
+
+impl Source {
+    /// Whose numbers the file's are; none: ours.
+    fn origin(self) -> Option<Origin> {
+        match self {
+            Self::AdobeUrls | Self::AdobeDeliveries | Self::AdobeBroadlogs => Some(Origin::Adobe),
+            Self::MauticRedirects | Self::MauticEmailStats | Self::MauticContacts => {
+                Some(Origin::Mautic)
+            }
+            Self::Links => None,
+        }
+    }
+
+    /// Whether its rows are written where the projection writes too.
+    fn is_people(self) -> bool {
+        matches!(
+            self,
+            Self::AdobeBroadlogs | Self::MauticEmailStats | Self::MauticContacts
+        )
+    }
+}
+
+/// Whose numbers deliveries have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Adobe,
+    Mautic,
+}
+
+impl Origin {
+    /// As the table says it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Adobe => "adobe",
+            Self::Mautic => "mautic",
+        }
+    }
+
+    /// What a delivery is called of which nothing but the number is known.
+    fn label(self, id: i64) -> String {
+        match self {
+            Self::Adobe => format!("Adobe delivery {id}"),
+            Self::Mautic => format!("Mautic e-mail {id}"),
+        }
+    }
+}
+
+/// How to import.
+#[derive(Clone, Debug, Default)]
+pub struct ImportRules {
+    /// Fields whose value belongs to one contact.
+    pub unique: Vec<String>,
+    /// Hosts that a destination with a personal host may lead to; the redirect looks the host up among them.
+    pub personal_hosts: Vec<String>,
+    /// Whether deliveries that were made here become the other system's where they have the same number.
+    pub adopt: bool,
+}
+
+/// What became of the rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Rows read, without the header.
+    pub rows: u64,
+    /// New here.
+    pub made: u64,
+    /// Here before, but different.
+    pub changed: u64,
+    /// Here before, the same.
+    pub unchanged: u64,
+    /// Nothing to import: URLs of opens, unpublished redirects, failed messages.
+    pub ignored: u64,
+    /// Not taken; each was told with its reason.
+    pub refused: u64,
+    /// Deliveries made because rows name them.
+    pub deliveries_made: u64,
+}
+
+/// Who looks on.
+pub trait Watcher {
+    /// A row is not taken.
+    ///
+    /// # Errors
+    /// It cannot be told: the import ends.
+    fn refused(&mut self, place: Place, reason: &str) -> std::io::Result<()>;
+
+    /// So far it is.
+    fn progress(&mut self, tally: &Tally);
+}
+
+/// Why an import ends before the file does. What came before is imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file is no table.
+    #[error("the file {0}")]
+    Table(#[from] TableError),
+    /// A column is missing.
+    #[error(transparent)]
+    Column(#[from] ColumnError),
+    /// Refused rows cannot be told.
+    #[error("refused rows cannot be written down: {0}")]
+    Report(std::io::Error),
+    /// Another writer takes the same numbers or slugs again and again, or somebody wrote rows by hand whose numbers the counters do not know.
+    #[error(
+        "numbers or slugs of these rows are taken again and again: another import, or rows written by hand above the table counters"
+    )]
+    Outrun,
+    /// The database refuses, or was away for long.
+    #[error(
+        "the database: {0} (rows before are imported; the same file again goes on without doubling)"
+    )]
+    Database(#[from] store::Error),
+}
+
+/// What a row asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Draft {
+    Link(NewLink),
+    PageTag(ImportedPageTag),
+    Delivery(NewDelivery),
+    Message(SentMessage),
+    Contact(NewContact),
+    /// Nothing that is kept here.
+    Ignored,
+}
+
+/// What became of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Made,
+    Changed,
+    Unchanged,
+    Refused(String),
+}
+
+/// Drafts of one kind and the rows of the batch that they stand in.
+pub(crate) type Drafts<'b, T> = Vec<(usize, &'b T)>;
+/// What became of the rows of a batch, and how many deliveries were made for them. None: another writer came in between, so once more.
+pub(crate) type Stored = Option<(Vec<(usize, Outcome)>, u64)>;
+
+type Batch = Vec<(Place, Result<Draft, String>)>;
+/// Reads a row of one kind of file; an error is the reason of a refusal.
+type Reader = Box<dyn Fn(&Row<'_>) -> Result<Draft, String>>;
+
+/// Reads a file and stores its rows.
+///
+/// # Errors
+/// The file is no table, lacks a column, or the database fails for longer than half a minute.
+pub async fn import(
+    store: &Store,
+    clock: &Clock,
+    source: Source,
+    rules: &ImportRules,
+    input: impl Read + Send + 'static,
+    watcher: &mut impl Watcher,
+) -> Result<Tally, ImportError> {
+    // A thread of its own: reading may wait for a pipe, and parsing goes on while the database works. It ends when nobody listens.
+    let (sender, mut batches) = mpsc::channel(AHEAD);
+    let reading = rules.clone();
+    std::thread::spawn(move || {
+        if let Err(error) = read_batches(input, source, &reading, &sender) {
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    let mut tally = Tally::default();
+    while let Some(batch) = batches.recv().await {
+        let batch = batch?;
+        let (outcomes, deliveries_made) = store_batch(store, clock, source, rules, &batch).await?;
+        tally.deliveries_made += deliveries_made;
+        let mut outcomes = outcomes.into_iter().peekable();
+        for (index, (place, draft)) in batch.iter().enumerate() {
+            tally.rows += 1;
+            let outcome = outcomes.next_if(|(row, _)| *row == index);
+            let refused = match (draft, outcome.map(|(_, outcome)| outcome)) {
+                (Err(reason), _) => Some(reason.clone()),
+                (Ok(_), Some(Outcome::Refused(reason))) => Some(reason),
+                (Ok(_), Some(Outcome::Made)) => {
+                    tally.made += 1;
+                    None
+                }
+                (Ok(_), Some(Outcome::Changed)) => {
+                    tally.changed += 1;
+                    None
+                }
+                (Ok(_), Some(Outcome::Unchanged)) => {
+                    tally.unchanged += 1;
+                    None
+                }
+                (Ok(_), None) => {
+                    tally.ignored += 1;
+                    None
+                }
+            };
+            if let Some(reason) = refused {
+                tally.refused += 1;
+                watcher
+                    .refused(*place, &reason)
+                    .map_err(ImportError::Report)?;
+            }
+        }
+        watcher.progress(&tally);
+        if !store.is_postgres() {
+            tokio::time::sleep(TURN).await;
+        }
+    }
+    Ok(tally)
+}
+
+fn read_batches(
+    input: impl Read,
+    source: Source,
+    rules: &ImportRules,
+    sender: &mpsc::Sender<Result<Batch, ImportError>>,
+) -> Result<(), ImportError> {
+    let (mut table, names) = Table::open(input)?;
+    let header = Header::new(names);
+    let read: Reader = match source {
+        Source::AdobeUrls => adobe::read_urls(&header, &rules.personal_hosts)?,
+        Source::AdobeDeliveries => adobe::read_deliveries(&header)?,
+        Source::AdobeBroadlogs => adobe::read_broadlogs(&header, &rules.unique)?,
+        Source::MauticRedirects => mautic::read_redirects(&header)?,
+        Source::MauticEmailStats => mautic::read_email_stats(&header)?,
+        Source::MauticContacts => mautic::read_contacts(&header)?,
+        Source::Links => own::read_links(&header)?,
+    };
+    let size = if source.is_people() {
+        LANE_BATCH
+    } else {
+        BATCH
+    };
+    let mut batch = Vec::with_capacity(size);
+    while let Some((place, fields)) = table.read_row()? {
+        batch.push((place, fields.and_then(|row| read(&row))));
+        if batch.len() == size {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(size));
+            if sender.blocking_send(Ok(full)).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    if !batch.is_empty() {
+        let _ = sender.blocking_send(Ok(batch));
+    }
+    Ok(())
+}
+
+/// Stores a batch, trying again while the database is away or busy.
+async fn store_batch(
+    store: &Store,
+    clock: &Clock,
+    source: Source,
+    rules: &ImportRules,
+    batch: &Batch,
+) -> Result<(Vec<(usize, Outcome)>, u64), ImportError> {
+    let mut tries = 0;
+    loop {
+        let now = clock.now();
+        match try_batch(store, clock, now, source, rules, batch).await {
+            Ok(Some(stored)) => return Ok(stored),
+            Ok(None) if tries < TRIES => tries += 1,
+            Ok(None) => return Err(ImportError::Outrun),
+            Err(error) if tries == TRIES || store::is_refusal(&error) => return Err(error.into()),
+            Err(_) => {
+                tries += 1;
+                tokio::time::sleep(TRY_AGAIN).await;
+            }
+        }
+    }
+}
+
+async fn try_batch(
+    store: &Store,
+    clock: &Clock,
+    now: Micros,
+    source: Source,
+    rules: &ImportRules,
+    batch: &Batch,
+) -> store::Result<Stored> {
+    let (mut links, mut tags, mut deliveries) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut messages, mut contacts) = (Vec::new(), Vec::new());
+    for (index, (_, draft)) in batch.iter().enumerate() {
+        match draft {
+            Ok(Draft::Link(link)) => links.push((index, link)),
+            Ok(Draft::PageTag(tag)) => tags.push((index, tag)),
+            Ok(Draft::Delivery(delivery)) => deliveries.push((index, delivery)),
+            Ok(Draft::Message(message)) => messages.push((index, message)),
+            Ok(Draft::Contact(contact)) => contacts.push((index, contact)),
+            Ok(Draft::Ignored) | Err(_) => {}
+        }
+    }
+    let mut tx = if source.is_people() {
+        store.begin_lane().await?
+    } else {
+        store.begin().await?
+    };
+    let (mut outcomes, mut deliveries_made) = (Vec::new(), 0);
+    let origin = source.origin();
+    for stored in [
+        links::store_deliveries(&mut tx, deliveries, origin, rules, now).await?,
+        links::store_links(&mut tx, links, origin, rules, now).await?,
+        links::store_page_tags(&mut tx, tags, now).await?,
+        people::store_messages(&mut tx, clock, messages, origin, rules, now).await?,
+        people::store_contacts(&mut tx, clock, contacts, rules, now).await?,
+    ] {
+        let Some((told, made)) = stored else {
+            tx.rollback().await?;
+            return Ok(None);
+        };
+        outcomes.extend(told);
+        deliveries_made += made;
+    }
+    tx.commit().await?;
+    outcomes.sort_by_key(|(index, _)| *index);
+    Ok(Some((outcomes, deliveries_made)))
+}

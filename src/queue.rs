@@ -1,0 +1,4 @@
+//! The durable queue between the answer and the database.
+
+pub mod local;
+pub mod sink;

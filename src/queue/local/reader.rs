@@ -1,0 +1,165 @@
+//! The projection's side of the spool: whole groups, in order, from a position on.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::TryStreamExt;
+use sqlx::sqlite::SqliteSynchronous;
+use sqlx::{ConnectOptions, Connection as _, Row, SqliteConnection};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::Opened;
+use super::file::{FILE, options};
+use super::frame::{BadFrame, decode_frames};
+use super::salvage::write_id;
+use crate::model::hit::Hit;
+use crate::sqlite::{Trouble, trouble};
+
+/// One row of the spool: what one commit made durable.
+#[derive(Debug)]
+pub struct Group {
+    /// Its place; the position that the database remembers.
+    pub seq: i64,
+    /// Its hits in order of arrival.
+    pub hits: Vec<Result<Box<Hit>, BadFrame>>,
+}
+
+/// How the spool was found when it was opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SpoolStart {
+    /// Under which the database remembers its position.
+    pub id: Uuid,
+    /// Up to here groups were deleted before: all of them are in the database.
+    pub deleted_to: i64,
+    /// The highest group that was in the file.
+    pub found_to: i64,
+    /// Groups of this start have numbers above this.
+    pub numbered_from: i64,
+}
+
+/// Reads groups in order.
+pub struct SpoolReader {
+    path: PathBuf,
+    /// None before the first reading, and after an error.
+    connection: Option<SqliteConnection>,
+    /// The file that it reads.
+    number: u64,
+    opened: watch::Receiver<Option<Opened>>,
+    written: watch::Receiver<i64>,
+    is_damaged: Arc<AtomicBool>,
+}
+
+impl SpoolReader {
+    pub(super) fn new(
+        dir: &Path,
+        opened: watch::Receiver<Option<Opened>>,
+        written: watch::Receiver<i64>,
+        is_damaged: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            path: dir.join(FILE),
+            connection: None,
+            number: 0,
+            opened,
+            written,
+            is_damaged,
+        }
+    }
+
+    /// Waits until the file is open, which a full disk may hold up; none when the spool is closed before.
+    pub async fn start(&mut self) -> Option<SpoolStart> {
+        let opened = self.opened.wait_for(Option::is_some).await.ok()?;
+        opened.map(|opened| opened.start)
+    }
+
+    /// Gives the spool another id in the database; groups up to `position` stay stored. Durable when it returns.
+    ///
+    /// # Errors
+    /// The file cannot be written; the id is as it was.
+    pub async fn rename(&self, id: Uuid, position: i64) -> sqlx::Result<()> {
+        let mut connection = options(&self.path)
+            .synchronous(SqliteSynchronous::Full)
+            .connect()
+            .await?;
+        sqlx::query("update meta set id = $1, deleted_to = max(deleted_to, $2)")
+            .bind(id)
+            .bind(position)
+            .execute(&mut connection)
+            .await?;
+        if let Some(dir) = self.path.parent() {
+            write_id(dir, id);
+        }
+        connection.close().await
+    }
+
+    /// Waits until a group after `position` is written; false when the spool is closed and there is none.
+    pub async fn wait_after(&mut self, position: i64) -> bool {
+        self.written
+            .wait_for(|written| *written > position)
+            .await
+            .is_ok()
+    }
+
+    /// Groups after `position`, at least one where there is one, until `hits` is reached.
+    ///
+    /// # Errors
+    /// The file cannot be read. Where it is damaged the writer is told, and the next reading is of the file that takes its place.
+    pub async fn read(&mut self, position: i64, hits: usize) -> sqlx::Result<Vec<Group>> {
+        let number = self.opened.borrow().map_or(0, |opened| opened.number);
+        if self.number != number {
+            self.let_go().await;
+            self.number = number;
+        }
+        let groups = self.try_read(position, hits).await;
+        if let Err(error) = &groups {
+            if trouble(error) == Trouble::Damage {
+                self.is_damaged.store(true, Ordering::Release);
+            }
+            self.let_go().await;
+        }
+        groups
+    }
+
+    async fn let_go(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.close().await;
+        }
+    }
+
+    async fn try_read(&mut self, position: i64, hits: usize) -> sqlx::Result<Vec<Group>> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                options(&self.path)
+                    .read_only(true)
+                    .pragma("cache_size", "-2000")
+                    // Groups of a burst are a megabyte each; sqlx would keep fifty of them ready.
+                    .row_buffer_size(2)
+                    .connect()
+                    .await?
+            }
+        };
+        let connection = self.connection.insert(connection);
+        let mut groups = Vec::new();
+        let mut count = 0;
+        let mut rows =
+            sqlx::query("select seq, body from groups where seq > $1 order by seq limit 1024")
+                .bind(position)
+                .fetch(connection);
+        while let Some(row) = rows.try_next().await? {
+            let body: &[u8] = row.try_get(1)?;
+            let group = Group {
+                seq: row.try_get(0)?,
+                hits: decode_frames(body).collect(),
+            };
+            count += group.hits.len();
+            groups.push(group);
+            if count >= hits {
+                break;
+            }
+        }
+        Ok(groups)
+    }
+}

@@ -1,0 +1,132 @@
+//! Adobe Campaign Classic: tracked links, open pixels and web-tracking tags under `/r/` (`protocols/adobe.md`).
+//!
+//! | request | what |
+//! |---|---|
+//! | `/r/?id=<letter><broadlog>,<delivery>,<link>` | a click; link `1` is an open pixel (or a push received), `2` a push that was tapped |
+//! | `/r/<any>?tagid=<identifier>` | a page or a transaction |
+//! | `/r/test` | whether the server lives |
+//!
+//! Nothing in these requests is signed by us, and Adobe's own signature (`s`) cannot be verified by anybody else: a link leads to its page all the
+//! same, since its destination comes from our table, but what it says of message and person is [`Provenance::Unsigned`]. What cannot be
+//! read is noted, never an error; an id that is none leads to the fallback.
+//!
+//! [`Provenance::Unsigned`]: crate::model::hit::Provenance::Unsigned
+
+mod earlier;
+mod id;
+mod link;
+mod tag;
+
+use std::borrow::Cow;
+
+use memchr::memchr_iter;
+
+pub use earlier::{LAST_DELIVERY_COOKIE, read_visitor, visitor};
+pub use id::{MessageId, Target};
+pub use link::{Claim, click, message};
+pub use tag::{NO_SESSION, NO_TAG, NO_VISITOR, tag};
+
+use crate::model::hit::plain_pair;
+use crate::tracking::inbound::Inbound;
+
+/// Whether a request below `/r` is Adobe's and not one of our links: `rest` is the path after `/r`, `query` the raw query.
+pub fn recognises(rest: &str, query: &str) -> bool {
+    (rest.trim_matches('/').is_empty() && has(query, "id=")) || has(query, "tagid=") || rest == TEST
+}
+
+const TEST: &str = "/test";
+
+/// Whether a raw query has a parameter, in any case; `name` ends with `=`.
+fn has(query: &str, name: &str) -> bool {
+    let mut start = 0;
+    memchr_iter(b'&', query.as_bytes())
+        .chain([query.len()])
+        .any(|end| {
+            let pair = &query[start..end];
+            start = end + 1;
+            plain(pair)
+                .get(..name.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(name))
+        })
+}
+
+/// A pair without what an ampersand that HTML has escaped left at its start: also the query inside `e` can hold them.
+fn plain(pair: &str) -> &str {
+    let length = plain_pair(pair.as_bytes()).len();
+    &pair[pair.len() - length..]
+}
+
+/// What a request is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// A page or a transaction, read by [`tag()`].
+    Tag,
+    /// A link or an open pixel.
+    Message(Box<Claim>),
+    /// `/r/test`.
+    Test,
+    /// Meant as a link, but its id is none.
+    Odd,
+}
+
+/// Reads what a request is.
+pub fn read(inbound: &Inbound<'_>) -> Request {
+    if has(inbound.query, "tagid=") {
+        return Request::Tag;
+    }
+    if !has(inbound.query, "id=") {
+        return Request::Test;
+    }
+    link::read(inbound).map_or(Request::Odd, |claim| Request::Message(Box::new(claim)))
+}
+
+/// Raw pairs of a query without those that are empty.
+fn raw_pairs(query: &str) -> impl Iterator<Item = &str> {
+    query.split('&').map(plain).filter(|pair| !pair.is_empty())
+}
+
+/// Name and value of a raw pair, decoded; bytes that are no UTF-8 become U+FFFD.
+fn decoded(pair: &str) -> (Cow<'_, str>, Cow<'_, str>) {
+    form_urlencoded::parse(pair.as_bytes())
+        .next()
+        .unwrap_or_default()
+}
+
+/// `/r/test`: the documented answer. `host` is what the request says, `own_host` the server's name, `at` the present time.
+pub fn test_answer(host: &str, own_host: &str, at: crate::model::clock::Micros) -> String {
+    let time = at.rfc3339();
+    // 2026-01-31T09:00:00.000000Z
+    let (date, clock) = time.split_once('T').unwrap_or((&time, ""));
+    let clock = clock.trim_end_matches('Z');
+    let (seconds, fraction) = clock.split_once('.').unwrap_or((clock, ""));
+    let millis: String = fraction.chars().chain("000".chars()).take(3).collect();
+    format!(
+        "<redir status='OK' date='{date} {seconds}.{millis}Z' build='{}' host='{}' localHost='{}'/>",
+        env!("CARGO_PKG_VERSION"),
+        escaped(host, 255),
+        escaped(own_host, 255),
+    )
+}
+
+/// A text as it can stand in HTML and XML, quotes included, cut to so many characters.
+pub fn escaped(text: &str, most: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(most));
+    for (index, c) in text.chars().filter(|c| !c.is_control()).enumerate() {
+        if index == most {
+            out.push('…');
+            break;
+        }
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,401 @@
+//! One hit from its parameters. Nothing in them is an error: what cannot be read is noted and kept.
+
+use std::borrow::Cow;
+
+use super::parameters::{Parameters, decode};
+use super::sender::{Sender, is_override};
+use super::{OPTOUT_COOKIE, VENDOR, fields, is_ever_id, new_hit, products, split_sites};
+use crate::identity;
+use crate::model::hit::{Currency, Hit, Kind, Limit, MoneyError, read_amount};
+use crate::tracking::foreign_visitor;
+use crate::tracking::native::{self, kind_of, take_page_utm};
+
+/// Where a hit of the operator's own path names its track ids.
+const SITE_PARAMETER: &str = "trackId";
+/// The campaign in a page's URL, as Mapp's own campaigns write it.
+const CAMPAIGN_PARAMETER: &str = "wt_mc";
+/// A campaign that was counted with an earlier hit of the visit.
+const COUNTED: &str = "ignore";
+/// Of a name given twice the first counts and the others are kept.
+const GIVEN_TWICE: &str = "parameter given twice";
+/// The last that `cd` names.
+const CUSTOMER_FIELD: &str = "customer_id";
+
+/// What has a column and is read by name.
+const COLUMNS: [&str; 12] = [
+    "pu", "eid", "ceid", "cd", "ov", "oi", "cr", "ct", "la", "nc", "mc", "is",
+];
+
+/// `uc700` and what follows: personal data by the pixel's own list (`customer`), and our names of the fields.
+const PERSONAL: [(&str, &str); 14] = [
+    ("uc700", "email"),
+    ("uc701", "email_receiver_id"),
+    ("uc702", "email_optin"),
+    ("uc703", "firstname"),
+    ("uc704", "lastname"),
+    ("uc705", "phone"),
+    ("uc706", "gender"),
+    ("uc707", "birthday"),
+    ("uc708", "country"),
+    ("uc709", "city"),
+    ("uc710", "zip"),
+    ("uc711", "street"),
+    ("uc712", "street_number"),
+    ("uc713", "validation"),
+];
+
+/// What else tells one person from another: the customer's id and what sites' own scripts know a browser by.
+const IDENTIFYING: [&str; 4] = ["cd", "eid", "ceid", "fpv"];
+
+/// One hit for each track id. Without any in the path the parameter `trackId` names them, else the site is `default`.
+pub fn take_hits(sender: &Sender<'_>, sites: &str, parameters: &Parameters<'_>) -> Vec<Hit> {
+    let mut sites = split_sites(sites);
+    if sites.is_empty() {
+        sites = split_sites(parameters.get(SITE_PARAMETER).unwrap_or_default());
+    }
+    if sites.is_empty() {
+        sites.push("");
+    }
+    let anonymous = is_anonymous(sender, parameters);
+    let total = sites.len();
+    // What was read for one track id is read for all that believe the sender alike.
+    let (mut believed, mut not_believed) = (None, None);
+    let mut hits = Vec::with_capacity(total);
+    for site in sites {
+        let is_trusted = sender.is_trusted(site, parameters);
+        let common = match is_trusted {
+            true => &mut believed,
+            false => &mut not_believed,
+        };
+        let mut hit = common
+            .take()
+            .unwrap_or_else(|| take_common(sender, parameters, is_trusted, anonymous, total));
+        if hits.len() + 1 < total {
+            *common = Some(hit.clone());
+        }
+        take_site(&mut hit, sender, site, parameters, anonymous.is_some());
+        hits.push(hit);
+    }
+    hits
+}
+
+/// Why no identity may be kept.
+pub fn is_anonymous(sender: &Sender<'_>, parameters: &Parameters<'_>) -> Option<&'static str> {
+    if parameters.get("nc") == Some("1") {
+        return Some("anonymous: nc=1");
+    }
+    // Any of several will do: an opt-out is not to get lost. One that is no text is one all the same.
+    let is_out = sender.has_cookies
+        && sender
+            .inbound
+            .cookies(OPTOUT_COOKIE)
+            .any(|value| !matches!(value, Ok("" | "0")));
+    is_out.then_some("anonymous: opted out")
+}
+
+/// What the hits of all track ids that believe the sender alike have in common.
+fn take_common(
+    sender: &Sender<'_>,
+    parameters: &Parameters<'_>,
+    is_trusted: bool,
+    anonymous: Option<&str>,
+    sites: usize,
+) -> Hit {
+    let mut hit = new_hit(sender.inbound);
+    if parameters.is_cut {
+        hit.note("parameters cut");
+    }
+    let page = sender.take_client(&mut hit, parameters, is_trusted);
+    if let Some(p) = parameters.p() {
+        fields::take(&mut hit, p, is_trusted);
+    }
+    take_page(&mut hit, sender, parameters, page);
+    let is_order = take_order(&mut hit, parameters);
+    if let Some(event) = parameters.get("ct") {
+        hit.event = hit.take("ct", event, Limit::NAME);
+    }
+    if let Some(language) = parameters.get("la") {
+        hit.page_language = hit.take("la", language, Limit::WORD);
+    }
+    hit.kind = match is_order {
+        true => Kind::Transaction,
+        false => kind_of(&hit),
+    };
+    take_campaign(&mut hit, parameters);
+    let listed = products::take(&mut hit, parameters, sites);
+    take_rest(&mut hit, sender, parameters, anonymous.is_some(), &listed);
+    match anonymous {
+        Some(why) => forget(&mut hit, why),
+        None if sender.has_cookies => {
+            native::take_session(&mut hit, sender.inbound, sender.rules);
+        }
+        None => {}
+    }
+    hit
+}
+
+/// What each track id has of its own: its name and its cookie's visitor.
+fn take_site(
+    hit: &mut Hit,
+    sender: &Sender<'_>,
+    site: &str,
+    parameters: &Parameters<'_>,
+    is_anonymous: bool,
+) {
+    if let Some(site) = hit.take("site", site, Limit::WORD) {
+        hit.site = site;
+    }
+    if !is_anonymous {
+        take_visitor(hit, sender, site, parameters);
+    }
+}
+
+/// The page's URL, strongest first: from a trusted sender, from the pixel, from the browser, else the page's name.
+fn take_page(hit: &mut Hit, sender: &Sender<'_>, parameters: &Parameters<'_>, named: Option<&str>) {
+    let own = parameters.get("pu");
+    if let Some(url) = named.or(own) {
+        hit.page_url = hit.take_url("page_url", url);
+    }
+    if let (Some(named), Some(own)) = (named, own)
+        && named != own
+    {
+        hit.keep("pu", own);
+    }
+    if hit.page_url.is_none() && sender.inbound.method != http::Method::POST {
+        // A batch's Referer is that of whatever page sends what waited.
+        if let Some(referer) = sender.inbound.header("referer") {
+            hit.page_url = hit.take_url("page_url", &referer);
+        }
+    }
+    if hit.page_url.is_none() {
+        hit.page_url = hit.page_title.clone();
+    }
+}
+
+/// Whether an order value came: also one that cannot be read is that of an order, unless it says that there is none.
+fn take_order(hit: &mut Hit, parameters: &Parameters<'_>) -> bool {
+    let value = parameters.get("ov");
+    let mut beside_amount = None;
+    if let Some(value) = value {
+        match read_amount(value) {
+            Ok(amount) => {
+                hit.revenue = Some(amount.money);
+                beside_amount = amount.currency;
+            }
+            Err(MoneyError::NotANumber) => refuse(hit, "ov", value, "no number"),
+            Err(MoneyError::TooLarge) => refuse(hit, "ov", value, "too large"),
+        }
+    }
+    if let Some(value) = parameters.get("oi") {
+        match identity::is_unfilled(value) {
+            // What everybody sends would make one order of all.
+            true => refuse(hit, "oi", value, "no value"),
+            false => hit.order_id = hit.take("oi", value, Limit::NAME),
+        }
+    }
+    if let Some(value) = parameters.get("cr") {
+        match Currency::parse(value) {
+            Some(currency) => hit.currency = Some(currency),
+            None => refuse(hit, "cr", value, "unknown"),
+        }
+    }
+    hit.take_currency_beside("ov", beside_amount);
+    value.is_some_and(|value| !identity::is_placeholder(value))
+}
+
+/// Keeps a value that its column cannot hold, and says so.
+fn refuse(hit: &mut Hit, name: &str, value: &str, why: &str) {
+    hit.note(&format!("{name} {why}"));
+    hit.keep(name, value);
+}
+
+/// `mc=wt_mc%3Dnews.1`, often encoded once more; else `wt_mc` and the usual parameters of the page's URL. `ignore=ignore` says that they
+/// were counted already.
+fn take_campaign(hit: &mut Hit, parameters: &Parameters<'_>) {
+    let Some(campaign) = parameters.get("mc") else {
+        take_page_campaign(hit);
+        take_page_utm(hit);
+        return;
+    };
+    let campaign = match campaign.contains('=') {
+        true => Cow::Borrowed(campaign),
+        false => decode(campaign),
+    };
+    hit.keep("mc", &campaign);
+    let (name, value) = campaign
+        .split_once('=')
+        .unwrap_or((CAMPAIGN_PARAMETER, campaign.as_ref()));
+    if name == COUNTED {
+        return;
+    }
+    // The value may be encoded by itself.
+    hit.utm.campaign = hit.take("mc", &decode(value), Limit::NAME);
+    take_page_utm(hit);
+}
+
+fn take_page_campaign(hit: &mut Hit) {
+    let found = hit.page_url.as_deref().and_then(|url| {
+        let query = url.split('#').next()?.split_once('?')?.1;
+        if !query.contains(CAMPAIGN_PARAMETER) {
+            return None;
+        }
+        form_urlencoded::parse(query.as_bytes())
+            .find(|(name, _)| name == CAMPAIGN_PARAMETER)
+            .map(|(_, value)| value.into_owned())
+    });
+    hit.utm.campaign = found.and_then(|value| hit.take(CAMPAIGN_PARAMETER, &value, Limit::NAME));
+}
+
+/// Contact fields where the public may set them; else `extra`. `listed` are the places of what the list of products has.
+fn take_rest(
+    hit: &mut Hit,
+    sender: &Sender<'_>,
+    parameters: &Parameters<'_>,
+    is_anonymous: bool,
+    listed: &[usize],
+) {
+    let mut has_come = [false; COLUMNS.len()];
+    let mut listed_left = listed;
+    for (place, (name, value)) in parameters.pairs().iter().enumerate() {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        if is_override(name) {
+            // `sender` has them.
+            continue;
+        }
+        if let Some(left) = listed_left.strip_prefix(&[place]) {
+            listed_left = left;
+            continue;
+        }
+        if is_anonymous && (IDENTIFYING.contains(&name) || personal_field(name).is_some()) {
+            continue;
+        }
+        if let Some(column) = COLUMNS.iter().position(|column| *column == name) {
+            if std::mem::replace(&mut has_come[column], true) {
+                keep_again(hit, name, value);
+                continue;
+            }
+            match name {
+                "cd" => take_field(hit, sender, CUSTOMER_FIELD, name, value),
+                "nc" | "is" => hit.keep(name, value),
+                _ => {}
+            }
+        } else if !listed.is_empty() && products::is_part(name) {
+            keep_again(hit, name, value);
+        } else if let Some(field) = personal_field(name) {
+            take_field(hit, sender, field, name, value);
+        } else {
+            if hit.extra.as_ref().is_some_and(|had| had.contains_key(name)) {
+                hit.note(GIVEN_TWICE);
+            }
+            hit.keep(name, value);
+        }
+    }
+}
+
+/// Keeps what is not in `extra` under its own name the first time.
+fn keep_again(hit: &mut Hit, name: &str, value: &str) {
+    hit.note(GIVEN_TWICE);
+    hit.keep(&format!("{name} again"), value);
+}
+
+fn personal_field(name: &str) -> Option<&'static str> {
+    if !name.starts_with("uc7") {
+        return None;
+    }
+    PERSONAL
+        .iter()
+        .find(|(parameter, _)| *parameter == name)
+        .map(|(_, field)| *field)
+}
+
+fn take_field(hit: &mut Hit, sender: &Sender<'_>, field: &str, name: &str, value: &str) {
+    let is_public = sender.rules.public.iter().any(|public| public == field);
+    if !is_public {
+        hit.keep(name, value);
+    } else if let Some(why) = sender.rules.refuses(field, value) {
+        refuse(hit, name, value, why);
+    } else if let Some(value) = hit.take(name, value, Limit::TITLE) {
+        hit.fields.push((field.to_owned(), value));
+    }
+}
+
+/// Takes out what tells who it was. The address does, together with the agent.
+fn forget(hit: &mut Hit, why: &str) {
+    hit.note(why);
+    hit.ip = None;
+    hit.fields.clear();
+    if let Some(extra) = &mut hit.extra {
+        extra.retain(|name, _| !name.to_ascii_uppercase().starts_with("X-WT-IP"));
+        if extra.is_empty() {
+            hit.extra = None;
+        }
+    }
+}
+
+/// The visitor of a vendor's id, else of our own cookie.
+fn take_visitor(hit: &mut Hit, sender: &Sender<'_>, site: &str, parameters: &Parameters<'_>) {
+    let is_said = |id: &&str| !id.trim().is_empty() && id.trim() != "0";
+    let ever = parameters.get("eid").filter(is_said);
+    let custom = parameters.get("ceid").filter(is_said);
+    for (name, id) in [("eid", ever), ("ceid", custom)] {
+        let Some(id) = id.and_then(|id| hit.take(name, id, Limit::NAME)) else {
+            continue;
+        };
+        // What everybody sends is nobody's id.
+        if identity::is_placeholder(&id) {
+            hit.note(&format!("{name} no value"));
+            hit.keep(&format!("{name} not taken"), &id);
+            continue;
+        }
+        hit.visitor_id = hit
+            .visitor_id
+            .or_else(|| Some(foreign_visitor(VENDOR, &id)));
+        hit.keep(name, &id);
+    }
+    if hit.visitor_id.is_some() || !sender.has_cookies {
+        return;
+    }
+    match cookie_id(hit, sender, site).and_then(|id| hit.take("eid", &id, Limit::NAME)) {
+        Some(id) => {
+            hit.visitor_id = Some(foreign_visitor(VENDOR, &id));
+            hit.keep("eid", &id);
+        }
+        None => native::take_visitor(hit, sender.inbound, sender.rules, None),
+    }
+}
+
+/// The Ever-ID of a cookie, in the order in which Mapp's SDKs look: `wtstp_eid`, `wteid_<track id>`, `wt3_eid`.
+fn cookie_id<'s>(hit: &mut Hit, sender: &'s Sender<'_>, site: &str) -> Option<Cow<'s, str>> {
+    let mut last = |name: &str, note: &str, read: &dyn Fn(Cow<'s, str>) -> Option<Cow<'s, str>>| {
+        let mut last = None;
+        for cookie in sender.inbound.cookies(name) {
+            match cookie {
+                // Of several the last that looks like an Ever-ID, else the last: browsers send what was made first first.
+                Ok(value) => {
+                    if let Some(id) = read(decode(value)).filter(|id| !identity::is_placeholder(id))
+                        && (is_ever_id(&id) || !last.as_deref().is_some_and(is_ever_id))
+                    {
+                        last = Some(id);
+                    }
+                }
+                Err(why) => hit.note(&why.note(note)),
+            }
+        }
+        last
+    };
+    last("wtstp_eid", "wtstp_eid", &Some)
+        .or_else(|| last(&format!("wteid_{site}"), "wteid", &Some))
+        .or_else(|| {
+            let read = |value: Cow<'s, str>| old_cookie_id(&value, site).map(Cow::Owned);
+            last("wt3_eid", "wt3_eid", &read)
+        })
+}
+
+/// `;{track id}|{eid}#{last visit}`, once for each track id.
+fn old_cookie_id(value: &str, site: &str) -> Option<String> {
+    value.split(';').find_map(|entry| {
+        let (of, rest) = entry.split_once('|')?;
+        let id = rest.split('#').next()?;
+        (of == site && !id.is_empty()).then(|| id.to_owned())
+    })
+}

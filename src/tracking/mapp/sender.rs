@@ -1,0 +1,213 @@
+//! Who sends a request, and what it may say of somebody else: address, agent and page (`protocols/mapp.md`, Trust).
+//!
+//! Believed are the networks in `trust.senders` and who knows the track id's secret. A header wins over a parameter: a relay sets
+//! the header itself, while a parameter may be the browser's that it passes on.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+
+use sha2::{Digest as _, Sha256};
+
+use super::parameters::Parameters;
+use crate::model::hit::{Hit, Limit, clean_bytes};
+use crate::tracking::inbound::Inbound;
+use crate::tracking::{Rules, verdict};
+
+/// Never stored.
+pub const SECRET: &str = "X-WT-Secret";
+/// Parameters that are looked at for a secret, the last ones: its sender gives one and a relay may add another; who gives more is guessing.
+const MOST_SECRETS: usize = 4;
+const IP: &str = "X-WT-IP";
+const AGENT: &str = "X-WT-UA";
+const PAGE: &str = "X-WT-RQ";
+/// What has a column.
+const TAKEN: [&str; 3] = [IP, AGENT, PAGE];
+const UNTRUSTED: &str = "override from an untrusted sender";
+
+/// What all hits of a request have in common.
+#[derive(Debug)]
+pub struct Sender<'r> {
+    /// The request.
+    pub inbound: &'r Inbound<'r>,
+    /// The configuration.
+    pub rules: &'r Rules,
+    secret: Option<Cow<'r, str>>,
+    /// `X-WT-…` headers by their names as parameters.
+    headers: Vec<(String, Cow<'r, str>)>,
+    agent: Option<Cow<'r, str>>,
+    /// Cookies are there: what they hold need not be looked for otherwise.
+    pub has_cookies: bool,
+}
+
+impl<'r> Sender<'r> {
+    /// Reads a request's head.
+    pub fn of(inbound: &'r Inbound<'r>, rules: &'r Rules) -> Self {
+        let headers = inbound
+            .headers
+            .iter()
+            .filter(|(name, _)| name.as_str().starts_with("x-wt-"))
+            .map(|(name, value)| {
+                (
+                    name.as_str().to_ascii_uppercase(),
+                    clean_bytes(value.as_bytes()),
+                )
+            })
+            .filter(|(name, _)| !is_secret(name))
+            .collect();
+        Self {
+            inbound,
+            rules,
+            secret: inbound.header("x-wt-secret"),
+            headers,
+            agent: inbound.header("user-agent"),
+            has_cookies: inbound.headers.contains_key(http::header::COOKIE),
+        }
+    }
+
+    /// Whether what the request says of somebody else counts for this track id.
+    pub fn is_trusted(&self, site: &str, parameters: &Parameters<'_>) -> bool {
+        if self.inbound.is_trusted_sender {
+            return true;
+        }
+        let secrets = &self.rules.mapp.secrets;
+        if secrets.is_empty() {
+            return false;
+        }
+        let given = parameters
+            .pairs()
+            .iter()
+            .rev()
+            .filter(|(name, _)| is_secret(name))
+            .map(|(_, value)| value.as_ref())
+            .take(MOST_SECRETS);
+        self.secret
+            .as_deref()
+            .into_iter()
+            .chain(given)
+            .any(|given| {
+                secrets
+                    .iter()
+                    .filter(|(of, _)| of == site)
+                    .any(|(_, secret)| is_same(secret, given))
+            })
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(had, _)| had.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_ref())
+    }
+
+    /// Takes address and agent, of the client or as a trusted sender names them, and judges the hit by them. Returns the page's URL where it is
+    /// named too. What is not believed, and what has no column, is kept.
+    pub fn take_client<'s>(
+        &'s self,
+        hit: &mut Hit,
+        parameters: &'s Parameters<'_>,
+        is_trusted: bool,
+    ) -> Option<&'s str> {
+        hit.ip = Some(self.inbound.client);
+        let (mut agent, mut page) = (self.agent.as_deref(), None);
+        let mut is_ignored = false;
+        let mut take = |hit: &mut Hit, name: &str, value: &'s str| {
+            if !is_trusted {
+                is_ignored = true;
+                hit.keep(name, value);
+            } else if name.eq_ignore_ascii_case(IP) {
+                match address(value) {
+                    Ok(address) => hit.ip = Some(address),
+                    Err(why) => {
+                        hit.note(why);
+                        hit.keep(name, value);
+                    }
+                }
+            } else if name.eq_ignore_ascii_case(AGENT) {
+                agent = Some(value);
+            } else if name.eq_ignore_ascii_case(PAGE) {
+                page = Some(value);
+            } else {
+                hit.keep(name, value);
+            }
+        };
+        for (name, value) in &self.headers {
+            take(hit, name, value);
+        }
+        // A relay appends its own to what the browser sent.
+        let mut last = [None; TAKEN.len()];
+        let taken = |name: &str| TAKEN.iter().position(|one| name.eq_ignore_ascii_case(one));
+        for (name, value) in overrides(parameters) {
+            if let Some(place) = taken(name) {
+                last[place] = Some(value);
+            }
+        }
+        for (name, value) in overrides(parameters) {
+            let is_last = taken(name).is_none_or(|place| last[place] == Some(value));
+            if !is_last || self.header(name).is_some_and(|header| header != value) {
+                hit.note("several values of an override");
+                hit.keep(&format!("{name} not taken"), value);
+            } else {
+                take(hit, name, value);
+            }
+        }
+        if is_ignored {
+            hit.note(UNTRUSTED);
+        }
+        if let Some(agent) = agent {
+            hit.user_agent = hit.take("user_agent", agent, Limit::AGENT);
+        }
+        verdict::judge_agent(hit);
+        page
+    }
+}
+
+/// Parameters that say something of the client, but the secret.
+fn overrides<'p>(parameters: &'p Parameters<'_>) -> impl Iterator<Item = (&'p str, &'p str)> {
+    parameters
+        .pairs()
+        .iter()
+        .filter(|(name, _)| is_override(name) && !is_secret(name))
+        .map(|(name, value)| (name.as_ref(), value.as_ref()))
+}
+
+/// Whether a parameter says something of the client instead of the client.
+pub fn is_override(name: &str) -> bool {
+    name.len() > 5 && name.is_char_boundary(5) && name[..5].eq_ignore_ascii_case("X-WT-")
+}
+
+fn is_secret(name: &str) -> bool {
+    name.eq_ignore_ascii_case(SECRET)
+}
+
+/// Compares digests: how long it takes tells nothing of the secret, not even its length.
+fn is_same(secret: &str, given: &str) -> bool {
+    let (secret, given) = (Sha256::digest(secret), Sha256::digest(given));
+    secret
+        .iter()
+        .zip(given.iter())
+        .fold(0, |differs, (a, b)| differs | (a ^ b))
+        == 0
+}
+
+/// An address, with or without a port. A private one is taken: visitors of an intranet have one.
+fn address(text: &str) -> Result<IpAddr, &'static str> {
+    let text = text.trim();
+    let address = text
+        .parse::<IpAddr>()
+        .or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()))
+        .or_else(|_| text.trim_matches(['[', ']']).parse::<IpAddr>())
+        .map_err(|_| "X-WT-IP is no address")?
+        .to_canonical();
+    let is_nobody = address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
+        || address == IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+    if is_nobody {
+        Err("X-WT-IP is nobody's address")
+    } else {
+        Ok(address)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,473 @@
+//! Mautic: imported links and opens, the payloads `ct` and `d`, and the ids of its cookies (`protocols/mautic.md`). The pixel's and the script's
+//! parameters are our own vocabulary ([`super::native`]); a hit is called Mautic's where something came that only Mautic's mails, pages and
+//! apps send, so `dialect` tells what still has to be changed after a move.
+//!
+//! `ct` and `d` are urlencode(base64(serialize(array))), unsigned. `ct` ("click-through") names the message: its tracking hash goes to the
+//! projection, which knows the message where it was imported; it is never proof ([`Provenance::Unsigned`]), and in the address of a page,
+//! which people copy, it names nobody in a browser that is known. What cannot be read is noted, kept and otherwise as if it were not there.
+
+pub mod form;
+pub mod php;
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::{Map, Value as Json};
+
+use self::php::{Key, Value};
+use super::{Rules, foreign_visitor, native};
+use crate::model::hit::{DeliveryId, Dialect, Hit, Kind, Limit, Provenance, clean};
+use crate::tracking::inbound::Inbound;
+
+/// Name of Mautic's cookie and parameter for the browser.
+pub const DEVICE: &str = "mautic_device_id";
+/// Mautic's cookie for its contact.
+const CONTACT_COOKIE: &str = "mtc_id";
+/// Characters of an id that Mautic gave a browser.
+const DEVICE_CHARS: usize = 23;
+/// Characters of a link's id.
+const REDIRECT_CHARS: usize = 25;
+/// Longest `ct` and `d` in base64.
+const MOST_PAYLOAD: usize = 32 << 10;
+/// Values in a `ct`; Mautic's have ten.
+const MOST_IN_CT: usize = 64;
+/// Values in a `d`.
+const MOST_IN_D: usize = 1_000;
+/// Characters of a key in either.
+const MOST_KEY: Limit = Limit(100);
+
+/// Keys of a `ct`, in full and as newer versions of Mautic shorten them.
+const SHORT_KEYS: [(&str, &str); 6] = [
+    ("e", "email"),
+    ("s", "source"),
+    ("st", "stat"),
+    ("l", "lead"),
+    ("c", "channel"),
+    ("ut", "utmTags"),
+];
+/// The same of the campaign parameters in it.
+const UTM_KEYS: [(&str, &str); 4] = [
+    ("us", "utm_source"),
+    ("um", "utm_medium"),
+    ("uc", "utm_campaign"),
+    ("ucon", "utm_content"),
+];
+
+/// Padding may be lost, and bits in the last character may stray.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Where a `ct` stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// In the request: the link of the mail itself, or a pixel that was made for this reader.
+    InRequest,
+    /// In the address of the page, which can have been passed on.
+    InPageUrl,
+}
+
+/// Whether the name of a link is one that Mautic gave: 25 hexadecimal digits.
+pub fn is_redirect_id(name: &str) -> bool {
+    name.len() == REDIRECT_CHARS && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// What a click on an imported link says beside the click. Returns the query that goes on to the page: all of it but `ct`, which is
+/// for us and names a person. Parameters that somebody has put behind it are the page's.
+pub fn take_click<'q>(hit: &mut Hit, query: &'q str) -> Cow<'q, str> {
+    hit.dialect = Dialect::Mautic;
+    let is_ct = |pair: &str| pair.split('=').next() == Some("ct");
+    if !query.split('&').any(is_ct) {
+        return Cow::Borrowed(query);
+    }
+    let (mut rest, mut is_read) = (String::with_capacity(query.len()), false);
+    let mut pass_on = |pair: &str| {
+        if !rest.is_empty() {
+            rest.push('&');
+        }
+        rest.push_str(pair);
+    };
+    for pair in query.split('&') {
+        if !is_ct(pair) {
+            pass_on(pair);
+            continue;
+        }
+        let (_, ct) = decoded_pair(pair);
+        // Of several the first counts, and none of them goes on.
+        if is_read || ct.is_empty() {
+            continue;
+        }
+        is_read = true;
+        for (name, value) in take_click_through(hit, &ct, Found::InRequest) {
+            let pair = form_urlencoded::Serializer::new(String::new())
+                .append_pair(&name, &value)
+                .finish();
+            pass_on(&pair);
+        }
+    }
+    Cow::Owned(rest)
+}
+
+fn decoded_pair(pair: &str) -> (Cow<'_, str>, Cow<'_, str>) {
+    form_urlencoded::parse(pair.as_bytes())
+        .next()
+        .unwrap_or_default()
+}
+
+/// `/email/<hash>.gif`: an open of the message with this tracking hash; none where the name cannot be a hash.
+pub fn open(inbound: &Inbound<'_>, rules: &Rules, hash: &str) -> Option<Hit> {
+    let key = message_key(hash)?;
+    let mut hit = native::message_hit(inbound, rules, Kind::Open, None);
+    hit.dialect = Dialect::Mautic;
+    hit.foreign_mut().message_key = Some(key);
+    Some(hit)
+}
+
+/// The name under which imported messages are known.
+fn message_key(hash: &str) -> Option<String> {
+    let is_hash =
+        (5..=64).contains(&hash.len()) && hash.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_hash.then(|| format!("mautic:{hash}"))
+}
+
+/// The browser as Mautic knew it, for a hit that has no visitor of ours: after a move the first visit carries on the old one. The cookie
+/// is stronger than the parameter.
+pub fn take_device(hit: &mut Hit, inbound: &Inbound<'_>, parameter: Option<&str>) {
+    // Of several of one name the last: what was made first is sent first. What is no text is noted where our own ids are read.
+    let cookies = |name| inbound.cookies(name).filter_map(Result::ok);
+    let cookie = cookies(DEVICE).filter(|id| is_device_id(id)).last();
+    let parameter = parameter.filter(|id| is_device_id(id));
+    if let Some(id) = cookie.or(parameter) {
+        native::set_unsigned_visitor(hit, foreign_visitor("mautic", id), id);
+    }
+    if parameter.is_some() {
+        hit.dialect = Dialect::Mautic;
+    }
+    // Mautic's number of the contact: nobody here has it, but who moves may want to look it up.
+    let is_number =
+        |id: &&str| (1..=20).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(id) = cookies(CONTACT_COOKIE).filter(is_number).last() {
+        hit.keep(CONTACT_COOKIE, id);
+    }
+}
+
+/// Whether an unsigned id has the form that Mautic gave them.
+pub fn is_device_id(id: &str) -> bool {
+    id.len() == DEVICE_CHARS && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Reads a `ct`: the message where nothing signed has named one, the campaign where nothing has named any. All of it is kept in `extra`.
+/// Returns the parameters that stand behind it.
+pub fn take_click_through(hit: &mut Hit, ct: &str, found: Found) -> Vec<(String, String)> {
+    hit.dialect = Dialect::Mautic;
+    let payloads = Payload::readings(ct);
+    let Some(Contents {
+        entries,
+        behind,
+        is_repaired,
+    }) = payloads.iter().find_map(|p| p.read(MOST_IN_CT))
+    else {
+        refuse(hit, "ct", ct);
+        return Vec::new();
+    };
+    if is_repaired {
+        hit.note("ct repaired");
+    }
+    for (name, value) in &behind {
+        // What stands openly in the address counts before what the template said in the payload.
+        match found {
+            Found::InRequest => {
+                hit.take_utm(name, value);
+            }
+            Found::InPageUrl => hit.take_utm_if_none(name, value),
+        }
+    }
+    let get = |name: &str| {
+        let of_name =
+            |key: &Key<'_>| matches!(key, Key::Text(key) if full_name(&SHORT_KEYS, key) == name);
+        let found = entries.iter().rev().find(|(key, _)| of_name(key));
+        found.map(|(_, value)| value)
+    };
+    let stat = get("stat")
+        .and_then(Value::text)
+        .and_then(|hash| message_key(&hash));
+    let has_message = hit.broadlog_id.is_some() || hit.message_key().is_some();
+    let is_free = matches!(hit.provenance, Provenance::None | Provenance::Claimed);
+    if let Some(key) = stat.filter(|_| is_free && !has_message) {
+        let foreign = hit.foreign_mut();
+        foreign.message_key = Some(key);
+        foreign.is_from_page = found == Found::InPageUrl;
+    }
+    if hit.delivery_id.is_none() && hit.provenance == Provenance::None {
+        let delivery = get("email").and_then(number).or_else(|| {
+            let channel = get("channel")?;
+            entry(channel, "email").and_then(number)
+        });
+        if let Some(id) = delivery {
+            hit.delivery_id = Some(DeliveryId(id));
+            hit.provenance = Provenance::Claimed;
+        }
+    }
+    if let Some(Value::Array(tags)) = get("utmTags") {
+        for (key, value) in tags {
+            if let (Key::Text(key), Some(value)) = (key, value.text()) {
+                hit.take_utm_if_none(full_name(&UTM_KEYS, key), &value);
+            }
+        }
+    }
+    let kept: Map<String, Json> = entries
+        .iter()
+        .map(|(key, value)| {
+            let name = match key {
+                Key::Text(key) => full_name(&SHORT_KEYS, key).to_owned(),
+                Key::Int(number) => number.to_string(),
+            };
+            let name = hit.take("ct", &name, MOST_KEY).unwrap_or_default();
+            (name, json(hit, value))
+        })
+        .collect();
+    if hit.extra.as_ref().is_none_or(|extra| extra.len() < 200) {
+        let extra = hit.extra.get_or_insert_default();
+        extra.insert("ct".to_owned(), Json::Object(kept));
+    } else {
+        hit.note("extra cut");
+    }
+    behind
+}
+
+/// The parameters in a `d`, in its order, arrays in arrays as `name[key]`; none where it cannot be read.
+pub fn read_parameters(hit: &mut Hit, d: &str) -> Option<Vec<(String, String)>> {
+    hit.dialect = Dialect::Mautic;
+    let payloads = Payload::readings(d);
+    let Some(Contents {
+        entries,
+        behind,
+        is_repaired,
+    }) = payloads.iter().find_map(|p| p.read(MOST_IN_D))
+    else {
+        refuse(hit, "d", d);
+        return None;
+    };
+    if is_repaired {
+        hit.note("d repaired");
+    }
+    let mut parameters = Vec::with_capacity(entries.len());
+    for (key, value) in &entries {
+        let name = match key {
+            Key::Text(name) => name.clone(),
+            Key::Int(number) => Cow::Owned(number.to_string()),
+        };
+        match value {
+            Value::Array(tags) if name == "tags" => {
+                let tags: Vec<_> = tags.iter().filter_map(|(_, tag)| tag.text()).collect();
+                parameters.push((name.into_owned(), tags.join(",")));
+            }
+            _ => flatten(&name, value, &mut parameters),
+        }
+    }
+    parameters.extend(behind);
+    Some(parameters)
+}
+
+fn flatten(name: &str, value: &Value<'_>, parameters: &mut Vec<(String, String)>) {
+    if let Some(text) = value.text() {
+        parameters.push((name.to_owned(), text.into_owned()));
+    }
+    if let Value::Array(entries) = value {
+        // Cut, so that many values under a long name do not make it many times.
+        let (name, _) = clean(name, MOST_KEY);
+        for (key, value) in entries {
+            let name = match key {
+                Key::Int(number) => format!("{name}[{number}]"),
+                Key::Text(key) => format!("{name}[{key}]"),
+            };
+            flatten(&name, value, parameters);
+        }
+    }
+}
+
+/// A `ct` or `d` that was URL-decoded once.
+struct Payload<'t> {
+    /// What came, without a second URL-encoding.
+    text: Cow<'t, [u8]>,
+    bytes: Vec<u8>,
+    /// Padding was lost, there were spaces for plus signs or the other alphabet, or it was URL-encoded twice.
+    is_repaired: bool,
+}
+
+/// What a payload says.
+struct Contents<'p> {
+    entries: Vec<(Key<'p>, Value<'p>)>,
+    /// Names and values that stand behind it.
+    behind: Vec<(String, String)>,
+    is_repaired: bool,
+}
+
+impl<'t> Payload<'t> {
+    /// The ways to read a text, likeliest first: what follows the padding is no part of it; or equals signs are what line ends of a mail left behind.
+    fn readings(text: &'t str) -> Vec<Self> {
+        if text.len() > MOST_PAYLOAD {
+            return Vec::new();
+        }
+        let text: Cow<'_, [u8]> = if text.contains('%') {
+            percent_encoding::percent_decode_str(text).into()
+        } else {
+            Cow::Borrowed(text.as_bytes())
+        };
+        let (padding, end) = (memchr::memchr(b'=', &text), text.len());
+        let first = Self::of(text.clone(), padding.unwrap_or(end));
+        let is_more = padding.is_some_and(|at| text[at..].iter().any(|b| digit(*b).is_some()));
+        let second = is_more.then(|| Self::of(text, end)).flatten();
+        first.into_iter().chain(second).collect()
+    }
+
+    /// Reads up to `end`, or to the first character that has no place in a payload.
+    fn of(text: Cow<'t, [u8]>, end: usize) -> Option<Self> {
+        let mut is_repaired = matches!(text, Cow::Owned(_));
+        let mut digits = Vec::with_capacity(end);
+        for &byte in &text[..end] {
+            match digit(byte) {
+                Some(digit) => {
+                    is_repaired |= digit != byte;
+                    digits.push(digit);
+                }
+                None if byte == b'=' => {}
+                None if is_line_end(byte) => is_repaired = true,
+                None => break,
+            }
+        }
+        let padding = text.iter().filter(|byte| **byte == b'=').count();
+        is_repaired |= !(digits.len() + padding).is_multiple_of(4);
+        if digits.len() % 4 == 1 {
+            // Six bits are no byte: a character of what follows.
+            digits.pop();
+        }
+        let bytes = BASE64.decode(digits).ok()?;
+        Some(Self {
+            text,
+            bytes,
+            is_repaired,
+        })
+    }
+
+    /// The array that the payload begins with.
+    fn read(&self, most_values: usize) -> Option<Contents<'_>> {
+        let (Value::Array(entries), end) = php::decode_start(&self.bytes, most_values).ok()? else {
+            return None;
+        };
+        let behind = self.behind(end);
+        Some(Contents {
+            entries,
+            is_repaired: self.is_repaired || !behind.is_empty(),
+            behind: parameters_behind(&String::from_utf8_lossy(behind)),
+        })
+    }
+
+    /// The text behind so many bytes and their padding.
+    fn behind(&self, bytes: usize) -> &[u8] {
+        let count = (bytes * 4).div_ceil(3);
+        let mut digits = self.text.iter().enumerate();
+        let mut digits = digits
+            .by_ref()
+            .filter(|(_, byte)| digit(**byte).is_some())
+            .map(|(at, _)| at);
+        let last = count.checked_sub(1).and_then(|last| digits.nth(last));
+        let behind = &self.text[last.map_or(0, |last| last + 1)..];
+        let padding = behind.iter().take(2).take_while(|byte| **byte == b'=');
+        &behind[padding.count()..]
+    }
+}
+
+/// A digit of base64 for a byte of a payload.
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b' ' | b'-' => Some(b'+'),
+        b'_' => Some(b'/'),
+        b'+' | b'/' => Some(byte),
+        plain => plain.is_ascii_alphanumeric().then_some(plain),
+    }
+}
+
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n' | b'\t')
+}
+
+/// Parameters that a template has put behind a payload with a second question mark; any other text is none.
+fn parameters_behind(text: &str) -> Vec<(String, String)> {
+    let Some(query) = text.strip_prefix(['?', '&']) else {
+        return Vec::new();
+    };
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(name, _)| !name.is_empty())
+        .take(MOST_IN_CT)
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Keeps what cannot be read, and says so.
+fn refuse(hit: &mut Hit, name: &str, text: &str) {
+    hit.note(&format!("{name} not readable"));
+    hit.keep(name, text);
+}
+
+fn full_name<'k>(names: &[(&str, &'static str)], key: &'k str) -> &'k str {
+    names
+        .iter()
+        .find_map(|(short, full)| (*short == key).then_some(*full))
+        .unwrap_or(key)
+}
+
+fn entry<'v, 'a>(value: &'v Value<'a>, name: &str) -> Option<&'v Value<'a>> {
+    let Value::Array(entries) = value else {
+        return None;
+    };
+    let of_name = |key: &Key<'_>| matches!(key, Key::Text(key) if key == name);
+    let found = entries.iter().rev().find(|(key, _)| of_name(key));
+    found.map(|(_, value)| value)
+}
+
+/// An id: a number above zero, also as text.
+fn number(value: &Value<'_>) -> Option<i64> {
+    value.text()?.trim().parse().ok().filter(|id| *id > 0)
+}
+
+/// A value as `extra` keeps it; lists are arrays, everything else with keys is an object.
+fn json(hit: &mut Hit, value: &Value<'_>) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(is) => Json::Bool(*is),
+        Value::Int(number) => Json::from(*number),
+        Value::Float(number) if number.is_finite() => Json::from(*number),
+        Value::Array(entries) => {
+            let is_list = (0..)
+                .zip(entries)
+                .all(|(index, (key, _))| *key == Key::Int(index));
+            if is_list {
+                entries.iter().map(|(_, value)| json(hit, value)).collect()
+            } else {
+                let fields = entries.iter().map(|(key, value)| {
+                    let name = match key {
+                        Key::Int(number) => number.to_string(),
+                        Key::Text(key) => hit.take("ct", key, MOST_KEY).unwrap_or_default(),
+                    };
+                    (name, json(hit, value))
+                });
+                Json::Object(fields.collect())
+            }
+        }
+        text => {
+            let text = text.text().unwrap_or_default();
+            Json::String(hit.take("ct", &text, Limit::TITLE).unwrap_or_default())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

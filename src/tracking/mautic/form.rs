@@ -1,0 +1,141 @@
+//! Form submissions: `mauticform[…]` in, a checked submission and its answers out (`protocols/mautic.md`, "Forms and apps").
+//!
+//! [`Post::read`] reads the body, [`submit`] holds it against the form's definition, and `answer` words the reply in the way that
+//! the page asked for. Sources: Mautic's `FormBundle` (`PublicController`, `SubmissionModel`) and its `mautic-form.js`; TYPO3's plugin for multipart.
+
+mod answer;
+mod check;
+mod post;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+pub use answer::{Said, json, message_page, messenger_page, page_origin, return_location};
+pub use check::FieldError;
+pub use post::{MOST_TEXT, Post, Unreadable, each_part};
+
+use super::super::{Rules, native, verdict};
+use super::DEVICE;
+use crate::model::form::{FieldKind, Form, FormId};
+use crate::model::hit::{Dialect, Hit, HitId, Kind, Limit, Verdict};
+use crate::tracking::inbound::Inbound;
+
+/// Longest text of a field that is kept: a long letter.
+const TEXT: Limit = Limit(20_000);
+
+/// A submission that holds what its form asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submission {
+    /// Of the kind `form`; its id is nil.
+    pub hit: Hit,
+    /// What was submitted, by the fields' aliases.
+    pub results: Map<String, Value>,
+}
+
+/// Holds a submission against its form.
+///
+/// A field with a `contact_field` sets that field of the contact, also where `contacts.public` does not list it: it was the operator who
+/// gave the form that power, through the authenticated API. A unique one names the contact. What the form does not know is kept in
+/// `extra` under its whole name and sets nothing.
+///
+/// # Errors
+/// What is wrong with which field; then there is no hit.
+pub fn submit(
+    inbound: &Inbound<'_>,
+    rules: &Rules,
+    id: FormId,
+    form: &Form,
+    post: &Post,
+) -> Result<Submission, Vec<FieldError>> {
+    let errors: Vec<FieldError> = form
+        .fields
+        .iter()
+        .filter_map(|field| check::check_field(field, post.values(&field.alias)))
+        .collect();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let mut hit = Hit::new(
+        HitId(Uuid::nil()),
+        inbound.received_at,
+        Kind::Form,
+        Dialect::Mautic,
+    );
+    verdict::judge_request(&mut hit, inbound);
+    if inbound.is_trusted_sender && hit.verdict == Verdict::Bot {
+        // A site of the operator's that passes its forms on: what its own HTTP client is called says nothing of the visitor.
+        hit.verdict = Verdict::Human;
+        hit.note("sent by a trusted server");
+    }
+    native::take_session(&mut hit, inbound, rules);
+    // A site that passes its forms on (TYPO3's plugin) gives its visitor's id beside the form.
+    native::take_visitor(&mut hit, inbound, rules, post.outer(DEVICE));
+    hit.event = hit.take("event", &form.name, Limit::NAME);
+    take_page(&mut hit, inbound, post);
+    let results = take_fields(&mut hit, id, form, post);
+    Ok(Submission { hit, results })
+}
+
+/// The page that the form stands on: what its script says, else the referrer.
+fn take_page(hit: &mut Hit, inbound: &Inbound<'_>, post: &Post) {
+    let referer = inbound.header("referer");
+    let page = post.return_url().or(referer.as_deref());
+    if let Some(page) = page {
+        hit.page_url = hit.take_url("page_url", page);
+    }
+    native::take_page_utm(hit);
+}
+
+/// Fields into `extra`, contact fields and results.
+fn take_fields(hit: &mut Hit, id: FormId, form: &Form, post: &Post) -> Map<String, Value> {
+    let mut results = Map::new();
+    hit.keep("form_id", &id.to_string());
+    for field in &form.fields {
+        let values = post.values(&field.alias);
+        let is_lines = field.kind == FieldKind::Textarea;
+        let texts: Vec<String> = values
+            .iter()
+            .map(|value| take_text(hit, value, is_lines))
+            .filter(|text| !text.is_empty())
+            .collect();
+        if field.kind == FieldKind::File && !texts.is_empty() {
+            hit.note("file not stored");
+        }
+        let text = texts.join(", ");
+        if let (Some(name), false) = (&field.contact_field, text.is_empty()) {
+            let value = match is_lines {
+                true => hit.take_lines(&field.alias, &text, Limit::TITLE),
+                false => hit.take(&field.alias, &text, Limit::TITLE),
+            };
+            if let Some(value) = value {
+                hit.fields.push((name.clone(), value));
+            }
+        }
+        results.insert(field.alias.clone(), text.clone().into());
+        if !text.is_empty() {
+            hit.extra
+                .get_or_insert_default()
+                .insert(field.alias.clone(), text.into());
+        }
+    }
+    for (name, value) in post.unknown(form) {
+        hit.note("unknown fields");
+        hit.keep(&name, &value);
+    }
+    if post.is_cut {
+        hit.note("fields cut");
+    }
+    results
+}
+
+/// A field's text; only a field of many lines keeps its line breaks.
+fn take_text(hit: &mut Hit, value: &str, is_lines: bool) -> String {
+    let text = match is_lines {
+        true => hit.take_lines("field", value, TEXT),
+        false => hit.take("field", value, TEXT),
+    };
+    text.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,315 @@
+//! Parameters of `/mtracking.gif` and `/mtc/event`. Nothing in them is an error: what cannot be read is noted and kept.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::super::{Decoded, MOST_PARAMETERS, Reply, Rules, address_with_plus, mautic, verdict};
+use super::{body, take_landing, take_session, take_visitor};
+use crate::identity;
+use crate::model::hit::{
+    Amount, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, MoneyError, Provenance,
+    TagChange, plain_ampersands, plain_pair, read_amount, read_whole,
+};
+use crate::tracking::inbound::Inbound;
+
+/// Most tags of one hit.
+const MAX_TAGS: usize = 100;
+/// What tells one device from another: kept with the hit also where the contact has fields of these names.
+const FINGERPRINT: [&str; 7] = [
+    "resolution",
+    "timezone_offset",
+    "timezone",
+    "platform",
+    "adblock",
+    "do_not_track",
+    "fingerprint",
+];
+
+/// One hit from the query, and from the body where there is one (the body wins).
+pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
+    let mut hit = Hit::new(
+        HitId(Uuid::nil()),
+        inbound.received_at,
+        Kind::Pageview,
+        Dialect::Native,
+    );
+    hit.is_trusted = inbound.is_trusted_sender;
+    verdict::judge_request(&mut hit, inbound);
+    take_session(&mut hit, inbound, rules);
+    let mut reader = Reader {
+        rules,
+        device: None,
+        landing: None,
+        delivery: None,
+        payload: None,
+        click_through: None,
+        beside_amount: None,
+        is_purchase: false,
+    };
+    let given = body::read(&mut hit, inbound);
+    let pairs = || {
+        let list = given.list.iter();
+        raw_pairs(inbound.query.as_bytes())
+            .chain(raw_pairs(given.form))
+            .chain(list.map(|(name, value)| (name.into(), value.into())))
+    };
+    for (index, (name, value)) in pairs().enumerate() {
+        if index == MOST_PARAMETERS {
+            hit.note("parameters cut");
+            break;
+        }
+        reader.take(&mut hit, &name, value);
+    }
+    if let Some(d) = reader.payload.take()
+        && let Some(parameters) = mautic::read_parameters(&mut hit, &d)
+    {
+        // What stands openly in the request wins: whoever adds it to a payload means it.
+        let given: HashSet<_> = pairs()
+            .take(MOST_PARAMETERS)
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, _)| usual_name(&name).to_owned())
+            .collect();
+        if parameters.len() > MOST_PARAMETERS {
+            hit.note("parameters cut");
+        }
+        for (name, value) in parameters.into_iter().take(MOST_PARAMETERS) {
+            if name != "d" && !given.contains(usual_name(&name)) {
+                reader.take(&mut hit, &name, value.into());
+            }
+        }
+    }
+    take_visitor(&mut hit, inbound, rules, reader.device.as_deref());
+    if let Some(sealed) = reader.landing {
+        take_landing(&mut hit, rules, &sealed);
+    }
+    if let (None, Some(delivery)) = (hit.delivery_id, reader.delivery) {
+        hit.delivery_id = Some(delivery);
+        hit.provenance = Provenance::Claimed;
+    }
+    if hit.page_url.is_none()
+        && let Some(referer) = inbound.header("referer")
+    {
+        hit.page_url = hit.take_url("page_url", &referer);
+    }
+    if let Some(ct) = reader.click_through {
+        mautic::take_click_through(&mut hit, &ct, mautic::Found::InRequest);
+    } else if let Some(ct) = page_click_through(&hit) {
+        mautic::take_click_through(&mut hit, &ct, mautic::Found::InPageUrl);
+    }
+    take_page_utm(&mut hit);
+    hit.take_currency_beside("revenue", reader.beside_amount);
+    hit.kind = match reader.is_purchase {
+        true => Kind::Transaction,
+        false => kind_of(&hit),
+    };
+    Decoded {
+        hits: vec![hit],
+        reply,
+    }
+}
+
+/// Names and values of what is urlencoded. An address keeps its plus.
+fn raw_pairs(raw: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    raw.split(|byte| *byte == b'&')
+        .map(plain_pair)
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = form_urlencoded::parse(pair).next().unwrap_or_default();
+            match address_with_plus(&name, pair) {
+                Some(address) => (name, address.into()),
+                None => (name, value),
+            }
+        })
+}
+
+/// What a hit with these values is, where the request does not say it.
+pub(in crate::tracking) fn kind_of(hit: &Hit) -> Kind {
+    if hit.revenue.is_some() || hit.order_id.is_some() {
+        Kind::Transaction
+    } else if hit.event.is_some() {
+        Kind::Event
+    } else {
+        Kind::Pageview
+    }
+}
+
+struct Reader<'r> {
+    rules: &'r Rules,
+    device: Option<String>,
+    landing: Option<String>,
+    delivery: Option<DeliveryId>,
+    payload: Option<String>,
+    click_through: Option<String>,
+    /// The currency that stood beside the amount.
+    beside_amount: Option<Currency>,
+    /// There was an amount, readable or not.
+    is_purchase: bool,
+}
+
+/// The name that a parameter has today.
+fn usual_name(name: &str) -> &str {
+    match name {
+        "url" => "page_url",
+        "title" => "page_title",
+        "language" => "page_language",
+        "referrer" => "page_referrer",
+        name => name,
+    }
+}
+
+impl Reader<'_> {
+    fn take(&mut self, hit: &mut Hit, name: &str, value: Cow<'_, str>) {
+        if value.is_empty() {
+            return;
+        }
+        match name {
+            "page_url" => hit.page_url = hit.take_url(name, &value),
+            "page_title" => hit.page_title = hit.take(name, &value, Limit::TITLE),
+            "page_language" | "language" => hit.page_language = hit.take(name, &value, Limit::WORD),
+            "page_referrer" | "referrer" => hit.referrer = hit.take_url(name, &value),
+            "tags" => take_tags(hit, value.split(',')),
+            "event" => hit.event = hit.take(name, &value, Limit::NAME),
+            "site" => take_site(hit, &value),
+            // What everybody sends would make one order of all, and one hit of many.
+            "order_id" | "idempotency_key" if identity::is_unfilled(&value) => {
+                refuse(hit, name, &value, "no value");
+            }
+            "order_id" => hit.order_id = hit.take(name, &value, Limit::NAME),
+            "idempotency_key" => hit.idempotency_key = hit.take(name, &value, Limit::NAME),
+            mautic::DEVICE => self.device = Some(value.into_owned()),
+            "d" => self.payload = Some(value.into_owned()),
+            "ct" => self.click_through = Some(value.into_owned()),
+            super::LANDING_PARAMETER => self.landing = Some(value.into_owned()),
+            "revenue" => {
+                // A page that has no order sends `undefined`; what else cannot be read is a purchase all the same.
+                self.is_purchase |= !identity::is_placeholder(&value);
+                read(hit, name, &value, take_revenue(&value), |hit, amount| {
+                    hit.revenue = Some(amount.money);
+                    self.beside_amount = amount.currency;
+                })
+            }
+            "currency" => read(
+                hit,
+                name,
+                &value,
+                Currency::parse(&value).ok_or("unknown"),
+                |hit, code| hit.currency = Some(code),
+            ),
+            "quantity" => read(
+                hit,
+                name,
+                &value,
+                read_whole(&value).ok_or("no number"),
+                |hit, number| hit.quantity = Some(number),
+            ),
+            "delivery_id" => match value.trim().parse() {
+                Ok(id) if id > 0 => self.delivery = Some(DeliveryId(id)),
+                _ => refuse(hit, name, &value, "no number"),
+            },
+            _ => {
+                if hit.take_utm(name, &value) {
+                    // Taken.
+                } else if let Some(why) = self.rules.refuses(name, &value) {
+                    refuse(hit, name, &value, why);
+                } else if self.rules.public.iter().any(|field| field == name) {
+                    if FINGERPRINT.contains(&name) {
+                        hit.keep(name, &value);
+                    }
+                    if let Some(value) = hit.take(name, &value, Limit::TITLE) {
+                        hit.fields.retain(|(had, _)| had != name);
+                        hit.fields.push((name.to_owned(), value));
+                    }
+                } else if name == "url" {
+                    // Names of Mautic 1, given up because contacts have fields of these names.
+                    hit.page_url = hit.page_url.take().or(hit.take_url(name, &value));
+                } else if name == "title" {
+                    hit.page_title =
+                        (hit.page_title.take()).or(hit.take(name, &value, Limit::TITLE));
+                } else {
+                    hit.keep(name, &value);
+                }
+            }
+        }
+    }
+}
+
+fn read<T>(
+    hit: &mut Hit,
+    name: &str,
+    value: &str,
+    read: Result<T, &'static str>,
+    set: impl FnOnce(&mut Hit, T),
+) {
+    match read {
+        Ok(number) => set(hit, number),
+        Err(why) => refuse(hit, name, value, why),
+    }
+}
+
+fn take_revenue(value: &str) -> Result<Amount, &'static str> {
+    read_amount(value).map_err(|error| match error {
+        MoneyError::NotANumber => "no number",
+        MoneyError::TooLarge => "too large",
+    })
+}
+
+/// Keeps a value that its column cannot hold, and says so.
+fn refuse(hit: &mut Hit, name: &str, value: &str, why: &str) {
+    hit.note(&format!("{name} {why}"));
+    hit.keep(name, value);
+}
+
+/// `a,-b`: adds `a`, takes `b` away.
+pub(super) fn take_tags<'t>(hit: &mut Hit, tags: impl Iterator<Item = &'t str>) {
+    for tag in tags {
+        if hit.tags.len() == MAX_TAGS {
+            hit.note("tags cut");
+            return;
+        }
+        let tag = tag.trim();
+        let (tag, remove) = tag
+            .strip_prefix('-')
+            .map_or((tag, false), |tag| (tag, true));
+        if let Some(name) = hit.take("tag", &plain_ampersands(tag), Limit::NAME) {
+            hit.tags.push(TagChange { name, remove });
+        }
+    }
+}
+
+pub(super) fn take_site(hit: &mut Hit, site: &str) {
+    if let Some(site) = hit.take("site", site, Limit::WORD) {
+        hit.site = site;
+    }
+}
+
+/// The query of the page's own URL.
+fn page_query(hit: &Hit) -> Option<&str> {
+    let (_, query) = hit
+        .page_url
+        .as_deref()?
+        .split('#')
+        .next()?
+        .split_once('?')?;
+    Some(query)
+}
+
+/// Mautic's click-through in the page's own URL.
+fn page_click_through(hit: &Hit) -> Option<String> {
+    let query = page_query(hit).filter(|query| query.contains("ct="))?;
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(name, value)| name == "ct" && !value.is_empty())
+        .map(|(_, value)| value.into_owned())
+}
+
+/// Campaign parameters in the page's own URL, where the request gave none.
+pub(in crate::tracking) fn take_page_utm(hit: &mut Hit) {
+    let Some(query) = page_query(hit).filter(|query| query.contains("utm_")) else {
+        return;
+    };
+    let query = query.to_owned();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        hit.take_utm_if_none(&name, &value);
+    }
+}

@@ -1,0 +1,197 @@
+//! Which tracking request an address means: nearly always the one that it says.
+//!
+//! | came | is meant |
+//! |---|---|
+//! | `/r/x&utm_source=a` | `/r/x?utm_source=a`: a template added parameters to an address that had none |
+//! | `//r/x`, `/mautic//mtc.js` | the same with one slash: a base URL that ends with one |
+//! | `/index.php/r/x`, `/index_dev.php/…`, `/mautic/…` | the same without it: Mautic's mails and pages carry the path of their installation |
+//! | `/%72/x` | `/r/x`: the same address (RFC 3986, 6.2.2.2) |
+//! | `/mtracking.gif)` | the pixel with text behind it |
+//!
+//! What has to be understood is tried only where the address as it stands is none of ours, so nothing here costs a plain link anything. Of prefixes only
+//! those are read that Mautic's own front controllers make, its usual directory, and what the operator put before a name in `[paths]`: with any prefix,
+//! every path of a shared host that ends like one of ours would become a hit. Behind a prefix there are no paths of Mapp's, which may have any first part: `/x/v1/batch`
+//! is not a batch. New links get no prefix.
+
+use std::borrow::Cow;
+
+use http::Uri;
+use percent_encoding::percent_decode_str;
+
+use super::{App, Tracking};
+use crate::model::hit::plain_query;
+use crate::model::link::query_behind;
+
+/// What Mautic's addresses may begin with: its front controllers, and the directory of its packages' defaults.
+const PREFIXES: [&str; 3] = ["/index.php", "/index_dev.php", "/mautic"];
+/// Prefixes in front of one address: `/mautic/index.php/r/x` has two.
+const MOST_PREFIXES: usize = 3;
+
+/// A tracking request as it is meant.
+pub(in crate::web) struct Route<'u> {
+    pub(in crate::web) tracking: Tracking,
+    /// Without prefix, with one slash at its start.
+    pub(in crate::web) path: Cow<'u, str>,
+    /// Raw, with plain ampersands where HTML has escaped them.
+    pub(in crate::web) query: Cow<'u, str>,
+    /// Text behind the address was cut away.
+    pub(in crate::web) is_repaired: bool,
+}
+
+impl App {
+    /// The tracking request of an address; none where it is something else's.
+    pub(in crate::web) fn route<'u>(&self, uri: &'u Uri) -> Option<Route<'u>> {
+        let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+        let (path, query) = match memchr::memchr(b'&', path.as_bytes()) {
+            None => (path, plain_query(query)),
+            Some(at) => match plain_query(query) {
+                Cow::Borrowed(query) => (&path[..at], query_behind(&path[at..], query)),
+                Cow::Owned(query) => {
+                    let query = query_behind(&path[at..], &query).into_owned();
+                    (&path[..at], Cow::Owned(query))
+                }
+            },
+        };
+        let Some(tracking) = self.tracking(path, &query) else {
+            return self.route_of_odd(path, query);
+        };
+        Some(Route {
+            tracking,
+            path: Cow::Borrowed(path),
+            query,
+            is_repaired: false,
+        })
+    }
+
+    #[cold]
+    fn route_of_odd<'u>(&self, path: &'u str, query: Cow<'u, str>) -> Option<Route<'u>> {
+        if let Some((tracking, path)) = self.without_prefix(path, &query) {
+            return Some(Route {
+                tracking,
+                path: Cow::Borrowed(path),
+                query,
+                is_repaired: false,
+            });
+        }
+        if let Some(behind) = self.behind_pixel(path) {
+            let behind = percent_decode_str(behind).decode_utf8_lossy();
+            let query = match behind.starts_with(['?', '&']) {
+                true => Cow::Owned(query_behind(&behind, &query).into_owned()),
+                false => query,
+            };
+            return Some(Route {
+                tracking: Tracking::Pixel,
+                path: Cow::Owned(self.paths.pixel.clone()),
+                query,
+                is_repaired: true,
+            });
+        }
+        let plain = unescape_unreserved(path)?;
+        let (tracking, path) = self.without_prefix(&plain, &query)?;
+        Some(Route {
+            tracking,
+            path: Cow::Owned(path.to_owned()),
+            query,
+            is_repaired: false,
+        })
+    }
+
+    /// The path without what may stand before it, where it then is one of ours.
+    fn without_prefix<'p>(&self, mut path: &'p str, query: &str) -> Option<(Tracking, &'p str)> {
+        for prefixes in 0..=MOST_PREFIXES {
+            let slashes = path.len() - path.trim_start_matches('/').len();
+            path = path.get(slashes.checked_sub(1)?..)?;
+            match self.tracking(path, query) {
+                Some(Tracking::Mapp) if prefixes > 0 => return None,
+                Some(tracking) => return Some((tracking, path)),
+                None => path = self.behind_prefix(path)?,
+            }
+        }
+        None
+    }
+
+    fn behind_prefix<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let paths = &self.paths;
+        let named = [
+            (&paths.redirect, "/r"),
+            (&paths.pixel, "/mtracking.gif"),
+            (&paths.event, "/mtc/event"),
+            (&paths.script, "/mtc.js"),
+        ];
+        named
+            .into_iter()
+            .filter_map(|(path, usual)| path.strip_suffix(usual))
+            .filter(|prefix| !prefix.is_empty())
+            .chain(PREFIXES)
+            .find_map(|prefix| {
+                path.strip_prefix(prefix)
+                    .filter(|rest| rest.starts_with('/'))
+            })
+    }
+
+    /// What stands behind the pixel's name and cannot belong to another name.
+    fn behind_pixel<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let mut path = path;
+        for _ in 0..=MOST_PREFIXES {
+            let slashes = path.len() - path.trim_start_matches('/').len();
+            path = path.get(slashes.checked_sub(1)?..)?;
+            let behind = [self.paths.pixel.as_str(), "/mtracking.gif"]
+                .iter()
+                .find_map(|pixel| path.strip_prefix(pixel));
+            if let Some(behind) = behind {
+                let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
+                return behind
+                    .bytes()
+                    .next()
+                    .is_some_and(|byte| !is_name(byte))
+                    .then_some(behind);
+            }
+            path = self.behind_prefix(path)?;
+        }
+        None
+    }
+}
+
+/// A path whose escapes of letters, digits and `-._~` are read; none where it has none.
+fn unescape_unreserved(path: &str) -> Option<String> {
+    let mut plain = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        plain.push_str(&rest[..at]);
+        let digits = rest.get(at + 1..at + 3);
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.map(char::from) {
+            Some(c) if c.is_ascii_alphanumeric() || "-._~".contains(c) => {
+                plain.push(c);
+                rest = &rest[at + 3..];
+            }
+            _ => {
+                plain.push('%');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    plain.push_str(rest);
+    (plain.len() < path.len()).then_some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescape_unreserved;
+
+    #[test]
+    fn escapes_of_unreserved_characters_are_read_and_no_others() {
+        for (path, plain) in [
+            ("/%72/a", Some("/r/a")),
+            ("/%6dtracking%2Egif", Some("/mtracking.gif")),
+            ("/%2F%72%", Some("/%2Fr%")),
+            ("/r/a%20b", None),
+            ("/%+7", None),
+            ("/%7", None),
+            ("/%\u{e4}", None),
+            ("/r", None),
+        ] {
+            assert_eq!(unescape_unreserved(path).as_deref(), plain, "{path}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `/mtc.js`: made once at the start, cacheable, compressed.
+
+use std::io::Write as _;
+
+use axum::body::Bytes;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use sha2::{Digest, Sha256};
+
+use super::{App, EMBEDDABLE};
+use crate::config::Paths;
+
+/// The script as it is served.
+#[derive(Clone, Debug)]
+pub struct Script {
+    plain: Bytes,
+    gzip: Bytes,
+    etag: String,
+}
+
+impl Script {
+    /// Puts the operator's paths in and compresses.
+    pub fn new(paths: &Paths) -> Self {
+        let text = include_str!("../../../static/mtc.js")
+            .replace("__EVENT_PATH__", &paths.event)
+            .replace("__PIXEL_PATH__", &paths.pixel)
+            .replace("__ID_PATH__", "/mtc");
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        let gzip = encoder
+            .write_all(text.as_bytes())
+            .and_then(|()| encoder.finish())
+            .unwrap_or_default();
+        let etag = format!(
+            "\"{}\"",
+            URL_SAFE_NO_PAD.encode(&Sha256::digest(text.as_bytes())[..12])
+        );
+        Self {
+            plain: text.into(),
+            gzip: gzip.into(),
+            etag,
+        }
+    }
+}
+
+/// `GET /mtc.js`.
+pub(in crate::web) fn get_script(app: &App, headers: &HeaderMap) -> Response {
+    let script = &app.script;
+    let known = headers
+        .get(IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
+    let is_known = known.is_some_and(|known| {
+        known
+            .split(',')
+            .any(|tag| tag.trim().trim_start_matches("W/") == script.etag)
+    });
+    let takes_gzip = headers
+        .get(ACCEPT_ENCODING)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.contains("gzip"));
+    let mut response = match (is_known, takes_gzip && !script.gzip.is_empty()) {
+        (true, _) => StatusCode::NOT_MODIFIED.into_response(),
+        (false, true) => ([(CONTENT_ENCODING, "gzip")], script.gzip.clone()).into_response(),
+        (false, false) => script.plain.clone().into_response(),
+    };
+    let answer = response.headers_mut();
+    answer.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/javascript; charset=utf-8"),
+    );
+    // An hour: a new version is on every site within it, and a visit fetches the script once.
+    answer.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=3600, stale-while-revalidate=86400"),
+    );
+    answer.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    answer.insert(&EMBEDDABLE, HeaderValue::from_static("cross-origin"));
+    if let Ok(etag) = HeaderValue::try_from(&script.etag) {
+        answer.insert(ETAG, etag);
+    }
+    response
+}
