@@ -1,5 +1,6 @@
-//! The command line: `serve` and what an operator does beside it. Answers are on standard output, as JSON where they are data; everything
-//! else is on standard error. Exit code 2 for wrong usage or configuration, 1 for what failed.
+//! The command line: `serve` and what an operator does beside it. Answers are on standard output,
+//! as JSON where they are data; everything else is on standard error. Exit code 2 for wrong usage
+//! or configuration, 1 for what failed.
 
 mod check_config;
 mod export;
@@ -25,7 +26,8 @@ use crate::server::data_dir::{self, ServerNote};
 use crate::server::telemetry;
 use crate::store::{self, Store, StoreError};
 
-/// Tracking redirect server: clicks, opens, page views and purchases, stored exactly once in your own database.
+/// Tracking redirect server: clicks, opens, page views and purchases, stored exactly once in your
+/// own database.
 #[derive(Debug, Parser)]
 #[command(name = "sillage", version)]
 pub struct Cli {
@@ -37,7 +39,8 @@ pub struct Cli {
 
 #[derive(Debug, Args)]
 struct Global {
-    /// Configuration file (TOML); every key is explained in config.example.toml [env: SILLAGE_CONFIG]
+    /// Configuration file (TOML); every key is explained in config.example.toml [env:
+    /// SILLAGE_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address to listen on [default: 127.0.0.1:8080] [env: SILLAGE_LISTEN]
@@ -46,7 +49,8 @@ struct Global {
     /// Where the public reaches this server [default: http://<listen>] [env: SILLAGE_PUBLIC_URL]
     #[arg(long, global = true, value_name = "URL")]
     public_url: Option<String>,
-    /// Spool, local link copy, embedded database, generated secrets [default: data] [env: SILLAGE_DATA_DIR]
+    /// Spool, local link copy, embedded database, generated secrets [default: data] [env:
+    /// SILLAGE_DATA_DIR]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// postgres://… [default: embedded SQLite in the data directory] [env: DATABASE_URL]
@@ -97,7 +101,8 @@ enum Command {
 #[error("{0}")]
 struct WrongUsage(String);
 
-/// Whoever read standard output has gone: `| head` has what it wanted, so this is an end and no failure.
+/// Whoever read standard output has gone: `| head` has what it wanted, so this is an end and no
+/// failure.
 #[derive(Debug, thiserror::Error)]
 #[error("nobody reads any more")]
 struct NobodyReads;
@@ -150,7 +155,8 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The variables that are texts. Others are somebody else's affair, unless they have a name of ours.
+/// The variables that are texts. Others are somebody else's affair, unless they have a name of
+/// ours.
 fn environment() -> Result<Vec<(String, String)>, Problems> {
     let (mut texts, mut problems) = (Vec::new(), Vec::new());
     for (name, value) in std::env::vars_os() {
@@ -172,7 +178,8 @@ fn environment() -> Result<Vec<(String, String)>, Problems> {
     }
 }
 
-/// An error with its causes, each said once: most libraries say their causes themselves. And what to do, where the database is the cause.
+/// An error with its causes, each said once: most libraries say their causes themselves. And what
+/// to do, where the database is the cause.
 fn tell(error: &anyhow::Error) -> String {
     let mut told = String::new();
     for cause in error.chain() {
@@ -261,11 +268,13 @@ async fn expect_tables(store: &Store) -> anyhow::Result<()> {
     }
 }
 
-/// That there is no database is wrong usage, most often in the wrong directory; its failures are not.
+/// That there is no database is wrong usage, most often in the wrong directory; its failures are
+/// not.
 fn explain_store(error: StoreError) -> anyhow::Error {
     match error {
         StoreError::Missing(_) | StoreError::NoTables => WrongUsage(format!(
-            "{error}. Name the right one: --data-dir for the data directory of a server, DATABASE_URL or --database-url for Postgres. \
+            "{error}. Name the right one: --data-dir for the data directory of a server, \
+            DATABASE_URL or --database-url for Postgres. \
              A new one is made by `sillage serve`, or by `sillage migrate{}`",
             match error {
                 StoreError::NoTables => "",
@@ -285,8 +294,8 @@ struct LinkPlace {
     redirect: String,
 }
 
-/// What the configuration says, else what the last server on the data directory said. That nobody knows is an error: a link that no server
-/// serves looks like any other.
+/// What the configuration says, else what the last server on the data directory said. That nobody
+/// knows is an error: a link that no server serves looks like any other.
 fn link_place(config: &Config) -> anyhow::Result<LinkPlace> {
     if config.public_url.is_some() {
         return Ok(LinkPlace {
@@ -302,7 +311,8 @@ fn link_place(config: &Config) -> anyhow::Result<LinkPlace> {
         _ => {
             let dir = &config.data_dir;
             Err(WrongUsage(format!(
-                "nobody knows where links are served: no server has been started on the data directory {}. \
+                "nobody knows where links are served: no server has been started on the data \
+                directory {}. \
                  Name that of a server with --data-dir, or the server's address with --public-url",
                 std::path::absolute(dir).as_deref().unwrap_or(dir).display()
             ))

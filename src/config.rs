@@ -1,7 +1,7 @@
 //! Configuration: defaults, then the file, then the environment, then flags.
 //!
-//! [`Config::load`] takes the environment as an argument, so no test sets variables. All problems are told at once. `server` hands
-//! each part its own section; nothing else reads the whole.
+//! [`Config::load`] takes the environment as an argument, so no test sets variables. All problems
+//! are told at once. `server` hands each part its own section; nothing else reads the whole.
 
 mod check;
 #[cfg(test)]
@@ -194,7 +194,8 @@ section!(
     Links {
         /// Where unknown and expired links lead; none: a small 404 page.
         fallback_url: Option<String> = None,
-        /// Whether a redirect hands the visit on to a page on another domain, as a signed parameter `_sl`.
+        /// Whether a redirect hands the visit on to a page on another domain, as a signed parameter
+        /// `_sl`.
         landing_parameter: bool = false,
         /// How often the local copy asks the database for changes.
         #[serde(with = "humantime_serde")]
@@ -219,7 +220,8 @@ section!(
         third_party_cookies: bool = false,
         /// Hosts that `re.pl` may lead to.
         redirect_hosts: Vec<String> = Vec::new(),
-        /// `"<track id>:<at least 16 characters>"`: who sends the secret may name another client's address, agent and page.
+        /// `"<track id>:<at least 16 characters>"`: who sends the secret may name another client's
+        /// address, agent and page.
         secrets: Vec<Secret> = Vec::new(),
     }
 );
@@ -241,7 +243,8 @@ section!(
 section!(
     /// Signing keys.
     KeyRing {
-        /// `"<number 0-15>:<at least 32 characters>"`; the first signs, all verify. None: generated in the data directory.
+        /// `"<number 0-15>:<at least 32 characters>"`; the first signs, all verify. None: generated
+        /// in the data directory.
         signing: Vec<Secret> = Vec::new(),
     }
 );
@@ -276,7 +279,8 @@ section!(
     Log {
         /// Their form.
         format: LogFormat = LogFormat::Text,
-        /// `error`, `warn`, `info`, `debug` (a line a request), `trace`, or with modules of their own: `info,sillage::queue::local=debug`.
+        /// `error`, `warn`, `info`, `debug` (a line a request), `trace`, or with modules of their
+        /// own: `info,sillage::projection=debug`.
         level: String = "info".to_owned(),
     }
 );

@@ -1,14 +1,17 @@
 //! Identity: which contact a hit belongs to, and what the hit changes about contacts.
 //!
-//! A pure function over what is [`Known`]: the projection loads it, calls [`Resolver::resolve`] hit by hit in order of arrival, and writes the
-//! [`Changes`]. Whose a hit is, in this order: a contact named by an authenticated sender; the signed message in the link; the recipient that a page
-//! tag names; a unique field in the hit, where the configuration lets the public name it; the session of an earlier click, or the unsigned
-//! message of a vendor's link; what is known of the visitor. What the hit may then change is another question: [`rights`] answers it in one
-//! table, by the strongest [`Evidence`] that names this very person.
+//! A pure function over what is [`Known`]: the projection loads it, calls [`Resolver::resolve`] hit
+//! by hit in order of arrival, and writes the [`Changes`]. Whose a hit is, in this order: a contact
+//! named by an authenticated sender; the signed message in the link; the recipient that a page tag
+//! names; a unique field in the hit, where the configuration lets the public name it; the session
+//! of an earlier click, or the unsigned message of a vendor's link; what is known of the visitor.
+//! What the hit may then change is another question: [`rights`] answers it in one table, by the
+//! strongest [`Evidence`] that names this very person.
 //!
-//! Promises: an anonymous visitor makes no contact; nobody writes into another's record, and what is not proved never changes what is (a browser
-//! known as A that names B's value becomes B from that hit on, and stays a claim); only an authenticated call merges two contacts. What a
-//! hit may not write stays with it, in `extra` with a note.
+//! Promises: an anonymous visitor makes no contact; nobody writes into another's record, and what
+//! is not proved never changes what is (a browser known as A that names B's value becomes B from
+//! that hit on, and stays a claim); only an authenticated call merges two contacts. What a hit may
+//! not write stays with it, in `extra` with a note.
 
 pub mod rights;
 mod unique;
@@ -41,7 +44,8 @@ pub struct Contact {
     pub fields: BTreeMap<String, String>,
     /// Tags, each once.
     pub tags: Vec<String>,
-    /// The visitor whose public hit made the contact, as long as nothing signed or authenticated has named it; the nil UUID where there was none.
+    /// The visitor whose public hit made the contact, as long as nothing signed or authenticated
+    /// has named it; the nil UUID where there was none.
     pub made_by: Option<VisitorId>,
 }
 
@@ -50,7 +54,8 @@ pub struct Contact {
 pub struct Binding {
     /// The person.
     pub contact: ContactId,
-    /// Something signed or authenticated said so. A claim never becomes a proof by being remembered.
+    /// Something signed or authenticated said so. A claim never becomes a proof by being
+    /// remembered.
     pub is_proved: bool,
 }
 
@@ -164,9 +169,10 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
             || unique_keys(self.unique, hit).any(|key| self.known.keys.get(&key) == Some(&contact))
     }
 
-    /// Finds the contact of a hit and applies the hit's fields and tags to it, as far as its evidence goes. Changes the hit itself (and so
-    /// copies it) only where the delivery of a known message is missing, a unique field has a value that names nobody, fields have no person to go
-    /// to, or the hit may not write them.
+    /// Finds the contact of a hit and applies the hit's fields and tags to it, as far as its
+    /// evidence goes. Changes the hit itself (and so copies it) only where the delivery of a known
+    /// message is missing, a unique field has a value that names nobody, fields have no person to
+    /// go to, or the hit may not write them.
     pub fn resolve(&mut self, hit: &mut Cow<'_, Hit>) -> Option<ContactId> {
         unique::set_aside(self.unique, hit);
         let before = hit.visitor_id.and_then(|id| self.binding(id));
@@ -214,7 +220,8 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         Some(contact)
     }
 
-    /// Whose a visitor is. An id that was derived from a vendor's proves nothing, whatever the database or an old cookie says of it.
+    /// Whose a visitor is. An id that was derived from a vendor's proves nothing, whatever the
+    /// database or an old cookie says of it.
     fn binding(&self, visitor: VisitorId) -> Option<Binding> {
         let binding = *self.known.visitors.get(&visitor)?;
         Some(Binding {
@@ -371,7 +378,8 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
                 Some((*owner, by_field))
             })
             .or_else(|| by_message.or(by_visitor).filter(|_| keys.is_empty()));
-        // All that names the person says what may be written: a name that is given openly takes nothing from a session that proves it.
+        // All that names the person says what may be written: a name that is given openly takes
+        // nothing from a session that proves it.
         let standing = |contact: ContactId| {
             [by_message, by_visitor]
                 .into_iter()
@@ -401,7 +409,8 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         Some((self.make(Some(maker)), Evidence::Maker))
     }
 
-    /// [`Evidence::Maker`] where the hit's visitor made the contact and nothing has proved it since.
+    /// [`Evidence::Maker`] where the hit's visitor made the contact and nothing has proved it
+    /// since.
     fn as_maker(&self, contact: ContactId, hit: &Hit) -> Evidence {
         let maker = self.known.contacts.get(&contact).and_then(|c| c.made_by);
         match maker {
@@ -429,7 +438,8 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         id
     }
 
-    /// An authenticated sender knows the person: from now on it is more than what its first visitor said.
+    /// An authenticated sender knows the person: from now on it is more than what its first visitor
+    /// said.
     fn vouch(&mut self, id: ContactId) {
         if let Some(contact) = self.known.contacts.get_mut(&id)
             && contact.made_by.take().is_some()
@@ -544,7 +554,8 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         }
     }
 
-    /// `from` goes into `into`: empty fields are filled, tags joined, everything that pointed at it points on.
+    /// `from` goes into `into`: empty fields are filled, tags joined, everything that pointed at it
+    /// points on.
     fn merge(&mut self, from: ContactId, into: ContactId) {
         let gone = self.known.contacts.remove(&from).unwrap_or_default();
         let kept = self.known.contacts.entry(into).or_default();

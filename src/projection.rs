@@ -1,13 +1,16 @@
 //! The projection: turns spooled hits into rows.
 //!
-//! It reads groups in order, finds out who each hit belongs to, and writes hits, contacts, figures *and its own position in the spool* in one
-//! transaction: killed at any moment, on either side, each hit is stored exactly once. The position is read again in every transaction, since
-//! the answer to a commit can get lost. With it stands which start of a server moved it last: one that finds another's mark, or a position that it
-//! cannot have come to, works on a copy of a spool that is in use, and has its own take a new id.
+//! It reads groups in order, finds out who each hit belongs to, and writes hits, contacts, figures
+//! *and its own position in the spool* in one transaction: killed at any moment, on either side,
+//! each hit is stored exactly once. The position is read again in every transaction, since the
+//! answer to a commit can get lost. With it stands which start of a server moved it last: one that
+//! finds another's mark, or a position that it cannot have come to, works on a copy of a spool that
+//! is in use, and has its own take a new id.
 //!
-//! **How it fails.** Database away: the transaction is tried again until it comes back; the spool holds what arrives. A record that the database
-//! refuses: the transaction is tried again with savepoints, the record found by halving and put into `quarantine` with the reason; everything else
-//! is stored. A burst: see [`pace`].
+//! **How it fails.** Database away: the transaction is tried again until it comes back; the spool
+//! holds what arrives. A record that the database refuses: the transaction is tried again with
+//! savepoints, the record found by halving and put into `quarantine` with the reason; everything
+//! else is stored. A burst: see [`pace`].
 
 mod batch;
 mod health;
@@ -32,14 +35,16 @@ use crate::store::maintenance::SpoolPlace;
 use crate::store::{self, Store, is_refusal};
 use pace::Pace;
 
-/// Hits a batch, which are in memory together with the next batch. Each costs a fixed number of statements; more make the figures' rows
-/// denser. SQLite has its page cache in the same memory.
+/// Hits a batch, which are in memory together with the next batch. Each costs a fixed number of
+/// statements; more make the figures' rows denser. SQLite has its page cache in the same memory.
 const SQLITE_BATCH: usize = 4_000;
-/// Twice as many: at the end of a batch's rows Postgres' answer is waited for some 40 ms (see `store/hit_rows.rs`).
+/// Twice as many: at the end of a batch's rows Postgres' answer is waited for some 40 ms (see
+/// `store/hit_rows.rs`).
 const POSTGRES_BATCH: usize = 8_000;
-/// Most hits a transaction. While the database works on one batch the next is read; and a commit of SQLite writes every page that was
-/// touched: messages lie all over theirs, so many batches together touch hardly more pages than one. More would let other servers
-/// and the API wait longer for their turn, about half a second while a backlog is worked off.
+/// Most hits a transaction. While the database works on one batch the next is read; and a commit of
+/// SQLite writes every page that was touched: messages lie all over theirs, so many batches
+/// together touch hardly more pages than one. More would let other servers and the API wait longer
+/// for their turn, about half a second while a backlog is worked off.
 const TRANSACTION: usize = 16_000;
 /// Least time between two transactions, so that a trickle does not cost a transaction a hit.
 const LINGER: Duration = Duration::from_millis(100);
@@ -67,8 +72,9 @@ struct Meters {
 }
 
 impl Projection {
-    /// Joins a spool and a store. `unique` are the fields that name a contact; `revenue` is the least proof that makes revenue of a delivery;
-    /// `give_way` bounds how long a burst may hold it up.
+    /// Joins a spool and a store. `unique` are the fields that name a contact; `revenue` is the
+    /// least proof that makes revenue of a delivery; `give_way` bounds how long a burst may hold it
+    /// up.
     pub fn new(
         store: Store,
         spool: &Spool,
@@ -111,7 +117,8 @@ impl Projection {
         self.health.clone()
     }
 
-    /// Runs until `stop` is true and then until the spool is empty or `drain` is over, whichever comes first.
+    /// Runs until `stop` is true and then until the spool is empty or `drain` is over, whichever
+    /// comes first.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>, drain: Duration) {
         // A disk without room may keep the spool from being opened.
         let started = tokio::select! {
@@ -204,8 +211,9 @@ impl Projection {
         }
     }
 
-    /// Stores groups after `position` in one transaction; returns the position that the database has then, and whether more is likely to
-    /// wait. Where the database is ahead (the answer to a commit was lost), it goes on from there.
+    /// Stores groups after `position` in one transaction; returns the position that the database
+    /// has then, and whether more is likely to wait. Where the database is ahead (the answer to a
+    /// commit was lost), it goes on from there.
     async fn project(
         &mut self,
         position: i64,
@@ -256,8 +264,10 @@ impl Projection {
                     is_copied = *is_ours,
                     old_id = %spool_id,
                     new_id = %id,
-                    "another server stores under this spool's id, or an old copy of the spool was put back while the clock was behind. It has an id of its own from \
-                     here on, so that no hit is taken for stored; what waited in both copies of a copied data directory is stored twice"
+                    "another server stores under this spool's id, or an old copy of the spool was \
+                    put back while the clock was behind. It has an id of its own from \
+                     here on, so that no hit is taken for stored; what waited in both copies of a \
+                     copied data directory is stored twice"
                 );
                 meters.renamed.increment(1);
                 (*spool_id, *is_ours, *stands, at) = (id, false, to, to);
@@ -278,7 +288,8 @@ impl Projection {
             for group in std::mem::take(&mut groups) {
                 batch.push(group);
             }
-            // While the database works on this batch, the next one of the transaction is read and decoded.
+            // While the database works on this batch, the next one of the transaction is read and
+            // decoded.
             let reads_on = is_full && number < batches;
             let (stored, next) = tokio::join!(batch.store(&mut tx, refusal), async {
                 if reads_on {

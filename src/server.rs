@@ -1,6 +1,7 @@
 //! The running server: puts the parts together, serves, and takes them down in order.
 //!
-//! [`run`] takes its outside world as arguments (configuration, listeners, clock, shutdown), so tests run it as it is.
+//! [`run`] takes its outside world as arguments (configuration, listeners, clock, shutdown), so
+//! tests run it as it is.
 
 mod accept;
 mod answering;
@@ -67,8 +68,8 @@ pub struct Outside {
 /// Runs a server until `shutdown` completes and everything is safe on disk.
 ///
 /// # Errors
-/// The data directory, the spool or the embedded database cannot be used, or keys that links were signed with are missing. Postgres being
-/// away is no error.
+/// The data directory, the spool or the embedded database cannot be used, or keys that links were
+/// signed with are missing. Postgres being away is no error.
 pub async fn run(
     mut config: Config,
     listeners: Listeners,
@@ -183,7 +184,8 @@ pub async fn run(
             None
         } else {
             match store.migrate().await {
-                // Its disk is full, or it is damaged: so it is down, and readers get to their pages all the same.
+                // Its disk is full, or it is damaged: so it is down, and readers get to their pages
+                // all the same.
                 Err(error) if error.is_away() => {
                     health.could_not_write(&error);
                     None
@@ -267,7 +269,8 @@ pub async fn run(
     });
     serving.await;
 
-    // Nobody can offer hits any more. First the disk has them all, then the database gets what time allows.
+    // Nobody can offer hits any more. First the disk has them all, then the database gets what time
+    // allows.
     stop.send_replace(true);
     drop((app, state));
     for task in [
@@ -295,7 +298,8 @@ pub async fn run(
     Ok(())
 }
 
-/// Waits for a task on the way out; what takes longer than the budget is left: everything answered is on disk already.
+/// Waits for a task on the way out; what takes longer than the budget is left: everything answered
+/// is on disk already.
 async fn finish(name: &str, mut task: JoinHandle<()>, budget: Duration) {
     if tokio::time::timeout(budget, &mut task).await.is_err() {
         tracing::warn!(
@@ -373,7 +377,8 @@ pub async fn open_store_that_exists(config: &Config) -> Result<Store, StoreError
     .await
 }
 
-/// Connections to the database of a configuration, to read only: nothing is made and nothing brought up to date.
+/// Connections to the database of a configuration, to read only: nothing is made and nothing
+/// brought up to date.
 ///
 /// # Errors
 /// The URL is malformed or there is no embedded database.
@@ -416,7 +421,8 @@ struct State {
 }
 
 impl State {
-    /// Sets what is a state and no event: asked for now, it is neither as old as the last hit nor what it was when the database went.
+    /// Sets what is a state and no event: asked for now, it is neither as old as the last hit nor
+    /// what it was when the database went.
     fn measure(&self) {
         let is = |name: &'static str, value: f64| metrics::gauge!(name).set(value);
         is("sillage_spool_backlog_hits", self.spool.backlog() as f64);

@@ -1,11 +1,14 @@
-//! What the SQLite files of a server have in common: the spool, the copy of the links, the embedded database.
+//! What the SQLite files of a server have in common: the spool, the copy of the links, the embedded
+//! database.
 //!
-//! **A transaction that fails takes its connection with it.** On a full disk, after an I/O error or without memory SQLite undoes a transaction by
-//! itself, or leaves it open: which of them, only SQLite knows. Who keeps count beside it, as sqlx does, is left with a connection that is in
-//! a transaction for ever, or believes to be. So nobody counts here: a connection goes back to its pool after an end that SQLite has
-//! confirmed, else it is closed, which undoes what was begun.
+//! **A transaction that fails takes its connection with it.** On a full disk, after an I/O error or
+//! without memory SQLite undoes a transaction by itself, or leaves it open: which of them, only
+//! SQLite knows. Who keeps count beside it, as sqlx does, is left with a connection that is in a
+//! transaction for ever, or believes to be. So nobody counts here: a connection goes back to its
+//! pool after an end that SQLite has confirmed, else it is closed, which undoes what was begun.
 //!
-//! **A file that is damaged is put aside**, never deleted: renamed with the time, together with its journal, so that a new one can take its place.
+//! **A file that is damaged is put aside**, never deleted: renamed with the time, together with its
+//! journal, so that a new one can take its place.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -79,7 +82,8 @@ impl DerefMut for SqliteTransaction {
 /// What keeps a file from being used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// The disk has no room, refuses, or may only be read: it may take a moment or a day, and the file is as good as before.
+    /// The disk has no room, refuses, or may only be read: it may take a moment or a day, and the
+    /// file is as good as before.
     Disk,
     /// What stands in the file is no database, or no longer a whole one.
     Damage,
@@ -109,8 +113,9 @@ pub(crate) fn trouble(error: &sqlx::Error) -> Trouble {
     }
 }
 
-/// Whether a file is to be put aside for this error at its opening: it is damaged, or what stands in its place is none of ours or may not be
-/// opened. Not where descriptors or memory ran out, or others hold it.
+/// Whether a file is to be put aside for this error at its opening: it is damaged, or what stands
+/// in its place is none of ours or may not be opened. Not where descriptors or memory ran out, or
+/// others hold it.
 pub(crate) fn is_to_be_replaced(error: &sqlx::Error, file: &Path) -> bool {
     match trouble(error) {
         Trouble::Damage => true,
@@ -145,8 +150,8 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Renames a file, or what is in its place, together with its journal: `links.db` becomes `links.db.damaged-20260102T030405Z`. Returns the
-/// new name; none where nothing was there.
+/// Renames a file, or what is in its place, together with its journal: `links.db` becomes
+/// `links.db.damaged-20260102T030405Z`. Returns the new name; none where nothing was there.
 ///
 /// # Errors
 /// The directory cannot be written.

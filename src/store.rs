@@ -1,7 +1,8 @@
 //! The store: Postgres in production, an embedded SQLite file for trying out and small sites.
 //!
-//! One SQL text a query; `both!` compiles the same body for either database. Bulk statements are written once too: see `store/bulk.rs`. What
-//! truly differs (opening, partitions, the insert of hits) stands side by side in a `match` on the database.
+//! One SQL text a query; `both!` compiles the same body for either database. Bulk statements are
+//! written once too: see `store/bulk.rs`. What truly differs (opening, partitions, the insert of
+//! hits) stands side by side in a `match` on the database.
 
 mod bulk;
 pub mod contacts;
@@ -38,7 +39,8 @@ pub use types::{Ip, Tags};
 pub use crate::sqlite::SqliteTransaction;
 use crate::sqlite::{Trouble, trouble};
 
-/// Runs one body against whichever database it is: `both!(tx, c => sqlx::query("…").execute(&mut **c).await)`.
+/// Runs one body against whichever database it is: `both!(tx, c => sqlx::query("…").execute(&mut
+/// **c).await)`.
 #[macro_export]
 macro_rules! both {
     ($database:expr, $name:ident => $body:expr) => {
@@ -101,8 +103,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What a database says when it does not do what it was asked.
 pub type Error = sqlx::Error;
 
-/// Whether the database refuses the data itself, so that trying again is of no use: on Postgres the classes data exception,
-/// integrity, program limit and raised exceptions; on SQLite constraint, mismatch and too big.
+/// Whether the database refuses the data itself, so that trying again is of no use: on Postgres the
+/// classes data exception, integrity, program limit and raised exceptions; on SQLite constraint,
+/// mismatch and too big.
 pub fn is_refusal(error: &Error) -> bool {
     match error {
         sqlx::Error::Encode(_) => true,
@@ -120,9 +123,10 @@ pub fn is_refusal(error: &Error) -> bool {
     }
 }
 
-/// Whether the database could not be reached, rather than that it refused: no connection, or one that broke; on Postgres also the classes
-/// connection, authorisation, unknown database, resources and shutdown, on SQLite a file that cannot be opened, read or written: its disk is
-/// full or fails, or it is damaged.
+/// Whether the database could not be reached, rather than that it refused: no connection, or one
+/// that broke; on Postgres also the classes connection, authorisation, unknown database, resources
+/// and shutdown, on SQLite a file that cannot be opened, read or written: its disk is full or
+/// fails, or it is damaged.
 pub fn is_away(error: &Error) -> bool {
     match error {
         _ if trouble(error) != Trouble::Other => true,
@@ -187,15 +191,17 @@ struct SqlitePools {
     read: SqlitePool,
 }
 
-/// The advisory lock under which hits, contacts and broadlogs are written: servers on one Postgres take turns, so
-/// rows get their numbers in the order in which they become visible and no two transactions can block each other.
+/// The advisory lock under which hits, contacts and broadlogs are written: servers on one Postgres
+/// take turns, so rows get their numbers in the order in which they become visible and no two
+/// transactions can block each other.
 const LANE: i64 = 0x5111_a9e0_0001;
 
 /// Up to here counters count; greater numbers are free for whoever chooses them.
 pub const MOST_COUNTED: i64 = 1 << 62;
 
 impl Store {
-    /// Prepares connections; Postgres is not asked yet, so a server starts while it is down. `patience` is how long it may take for an answer.
+    /// Prepares connections; Postgres is not asked yet, so a server starts while it is down.
+    /// `patience` is how long it may take for an answer.
     ///
     /// # Errors
     /// The URL is malformed, or the SQLite file cannot be opened.
@@ -230,7 +236,8 @@ impl Store {
         }
     }
 
-    /// The same to read only: nothing is made, changed or brought up to date, and what would write fails.
+    /// The same to read only: nothing is made, changed or brought up to date, and what would write
+    /// fails.
     ///
     /// # Errors
     /// The URL is malformed, or there is no SQLite file.
@@ -317,8 +324,9 @@ impl Store {
         })
     }
 
-    /// Begins a transaction that writes hits, contacts or broadlogs: it waits its turn (see `LANE`), however long that takes. It asks again
-    /// in good time, since a database that says nothing for longer is taken for lost.
+    /// Begins a transaction that writes hits, contacts or broadlogs: it waits its turn (see
+    /// `LANE`), however long that takes. It asks again in good time, since a database that says
+    /// nothing for longer is taken for lost.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -327,8 +335,8 @@ impl Store {
             return self.begin().await;
         };
         let turn = sessions.patience() / 3;
-        // Bulk statements look thousands of keys up in tables of any size. The planner would at times rather read a whole
-        // table for it, and plan that anew as the table grows.
+        // Bulk statements look thousands of keys up in tables of any size. The planner would at
+        // times rather read a whole table for it, and plan that anew as the table grows.
         let sql = "select pg_advisory_xact_lock($1), set_config('lock_timeout', before, true),
                    set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
                    set_config('enable_seqscan', 'off', true)
@@ -343,7 +351,8 @@ impl Store {
             match locked {
                 Ok(_) => return Ok(Either::Postgres(tx)),
                 Err(error) if is_waiting(&error) => {
-                    tracing::warn!(waited = ?turn, "another server, or what is left of one, keeps this one from writing");
+                    tracing::warn!(waited = ?turn, "another server, or what is left of one, keeps \
+                        this one from writing");
                     tx.rollback().await?;
                 }
                 Err(error) => return Err(error),
@@ -406,8 +415,9 @@ impl Tx {
         Ok(last - count + 1)
     }
 
-    /// Raises a counter so that it never gives out a number that someone has chosen. Numbers that it will not reach in this
-    /// universe are left out: the greatest one would leave nothing to give.
+    /// Raises a counter so that it never gives out a number that someone has chosen. Numbers that
+    /// it will not reach in this universe are left out: the greatest one would leave nothing to
+    /// give.
     ///
     /// # Errors
     /// The database refuses.
@@ -424,7 +434,8 @@ fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
     Ok(PgConnectOptions::from_str(url)
         .map_err(StoreError::Url)?
         .application_name("sillage")
-        // What poolers between refuse at the start of a session; what else a session needs is set by `session::prepare`.
+        // What poolers between refuse at the start of a session; what else a session needs is set
+        // by `session::prepare`.
         .extra_float_digits(None))
 }
 
@@ -445,17 +456,19 @@ async fn open_sqlite(file: &Path, max_connections: u32) -> Result<SqlitePools, S
     let options = sqlite_options(file)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        // A commit of the projection must outlive a power cut: the spool forgets what it was told is stored.
+        // A commit of the projection must outlive a power cut: the spool forgets what it was told
+        // is stored.
         .synchronous(SqliteSynchronous::Full)
-        // 64 MB of journal between checkpoints. 8 MB of cache for the one writer: a batch goes through most tables in the order of their
-        // keys and comes by each page once. 16 MB gained less than the machine's noise and made the server 11 MB larger while it caught up.
+        // 64 MB of journal between checkpoints. 8 MB of cache for the one writer: a batch goes
+        // through most tables in the order of their keys and comes by each page once. 16 MB gained
+        // less than the machine's noise and made the server 11 MB larger while it caught up.
         .pragma("wal_autocheckpoint", "16000")
         .pragma("cache_size", "-8000");
     let write = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(Duration::from_secs(30))
-        // Migrations are sqlx's own transactions; see `SqliteTransaction` for what becomes of one that fails. The ping comes after a
-        // rollback that is under way.
+        // Migrations are sqlx's own transactions; see `SqliteTransaction` for what becomes of one
+        // that fails. The ping comes after a rollback that is under way.
         .after_release(|connection, _| {
             Box::pin(async move {
                 connection.ping().await?;
@@ -463,8 +476,9 @@ async fn open_sqlite(file: &Path, max_connections: u32) -> Result<SqlitePools, S
             })
         })
         .connect_lazy_with(options.clone());
-    // A wrong path is told at the start. A disk that is full or fails, or a file that is damaged, is a database that is down: readers get to
-    // their pages without it, and hits wait in the spool.
+    // A wrong path is told at the start. A disk that is full or fails, or a file that is damaged,
+    // is a database that is down: readers get to their pages without it, and hits wait in the
+    // spool.
     if let Err(error) = write.acquire().await
         && !matches!(trouble(&error), Trouble::Disk | Trouble::Damage)
     {

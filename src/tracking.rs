@@ -1,5 +1,6 @@
-//! Dialects: each turns a request of its vendor's protocol into hits and names the answer. Pure functions: no I/O, no
-//! clock, no ids (the server fills in [`crate::model::hit::HitId`] and a new visitor afterwards), so a recorded request is a whole test.
+//! Dialects: each turns a request of its vendor's protocol into hits and names the answer. Pure
+//! functions: no I/O, no clock, no ids (the server fills in [`crate::model::hit::HitId`] and a new
+//! visitor afterwards), so a recorded request is a whole test.
 
 pub mod adobe;
 pub mod inbound;
@@ -15,7 +16,8 @@ use crate::identity;
 use crate::model::hit::{Hit, Limit, VisitorId, clean};
 use crate::model::link::Keys;
 
-/// Most parameters that are read of one request, or of one line of a batch; a hit notes where there were more.
+/// Most parameters that are read of one request, or of one line of a batch; a hit notes where there
+/// were more.
 const MOST_PARAMETERS: usize = 500;
 
 /// What a dialect made of a request.
@@ -63,7 +65,8 @@ impl Rules {
         }
     }
 
-    /// Why a public value cannot be that of a unique field, as a hit notes it; none where the field is no unique one that the public may set.
+    /// Why a public value cannot be that of a unique field, as a hit notes it; none where the field
+    /// is no unique one that the public may set.
     pub(crate) fn refuses(&self, field: &str, value: &str) -> Option<&'static str> {
         if !self.unique.iter().any(|unique| unique == field)
             || !self.public.iter().any(|public| public == field)
@@ -96,9 +99,11 @@ pub struct MappRules {
     pub secrets: Vec<(String, String)>,
 }
 
-/// The e-mail address in a raw urlencoded pair whose plus stands for itself; none where the pair has no plus, or the field holds no addresses.
+/// The e-mail address in a raw urlencoded pair whose plus stands for itself; none where the pair
+/// has no plus, or the field holds no addresses.
 ///
-/// In a query `+` is a space, and no address holds one: who writes `email=ada+news@example.com` has forgotten to encode it.
+/// In a query `+` is a space, and no address holds one: who writes `email=ada+news@example.com` has
+/// forgotten to encode it.
 pub fn address_with_plus(field: &str, pair: &[u8]) -> Option<String> {
     memchr::memchr(b'+', pair)?;
     if !identity::is_address_field(field) {
@@ -115,8 +120,9 @@ fn plain_address(value: &[u8]) -> Option<String> {
     identity::is_address(address).then(|| address.to_owned())
 }
 
-/// The visitor that a vendor's own, unsigned id stands for. It is derived, so that nobody can name a visitor of ours by sending
-/// its id as a vendor's, and it shows that it is ([`VisitorId::is_derived`]). `vendor` keeps equal ids of two vendors apart.
+/// The visitor that a vendor's own, unsigned id stands for. It is derived, so that nobody can name
+/// a visitor of ours by sending its id as a vendor's, and it shows that it is
+/// ([`VisitorId::is_derived`]). `vendor` keeps equal ids of two vendors apart.
 pub fn foreign_visitor(vendor: &str, id: &str) -> VisitorId {
     let digest = Sha256::new()
         .chain_update(vendor)

@@ -42,8 +42,9 @@ use crate::tracking::inbound::Inbound;
 
 /// Every URL of the server.
 ///
-/// Links, pixels and the script's requests are nearly all there is, so they go straight to their handlers: a walk through the
-/// router's tree, its boxes and extensions costs as much as all the rest of a redirect. Everything else is axum's.
+/// Links, pixels and the script's requests are nearly all there is, so they go straight to their
+/// handlers: a walk through the router's tree, its boxes and extensions costs as much as all the
+/// rest of a redirect. Everything else is axum's.
 ///
 /// Cheap to clone; all clones answer by the [`App`] that was given last.
 #[derive(Clone)]
@@ -115,7 +116,8 @@ impl Web {
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
-    /// What answers now; a lock that only a reload takes from readers, a few nanoseconds of a request's microseconds.
+    /// What answers now; a lock that only a reload takes from readers, a few nanoseconds of a
+    /// request's microseconds.
     fn app(&self) -> Arc<App> {
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&now.app)
@@ -169,8 +171,9 @@ impl Web {
 }
 
 impl App {
-    /// The tracking surface: the operator's names and the usual ones, so that links and pages of yesterday go on working. What mail programs
-    /// and installations made of an address, [`App::route`] knows.
+    /// The tracking surface: the operator's names and the usual ones, so that links and pages of
+    /// yesterday go on working. What mail programs and installations made of an address,
+    /// [`App::route`] knows.
     fn tracking(&self, path: &str, query: &str) -> Option<Tracking> {
         let paths = &self.paths;
         let below = |prefix: &str| {
@@ -356,7 +359,8 @@ pub struct Readiness {
     pub database: &'static str,
     /// `usable`, `starting` or `down`.
     pub api: &'static str,
-    /// Whether it has the keys that all links are signed with: `ok`, `lacking`, or `unchecked` while no database has answered.
+    /// Whether it has the keys that all links are signed with: `ok`, `lacking`, or `unchecked`
+    /// while no database has answered.
     pub keys: &'static str,
 }
 

@@ -1,4 +1,5 @@
-//! Mapp's batches: ten thousand lines in one request, and as many as two senders can bring; and what a reader notices of it.
+//! Mapp's batches: ten thousand lines in one request, and as many as two senders can bring; and
+//! what a reader notices of it.
 
 use std::time::{Duration, Instant};
 

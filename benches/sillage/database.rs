@@ -1,4 +1,5 @@
-//! A new database of either kind, with its tables, and the data directory of the server that uses it.
+//! A new database of either kind, with its tables, and the data directory of the server that uses
+//! it.
 
 use std::path::Path;
 use std::time::Duration;

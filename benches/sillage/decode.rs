@@ -1,7 +1,8 @@
 //! What decoding costs of a request's time, and of the allocator's.
 //!
-//! Allocations are counted in the same process and with the same allocator as the server's: the benchmark's own `#[global_allocator]`
-//! wraps it (the crate forbids `unsafe`, so the wrapper is somebody else's). It counts in the thread, which costs about a nanosecond each.
+//! Allocations are counted in the same process and with the same allocator as the server's: the
+//! benchmark's own `#[global_allocator]` wraps it (the crate forbids `unsafe`, so the wrapper is
+//! somebody else's). It counts in the thread, which costs about a nanosecond each.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -284,7 +285,8 @@ fn long_requests() -> Vec<(&'static str, Decoder, Request)> {
                 "multipart/form-data; boundary=B",
                 many("", &|number| {
                     format!(
-                        "--B\r\nContent-Disposition: form-data; name=\"mauticform[f{number}]\"\r\n\r\nx\r\n"
+                        "--B\r\nContent-Disposition: form-data; \
+                        name=\"mauticform[f{number}]\"\r\n\r\nx\r\n"
                     )
                 }) + "--B--\r\n",
             ),

@@ -1,4 +1,5 @@
-//! The vendors' decoders as the benchmark and the fuzzer call them: a request in, the number of its hits out.
+//! The vendors' decoders as the benchmark and the fuzzer call them: a request in, the number of its
+//! hits out.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};

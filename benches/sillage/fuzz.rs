@@ -1,7 +1,9 @@
-//! Millions of broken requests for each decoder: none may panic, and none of 32 KiB may take a millisecond.
+//! Millions of broken requests for each decoder: none may panic, and none of 32 KiB may take a
+//! millisecond.
 //!
-//! Inputs are recorded requests (`tests/cases`) that are mutated where it hurts: parameters doubled, swapped, cut and taken from each other,
-//! values replaced by what decoders stumble over, payloads of base64 broken inside. The same `--seed` makes the same inputs. It is no section of
+//! Inputs are recorded requests (`tests/cases`) that are mutated where it hurts: parameters
+//! doubled, swapped, cut and taken from each other, values replaced by what decoders stumble over,
+//! payloads of base64 broken inside. The same `--seed` makes the same inputs. It is no section of
 //! the usual run: `cargo bench -- fuzz --inputs 10000000`, `--decoder php` for one of them.
 
 mod corpus;
@@ -190,7 +192,8 @@ fn run_thread(
             _ => 1,
         };
         if elapsed / lines > found.slowest && request.len() <= LONGEST && !is_packed(request) {
-            // This thread may have been the one that had to wait: the best of a few is what the input takes.
+            // This thread may have been the one that had to wait: the best of a few is what the
+            // input takes.
             let best = (0..7)
                 .map(|_| {
                     let started = Instant::now();

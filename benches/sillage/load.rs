@@ -1,8 +1,10 @@
-//! A load of constant rate, whatever the server does: requests fall due by the clock, not by the answers.
+//! A load of constant rate, whatever the server does: requests fall due by the clock, not by the
+//! answers.
 //!
-//! 64 keep-alive connections on one thread take what is due in turn. Where all of them wait for answers, requests go out late, and the time
-//! since they were due counts as waiting: a slow server cannot hide behind a generator that slows down with it. Requests are
-//! rendered before the start, so that the generator takes as little of the processors as it can.
+//! 64 keep-alive connections on one thread take what is due in turn. Where all of them wait for
+//! answers, requests go out late, and the time since they were due counts as waiting: a slow server
+//! cannot hide behind a generator that slows down with it. Requests are rendered before the start,
+//! so that the generator takes as little of the processors as it can.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,7 +33,8 @@ pub struct Outcome {
     pub answered: u64,
     /// Other answers, broken connections, nothing within ten seconds.
     pub failed: u64,
-    /// From the moment a request was due (or sent, where its connection waited for that moment) to its answer, sorted.
+    /// From the moment a request was due (or sent, where its connection waited for that moment) to
+    /// its answer, sorted.
     pub waits: Vec<Duration>,
     /// From the first request due to the last answer.
     pub took: Duration,

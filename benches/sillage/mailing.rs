@@ -1,7 +1,9 @@
-//! What was sent before the benchmark begins: deliveries with their links, and messages to contacts.
+//! What was sent before the benchmark begins: deliveries with their links, and messages to
+//! contacts.
 //!
-//! Written by SQL, in numbers that follow from each other: message `i` is broadlog `i` to contact `i`, of delivery `1 + i % 4`, whose links are
-//! the five from `5 × (delivery - 1) + 1`. So a tracked link can be signed without asking the database.
+//! Written by SQL, in numbers that follow from each other: message `i` is broadlog `i` to contact
+//! `i`, of delivery `1 + i % 4`, whose links are the five from `5 × (delivery - 1) + 1`. So a
+//! tracked link can be signed without asking the database.
 
 use sillage::both;
 use sillage::model::clock::Clock;
@@ -61,7 +63,8 @@ impl Mailing {
         for delivery in 1..=DELIVERIES {
             both!(&mut tx, c => sqlx::query(sql).bind(delivery).bind(now).bind(self.messages as i64 / DELIVERIES).execute(&mut **c).await.map(|_| ()))?;
         }
-        let sql = "insert into links (id, delivery_id, url, label, created_at, changed_at) values ($1, $2, $3, 'offer', $4, $4)";
+        let sql = "insert into links (id, delivery_id, url, label, created_at, changed_at) values \
+            ($1, $2, $3, 'offer', $4, $4)";
         for link in &self.links {
             both!(&mut tx, c => sqlx::query(sql).bind(link.id.0).bind(link.delivery_id.map(|id| id.0)).bind(&link.url).bind(now).execute(&mut **c).await.map(|_| ()))?;
         }
@@ -105,8 +108,8 @@ fn destination(id: i64) -> String {
     format!("https://shop.example/spring/offer-{id}?ref=mail")
 }
 
-/// Contacts with their e-mail addresses, and a message to each: `$1` how many, `$2` when. Ids, objects and lists are
-/// written differently by the two databases.
+/// Contacts with their e-mail addresses, and a message to each: `$1` how many, `$2` when. Ids,
+/// objects and lists are written differently by the two databases.
 fn people<P, S>(database: &Either<P, S>) -> [&'static str; 3] {
     match database {
         Either::Postgres(_) => [

@@ -1,4 +1,5 @@
-//! The benchmark: every figure that the project promises, measured on this machine and printed beside its bar.
+//! The benchmark: every figure that the project promises, measured on this machine and printed
+//! beside its bar.
 //!
 //! ```text
 //! cargo bench                                   all sections, about ten minutes
@@ -7,9 +8,11 @@
 //! cargo bench -- fuzz --inputs 10000000         broken requests for each decoder; not among "all"
 //! ```
 //!
-//! Debian packages: `nginx` and `wrk` (redirects), `binutils` (start), `postgresql` (sustained, projection, messages, batch); a section whose package is missing
-//! is left out and says so. Servers, databases and directories are made for the run and taken away after it, also on Ctrl-C,
-//! SIGTERM and a panic. A figure that misses its bar is marked; the exit code is 1 only where hits were lost or stored twice.
+//! Debian packages: `nginx` and `wrk` (redirects), `binutils` (start), `postgresql` (sustained,
+//! projection, messages, batch); a section whose package is missing is left out and says so.
+//! Servers, databases and directories are made for the run and taken away after it, also on Ctrl-C,
+//! SIGTERM and a panic. A figure that misses its bar is marked; the exit code is 1 only where hits
+//! were lost or stored twice.
 
 mod batch;
 mod database;

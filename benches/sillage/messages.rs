@@ -1,4 +1,5 @@
-//! A mailing's messages through the API: recipients streamed in, links streamed out, at constant memory.
+//! A mailing's messages through the API: recipients streamed in, links streamed out, at constant
+//! memory.
 
 use std::convert::Infallible;
 use std::time::Instant;

@@ -1,4 +1,5 @@
-//! The measure of redirects: nginx with a plain `return 302`, two workers, a buffered access log and nothing durable.
+//! The measure of redirects: nginx with a plain `return 302`, two workers, a buffered access log
+//! and nothing durable.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
-//! A throw-away Postgres with the settings that `initdb` gives it: fsync and synchronous commit are on.
+//! A throw-away Postgres with the settings that `initdb` gives it: fsync and synchronous commit are
+//! on.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -132,7 +133,8 @@ fn programs() -> Option<PathBuf> {
         .map(|path| path.join("bin"))
 }
 
-/// Postgres refuses root: then it runs as the package's own user. Returns the numbers of user and group.
+/// Postgres refuses root: then it runs as the package's own user. Returns the numbers of user and
+/// group.
 fn owner() -> anyhow::Result<Option<(u32, u32)>> {
     if !is_root() {
         return Ok(None);

@@ -1,4 +1,5 @@
-//! Processes of the benchmark: they end when their guard goes, also on a panic, and tell what they use.
+//! Processes of the benchmark: they end when their guard goes, also on a panic, and tell what they
+//! use.
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -170,7 +171,8 @@ impl Usage {
     }
 }
 
-/// A new directory on disk. Not in `/tmp`: where that is memory, durable figures would mean nothing.
+/// A new directory on disk. Not in `/tmp`: where that is memory, durable figures would mean
+/// nothing.
 pub fn scratch_dir(what: &str) -> std::io::Result<TempDir> {
     tempfile::Builder::new()
         .prefix(&format!("sillage-bench-{what}-"))

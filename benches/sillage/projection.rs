@@ -1,4 +1,5 @@
-//! The projection alone: a full spool, nobody asks anything, and the time until the database has it all.
+//! The projection alone: a full spool, nobody asks anything, and the time until the database has it
+//! all.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

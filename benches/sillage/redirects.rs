@@ -1,5 +1,6 @@
-//! Redirects in a burst, against nginx in the same run: rounds of nginx, durable and fast take turns, so that what else the machine does
-//! hits all three alike. After each round the database catches up and every answer is counted.
+//! Redirects in a burst, against nginx in the same run: rounds of nginx, durable and fast take
+//! turns, so that what else the machine does hits all three alike. After each round the database
+//! catches up and every answer is counted.
 
 use super::database::{Database, Kind};
 use super::mailing::Mailing;
@@ -144,7 +145,8 @@ impl Subject {
         let caught_up = self.server.catch_up().await?;
         let (stored, different) = self.database.count_hits().await?;
         let new = stored - self.stored;
-        // wrk does not count the answers that were on the way when it stopped, and their hits are stored all the same.
+        // wrk does not count the answers that were on the way when it stopped, and their hits are
+        // stored all the same.
         let right = round.requests..=round.requests + IN_FLIGHT;
         if !right.contains(&new) {
             self.wrong += new.abs_diff(round.requests);
@@ -154,7 +156,8 @@ impl Subject {
         self.stored = stored;
         self.resident = self.resident.max(memory.peak);
         println!(
-            "  {:<8} {}{}; {:.1} µs of processor each; memory {:.0} MB, peak {:.0} MB; backlog {backlog}, caught up in {:.1} s; {} answered, {new} stored",
+            "  {:<8} {}{}; {:.1} µs of processor each; memory {:.0} MB, peak {:.0} MB; backlog \
+            {backlog}, caught up in {:.1} s; {} answered, {new} stored",
             self.ack,
             told(&round),
             measure.map_or(String::new(), |rate| format!(

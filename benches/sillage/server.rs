@@ -22,8 +22,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server on a data directory and waits until it takes hits. `settings` are keys of the configuration as its environment names
-    /// them, without `SILLAGE_`.
+    /// Starts a server on a data directory and waits until it takes hits. `settings` are keys of
+    /// the configuration as its environment names them, without `SILLAGE_`.
     pub async fn start(dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let (address, metrics) = (free_address()?, free_address()?);
         let mut command = Command::new(env!("CARGO_BIN_EXE_sillage"));
@@ -101,7 +101,8 @@ impl Server {
     pub async fn catch_up(&mut self) -> anyhow::Result<Duration> {
         let started = Instant::now();
         loop {
-            // The backlog is what is on disk, so it is 0 for a moment too before a hit gets there: what was taken decides.
+            // The backlog is what is on disk, so it is 0 for a moment too before a hit gets there:
+            // what was taken decides.
             let taken = self.counter("sillage_hits_accepted_total")?;
             let stored = self.counter("sillage_hits_stored_total")?
                 + self.counter("sillage_hits_quarantined_total")?

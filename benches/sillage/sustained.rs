@@ -1,4 +1,5 @@
-//! From the request to the row that everyone can see, for a minute: load, server and Postgres on the same processors.
+//! From the request to the row that everyone can see, for a minute: load, server and Postgres on
+//! the same processors.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,7 +72,8 @@ pub async fn measure(options: &Options, board: &mut Scoreboard) -> anyhow::Resul
     let (stored, different) = database.count_hits().await?;
     let quarantined = database.count_quarantined().await?;
 
-    // The first third fills caches. A moment's backlog says little: a checkpoint of Postgres holds everything up for a second.
+    // The first third fills caches. A moment's backlog says little: a checkpoint of Postgres holds
+    // everything up for a second.
     let third = backlogs.len() / 3;
     let growth = median(&backlogs[backlogs.len() - third..]) - median(&backlogs[third..2 * third]);
     let most = backlogs.iter().copied().fold(0.0, f64::max);
@@ -172,7 +174,8 @@ impl Step {
         let passed = self.at.duration_since(before.at).as_secs_f64();
         let share = |index: usize| (self.cpu[index] - before.cpu[index]) / passed * 100.0;
         println!(
-            "  {:>3.0} s: {:>6.0} answered/s, {:>6.0} stored/s, backlog {:>7}; processor: server {:.0} %, postgres {:.0} %, load {:.0} %",
+            "  {:>3.0} s: {:>6.0} answered/s, {:>6.0} stored/s, backlog {:>7}; processor: server \
+            {:.0} %, postgres {:.0} %, load {:.0} %",
             self.at.duration_since(started).as_secs_f64(),
             (self.answered - before.answered) as f64 / passed,
             (self.stored - before.stored) as f64 / passed,

@@ -1,8 +1,10 @@
-//! What readers of a mailing do, as requests: 40 % open it, 30 % click, 25 % look at a page, 5 % buy.
+//! What readers of a mailing do, as requests: 40 % open it, 30 % click, 25 % look at a page, 5 %
+//! buy.
 //!
-//! Messages are drawn evenly. Mail programs open without cookies; half of the clicks come from browsers that were here before. Page views
-//! and purchases are what `mtc.js` sends, after a click: with its session cookies, its idempotency key and its parameters about the browser.
-//! The draw is the same in every run.
+//! Messages are drawn evenly. Mail programs open without cookies; half of the clicks come from
+//! browsers that were here before. Page views and purchases are what `mtc.js` sends, after a click:
+//! with its session cookies, its idempotency key and its parameters about the browser. The draw is
+//! the same in every run.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,12 +23,15 @@ use super::mailing::Mailing;
 /// Site whose pages carry the script.
 pub const ORIGIN: &str = "https://shop.example";
 /// A usual browser.
-pub const BROWSER: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36";
+pub const BROWSER: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, \
+    like Gecko) Chrome/141.0.0.0 Safari/537.36";
 
 const BROWSERS: [&str; 4] = [
     BROWSER,
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1",
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Safari/605.1.15",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like \
+    Gecko) Version/18.6 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+    Version/18.6 Safari/605.1.15",
     "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0",
 ];
 const MAILERS: [&str; 3] = [

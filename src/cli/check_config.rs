@@ -1,4 +1,5 @@
-//! `sillage check-config`: what is in force, and with `--connect` whether the data directory and the database can be used.
+//! `sillage check-config`: what is in force, and with `--connect` whether the data directory and
+//! the database can be used.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,13 +17,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default, Args)]
 pub(super) struct CheckConfig {
-    /// Also try the data directory and the database: nothing is made or changed there; exit code 1 where one cannot be used
+    /// Also try the data directory and the database: nothing is made or changed there; exit code 1
+    /// where one cannot be used
     #[arg(long)]
     connect: bool,
 }
 
 impl CheckConfig {
-    /// Prints the configuration as TOML without secrets, and what is doubtful about it on standard error.
+    /// Prints the configuration as TOML without secrets, and what is doubtful about it on standard
+    /// error.
     pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
         print_bytes(config.to_toml().as_bytes())?;
         for doubt in config.doubts() {
@@ -51,7 +54,8 @@ impl CheckConfig {
     }
 }
 
-/// Whether files can be made in it, or it can be made itself. A file without a name is made and gone again.
+/// Whether files can be made in it, or it can be made itself. A file without a name is made and
+/// gone again.
 fn try_dir(dir: &Path) -> anyhow::Result<String> {
     let shown = dir.display();
     match std::fs::metadata(dir) {
@@ -106,7 +110,10 @@ async fn try_database(config: &Config) -> anyhow::Result<String> {
     match answered {
         Ok(Ok(())) => Ok(format!("{what} answers")),
         Ok(Err(error)) => Err(error).with_context(|| {
-            format!("{what} does not answer; look at database_url (DATABASE_URL) and whether the database runs")
+            format!(
+                "{what} does not answer; look at database_url (DATABASE_URL) and whether the \
+                database runs"
+            )
         }),
         Err(_) => bail!("{what} has not answered within {PATIENCE:?}"),
     }

@@ -1,5 +1,5 @@
-//! `export`: what is stored, line by line on standard output. It reads the database and nothing else, so it works beside a running server and
-//! while none runs; it makes and changes nothing.
+//! `export`: what is stored, line by line on standard output. It reads the database and nothing
+//! else, so it works beside a running server and while none runs; it makes and changes nothing.
 
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,8 @@ const TOLD_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ExportCommand {
-    /// Hits in the order of storage; the last line of NDJSON is the cursor with which the next export goes on
+    /// Hits in the order of storage; the last line of NDJSON is the cursor with which the next
+    /// export goes on
     Hits(Hits),
     /// Contacts: fields, tags, former ids, visitors
     Contacts(Written),
@@ -60,16 +61,19 @@ pub(super) struct Written {
 pub(super) struct Hits {
     #[command(flatten)]
     written: Written,
-    /// Go on after the cursor that the last export, or the API, ended with [default: from the start]
+    /// Go on after the cursor that the last export, or the API, ended with [default: from the
+    /// start]
     #[arg(long, value_name = "CURSOR", value_parser = cursor)]
     after: Option<i64>,
-    /// Go on after the cursor in this file, where there is one and --after is not given; it holds the new one once all is written
+    /// Go on after the cursor in this file, where there is one and --after is not given; it holds
+    /// the new one once all is written
     #[arg(long, value_name = "FILE")]
     cursor_file: Option<PathBuf>,
     /// Only hits of this delivery
     #[arg(long, value_name = "ID", value_parser = value_parser!(i64).range(1..))]
     delivery: Option<i64>,
-    /// Only hits of this person: id, former id, id of a visitor, or the value of a unique field such as the e-mail address
+    /// Only hits of this person: id, former id, id of a visitor, or the value of a unique field
+    /// such as the e-mail address
     #[arg(long, value_name = "ID|VALUE")]
     contact: Option<String>,
     /// Only hits of this kind
@@ -181,7 +185,8 @@ async fn write_table(
     write_all(what, async || Ok((pages.next_chunk().await?, pages.told()))).await
 }
 
-/// Writes until there is nothing more; tells a person who looks on how far it is, unless the lines themselves go to the terminal.
+/// Writes until there is nothing more; tells a person who looks on how far it is, unless the lines
+/// themselves go to the terminal.
 async fn write_all(
     what: &str,
     mut next: impl AsyncFnMut() -> store::Result<(Option<Vec<u8>>, u64)>,

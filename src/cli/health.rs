@@ -1,7 +1,9 @@
-//! `sillage health`: asks the server of this configuration how it is, for container engines and supervisors.
+//! `sillage health`: asks the server of this configuration how it is, for container engines and
+//! supervisors.
 //!
-//! By default `/livez`, whether the process answers. A server that is not *ready* (spool full, disk full) still redirects, and a
-//! supervisor that restarts it for that would take the readers' pages away; so `/readyz` is asked only with `--ready`.
+//! By default `/livez`, whether the process answers. A server that is not *ready* (spool full, disk
+//! full) still redirects, and a supervisor that restarts it for that would take the readers' pages
+//! away; so `/readyz` is asked only with `--ready`.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -22,8 +24,8 @@ pub(super) struct Health {
     ready: bool,
 }
 
-/// Asks the server at its configured address and prints what it says; an error where that is not 200. Needs no secret, and nothing but
-/// the listener: the database may be down.
+/// Asks the server at its configured address and prints what it says; an error where that is not
+/// 200. Needs no secret, and nothing but the listener: the database may be down.
 pub(super) fn ask_server(asked: &Health, listen: SocketAddr) -> anyhow::Result<()> {
     let path = if asked.ready { "/readyz" } else { "/livez" };
     let address = reachable(listen);
@@ -57,14 +59,16 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-/// One request by hand: an HTTP client would be the largest dependency of the program, for two lines.
+/// One request by hand: an HTTP client would be the largest dependency of the program, for two
+/// lines.
 fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: sillage health\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: sillage health\r\nConnection: \
+        close\r\n\r\n"
     )?;
     let mut answer = String::new();
     stream.take(MOST_ANSWER).read_to_string(&mut answer)?;

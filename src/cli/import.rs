@@ -1,5 +1,5 @@
-//! `import`: links, messages and people of another system, from its CSV exports. Works beside a running server, which learns of new links within
-//! `links.refresh`.
+//! `import`: links, messages and people of another system, from its CSV exports. Works beside a
+//! running server, which learns of new links within `links.refresh`.
 
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal as _, Read, Write};
@@ -62,7 +62,8 @@ impl ImportCommand {
         }
     }
 
-    /// Imports and prints what became of the rows, as JSON. An error where rows were refused: the others are imported all the same.
+    /// Imports and prints what became of the rows, as JSON. An error where rows were refused: the
+    /// others are imported all the same.
     pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
         let (source, asked) = self.parts();
         let input: Box<dyn Read + Send> = if asked.file.as_os_str() == "-" {

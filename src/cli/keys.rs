@@ -1,4 +1,5 @@
-//! `keys list` and `keys give-up`: the keys that links were signed with, by their fingerprints. No command shows or makes a key.
+//! `keys list` and `keys give-up`: the keys that links were signed with, by their fingerprints. No
+//! command shows or makes a key.
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -16,7 +17,8 @@ use crate::store::{Store, StoreError};
 pub(super) enum KeysCommand {
     /// Print the keys that links were signed with, and whether they are here, as JSON lines
     List,
-    /// Say that links signed with keys that are not here may die: whatever misses the keys then goes on without them
+    /// Say that links signed with keys that are not here may die: whatever misses the keys then
+    /// goes on without them
     GiveUp,
 }
 
@@ -65,7 +67,8 @@ async fn list(config: &Config, keys: Option<&Keys>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The database first: a note that still misses a key is told again, one that misses none would hide what the database knows.
+/// The database first: a note that still misses a key is told again, one that misses none would
+/// hide what the database knows.
 async fn give_up(config: &Config, keys: Option<&Keys>) -> anyhow::Result<()> {
     match server::open_store_that_exists(config).await {
         // Lost together with the keys.

@@ -1,4 +1,5 @@
-//! `spool` and `quarantine`: the hits that are not where they should end up, yet or for good. Both work beside a running server.
+//! `spool` and `quarantine`: the hits that are not where they should end up, yet or for good. Both
+//! work beside a running server.
 
 use std::path::PathBuf;
 
@@ -27,7 +28,8 @@ pub(super) enum SpoolCommand {
         /// Most hits
         #[arg(long, default_value_t = 100)]
         limit: usize,
-        /// Another file than the data directory's, such as a damaged one that was put aside: what can be read of it
+        /// Another file than the data directory's, such as a damaged one that was put aside: what
+        /// can be read of it
         #[arg(long)]
         file: Option<PathBuf>,
     },

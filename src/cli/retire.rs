@@ -16,12 +16,15 @@ pub(super) struct Retire {
 }
 
 impl Retire {
-    /// Removes the months and prints each as JSON. Counts back from the newest hit, too: a clock may be wrong here as well.
+    /// Removes the months and prints each as JSON. Counts back from the newest hit, too: a clock
+    /// may be wrong here as well.
     pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
         let keep_months = self.keep_months.unwrap_or(config.database.keep_months);
         if keep_months == 0 {
             return Err(WrongUsage(
-                "nothing says how many months of hits are kept: set database.keep_months, or give --keep-months".to_owned(),
+                "nothing says how many months of hits are kept: set database.keep_months, or give \
+                --keep-months"
+                    .to_owned(),
             )
             .into());
         }

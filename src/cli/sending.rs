@@ -1,4 +1,5 @@
-//! `delivery create` and `link create`: the same as the API's, straight into the database. Running servers learn of it within `links.refresh`.
+//! `delivery create` and `link create`: the same as the API's, straight into the database. Running
+//! servers learn of it within `links.refresh`.
 
 use clap::{Args, Subcommand, value_parser};
 

@@ -130,6 +130,7 @@ async fn bind_one(key: &str, other: &str, address: SocketAddr) -> Result<TcpList
         _ => ", or \"\" for none",
     };
     Err(format!(
-        "{key} = \"{address}\": {why} another address with {key} in the configuration or {other}{none}"
+        "{key} = \"{address}\": {why} another address with {key} in the configuration or \
+        {other}{none}"
     ))
 }

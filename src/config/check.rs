@@ -1,7 +1,8 @@
-//! What the types of a configuration cannot say: values that would be taken and then ignored, that shadow each other, or that make no sense.
+//! What the types of a configuration cannot say: values that would be taken and then ignored, that
+//! shadow each other, or that make no sense.
 //!
-//! A mistake names its key and its value, says what is wrong and what is allowed. `config/load.rs` adds the place: the file with its line,
-//! the variable or the flag.
+//! A mistake names its key and its value, says what is wrong and what is allowed. `config/load.rs`
+//! adds the place: the file with its line, the variable or the flag.
 
 mod lists;
 mod paths;
@@ -156,7 +157,8 @@ fn check_secrets(config: &Config, found: &mut Found) {
         let wrong = match (number, text.split_once(':')) {
             (Some(number), _) if !numbers.insert(number) => {
                 format!(
-                    "has the number {number}, which another key has; each number names one secret for ever"
+                    "has the number {number}, which another key has; each number names one secret \
+                    for ever"
                 )
             }
             (Some(_), Some((_, secret))) if secret.len() < 32 => {
@@ -215,7 +217,8 @@ fn check_sizes(config: &Config, found: &mut Found) {
     found.duration("server.shutdown", server.shutdown, seconds(1), hour);
 }
 
-/// A filter takes any word for the name of a module and switches everything else off, so each word is looked at here.
+/// A filter takes any word for the name of a module and switches everything else off, so each word
+/// is looked at here.
 fn wrong_level(filter: &str) -> Option<String> {
     let allowed = allowed("log.level");
     let level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());

@@ -9,7 +9,8 @@ use super::{Config, Flags};
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 
-/// The example with the lines of keys that have no default: `#key = value`, where prose has a space after its `#`.
+/// The example with the lines of keys that have no default: `#key = value`, where prose has a space
+/// after its `#`.
 fn with_optional_keys() -> String {
     let is_key = |rest: &&str| rest.starts_with(|c: char| c.is_ascii_lowercase());
     let lines = EXAMPLE
@@ -83,7 +84,7 @@ fn other_than_default(key: &str, default: &Value) -> String {
         "adobe.mode" => "permanent",
         "revenue.proof" => "unsigned",
         "log.format" => "json",
-        "log.level" => "info,sillage::queue::local=debug",
+        "log.level" => "info,sillage::projection=debug",
         _ if key.starts_with("paths.") || key == "mapp.path" => "/0",
         _ => match default {
             Value::Bool(is_so) => return (!is_so).to_string(),

@@ -79,7 +79,8 @@ impl Config {
     /// Reads a configuration. `env` is the environment as pairs of name and value.
     ///
     /// # Errors
-    /// A named file is missing or is no TOML, a key is unknown, or a value is out of its range: all of it at once.
+    /// A named file is missing or is no TOML, a key is unknown, or a value is out of its range: all
+    /// of it at once.
     pub fn load(
         path: Option<&Path>,
         env: impl IntoIterator<Item = (String, String)>,
@@ -204,8 +205,9 @@ fn told(wrong: &Mistake, given: &[Given]) -> (usize, String) {
 /// Settings for which an empty text is a value of its own: none.
 const MAY_BE_EMPTY: [&str; 2] = ["metrics.listen", "mapp.path"];
 
-/// What a variable says; none where it is empty, as it is when a container's or a build's own variable is not set. What a key holds by default
-/// decides how the text is read: a password of digits stays a text.
+/// What a variable says; none where it is empty, as it is when a container's or a build's own
+/// variable is not set. What a key holds by default decides how the text is read: a password of
+/// digits stays a text.
 fn environment_value(defaults: &serde_json::Value, key: &str, text: String) -> Option<Value> {
     use serde_json::Value as Json;
     let default = defaults.pointer(&format!("/{}", key.replace('.', "/")));

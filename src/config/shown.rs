@@ -38,7 +38,8 @@ impl Config {
         let mut doubts = Vec::new();
         if self.public_url.is_none() && self.listen.ip().is_unspecified() {
             doubts.push(format!(
-                "public_url is not set: links that are made begin with {}, which no reader can reach; set it to where the public reaches this server",
+                "public_url is not set: links that are made begin with {}, which no reader can \
+                reach; set it to where the public reaches this server",
                 self.base_url()
             ));
         }
@@ -48,7 +49,8 @@ impl Config {
         ] {
             if let Some(network) = networks.iter().find(|network| network.prefix_len() == 0) {
                 doubts.push(format!(
-                    "{key} holds \"{network}\": everybody on the net is believed; name the networks of your own machines"
+                    "{key} holds \"{network}\": everybody on the net is believed; name the \
+                    networks of your own machines"
                 ));
             }
         }
@@ -61,7 +63,8 @@ impl Config {
                 .is_some_and(|secret| EXAMPLES.contains(&secret.0.as_str()))
             {
                 doubts.push(format!(
-                    "{key} is the one in config.example.toml, which everybody knows; make one with `openssl rand -hex 24`"
+                    "{key} is the one in config.example.toml, which everybody knows; make one \
+                    with `openssl rand -hex 24`"
                 ));
             }
         }
@@ -78,7 +81,8 @@ impl Config {
             })
         {
             doubts.push(format!(
-                "none of cookies.domains covers {host}, the host of public_url: its cookies are valid for it alone"
+                "none of cookies.domains covers {host}, the host of public_url: its cookies are \
+                valid for it alone"
             ));
         }
         doubts
@@ -177,7 +181,8 @@ mod tests {
                 3,
             ),
             (
-                "admin_token = '0123456789abcdef0123456789abcdef'\n[debug]\nkey = '0123456789abcdef'",
+                "admin_token = '0123456789abcdef0123456789abcdef'\n[debug]\nkey = \
+                '0123456789abcdef'",
                 2,
             ),
             (
@@ -185,7 +190,8 @@ mod tests {
                 0,
             ),
             (
-                "public_url = 'https://t.exmaple.com'\n[cookies]\ndomains = ['.example.com', 'aple.com']",
+                "public_url = 'https://t.exmaple.com'\n[cookies]\ndomains = ['.example.com', \
+                'aple.com']",
                 1,
             ),
             (

@@ -17,7 +17,8 @@ const A_NETWORK: &str = "give a list of networks such as [\"10.0.0.0/8\", \"192.
 const A_PATH: &str =
     "give a path such as \"/x/y.js\": a slash, then letters, digits, dots, _ and -";
 const A_HOST: &str = "give a list of hosts such as [\"www.example.com\", \"*.example.com\"]";
-const A_FIELD: &str = "give a list of names such as [\"email\", \"customer_id\"], each of at most 64 letters, digits, _ and -";
+const A_FIELD: &str = "give a list of names such as [\"email\", \"customer_id\"], each of at most \
+    64 letters, digits, _ and -";
 const A_NUMBER: &str = "give a whole number";
 const BYTES: &str = "give a whole number of bytes, such as 67108864";
 const TRUE_OR_FALSE: &str = "give true or false";
@@ -26,7 +27,8 @@ const TRUE_OR_FALSE: &str = "give true or false";
 const ALLOWED: [(&str, &str); 41] = [
     (
         "listen",
-        "give an address and a port such as \"127.0.0.1:8080\" or \"[::]:8080\" (names are not looked up)",
+        "give an address and a port such as \"127.0.0.1:8080\" or \"[::]:8080\" (names are not \
+        looked up)",
     ),
     ("public_url", "give a URL such as \"https://t.example.com\""),
     ("data_dir", "give a directory such as \"/var/lib/sillage\""),
@@ -102,7 +104,8 @@ const ALLOWED: [(&str, &str); 41] = [
     ("server.shutdown", A_DURATION),
     ("log.format", "give \"text\" or \"json\""),
 ];
-const LOG_LEVEL: &str = "give \"error\", \"warn\", \"info\", \"debug\" or \"trace\", alone or with modules of their own such as \"info,sillage::queue::local=debug\"";
+const LOG_LEVEL: &str = "give \"error\", \"warn\", \"info\", \"debug\" or \"trace\", alone or \
+    with modules of their own such as \"info,sillage::projection=debug\"";
 
 /// What a key takes, as the end of a message.
 pub(super) fn allowed(key: &str) -> &'static str {

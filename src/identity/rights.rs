@@ -1,10 +1,13 @@
-//! Who may write what: one table. A row is what names the person of a hit, a column what the hit would change about people.
+//! Who may write what: one table. A row is what names the person of a hit, a column what the hit
+//! would change about people.
 //!
-//! The promise behind it: nobody writes into another's record, and what is not proved never changes what is. The resolver asks
-//! [`Evidence::may`] before it changes anything and decides nothing by itself. `static/docs/identity.md` shows the same table to operators; a
-//! test holds the two equal, and another tries every cell.
+//! The promise behind it: nobody writes into another's record, and what is not proved never changes
+//! what is. The resolver asks [`Evidence::may`] before it changes anything and decides nothing by
+//! itself. `static/docs/identity.md` shows the same table to operators; a test holds the two equal,
+//! and another tries every cell.
 
-/// What names the person of a hit, strongest first. Where several name the same person, the strongest of them counts.
+/// What names the person of a hit, strongest first. Where several name the same person, the
+/// strongest of them counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Evidence {
     /// An authenticated sender names the contact by its id.
@@ -15,8 +18,8 @@ pub enum Evidence {
     SenderByMessage,
     /// An authenticated sender names a visitor that a proof has bound to the contact.
     SenderByVisitor,
-    /// An authenticated sender names a visitor that no proof has bound to the contact: it vouches for what it says of the browser, not
-    /// for whose the browser is.
+    /// An authenticated sender names a visitor that no proof has bound to the contact: it vouches
+    /// for what it says of the browser, not for whose the browser is.
     SenderByClaim,
     /// The signed link of a message.
     Link,
@@ -45,7 +48,8 @@ pub enum Evidence {
 pub enum Change {
     /// A new contact for a unique value that nobody has.
     Make,
-    /// A field of the contact that is empty. Which fields a request can name at all is told by [`SURFACES`].
+    /// A field of the contact that is empty. Which fields a request can name at all is told by
+    /// [`SURFACES`].
     Fill,
     /// A field of the contact that has another value.
     Overwrite,
@@ -167,7 +171,8 @@ impl Evidence {
     }
 }
 
-/// Fields that a request can name, by where it comes in: what is not among them goes into `extra` before anybody asks whose it is.
+/// Fields that a request can name, by where it comes in: what is not among them goes into `extra`
+/// before anybody asks whose it is.
 pub const SURFACES: [(&str, &str); 8] = [
     (
         "pixel `/mtracking.gif`",

@@ -277,7 +277,8 @@ fn a_recipient_names_an_existing_contact_and_sets_nothing() {
     assert_eq!(contacts.len(), 2);
 }
 
-/// A claim that is remembered does not become a proof: what a browser said of itself gives it no right later.
+/// A claim that is remembered does not become a proof: what a browser said of itself gives it no
+/// right later.
 #[test]
 fn a_browser_that_only_said_who_it_is_never_counts_as_proof_of_it() {
     let (mut known, unique) = (Known::default(), unique());
@@ -409,7 +410,8 @@ fn a_signed_session_writes_also_where_the_page_names_the_same_person() {
     }
 }
 
-/// What a browser says of its person must be written also where the hit that made it the person's stands in the same batch.
+/// What a browser says of its person must be written also where the hit that made it the person's
+/// stands in the same batch.
 #[test]
 fn a_contact_is_loaded_for_a_visitor_that_another_hit_of_the_batch_binds() {
     let (mut known, unique) = (Known::default(), unique());

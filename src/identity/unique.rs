@@ -1,18 +1,24 @@
-//! What the value of a unique field may be. One bad value makes one person of everybody: a page that sends `email=undefined` gives all of its
-//! visitors the same contact. So a value is looked at here before it names anybody, on whatever way it came.
+//! What the value of a unique field may be. One bad value makes one person of everybody: a page
+//! that sends `email=undefined` gives all of its visitors the same contact. So a value is looked at
+//! here before it names anybody, on whatever way it came.
 //!
-//! - A field whose name says that it holds an e-mail address (`email`, `work_mail`, `EmailAddress`, but not `email_sha256`) takes addresses only.
-//! - Every other one takes anything but placeholders: what programs print for a value that is not there (`undefined`, `null`, `NaN`, `0`,
-//!   `[object Object]`, the field's own name) and templates that were never filled in (`{{email}}`, `*|EMAIL|*`, `%EMAIL%`, `[EMAIL]`).
+//! - A field whose name says that it holds an e-mail address (`email`, `work_mail`, `EmailAddress`,
+//!   but not `email_sha256`) takes addresses only.
+//! - Every other one takes anything but placeholders: what programs print for a value that is not
+//!   there (`undefined`, `null`, `NaN`, `0`, `[object Object]`, the field's own name) and templates
+//!   that were never filled in (`{{email}}`, `*|EMAIL|*`, `%EMAIL%`, `[EMAIL]`).
 //!
-//! Who sends is told in the way of the surface: the public gets its hit stored without the value, which stays in `extra` with a note; an
-//! authenticated sender and an import get an error that names the field.
+//! Who sends is told in the way of the surface: the public gets its hit stored without the value,
+//! which stays in `extra` with a note; an authenticated sender and an import get an error that
+//! names the field.
 //!
-//! Values are compared trimmed and in lower case. What cannot have been meant is taken out of the stored spelling too: letters of
-//! full width (`ａｄａ＠example.com`, as a Japanese keyboard types them), characters without any width, the full stop behind a host. Dots
-//! before the `@` stay: only some mailbox providers overlook them.
+//! Values are compared trimmed and in lower case. What cannot have been meant is taken out of the
+//! stored spelling too: letters of full width (`ａｄａ＠example.com`, as a Japanese keyboard types
+//! them), characters without any width, the full stop behind a host. Dots before the `@` stay: only
+//! some mailbox providers overlook them.
 //!
-//! The words are those that PostHog refuses as ids (`posthog-js`, `isDistinctIdIllegal`), and what else was seen.
+//! The words are those that PostHog refuses as ids (`posthog-js`, `isDistinctIdIllegal`), and what
+//! else was seen.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -130,8 +136,8 @@ fn is_untidy(unique: &[String], (field, value): &(String, String)) -> bool {
             || what_is_wrong(field, &normalised(value)).is_some())
 }
 
-/// Takes the unique values of a hit that name nobody out of its fields: they stay in `extra`, with a note. The others get a tidy spelling. Nothing is
-/// copied where nothing is wrong.
+/// Takes the unique values of a hit that name nobody out of its fields: they stay in `extra`, with
+/// a note. The others get a tidy spelling. Nothing is copied where nothing is wrong.
 pub(super) fn set_aside(unique: &[String], hit: &mut Cow<'_, Hit>) {
     if hit.fields.iter().any(|field| is_untidy(unique, field)) {
         let hit = hit.to_mut();
@@ -201,7 +207,8 @@ fn tidied(value: &str) -> Cow<'_, str> {
     tidy
 }
 
-/// Whether a field holds e-mail addresses, by its name. Asked of every parameter with a plus, so nothing is copied.
+/// Whether a field holds e-mail addresses, by its name. Asked of every parameter with a plus, so
+/// nothing is copied.
 pub fn is_address_field(field: &str) -> bool {
     let backwards = || {
         let plain = |c: &char| c.is_alphabetic() || c.is_ascii_digit();
@@ -244,7 +251,8 @@ fn what_is_wrong(field: &str, value: &str) -> Option<NoName> {
     (is_placeholder(value) || is_own_name()).then_some(NoName::Placeholder)
 }
 
-/// Whether a text is one e-mail address that mail could be sent to. The host may be one word, as on an intranet.
+/// Whether a text is one e-mail address that mail could be sent to. The host may be one word, as on
+/// an intranet.
 pub fn is_address(value: &str) -> bool {
     let value = value.trim();
     let Some((name, host)) = value.rsplit_once('@') else {
@@ -303,7 +311,8 @@ const WORDS: [&str; 30] = [
     "distinctid",
 ];
 
-/// Whether a text stands for a value that is not there: nothing, zeros, one of the words, a template.
+/// Whether a text stands for a value that is not there: nothing, zeros, one of the words, a
+/// template.
 pub fn is_placeholder(text: &str) -> bool {
     let text = text.trim();
     let is_zero = |b: u8| matches!(b, b'0' | b'-');
@@ -313,7 +322,8 @@ pub fn is_placeholder(text: &str) -> bool {
 /// The same of a text that may well be `0`, such as the number of an order.
 pub fn is_unfilled(text: &str) -> bool {
     let text = text.trim();
-    // Nearly every amount and number of an order: no word has a digit, and every template has another sign.
+    // Nearly every amount and number of an order: no word has a digit, and every template has
+    // another sign.
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b',');
     if text.bytes().all(is_plain) && text.bytes().any(|b| b.is_ascii_digit()) {
         return false;

@@ -1,7 +1,7 @@
 //! The one clock and the one source of ids.
 //!
-//! Everything that is stored carries a time and most things an id; both come from here and are passed in, so a
-//! test can say what time it is. `clippy.toml` forbids every other `now()`.
+//! Everything that is stored carries a time and most things an id; both come from here and are
+//! passed in, so a test can say what time it is. `clippy.toml` forbids every other `now()`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-/// Microseconds since the Unix epoch, UTC. What both databases can hold exactly: Postgres' `timestamptz` has
-/// microseconds, and on SQLite an integer sorts where a text time does not.
+/// Microseconds since the Unix epoch, UTC. What both databases can hold exactly: Postgres'
+/// `timestamptz` has microseconds, and on SQLite an integer sorts where a text time does not.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -37,7 +37,8 @@ impl Micros {
         Self(self.0 - self.0.rem_euclid(Self::HOUR))
     }
 
-    /// The calendar form; times that the calendar cannot express (beyond the year 9999) end at its last second.
+    /// The calendar form; times that the calendar cannot express (beyond the year 9999) end at its
+    /// last second.
     pub fn date_time(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000)
             .unwrap_or(time::macros::datetime!(9999-12-31 23:59:59 UTC))
@@ -115,8 +116,8 @@ impl Clock {
         }
     }
 
-    /// A new random id whose first 48 bits are `at` in milliseconds (UUID version 7): new rows land at the end of an
-    /// index instead of all over it.
+    /// A new random id whose first 48 bits are `at` in milliseconds (UUID version 7): new rows land
+    /// at the end of an index instead of all over it.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the one place that makes ids"

@@ -85,7 +85,8 @@ impl NewLink {
     /// Brings all fields into the form in which they are stored.
     ///
     /// # Errors
-    /// The URL cannot be a destination, the slug holds other characters than letters, digits, `-` and `_`, or a text is too long.
+    /// The URL cannot be a destination, the slug holds other characters than letters, digits, `-`
+    /// and `_`, or a text is too long.
     pub fn check(self) -> Result<Self, DraftError> {
         self.check_with(&[])
     }
@@ -169,7 +170,8 @@ fn check_slug(slug: &str) -> Result<(), DraftError> {
 
 /// Without 0 and o, 1, i and l: what someone reads from paper and types.
 const UNAMBIGUOUS: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
-/// 31^7, 27 billion: among a million links a new one meets a taken name once in 27,000 times, and is then made again.
+/// 31^7, 27 billion: among a million links a new one meets a taken name once in 27,000 times, and
+/// is then made again.
 const SLUG_CHARS: usize = 7;
 
 /// A short slug from the random part of a version 7 id.

@@ -1,7 +1,8 @@
 //! Forms that sites post: what they may hold, whom their fields describe and where they return to.
 //!
-//! A form is made by the operator through the API; a submission only names it. So what a submission may do is decided here: which fields
-//! describe a contact, and to which hosts a visitor may be sent back. Nothing here does I/O.
+//! A form is made by the operator through the API; a submission only names it. So what a submission
+//! may do is decided here: which fields describe a contact, and to which hosts a visitor may be
+//! sent back. Nothing here does I/O.
 
 mod check;
 
@@ -30,14 +31,16 @@ impl fmt::Display for FormId {
 pub struct Form {
     /// Name in reports: the hit's `event`.
     pub name: String,
-    /// Name on pages (`mauticform_<alias>`): lower-case letters, digits, `-` and `_`. Made of the name where it is empty.
+    /// Name on pages (`mauticform_<alias>`): lower-case letters, digits, `-` and `_`. Made of the
+    /// name where it is empty.
     pub alias: String,
     /// What it may hold, in the order of the page.
     pub fields: Vec<FormField>,
     /// Where a visitor goes whose page does not say it, or may not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_url: Option<String>,
-    /// Hosts that a submission may return to, beside the one of `return_url`: `www.example.com`, `*.example.com`.
+    /// Hosts that a submission may return to, beside the one of `return_url`: `www.example.com`,
+    /// `*.example.com`.
     #[serde(default)]
     pub allowed_hosts: Vec<String>,
     /// Told after a submission.
@@ -106,7 +109,8 @@ pub enum FieldKind {
 }
 
 impl Form {
-    /// The page that a request names, where visitors of this form may be sent to it. Never anything else than `http` or `https`.
+    /// The page that a request names, where visitors of this form may be sent to it. Never anything
+    /// else than `http` or `https`.
     pub fn allowed_url(&self, text: &str) -> Option<Url> {
         let url = Url::parse(&check_template(text).ok()?).ok()?;
         self.allows_host(url.host_str()?).then_some(url)

@@ -1,9 +1,10 @@
 //! The hit: one thing that happened, in one form for all dialects.
 //!
-//! A `Hit` that exists is valid: every string is clean (valid UTF-8, no NUL, no control characters; line breaks only in values of
-//! `extra` and in contact fields that came from a text area or in JSON) and cut to a size that the database takes, every number fits its
-//! column. What was cut or repaired is said in `reason`; what no column holds goes into `extra`, whole. Dialects fill a hit through [`Hit::new`] and the setters here; none
-//! of them writes an unchecked string.
+//! A `Hit` that exists is valid: every string is clean (valid UTF-8, no NUL, no control characters;
+//! line breaks only in values of `extra` and in contact fields that came from a text area or in
+//! JSON) and cut to a size that the database takes, every number fits its column. What was cut or
+//! repaired is said in `reason`; what no column holds goes into `extra`, whole. Dialects fill a hit
+//! through [`Hit::new`] and the setters here; none of them writes an unchecked string.
 
 mod amount;
 mod ampersand;
@@ -160,8 +161,9 @@ word!(
 );
 
 impl VisitorId {
-    /// Whether the id was derived from a vendor's own, unsigned one (see `dialect::foreign_visitor`): it tells hits apart, and proves
-    /// nothing, since whoever knows or guesses the vendor's id can send it.
+    /// Whether the id was derived from a vendor's own, unsigned one (see
+    /// `dialect::foreign_visitor`): it tells hits apart, and proves nothing, since whoever knows or
+    /// guesses the vendor's id can send it.
     pub fn is_derived(self) -> bool {
         self.0.get_version_num() == 8
     }
@@ -187,8 +189,9 @@ pub enum Provenance {
     Session,
     /// Given openly in the request: a hint for figures, no proof of a person.
     Claimed,
-    /// An unsigned id of a vendor's link, or the session that its click began: who holds the mail has it, but it can be guessed.
-    /// It names the person of this hit, weaker than anything signed, and never takes a browser over from somebody else.
+    /// An unsigned id of a vendor's link, or the session that its click began: who holds the mail
+    /// has it, but it can be guessed. It names the person of this hit, weaker than anything signed,
+    /// and never takes a browser over from somebody else.
     Unsigned,
 }
 
@@ -258,22 +261,27 @@ impl Utm {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Foreign {
-    /// The message under a name of its vendor: `mautic:<tracking hash>`, `adobe:<uuid>`. Table `message_keys` knows its broadlog.
+    /// The message under a name of its vendor: `mautic:<tracking hash>`, `adobe:<uuid>`. Table
+    /// `message_keys` knows its broadlog.
     pub message_key: Option<String>,
-    /// A unique field and its value that name an existing contact (Adobe's `rcpid`): it makes no contact and sets nothing.
+    /// A unique field and its value that name an existing contact (Adobe's `rcpid`): it makes no
+    /// contact and sets nothing.
     pub recipient: Option<(String, String)>,
-    /// The hit counts only where its visitor is known from an earlier click (Adobe's permanent mode).
+    /// The hit counts only where its visitor is known from an earlier click (Adobe's permanent
+    /// mode).
     pub is_for_known_visitors: bool,
     /// `page_tag` as the request describes it, to be made where there is none of the name yet.
     pub page_tag: Option<PageTagDraft>,
     /// Why the record goes straight into quarantine: it was answered, but it is no hit.
     pub refused: Option<String>,
-    /// `message_key` stood in the address of a page, which can have been passed on: it names nobody in a browser that is known.
+    /// `message_key` stood in the address of a page, which can have been passed on: it names nobody
+    /// in a browser that is known.
     pub is_from_page: bool,
-    /// The visitor's id was handed to this browser by a parameter: whoever handed it over may have it too.
+    /// The visitor's id was handed to this browser by a parameter: whoever handed it over may have
+    /// it too.
     pub visitor_is_handed: bool,
-    /// The unsigned id that the visitor was derived from, as it goes back to the browser: never in a form that our signature vouches for.
-    /// Answers need it, and nothing else.
+    /// The unsigned id that the visitor was derived from, as it goes back to the browser: never in
+    /// a form that our signature vouches for. Answers need it, and nothing else.
     #[serde(skip)]
     pub visitor: Option<String>,
 }
@@ -299,8 +307,8 @@ pub struct PageTagDraft {
 
 /// One thing that happened. See the module for what holds of every hit.
 ///
-/// In the spool a hit is a MessagePack array in the order of these fields: new fields go to the end, with `#[serde(default)]`,
-/// so that a new server reads what an old one left behind.
+/// In the spool a hit is a MessagePack array in the order of these fields: new fields go to the
+/// end, with `#[serde(default)]`, so that a new server reads what an old one left behind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hit {
     /// Version 7 UUID, made where the hit arrived.
@@ -373,7 +381,8 @@ pub struct Hit {
     /// What a vendor's request leaves to the projection.
     #[serde(default)]
     pub foreign: Option<Box<Foreign>>,
-    /// It came from one of the networks in `trust.senders`: what it says of its delivery is believed.
+    /// It came from one of the networks in `trust.senders`: what it says of its delivery is
+    /// believed.
     #[serde(default)]
     pub is_trusted: bool,
 }
@@ -430,7 +439,8 @@ impl Hit {
         self.foreign.as_ref()?.message_key.as_deref()
     }
 
-    /// Whether a proof of this hit may become one of its visitor: not where somebody else may have the visitor's id.
+    /// Whether a proof of this hit may become one of its visitor: not where somebody else may have
+    /// the visitor's id.
     pub fn visitor_can_be_proved(&self) -> bool {
         let is_handed = self.foreign.as_ref().is_some_and(|f| f.visitor_is_handed);
         !is_handed && self.visitor_id.is_some_and(|id| !id.is_derived())
@@ -474,8 +484,9 @@ impl Hit {
         self.taken(name, clean_lines(value, limit))
     }
 
-    /// Takes a campaign parameter, cut to 255 characters with a note; false where the name is none. An empty value takes away what was there.
-    /// `R&amp;D`, as HTML escapes it, is `R&D`: two spellings would be two campaigns.
+    /// Takes a campaign parameter, cut to 255 characters with a note; false where the name is none.
+    /// An empty value takes away what was there. `R&amp;D`, as HTML escapes it, is `R&D`: two
+    /// spellings would be two campaigns.
     pub fn take_utm(&mut self, name: &str, value: &str) -> bool {
         if self.utm.slot(name).is_none() {
             return false;
@@ -509,8 +520,8 @@ impl Hit {
         }
     }
 
-    /// The time that figures count this hit under: when it happened where that is believable (the week before it
-    /// arrived), else when it arrived.
+    /// The time that figures count this hit under: when it happened where that is believable (the
+    /// week before it arrived), else when it arrived.
     pub fn counted_at(&self) -> Micros {
         match self.occurred_at {
             Some(at)

@@ -1,7 +1,8 @@
-//! Tracked links: the signed token in the URL, the destination's template, and the merge of query parameters.
+//! Tracked links: the signed token in the URL, the destination's template, and the merge of query
+//! parameters.
 //!
-//! A link's token proves which message it was sent in and carries no URL, so there is no open redirect; the destination comes from
-//! the links table. Nothing here does I/O.
+//! A link's token proves which message it was sent in and carries no URL, so there is no open
+//! redirect; the destination comes from the links table. Nothing here does I/O.
 
 mod destination;
 mod keys;

@@ -15,7 +15,8 @@ pub enum SendingError {
     /// A field cannot be taken; the index where several were given.
     #[error("{1}")]
     Draft(Option<usize>, DraftError),
-    /// A field's value, the last, belongs to something else already; the index where several were given.
+    /// A field's value, the last, belongs to something else already; the index where several were
+    /// given.
     #[error(
         "{1} is taken: {2} belongs to another; choose another, or leave it out to have one made"
     )]
@@ -56,8 +57,8 @@ pub async fn create_delivery(
     }
 }
 
-/// Makes links of a delivery: all of them or none. Answers the delivery too: its expiry and campaign parameters are the links'. The hosts
-/// are those of `links.personal_hosts`.
+/// Makes links of a delivery: all of them or none. Answers the delivery too: its expiry and
+/// campaign parameters are the links'. The hosts are those of `links.personal_hosts`.
 ///
 /// # Errors
 /// There is no such delivery, a field cannot be taken, an id is taken, or the database fails.
@@ -104,7 +105,8 @@ pub async fn create_links(
 /// Makes a link with a slug of its own; a random one where none is given.
 ///
 /// # Errors
-/// A field cannot be taken, slug or id are taken, the delivery does not exist, or the database fails.
+/// A field cannot be taken, slug or id are taken, the delivery does not exist, or the database
+/// fails.
 pub async fn create_short_link(
     store: &Store,
     clock: &Clock,

@@ -1,15 +1,18 @@
-//! Exports: what is stored, as lines of NDJSON or CSV, for the API's `GET /hits` and for `sillage export`.
+//! Exports: what is stored, as lines of NDJSON or CSV, for the API's `GET /hits` and for `sillage
+//! export`.
 //!
 //! ```text
 //!  store ──► hits | contacts | deliveries, links ──► a row's line ──► NDJSON | CSV
 //!            a page at a time                        cells
 //! ```
 //!
-//! Promises: memory does not grow with what is exported; nobody holds a snapshot or a lock while a slow reader reads, as each page is a short
-//! query that goes on after the last row of the one before; no cell of a CSV is a formula. An export that ends early has no last cursor, or
-//! fails: it never looks whole.
+//! Promises: memory does not grow with what is exported; nobody holds a snapshot or a lock while a
+//! slow reader reads, as each page is a short query that goes on after the last row of the one
+//! before; no cell of a CSV is a formula. An export that ends early has no last cursor, or fails:
+//! it never looks whole.
 //!
-//! A row looks the same wherever it is told, so the API and the commands that make and show single rows take their lines from here too.
+//! A row looks the same wherever it is told, so the API and the commands that make and show single
+//! rows take their lines from here too.
 
 mod cell;
 mod contacts;

@@ -5,9 +5,11 @@
 //!          rows      by name     a row's draft            thousands in a transaction
 //! ```
 //!
-//! Promises: the same file again changes nothing and doubles nothing; a row changes only what it names, and what belongs to something else is
-//! refused; every refused row is told with its number and the reason, and the others go on; memory does not grow with the file. An import
-//! works beside a running server: its transactions are short, and they wait their turn where hits are written too.
+//! Promises: the same file again changes nothing and doubles nothing; a row changes only what it
+//! names, and what belongs to something else is refused; every refused row is told with its number
+//! and the reason, and the others go on; memory does not grow with the file. An import works beside
+//! a running server: its transactions are short, and they wait their turn where hits are written
+//! too.
 
 mod adobe;
 mod columns;
@@ -46,7 +48,8 @@ const AHEAD: usize = 2;
 const TRIES: u32 = 30;
 /// Between two tries.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// On SQLite there is one writer at a time, and who waits looks only now and then: so long the server gets its turn.
+/// On SQLite there is one writer at a time, and who waits looks only now and then: so long the
+/// server gets its turn.
 const TURN: Duration = Duration::from_millis(20);
 
 /// What a file holds.
@@ -119,9 +122,11 @@ impl Origin {
 pub struct ImportRules {
     /// Fields whose value belongs to one contact.
     pub unique: Vec<String>,
-    /// Hosts that a destination with a personal host may lead to; the redirect looks the host up among them.
+    /// Hosts that a destination with a personal host may lead to; the redirect looks the host up
+    /// among them.
     pub personal_hosts: Vec<String>,
-    /// Whether deliveries that were made here become the other system's where they have the same number.
+    /// Whether deliveries that were made here become the other system's where they have the same
+    /// number.
     pub adopt: bool,
 }
 
@@ -168,9 +173,11 @@ pub enum ImportError {
     /// Refused rows cannot be told.
     #[error("refused rows cannot be written down: {0}")]
     Report(std::io::Error),
-    /// Another writer takes the same numbers or slugs again and again, or somebody wrote rows by hand whose numbers the counters do not know.
+    /// Another writer takes the same numbers or slugs again and again, or somebody wrote rows by
+    /// hand whose numbers the counters do not know.
     #[error(
-        "numbers or slugs of these rows are taken again and again: another import, or rows written by hand above the table counters"
+        "numbers or slugs of these rows are taken again and again: another import, or rows \
+        written by hand above the table counters"
     )]
     Outrun,
     /// The database refuses, or was away for long.
@@ -203,7 +210,8 @@ pub(crate) enum Outcome {
 
 /// Drafts of one kind and the rows of the batch that they stand in.
 pub(crate) type Drafts<'b, T> = Vec<(usize, &'b T)>;
-/// What became of the rows of a batch, and how many deliveries were made for them. None: another writer came in between, so once more.
+/// What became of the rows of a batch, and how many deliveries were made for them. None: another
+/// writer came in between, so once more.
 pub(crate) type Stored = Option<(Vec<(usize, Outcome)>, u64)>;
 
 type Batch = Vec<(Place, Result<Draft, String>)>;
@@ -222,7 +230,8 @@ pub async fn import(
     input: impl Read + Send + 'static,
     watcher: &mut impl Watcher,
 ) -> Result<Tally, ImportError> {
-    // A thread of its own: reading may wait for a pipe, and parsing goes on while the database works. It ends when nobody listens.
+    // A thread of its own: reading may wait for a pipe, and parsing goes on while the database
+    // works. It ends when nobody listens.
     let (sender, mut batches) = mpsc::channel(AHEAD);
     let reading = rules.clone();
     std::thread::spawn(move || {

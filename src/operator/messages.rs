@@ -1,8 +1,11 @@
-//! Messages: one line a recipient in, the message's number, its contact and the minute of sending out.
+//! Messages: one line a recipient in, the message's number, its contact and the minute of sending
+//! out.
 //!
-//! A contact is found and changed by the rules of [`crate::identity`], as for a hit of an authenticated sender, so there is one place that says
-//! who is whom. A line with a `broadlog_id` may be sent again: the same delivery, contact and number give the same answer, to the letter. So
-//! may one with an `idempotency_key`, or one of a request with a key, within a week: the key stands for the number that the line was given.
+//! A contact is found and changed by the rules of [`crate::identity`], as for a hit of an
+//! authenticated sender, so there is one place that says who is whom. A line with a `broadlog_id`
+//! may be sent again: the same delivery, contact and number give the same answer, to the letter. So
+//! may one with an `idempotency_key`, or one of a request with a key, within a week: the key stands
+//! for the number that the line was given.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -29,7 +32,8 @@ pub struct Recipient {
 }
 
 impl Recipient {
-    /// A recipient with the contact's fields, of which the unique ones name it; so does `contact_id`. Texts are cleaned and cut as for hits.
+    /// A recipient with the contact's fields, of which the unique ones name it; so does
+    /// `contact_id`. Texts are cleaned and cut as for hits.
     pub fn new(
         contact_id: Option<ContactId>,
         fields: Vec<(String, String)>,
@@ -98,7 +102,8 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// The minute in the message's links: that of the delivery where it lies ahead, else that in which the message was made.
+    /// The minute in the message's links: that of the delivery where it lies ahead, else that in
+    /// which the message was made.
     pub fn sent_minute(&self, delivery_sent_at: Option<Micros>) -> i64 {
         delivery_sent_at
             .map_or(self.created_at, |at| at.max(self.created_at))
@@ -123,12 +128,14 @@ pub enum MessageError {
     OtherContact,
     /// The line's key is another message's.
     #[error(
-        "idempotency_key belongs to another message of this delivery: a key names one message, choose another"
+        "idempotency_key belongs to another message of this delivery: a key names one message, \
+        choose another"
     )]
     OtherMessage,
     /// The request's key is another request's.
     #[error(
-        "Idempotency-Key was given to other lines within the last week: send the same lines in the same order, or choose another key"
+        "Idempotency-Key was given to other lines within the last week: send the same lines in \
+        the same order, or choose another key"
     )]
     OtherRequest,
     /// The database does not answer.
@@ -158,11 +165,13 @@ impl KeyedLines<'_> {
 /// What a line became.
 pub type Outcome = Result<Sent, MessageError>;
 
-/// Stores one chunk of recipients in a transaction of its own; the outcomes are in the order of the lines. Where `request` says that they are
-/// others than those its key stands for, nothing is stored and every outcome is [`MessageError::OtherRequest`].
+/// Stores one chunk of recipients in a transaction of its own; the outcomes are in the order of the
+/// lines. Where `request` says that they are others than those its key stands for, nothing is
+/// stored and every outcome is [`MessageError::OtherRequest`].
 ///
 /// # Errors
-/// The database refuses or cannot be reached; nothing of the chunk is stored then, unless it was the answer to the commit that got lost.
+/// The database refuses or cannot be reached; nothing of the chunk is stored then, unless it was
+/// the answer to the commit that got lost.
 pub async fn store_messages(
     store: &Store,
     clock: &Clock,
@@ -321,7 +330,8 @@ pub async fn store_messages(
     Ok(outcomes)
 }
 
-/// Notes that a request with a key came to its end with so many lines: more lines under its key are another request.
+/// Notes that a request with a key came to its end with so many lines: more lines under its key are
+/// another request.
 ///
 /// # Errors
 /// The database refuses or cannot be reached.
@@ -338,7 +348,8 @@ pub async fn note_end(
     tx.commit().await
 }
 
-/// The keys of lines, by their index: the line's own, else that of its place in the request. One with a number is named by it.
+/// The keys of lines, by their index: the line's own, else that of its place in the request. One
+/// with a number is named by it.
 fn keys_of(
     lines: &[Result<Recipient, MessageError>],
     request: Option<KeyedLines<'_>>,

@@ -1,11 +1,14 @@
 //! Reports: what became of a delivery.
 //!
-//! The indicators and their formulas are those of `protocols/adobe.md`, "Data and indicators". They are made of figures that are kept as the
-//! hits come, by hour, kind, link and currency, so a report reads hundreds of rows, however many hits there are. Two things are counted when they
-//! are asked for, both through an index: the text-only messages, and the clicking persons, for which the delivery's clicks are gone through (a
-//! figure of them would need a row for each visitor and delivery).
+//! The indicators and their formulas are those of `protocols/adobe.md`, "Data and indicators". They
+//! are made of figures that are kept as the hits come, by hour, kind, link and currency, so a
+//! report reads hundreds of rows, however many hits there are. Two things are counted when they are
+//! asked for, both through an index: the text-only messages, and the clicking persons, for which
+//! the delivery's clicks are gone through (a figure of them would need a row for each visitor and
+//! delivery).
 //!
-//! Revenue is what something proves (see [`crate::model::hit::Proof`]), each order once; what anybody can say stands apart, in `unproved`.
+//! Revenue is what something proves (see [`crate::model::hit::Proof`]), each order once; what
+//! anybody can say stands apart, in `unproved`.
 //!
 //! Hits of machines (prefetch, bot, scanner) are in no indicator; they are told by themselves.
 
@@ -29,9 +32,11 @@ pub struct Report {
     pub distinct_opens: i64,
     /// Visitors that clicked; a forwarded mail adds some.
     pub clicking_persons: i64,
-    /// Its links in the order of ids, also those nobody followed, and links of elsewhere that were followed from it.
+    /// Its links in the order of ids, also those nobody followed, and links of elsewhere that were
+    /// followed from it.
     pub links: Vec<LinkRow>,
-    /// Orders whose delivery is proved, an entry a currency (`None`: none was given), in alphabetical order.
+    /// Orders whose delivery is proved, an entry a currency (`None`: none was given), in
+    /// alphabetical order.
     pub sales: BTreeMap<Option<String>, Sales>,
     /// The others.
     pub unproved: BTreeMap<Option<String>, Sales>,
@@ -97,7 +102,8 @@ pub struct LinkRow {
     pub label: Option<String>,
     /// Its category.
     pub category: Option<String>,
-    /// Hits through it. `broadlogs` are the messages whose first click it was: over all links they add up to the recipients who clicked.
+    /// Hits through it. `broadlogs` are the messages whose first click it was: over all links they
+    /// add up to the recipients who clicked.
     pub count: Count,
 }
 
@@ -148,8 +154,9 @@ impl Report {
         self.kinds.get(&kind).copied().unwrap_or_default()
     }
 
-    /// Recipients who opened, with those who opened unseen because their message was text only: distinct opens × to deliver ÷ (to deliver −
-    /// text-only). None where every message was text only.
+    /// Recipients who opened, with those who opened unseen because their message was text only:
+    /// distinct opens × to deliver ÷ (to deliver − text-only). None where every message was text
+    /// only.
     pub fn estimated_distinct_opens(&self) -> Option<i64> {
         let (all, text) = (
             i128::from(self.delivery.messages),

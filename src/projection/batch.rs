@@ -37,8 +37,9 @@ pub struct Batch<'p> {
 /// What is done about a record that the database refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The batch fails, and with it the transaction. It costs nothing where nothing is refused: within a savepoint SQLite keeps a copy of
-    /// every page before it is changed, a sixth of the projection's time.
+    /// The batch fails, and with it the transaction. It costs nothing where nothing is refused:
+    /// within a savepoint SQLite keeps a copy of every page before it is changed, a sixth of the
+    /// projection's time.
     Fails,
     /// It is found by halving within savepoints and put into quarantine.
     IsPutAside,
@@ -109,7 +110,8 @@ impl<'p> Batch<'p> {
     /// Stores what can be stored and quarantines the rest.
     ///
     /// # Errors
-    /// The database cannot be reached, or refuses a record where that fails; the transaction is of no more use.
+    /// The database cannot be reached, or refuses a record where that fails; the transaction is of
+    /// no more use.
     pub async fn store(self, tx: &mut Tx, refusal: Refusal) -> store::Result<Done> {
         let mut done = Done::default();
         for (position, bad) in &self.bad {
@@ -135,7 +137,8 @@ impl<'p> Batch<'p> {
         Ok(done)
     }
 
-    /// Stores `hits[from..to]`; where the database refuses, each half by itself, down to the one record that it does not take.
+    /// Stores `hits[from..to]`; where the database refuses, each half by itself, down to the one
+    /// record that it does not take.
     async fn store_range(
         &self,
         tx: &mut Tx,
@@ -276,7 +279,8 @@ impl<'p> Batch<'p> {
         Ok(done)
     }
 
-    /// Takes out hits whose idempotency key was there before, in the database or in this batch, within one of the key's scopes.
+    /// Takes out hits whose idempotency key was there before, in the database or in this batch,
+    /// within one of the key's scopes.
     async fn drop_duplicates(&self, tx: &mut Tx, hits: &mut Vec<&Hit>) -> store::Result<u64> {
         let keys: BTreeSet<_> = hits.iter().copied().flat_map(scoped_keys).collect();
         if keys.is_empty() {
@@ -316,8 +320,8 @@ fn scoped_keys(hit: &Hit) -> impl Iterator<Item = (String, String)> + '_ {
 /// | a trusted server that names no visitor | all trusted servers |
 /// | anybody else | address and agent; and the visitor that its answer makes |
 ///
-/// The last has two, since a browser whose cookies are blocked stays the same only by its address, and one whose first answer was lost may
-/// have kept its cookie.
+/// The last has two, since a browser whose cookies are blocked stays the same only by its address,
+/// and one whose first answer was lost may have kept its cookie.
 fn scopes(hit: &Hit) -> [Option<String>; 2] {
     let visitor = hit.visitor_id.map(|id| format!("v{}", id.0.simple()));
     match (hit.authority, visitor) {

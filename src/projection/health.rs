@@ -1,8 +1,9 @@
 //! Whether the database answers: one word, from everybody who asks it anyway.
 //!
-//! The projection asks only when there are hits, so a night without readers would hide a database that is gone: whoever asks it for other
-//! reasons tells it here too. Who only reads knows less: a database that answers queries may refuse to be written (a replica, a full disk), so
-//! a read that went well takes nothing back while hits are failing to be stored.
+//! The projection asks only when there are hits, so a night without readers would hide a database
+//! that is gone: whoever asks it for other reasons tells it here too. Who only reads knows less: a
+//! database that answers queries may refuse to be written (a replica, a full disk), so a read that
+//! went well takes nothing back while hits are failing to be stored.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,8 @@ pub enum Health {
     Down,
 }
 
-/// Where it is told and read; cheap to clone. Each change is logged once, each failure to write counted.
+/// Where it is told and read; cheap to clone. Each change is logged once, each failure to write
+/// counted.
 #[derive(Clone, Debug)]
 pub struct DatabaseHealth {
     known: Arc<Mutex<Known>>,
@@ -65,13 +67,15 @@ impl DatabaseHealth {
         known.rise();
     }
 
-    /// A transaction that was to write (hits, or the tables for them) failed, whatever the reason; it will be tried again.
+    /// A transaction that was to write (hits, or the tables for them) failed, whatever the reason;
+    /// it will be tried again.
     pub fn could_not_write(&self, error: &dyn Display) {
         self.failures.increment(1);
         let mut known = self.known();
         known.is_refusing = true;
         if known.fall() {
-            tracing::error!(%error, "hits cannot be stored now; the spool holds them until they can");
+            tracing::error!(%error, "hits cannot be stored now; the spool holds them until they \
+                can");
         }
     }
 
@@ -86,7 +90,8 @@ impl DatabaseHealth {
     /// A query was not answered: the database cannot be reached.
     pub fn did_not_answer(&self, error: &dyn Display) {
         if self.known().fall() {
-            tracing::error!(%error, "the database does not answer; the spool holds what arrives until it does");
+            tracing::error!(%error, "the database does not answer; the spool holds what arrives \
+                until it does");
         }
     }
 

@@ -1,11 +1,15 @@
-//! Numbers of deliveries, messages and links that nobody has made: kept and marked, never adopted by whoever gets the number later.
+//! Numbers of deliveries, messages and links that nobody has made: kept and marked, never adopted
+//! by whoever gets the number later.
 //!
-//! A signed link or session proves that its delivery was there. Everything else is looked up when the hit is stored: the database is the truth, in
-//! the transaction that writes the hit, so what another server made a moment ago is known. A number that is unknown goes to `extra`, with a note; the
-//! hit counts for no delivery. So does a vendor's link or page tag whose delivery has not been imported yet: import first, then move the domain.
+//! A signed link or session proves that its delivery was there. Everything else is looked up when
+//! the hit is stored: the database is the truth, in the transaction that writes the hit, so what
+//! another server made a moment ago is known. A number that is unknown goes to `extra`, with a
+//! note; the hit counts for no delivery. So does a vendor's link or page tag whose delivery has not
+//! been imported yet: import first, then move the domain.
 //!
-//! A vendor's unsigned number of a *message* stays where its delivery is known: figures tell apart the recipients of mails that were never imported. Such
-//! a number is never given to a message of ours (see [`crate::operator`]).
+//! A vendor's unsigned number of a *message* stays where its delivery is known: figures tell apart
+//! the recipients of mails that were never imported. Such a number is never given to a message of
+//! ours (see [`crate::operator`]).
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
@@ -51,8 +55,9 @@ impl KnownIds {
         })
     }
 
-    /// Takes out the numbers that there are not. To be asked after identity, which knows the vendors' names of messages; `message` is the delivery
-    /// of a message, none where there is no such message.
+    /// Takes out the numbers that there are not. To be asked after identity, which knows the
+    /// vendors' names of messages; `message` is the delivery of a message, none where there is no
+    /// such message.
     pub fn settle(
         &self,
         hit: &mut Cow<'_, Hit>,

@@ -1,6 +1,7 @@
 //! One order is one transaction: what each hit earns, and where.
 //!
-//! An order is its number, site and currency. Told again it is kept as a hit with its reason and books nothing, or the difference:
+//! An order is its number, site and currency. Told again it is kept as a hit with its reason and
+//! books nothing, or the difference:
 //!
 //! | who tells of it again | what happens |
 //! |---|---|
@@ -12,8 +13,9 @@
 //! | a sender that is believed | it takes the place of all that browsers said, in the place of the browser that it names, else of the last that had proof |
 //! | a browser, after such a sender | `order counted before`, whatever the amount |
 //!
-//! A negative amount is a refund: no transaction, and its items are taken off. A sender's adds up, in the place of the order; one that is sent again
-//! needs an idempotency key. A browser's counts once for an amount, only for its own order and only down to nothing; else it stands apart.
+//! A negative amount is a refund: no transaction, and its items are taken off. A sender's adds up,
+//! in the place of the order; one that is sent again needs an idempotency key. A browser's counts
+//! once for an amount, only for its own order and only down to nothing; else it stands apart.
 //!
 //! A batch without order numbers asks the database nothing.
 
@@ -60,7 +62,8 @@ impl Earned {
         orders > 0
     }
 
-    /// What it adds to revenue, for the column `counted_revenue`; none where it has nothing to do with revenue.
+    /// What it adds to revenue, for the column `counted_revenue`; none where it has nothing to do
+    /// with revenue.
     pub fn counted_revenue(&self) -> Option<Money> {
         let proved = || {
             self.bookings.iter().filter(|booking| {
@@ -72,7 +75,8 @@ impl Earned {
         }
         proved().next()?;
         let sum: i128 = proved().map(|booking| booking.sales.revenue.0).sum();
-        // Nothing but a sender that takes the place of more browsers than there are could leave 64 bits.
+        // Nothing but a sender that takes the place of more browsers than there are could leave 64
+        // bits.
         Some(Money(i64::try_from(sum).unwrap_or(i64::MAX)))
     }
 }
@@ -84,12 +88,14 @@ const REFUNDED: &str = "refund counted before";
 const TOO_MUCH: &str = "refund above the order";
 const UNKNOWN: &str = "refund of an unknown order";
 
-/// A sender whose word holds against any browser's. Those that hand on Mapp's requests hand on what browsers say, too.
+/// A sender whose word holds against any browser's. Those that hand on Mapp's requests hand on what
+/// browsers say, too.
 fn is_sender(hit: &Hit) -> bool {
     hit.authority == Authority::Authenticated || hit.is_trusted && hit.dialect != Dialect::Mapp
 }
 
-/// The order that a hit may tell of. Adobe's tags have no numbers, so what a page tag makes of a hit changes nothing about this.
+/// The order that a hit may tell of. Adobe's tags have no numbers, so what a page tag makes of a
+/// hit changes nothing about this.
 fn key_of(hit: &Hit) -> Option<OrderKey> {
     let order_id = hit.order_id.as_ref().filter(|_| hit.verdict.counts())?;
     Some(OrderKey {
@@ -234,7 +240,8 @@ impl Orders {
         booked
     }
 
-    /// Puts an order that is known at `place`, with the amount and the items of a hit where it says them.
+    /// Puts an order that is known at `place`, with the amount and the items of a hit where it says
+    /// them.
     fn replace(
         &mut self,
         key: &OrderKey,
@@ -292,8 +299,9 @@ impl Orders {
         }
     }
 
-    /// What browsers said of an order, and among them the one whose word tells where it came from: the one that the sender names, else the last
-    /// whose delivery was proved. The last, as nobody can know a number before the shop gives it and be later than the buyer.
+    /// What browsers said of an order, and among them the one whose word tells where it came from:
+    /// the one that the sender names, else the last whose delivery was proved. The last, as nobody
+    /// can know a number before the shop gives it and be later than the buyer.
     fn claims(&self, key: &OrderKey, hit: &Hit) -> (Vec<Holder>, Option<Order>) {
         let Some(claims) = self.known.get(key) else {
             return (Vec::new(), None);

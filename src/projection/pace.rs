@@ -1,10 +1,12 @@
 //! When the projection gives way.
 //!
-//! In a burst the projection takes the processors from the answers, and the spool is there to absorb it: so it waits while the server's
-//! threads are busy answering. How busy they are is asked of the runtime: a comparison of what arrives with what was projected so far was
-//! tried and misled by the first, cold batches. Beside a fast projection they may not come to be busy: clients that wait for each answer
-//! then send no more than it lets through. So once a second it holds still for a moment and looks what the threads do without it. The wait is
-//! bounded, and ends when the burst does.
+//! In a burst the projection takes the processors from the answers, and the spool is there to
+//! absorb it: so it waits while the server's threads are busy answering. How busy they are is asked
+//! of the runtime: a comparison of what arrives with what was projected so far was tried and misled
+//! by the first, cold batches. Beside a fast projection they may not come to be busy: clients that
+//! wait for each answer then send no more than it lets through. So once a second it holds still for
+//! a moment and looks what the threads do without it. The wait is bounded, and ends when the burst
+//! does.
 
 use std::time::{Duration, Instant};
 
@@ -15,9 +17,10 @@ use crate::queue::local::Spool;
 
 /// How often the threads are looked at.
 const TICK: Duration = Duration::from_millis(100);
-/// Share of their time that the threads work, from which on it is a burst. On two processors 11,000 requests/s beside a projection into
-/// Postgres took a quarter, a saturated server 0.42 and more with Postgres beside it and 0.65 to 0.9 without: much lower would let the
-/// backlog grow under a load that the machine can carry, much higher would never give way.
+/// Share of their time that the threads work, from which on it is a burst. On two processors 11,000
+/// requests/s beside a projection into Postgres took a quarter, a saturated server 0.42 and more
+/// with Postgres beside it and 0.65 to 0.9 without: much lower would let the backlog grow under a
+/// load that the machine can carry, much higher would never give way.
 const BURST: f64 = 0.36;
 /// How often it holds still for a tick to see.
 const PROBE: Duration = Duration::from_secs(1);
@@ -78,8 +81,8 @@ impl Pace {
         }
     }
 
-    /// Takes a new look; true while there is a burst that still deserves waiting. A look within a quarter of a tick after the last one
-    /// changes nothing.
+    /// Takes a new look; true while there is a burst that still deserves waiting. A look within a
+    /// quarter of a tick after the last one changes nothing.
     pub fn is_burst(&mut self, look: Look) -> bool {
         let last = *self.last.get_or_insert(look);
         let passed = look.at.duration_since(last.at).as_secs_f64();
@@ -117,7 +120,8 @@ impl Pace {
         is_due
     }
 
-    /// Waits while there is a burst and the spool has room: at half of its limit, storing matters more than speed.
+    /// Waits while there is a burst and the spool has room: at half of its limit, storing matters
+    /// more than speed.
     pub async fn give_way(&mut self, spool: &Spool, stop: &watch::Receiver<bool>) {
         let mut look = Look::now(spool);
         while (self.is_burst(look) || self.is_probe_due(look.at))
@@ -135,7 +139,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Looks every tick at two threads of which `busy` per cent work, with `rate` arrivals a second.
+    /// Looks every tick at two threads of which `busy` per cent work, with `rate` arrivals a
+    /// second.
     fn burst_by_tick(
         pace: &mut Pace,
         start: Instant,

@@ -1,10 +1,12 @@
 //! What page tags make of their hits: kind and validity, and tags that are made on the fly.
 //!
-//! A tag that is in the table decides; else the description in the request, from which the tag is made; else an amount makes a purchase of the
-//! hit. A batch without page tags asks the database nothing.
+//! A tag that is in the table decides; else the description in the request, from which the tag is
+//! made; else an amount makes a purchase of the hit. A batch without page tags asks the database
+//! nothing.
 //!
-//! Anybody can describe a tag, so only so many are made a day, by all servers together. Beyond that a hit is still what it describes, and says that its
-//! tag was not made; it is counted, and the log tells once.
+//! Anybody can describe a tag, so only so many are made a day, by all servers together. Beyond that
+//! a hit is still what it describes, and says that its tag was not made; it is counted, and the log
+//! tells once.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -15,8 +17,9 @@ use crate::operator::NewPageTag;
 use crate::store::page_tags::{DayCount, TagRule};
 use crate::store::{self, Tx};
 
-/// Most tags made on the fly a day (UTC). Sites have some hundred tags; a site whose domain is moved here makes those that it still uses on the first
-/// days. A million of them a day would fill the table, its lists and its exports.
+/// Most tags made on the fly a day (UTC). Sites have some hundred tags; a site whose domain is
+/// moved here makes those that it still uses on the first days. A million of them a day would fill
+/// the table, its lists and its exports.
 pub const MOST_A_DAY: i64 = 1_000;
 /// Its name in `daily_limits`.
 const LIMIT: &str = "page_tags";
@@ -63,7 +66,8 @@ impl PageTags {
         })
     }
 
-    /// Gives a hit the kind that its tag has, and makes the tag where the hit describes one that is not there.
+    /// Gives a hit the kind that its tag has, and makes the tag where the hit describes one that is
+    /// not there.
     pub fn settle(&mut self, hit: &mut Cow<'_, Hit>) {
         let Some(identifier) = tag_of(hit) else {
             return;

@@ -1,22 +1,28 @@
 //! The spool: the durable queue on local disk between the answer and the database.
 //!
-//! One writer collects what waits, writes it as one row of a local SQLite file (WAL, `synchronous=FULL`) and then releases every waiting
-//! answer: group commit, so one flush of the disk serves all requests that wait for it.
+//! One writer collects what waits, writes it as one row of a local SQLite file (WAL,
+//! `synchronous=FULL`) and then releases every waiting answer: group commit, so one flush of the
+//! disk serves all requests that wait for it.
 //!
-//! **Format.** `spool.db`, table `groups(seq, hits, body)`; a body is a sequence of frames, each a length (u32, little-endian) and a hit as
-//! a MessagePack array (see [`crate::model::hit::Hit`]). `seq` rises and is never used twice: after a start it goes on from the
-//! present time in microseconds (above every number that was ever given out, also where an old copy of the file was put back; where the clock
-//! is behind, the projection notices and has the spool take a new id).
-//! `meta` keeps how far has been deleted. `meta` also holds the id under which the database remembers this spool's position.
+//! **Format.** `spool.db`, table `groups(seq, hits, body)`; a body is a sequence of frames, each a
+//! length (u32, little-endian) and a hit as a MessagePack array (see [`crate::model::hit::Hit`]).
+//! `seq` rises and is never used twice: after a start it goes on from the present time in
+//! microseconds (above every number that was ever given out, also where an old copy of the file was
+//! put back; where the clock is behind, the projection notices and has the spool take a new id).
+//! `meta` keeps how far has been deleted. `meta` also holds the id under which the database
+//! remembers this spool's position.
 //!
-//! **How it fails.** Limit reached: offers are refused ([`Refused::Full`]) until the projection has made room. Disk full: the write fails,
-//! everyone waiting is told, and the next write tries again; a ballast file is given up so that deleting (which in SQLite writes too) still
-//! works; where there is no room even to open the file, the server starts without it and the writer goes on trying. Process killed: SQLite's
-//! journal keeps whole groups only, and only whole groups were answered. File damaged: it is put aside, and what can be read of it goes on in a new
-//! one (`local/salvage.rs`).
+//! **How it fails.** Limit reached: offers are refused ([`Refused::Full`]) until the projection has
+//! made room. Disk full: the write fails, everyone waiting is told, and the next write tries again;
+//! a ballast file is given up so that deleting (which in SQLite writes too) still works; where
+//! there is no room even to open the file, the server starts without it and the writer goes on
+//! trying. Process killed: SQLite's journal keeps whole groups only, and only whole groups were
+//! answered. File damaged: it is put aside, and what can be read of it goes on in a new one
+//! (`local/salvage.rs`).
 //!
-//! **Every offer is settled.** Who waits for its outcome is told. Where nobody does any more, because a reader went on to the page or answers
-//! do not wait (`spool.ack = "fast"`), what is not stored in the end is counted as lost here.
+//! **Every offer is settled.** Who waits for its outcome is told. Where nobody does any more,
+//! because a reader went on to the page or answers do not wait (`spool.ack = "fast"`), what is not
+//! stored in the end is counted as lost here.
 
 mod age;
 mod file;
@@ -123,7 +129,8 @@ struct Shared {
     backlog: AtomicU64,
     /// Bytes that wait in memory.
     waiting: AtomicU64,
-    /// Hits that wait in memory: less by a group only when that stands in the backlog, so no hit is in neither.
+    /// Hits that wait in memory: less by a group only when that stands in the backlog, so no hit is
+    /// in neither.
     unwritten: AtomicU64,
     /// Hits taken since the start.
     accepted: AtomicU64,
@@ -155,8 +162,8 @@ const REASONS: [Refused; 6] = [
 ];
 
 impl Spool {
-    /// Opens or creates the spool in a directory and starts its writer. The handle of the writer ends when every clone of the
-    /// spool is gone and all that waited is on disk.
+    /// Opens or creates the spool in a directory and starts its writer. The handle of the writer
+    /// ends when every clone of the spool is gone and all that waited is on disk.
     ///
     /// # Errors
     /// The file can neither be opened nor be put aside, for another reason than its disk.
@@ -167,7 +174,8 @@ impl Spool {
     ) -> Result<(Self, SpoolReader, JoinHandle<()>), SpoolError> {
         let opened = match file::SpoolFile::open(dir, clock).await {
             Err(error) if error.is_disk() => {
-                tracing::error!(%error, "the spool cannot be opened for want of room; what is answered until then is lost");
+                tracing::error!(%error, "the spool cannot be opened for want of room; what is \
+                    answered until then is lost");
                 None
             }
             opened => Some(opened?),
@@ -216,7 +224,8 @@ impl Spool {
         Ok((Self(shared), reader, writer))
     }
 
-    /// The id under which the database remembers this spool's position; none until there was room to open the file.
+    /// The id under which the database remembers this spool's position; none until there was room
+    /// to open the file.
     pub fn id(&self) -> Option<Uuid> {
         self.0.opened.borrow().map(|opened| opened.start.id)
     }
@@ -241,7 +250,8 @@ impl Spool {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// How long the oldest hit on disk has waited for the database, exact to a second; zero where none waits.
+    /// How long the oldest hit on disk has waited for the database, exact to a second; zero where
+    /// none waits.
     pub fn oldest_waits(&self) -> Duration {
         let done = self.0.done.load(Ordering::Acquire);
         self.0.ages.oldest(done, *self.0.written.borrow())

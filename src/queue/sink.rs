@@ -1,6 +1,7 @@
 //! Where answered hits go: the seam between the web and the durable queue.
 //!
-//! The web offers hits and gets a [`Receipt`]; how they become durable (a local file, a replicated stream) is the sink's affair.
+//! The web offers hits and gets a [`Receipt`]; how they become durable (a local file, a replicated
+//! stream) is the sink's affair.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -15,8 +16,8 @@ pub trait Sink: Send + Sync + 'static {
     /// Takes hits, all or none of them. Returns at once; the receipt says when they are durable.
     fn offer(&self, hits: &[Hit]) -> Receipt;
 
-    /// Takes hits that are made one by one, all or none of them: ten thousand never stand in memory together. Returns when
-    /// the last is made.
+    /// Takes hits that are made one by one, all or none of them: ten thousand never stand in memory
+    /// together. Returns when the last is made.
     fn offer_each(&self, hits: &mut dyn Iterator<Item = Hit>) -> Receipt;
 
     /// Counts hits that were answered and are not stored, nor will be, and says so in the log.
@@ -68,11 +69,13 @@ impl Refused {
 pub enum Kept {
     /// They are durable.
     Durable,
-    /// The disk has not answered yet. The queue settles the account: what is not stored in the end, it counts as lost.
+    /// The disk has not answered yet. The queue settles the account: what is not stored in the end,
+    /// it counts as lost.
     Open,
 }
 
-/// Proof, in the making, that offered hits are durable. Who drops it leaves the outcome to the queue, as after [`Kept::Open`].
+/// Proof, in the making, that offered hits are durable. Who drops it leaves the outcome to the
+/// queue, as after [`Kept::Open`].
 #[derive(Debug)]
 pub struct Receipt {
     state: Result<oneshot::Receiver<Result<(), Refused>>, Refused>,
@@ -83,7 +86,8 @@ const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
 const WITHDRAWN: u8 = 2;
 
-/// Who decides over an offer: the writer that takes it or the caller that withdraws it, whoever comes first.
+/// Who decides over an offer: the writer that takes it or the caller that withdraws it, whoever
+/// comes first.
 #[derive(Clone, Debug, Default)]
 pub struct Claim(Arc<AtomicU8>);
 
@@ -124,7 +128,8 @@ impl Receipt {
         self.state.as_ref().err().copied()
     }
 
-    /// Waits until the hits are durable, at most for `patience`: right for a reader who must get to the page.
+    /// Waits until the hits are durable, at most for `patience`: right for a reader who must get to
+    /// the page.
     ///
     /// # Errors
     /// The hits are not durable and never will be.
@@ -136,8 +141,8 @@ impl Receipt {
         }
     }
 
-    /// Waits like [`Receipt::durable`], but takes the hits back when patience ends and the disk does not have them yet: right for a
-    /// visitor who is told to try again.
+    /// Waits like [`Receipt::durable`], but takes the hits back when patience ends and the disk
+    /// does not have them yet: right for a visitor who is told to try again.
     ///
     /// # Errors
     /// The hits are not durable and never will be.
@@ -150,8 +155,9 @@ impl Receipt {
         }
     }
 
-    /// Waits like [`Receipt::durable_or_taken_back`], but where the disk holds the hits when patience ends, the outcome is awaited: right for a
-    /// sender that will send again what it is not told is stored.
+    /// Waits like [`Receipt::durable_or_taken_back`], but where the disk holds the hits when
+    /// patience ends, the outcome is awaited: right for a sender that will send again what it is
+    /// not told is stored.
     ///
     /// # Errors
     /// The hits are not durable and never will be.

@@ -1,9 +1,12 @@
-//! The local copy of the forms: what a submission needs before it can be answered, without the database.
+//! The local copy of the forms: what a submission needs before it can be answered, without the
+//! database.
 //!
-//! Forms are few, so all of them are in memory, and in `forms.json` in the data directory for a start while the database is down; what is damaged or
-//! in its place is put aside, and what could not be written is written later. Refreshed from
-//! the database every few seconds; a form made through this server's own API is there at once. One that another server made a moment
-//! ago is asked of the database within the patience of an answer; that it is unknown is remembered for two seconds.
+//! Forms are few, so all of them are in memory, and in `forms.json` in the data directory for a
+//! start while the database is down; what is damaged or in its place is put aside, and what could
+//! not be written is written later. Refreshed from the database every few seconds; a form made
+//! through this server's own API is there at once. One that another server made a moment ago is
+//! asked of the database within the patience of an answer; that it is unknown is remembered for two
+//! seconds.
 
 use std::collections::HashMap;
 use std::io;
@@ -38,14 +41,16 @@ struct Inner {
     store: Store,
     asking: Semaphore,
     patience: Duration,
-    /// Held while the forms change: what a refresh has read must not take the place of what was made meanwhile.
+    /// Held while the forms change: what a refresh has read must not take the place of what was
+    /// made meanwhile.
     changing: Mutex<()>,
     /// The file lacks what memory has.
     is_unsaved: AtomicBool,
 }
 
 impl FormCopy {
-    /// Opens the copy in a directory. A file that cannot be read is no reason not to start: the database has it all.
+    /// Opens the copy in a directory. A file that cannot be read is no reason not to start: the
+    /// database has it all.
     pub async fn open(dir: &Path, store: Store, patience: Duration, clock: &Clock) -> Self {
         let file = dir.join("forms.json");
         let read = match tokio::fs::read(&file).await {
@@ -56,7 +61,8 @@ impl FormCopy {
             Err(error) => Err(error),
         };
         let forms = read.unwrap_or_else(|error| {
-            tracing::error!(%error, "the local form copy is damaged: it is put aside and fetched again");
+            tracing::error!(%error, "the local form copy is damaged: it is put aside and fetched \
+                again");
             if let Err(error) = put_aside(&file, clock.now()) {
                 tracing::error!(%error, "the local form copy cannot be put aside");
             }
@@ -166,7 +172,8 @@ impl FormCopy {
         if let Err(error) = written
             && !was_unsaved
         {
-            tracing::warn!(%error, "the local form copy cannot be written; the next refreshes try again");
+            tracing::warn!(%error, "the local form copy cannot be written; the next refreshes try \
+                again");
         }
     }
 

@@ -1,12 +1,14 @@
 //! The local copy of the links: what a click needs before it can be answered, without the database.
 //!
-//! Memory in front of a SQLite table in the data directory (`links.db`, see `links/file.rs`), refreshed from the database every few seconds
-//! (`links/refresh.rs`); a link made through this server's own API is there at once. After a restart with the database down, redirects go on from
-//! the file. A link that is in neither is asked of the database within the patience of a click, at most a few at a time; that it is unknown is
-//! remembered for two seconds, so guessing names does not reach the database.
+//! Memory in front of a SQLite table in the data directory (`links.db`, see `links/file.rs`),
+//! refreshed from the database every few seconds (`links/refresh.rs`); a link made through this
+//! server's own API is there at once. After a restart with the database down, redirects go on from
+//! the file. A link that is in neither is asked of the database within the patience of a click, at
+//! most a few at a time; that it is unknown is remembered for two seconds, so guessing names does
+//! not reach the database.
 //!
-//! While the file cannot be written (its disk is full), what it says may be of yesterday: then memory is told of every change, and what is not in
-//! memory is asked of the database first.
+//! While the file cannot be written (its disk is full), what it says may be of yesterday: then
+//! memory is told of every change, and what is not in memory is asked of the database first.
 
 mod file;
 mod refresh;
@@ -63,7 +65,8 @@ struct Inner {
 }
 
 impl LinkCopy {
-    /// Opens or creates the copy in a directory. A file that cannot be used is no reason not to start.
+    /// Opens or creates the copy in a directory. A file that cannot be used is no reason not to
+    /// start.
     pub async fn open(dir: &Path, store: Store, patience: Duration, clock: Clock) -> Self {
         let file = CopyFile::open(dir, clock.clone()).await;
         Self(Arc::new(Inner {
@@ -106,7 +109,8 @@ impl LinkCopy {
         match found {
             Some(link) => {
                 let link = Arc::new(link);
-                // What was read while the file was written may be of yesterday: good for this click, not to be kept.
+                // What was read while the file was written may be of yesterday: good for this
+                // click, not to be kept.
                 if writes.is_multiple_of(2) && writes == self.0.writes.load(Ordering::Acquire) {
                     self.remember(&link);
                 }
@@ -160,8 +164,8 @@ impl LinkCopy {
         self.0.file.close().await;
     }
 
-    /// Writes links into the file and says new values to memory where it holds old ones: a million links that nobody clicks are not to drive
-    /// out those that are clicked.
+    /// Writes links into the file and says new values to memory where it holds old ones: a million
+    /// links that nobody clicks are not to drive out those that are clicked.
     async fn write(
         &self,
         links: &[LinkRecord],

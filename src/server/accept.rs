@@ -19,7 +19,8 @@ use super::descriptors::Exhausted;
 use crate::config;
 use crate::web::{MOST_HEAD, Mended, ServerState, Web};
 
-/// Serves until `shutdown` completes and every request that was begun is answered (or the budget is over).
+/// Serves until `shutdown` completes and every request that was begun is answered (or the budget is
+/// over).
 pub async fn serve(
     listener: TcpListener,
     web: Web,
@@ -32,8 +33,9 @@ pub async fn serve(
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.read_timeout)
-        // Bounds what waits for a slow reader too; hyper's pipeline_flush would lift that bound, and a streamed answer
-        // of any length would then pile up in memory. With it hyper also closes on a malformed request without its 400.
+        // Bounds what waits for a slow reader too; hyper's pipeline_flush would lift that bound,
+        // and a streamed answer of any length would then pile up in memory. With it hyper also
+        // closes on a malformed request without its 400.
         .max_buf_size(MOST_HEAD);
     let mut exhausted = Exhausted::default();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -47,7 +49,8 @@ pub async fn serve(
             Ok(accepted) => accepted,
             Err(error) => {
                 if exhausted.note(&error) {
-                    // A moment later a descriptor may be free; asking at once would only keep a processor busy.
+                    // A moment later a descriptor may be free; asking at once would only keep a
+                    // processor busy.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 continue;
@@ -91,7 +94,8 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Res
     Ok((stream, peer, place))
 }
 
-/// One request; at debug a line for it, without anything that tells who it was: tokens are in the path, so it is not logged.
+/// One request; at debug a line for it, without anything that tells who it was: tokens are in the
+/// path, so it is not logged.
 async fn answer(web: &Web, peer: SocketAddr, request: Request<Incoming>) -> Response {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return web.answer(peer, request).await;

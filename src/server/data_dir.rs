@@ -1,11 +1,13 @@
-//! The data directory: one server's at a time, closed to everybody else, its small files written whole.
+//! The data directory: one server's at a time, closed to everybody else, its small files written
+//! whole.
 //!
-//! **Whose it is.** Two servers on one spool would each answer for the other's hits, so a server holds a lock on the directory itself for as
-//! long as it runs: by whatever path or link it is reached, and whatever is deleted in it. The file `lock` is held too, for file systems that
-//! lock no directories (NFS) and for servers of earlier versions.
+//! **Whose it is.** Two servers on one spool would each answer for the other's hits, so a server
+//! holds a lock on the directory itself for as long as it runs: by whatever path or link it is
+//! reached, and whatever is deleted in it. The file `lock` is held too, for file systems that lock
+//! no directories (NFS) and for servers of earlier versions.
 //!
-//! **Who may read it.** It holds personal data and keys. Everything that the process makes is its owner's alone ([`keep_to_owner`]); files
-//! of earlier versions are narrowed at the start.
+//! **Who may read it.** It holds personal data and keys. Everything that the process makes is its
+//! owner's alone ([`keep_to_owner`]); files of earlier versions are narrowed at the start.
 
 mod note;
 
@@ -23,7 +25,8 @@ pub use note::ServerNote;
 /// The embedded database in the data directory.
 pub const EMBEDDED: &str = "sillage.db";
 
-/// What the names of our files in the directory begin with: databases with their journals, what was set aside of them, copies, keys.
+/// What the names of our files in the directory begin with: databases with their journals, what was
+/// set aside of them, copies, keys.
 const OURS: [&str; 8] = [
     EMBEDDED,
     "spool.",
@@ -40,7 +43,8 @@ const OURS: [&str; 8] = [
 pub enum DataDirError {
     /// A server has it.
     #[error(
-        "data directory {}: another server uses it. Each server needs its own: stop the other one, or name another directory with --data-dir",
+        "data directory {}: another server uses it. Each server needs its own: stop the other \
+        one, or name another directory with --data-dir",
         .0.display()
     )]
     InUse(PathBuf),
@@ -62,7 +66,8 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory where there is none, takes it for this process alone, and narrows who may read what is in it.
+    /// Makes the directory where there is none, takes it for this process alone, and narrows who
+    /// may read what is in it.
     ///
     /// # Errors
     /// Another process has it, or the system refuses.
@@ -81,7 +86,8 @@ impl DataDir {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DataDirError::InUse(dir.to_owned())),
             Err(TryLockError::Error(error)) => {
-                tracing::debug!(%error, "this file system locks no directories; the file lock has to do");
+                tracing::debug!(%error, "this file system locks no directories; the file lock has \
+                    to do");
             }
         }
         let lock = lock_file(&dir.join("lock"))
@@ -109,7 +115,8 @@ fn lock_file(path: &Path) -> io::Result<Option<File>> {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        // Deleted between opening and locking: whoever comes next would lock another file of that name.
+        // Deleted between opening and locking: whoever comes next would lock another file of that
+        // name.
         let held = file.metadata()?;
         if std::fs::metadata(path).is_ok_and(|found| id_of(&found) == id_of(&held)) {
             return Ok(Some(file));
@@ -121,19 +128,21 @@ fn id_of(meta: &std::fs::Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
 }
 
-/// Has the process make files and directories for their owner alone, whatever its umask was: also those that SQLite makes.
+/// Has the process make files and directories for their owner alone, whatever its umask was: also
+/// those that SQLite makes.
 pub fn keep_to_owner() {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
-/// Takes the rights of others from files of ours. Of the directory it only warns: somebody may have given it to a group on purpose, or named one that is not
-/// ours to close.
+/// Takes the rights of others from files of ours. Of the directory it only warns: somebody may have
+/// given it to a group on purpose, or named one that is not ours to close.
 fn narrow(dir: &Path) {
     let is_open = |meta: &std::fs::Metadata| meta.permissions().mode() & 0o077 != 0;
     if std::fs::metadata(dir).is_ok_and(|meta| is_open(&meta)) {
         tracing::warn!(
             dir = %dir.display(),
-            "others may enter the data directory, which holds personal data and keys; chmod 700 closes it"
+            "others may enter the data directory, which holds personal data and keys; chmod 700 \
+            closes it"
         );
     }
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
@@ -151,7 +160,8 @@ fn narrow(dir: &Path) {
             let file = path.display();
             match std::fs::set_permissions(&path, Permissions::from_mode(0o600)) {
                 Ok(()) => {
-                    tracing::warn!(%file, "others could read this file; it is its owner's alone now")
+                    tracing::warn!(%file, "others could read this file; it is its owner's alone \
+                        now")
                 }
                 Err(error) => {
                     tracing::warn!(%file, %error, "others may read this file; chmod 600 closes it")
@@ -161,15 +171,17 @@ fn narrow(dir: &Path) {
     }
 }
 
-/// Warns where others may read a file that was put elsewhere: its place was chosen, and perhaps its rights were too.
+/// Warns where others may read a file that was put elsewhere: its place was chosen, and perhaps its
+/// rights were too.
 pub fn warn_of_readers(file: &Path) {
     if std::fs::metadata(file).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
-        tracing::warn!(file = %file.display(), "others may read the database, which holds personal data; chmod 600 closes it");
+        tracing::warn!(file = %file.display(), "others may read the database, which holds \
+            personal data; chmod 600 closes it");
     }
 }
 
-/// Writes a file all or nothing, for its owner alone: a crash or a full disk leaves the file before or the file after, and once this returns a
-/// power cut leaves the file after.
+/// Writes a file all or nothing, for its owner alone: a crash or a full disk leaves the file before
+/// or the file after, and once this returns a power cut leaves the file after.
 ///
 /// # Errors
 /// The system refuses; the file is as it was.

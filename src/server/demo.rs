@@ -1,5 +1,5 @@
-//! The delivery behind `/demo`: a mail with two links to a sample reader, made at the first start with `--demo` and found again by its
-//! label at the next.
+//! The delivery behind `/demo`: a mail with two links to a sample reader, made at the first start
+//! with `--demo` and found again by its label at the next.
 
 use anyhow::{Context as _, bail};
 

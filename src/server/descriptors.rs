@@ -1,8 +1,11 @@
-//! File descriptors: every connection takes one, and shells and supervisors allow 1,024 unless they are told otherwise.
+//! File descriptors: every connection takes one, and shells and supervisors allow 1,024 unless they
+//! are told otherwise.
 //!
-//! The soft limit is raised to the hard one, which any process may do. Where that is still too few for `server.max_connections`, the server lets in
-//! fewer at once and says so: running out in the middle would stop the database's and the disk's files too. Should it happen all the same
-//! (others lower the limit, the whole system runs out), those who are in stay, and others wait: see [`Exhausted`].
+//! The soft limit is raised to the hard one, which any process may do. Where that is still too few
+//! for `server.max_connections`, the server lets in fewer at once and says so: running out in the
+//! middle would stop the database's and the disk's files too. Should it happen all the same (others
+//! lower the limit, the whole system runs out), those who are in stay, and others wait: see
+//! [`Exhausted`].
 
 use std::time::{Duration, Instant};
 
@@ -12,15 +15,17 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// What is open beside connections: the spool, the copies of links and forms, the embedded database with its journals, the log, the runtime.
-/// About thirty; the rest is for files that requests keep for a while.
+/// What is open beside connections: the spool, the copies of links and forms, the embedded database
+/// with its journals, the log, the runtime. About thirty; the rest is for files that requests keep
+/// for a while.
 const BESIDE: u64 = 100;
 /// Fewer than this many connections are no server.
 const LEAST: u64 = 16;
 /// Least time between two log lines.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Raises the limit, and lowers `server.max_connections` to what it has room for. Returns the limit.
+/// Raises the limit, and lowers `server.max_connections` to what it has room for. Returns the
+/// limit.
 pub fn make_room(config: &mut Config) -> u64 {
     let limit = raise_limit();
     let wanted = config.server.max_connections as u64;
@@ -31,7 +36,9 @@ pub fn make_room(config: &mut Config) -> u64 {
             limit,
             configured = wanted,
             lowered = room,
-            "server.max_connections is lowered: it needs {needed} file descriptors, and this process may have {limit}. Allow more (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of Docker) or configure fewer connections"
+            "server.max_connections is lowered: it needs {needed} file descriptors, and this \
+            process may have {limit}. Allow more (ulimit -Hn, LimitNOFILE= of systemd, --ulimit \
+            nofile= of Docker) or configure fewer connections"
         );
         config.server.max_connections = room as usize;
     }
@@ -42,7 +49,8 @@ fn beside(database: u32) -> u64 {
     BESIDE + u64::from(database)
 }
 
-/// How many connections a limit has room for; at least half of it, where it is smaller than what is open beside them.
+/// How many connections a limit has room for; at least half of it, where it is smaller than what is
+/// open beside them.
 fn room(limit: u64, database: u32) -> u64 {
     limit
         .saturating_sub(beside(database))
@@ -65,7 +73,8 @@ fn raise_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Connections that could not be accepted for want of descriptors or memory: a log line a minute, however often it happens.
+/// Connections that could not be accepted for want of descriptors or memory: a log line a minute,
+/// however often it happens.
 #[derive(Debug)]
 pub(super) struct Exhausted {
     all: Counter,
@@ -85,7 +94,8 @@ impl Default for Exhausted {
 }
 
 impl Exhausted {
-    /// Whether it is worth waiting before the next try. A connection that broke before it was accepted is its own affair.
+    /// Whether it is worth waiting before the next try. A connection that broke before it was
+    /// accepted is its own affair.
     pub(super) fn note(&mut self, error: &std::io::Error) -> bool {
         use std::io::ErrorKind;
         if matches!(
@@ -100,9 +110,12 @@ impl Exhausted {
             self.told = Some(Instant::now());
             let failures = std::mem::take(&mut self.failures);
             if is_out_of_descriptors(error) {
-                tracing::error!(%error, failures, "no file descriptor is left: new connections wait, those that are open go on. Allow more (ulimit -n, LimitNOFILE=) or lower server.max_connections");
+                tracing::error!(%error, failures, "no file descriptor is left: new connections \
+                    wait, those that are open go on. Allow more (ulimit -n, LimitNOFILE=) or \
+                    lower server.max_connections");
             } else {
-                tracing::error!(%error, failures, "connections cannot be accepted; those that are open go on");
+                tracing::error!(%error, failures, "connections cannot be accepted; those that are \
+                    open go on");
             }
         }
         true

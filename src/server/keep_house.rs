@@ -1,8 +1,9 @@
 //! Once an hour: partitions ahead of time, old data away, and both told.
 //!
-//! **A wrong clock takes nothing along.** What is old is counted back from the newest hit that was stored before this start, and as much later as this
-//! process runs by a clock that nobody can set. A machine that comes up in 2038 finds that the newest hit is of this year; one that comes up in 1970 finds
-//! nothing to be old.
+//! **A wrong clock takes nothing along.** What is old is counted back from the newest hit that was
+//! stored before this start, and as much later as this process runs by a clock that nobody can set.
+//! A machine that comes up in 2038 finds that the newest hit is of this year; one that comes up in
+//! 1970 finds nothing to be old.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use crate::model::clock::{Clock, Micros};
 use crate::store::retention::{Pace, Retired};
 use crate::store::{self, Store};
 
-/// How far the clock may be from what hits say before that is told: nobody may have come by for as long.
+/// How far the clock may be from what hits say before that is told: nobody may have come by for as
+/// long.
 const TOLD_FROM: i64 = 31 * 24 * Micros::HOUR;
 
 pub(super) struct Housekeeper {
@@ -22,7 +24,8 @@ pub(super) struct Housekeeper {
     pub(super) keep_months: u32,
     started: Micros,
     running: Instant,
-    /// The newest hit before this start, or the start where there was none; once the database has said it.
+    /// The newest hit before this start, or the start where there was none; once the database has
+    /// said it.
     newest: Option<Micros>,
     is_told: bool,
 }
@@ -85,7 +88,8 @@ impl Housekeeper {
             tracing::warn!(
                 clock = now.rfc3339(),
                 newest_hit = newest.rfc3339(),
-                "the clock is far ahead of the newest hit: if it is wrong, set it; what is old is counted back from that hit"
+                "the clock is far ahead of the newest hit: if it is wrong, set it; what is old is \
+                counted back from that hit"
             );
         }
         Ok(from)
@@ -105,7 +109,8 @@ fn tell(retired: &Retired) {
     }
     if retired.is_more {
         tracing::info!(
-            "more months are older than database.keep_months; one a day is removed, `sillage retire` removes all of them at once"
+            "more months are older than database.keep_months; one a day is removed, `sillage \
+            retire` removes all of them at once"
         );
     }
 }

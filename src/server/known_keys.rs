@@ -1,12 +1,17 @@
-//! Whether this server has the keys that links were signed with, by it or by the others on its database.
+//! Whether this server has the keys that links were signed with, by it or by the others on its
+//! database.
 //!
-//! Every server notes the fingerprint of the key it signs with, in the data directory and in the database. **Whoever has all noted keys may
-//! do as he likes**: put a new one on top, or start on a new database. Where one is missing, links are 404:
+//! Every server notes the fingerprint of the key it signs with, in the data directory and in the
+//! database. **Whoever has all noted keys may do as he likes**: put a new one on top, or start on a
+//! new database. Where one is missing, links are 404:
 //!
-//! - Keys that a server made by itself (`signing.keys`): the start is refused. The file was lost or cut, or this is a further server that was not given
-//!   the keys of the others. Postgres may be down at a start; the directory's note decides then, and a database that knows better later is told as below.
-//! - Keys in the configuration: somebody wrote them, and a server that ends would take pages from readers whose links it does know. It serves, the log says what is
-//!   missing once an hour, `/readyz` says `"keys": "lacking"`, and `sillage_keys_lacking` counts them.
+//! - Keys that a server made by itself (`signing.keys`): the start is refused. The file was lost or
+//!   cut, or this is a further server that was not given the keys of the others. Postgres may be
+//!   down at a start; the directory's note decides then, and a database that knows better later is
+//!   told as below.
+//! - Keys in the configuration: somebody wrote them, and a server that ends would take pages from
+//!   readers whose links it does know. It serves, the log says what is missing once an hour,
+//!   `/readyz` says `"keys": "lacking"`, and `sillage_keys_lacking` counts them.
 //!
 //! `sillage keys give-up` says that links of missing keys may die.
 
@@ -30,7 +35,8 @@ const ASKING: Duration = Duration::from_secs(5);
 /// How often missing keys are told again.
 const TOLD_EVERY: Duration = Duration::from_secs(3_600);
 
-const REMEDY: &str = "Give this server the file again, from a backup or from another server (or its lines as keys.signing). \
+const REMEDY: &str = "Give this server the file again, from a backup or from another server (or \
+    its lines as keys.signing). \
                       If those links may die, run `sillage keys give-up`, then start again";
 
 /// Those of the known keys that a server has not.
@@ -66,12 +72,14 @@ pub(super) fn check_note(
     let lacking = lacking(found.keys.as_ref(), known);
     match &found.keys {
         None if !lacking.is_empty() => bail!(
-            "{file} is missing, and links were signed with {} from here: all of them would be a 404. {REMEDY}",
+            "{file} is missing, and links were signed with {} from here: all of them would be a \
+            404. {REMEDY}",
             named(&lacking)
         ),
         // Of a version that noted nothing.
         None if note.is_none() && dir.join("spool.db").exists() => bail!(
-            "{file} is missing beside a spool, so a server has signed links from here: all of them would be a 404. {REMEDY}"
+            "{file} is missing beside a spool, so a server has signed links from here: all of \
+            them would be a 404. {REMEDY}"
         ),
         Some(_) if !lacking.is_empty() => bail!(
             "{file} lacks {}, which links were signed with: all of them would be a 404. {REMEDY}",
@@ -108,7 +116,8 @@ pub(super) async fn check_database(
         return Ok(());
     };
     let file = found.file.display();
-    let others = "If other servers run on this database, every server needs the same keys: copy their signing.keys, or set keys.signing for all";
+    let others = "If other servers run on this database, every server needs the same keys: copy \
+        their signing.keys, or set keys.signing for all";
     let known = known
         .into_iter()
         .filter(|key| key.given_up_at.is_none())
@@ -116,7 +125,8 @@ pub(super) async fn check_database(
     let lacking = lacking(found.keys.as_ref(), known);
     if !lacking.is_empty() {
         bail!(
-            "{file} {} {}, which links on this database were signed with: this server would answer 404 to all of them. {others}. {REMEDY}",
+            "{file} {} {}, which links on this database were signed with: this server would \
+            answer 404 to all of them. {others}. {REMEDY}",
             if found.keys.is_some() {
                 "lacks"
             } else {
@@ -127,7 +137,8 @@ pub(super) async fn check_database(
     }
     if found.keys.is_none() && was_served {
         bail!(
-            "{file} is missing, and a server has stored hits in this database before: links that it signed would be a 404. {others}. {REMEDY}"
+            "{file} is missing, and a server has stored hits in this database before: links that \
+            it signed would be a 404. {others}. {REMEDY}"
         );
     }
     Ok(())
@@ -149,7 +160,8 @@ impl KeyState {
     }
 }
 
-/// Notes this server's key in the database and looks whether others' are known here, for as long as the server runs.
+/// Notes this server's key in the database and looks whether others' are known here, for as long as
+/// the server runs.
 pub(super) struct KeyWatch {
     store: Store,
     keys: watch::Receiver<Keys>,
@@ -258,8 +270,11 @@ impl KeyWatch {
         }
         tracing::error!(
             missing = named(&missing),
-            "this server lacks keys that links are signed with, so it answers 404 to those links. Every server needs the keys of all: \
-             add them to keys.signing or signing.keys, here or where the key is wrong, and restart. If the links may die, run `sillage keys give-up` on a server that has the right keys"
+            "this server lacks keys that links are signed with, so it answers 404 to those links. \
+            Every server needs the keys of all: \
+             add them to keys.signing or signing.keys, here or where the key is wrong, and \
+             restart. If the links may die, run `sillage keys give-up` on a server that has the \
+             right keys"
         );
         self.told = Some((missing, Instant::now()));
     }

@@ -1,7 +1,9 @@
-//! SIGHUP: the file is read again, and what it says of trust, origins, keys and the like holds from the next request on.
+//! SIGHUP: the file is read again, and what it says of trust, origins, keys and the like holds from
+//! the next request on.
 //!
-//! Only what a request is answered by can change in a running server; addresses, directories, limits and the database are those of the start, and
-//! a new value of theirs is told as one that waits for a restart. A file with a mistake changes nothing.
+//! Only what a request is answered by can change in a running server; addresses, directories,
+//! limits and the database are those of the start, and a new value of theirs is told as one that
+//! waits for a restart. A file with a mistake changes nothing.
 
 use serde_json::Value as Json;
 use tokio::sync::mpsc;

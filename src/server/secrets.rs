@@ -1,7 +1,9 @@
-//! Secrets that are made at the first start and kept in the data directory, readable by the owner only.
+//! Secrets that are made at the first start and kept in the data directory, readable by the owner
+//! only.
 //!
-//! A key that is gone takes every link signed with it along, so nothing here takes another's place in silence: an empty or cut file is an
-//! error, and whether a missing one is a first start is decided in `known_keys`.
+//! A key that is gone takes every link signed with it along, so nothing here takes another's place
+//! in silence: an empty or cut file is an error, and whether a missing one is a first start is
+//! decided in `known_keys`.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -87,7 +89,8 @@ fn keys_of(file: &Path, text: &str) -> anyhow::Result<Keys> {
         Err(error) => format!("cannot be used: {error}"),
     };
     bail!(
-        "{} {what}. Links sent so far are signed with the keys that were in it: put it back from a backup. \
+        "{} {what}. Links sent so far are signed with the keys that were in it: put it back from \
+        a backup. \
          If it is lost, remove it; the next start says what that costs",
         file.display()
     );
@@ -106,7 +109,8 @@ pub fn load_or_make_token(config: &Config) -> anyhow::Result<(String, bool)> {
         let token = text.trim();
         if token.len() < LEAST_TOKEN {
             bail!(
-                "{} holds {} characters, and a token has at least {LEAST_TOKEN}: it was emptied or cut. Put the token back, or remove the \
+                "{} holds {} characters, and a token has at least {LEAST_TOKEN}: it was emptied \
+                or cut. Put the token back, or remove the \
                  file: a new token is made, and whoever uses the old one gets 401",
                 file.display(),
                 token.len()

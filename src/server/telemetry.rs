@@ -10,7 +10,8 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::{Log, LogFormat};
 
-/// Starts logging on standard error; standard output is for what commands answer. A second call in one process does nothing.
+/// Starts logging on standard error; standard output is for what commands answer. A second call in
+/// one process does nothing.
 pub fn start_logging(log: &Log) {
     let (filter, handle) = reload::Layer::new(filter(&log.level));
     let _ = FILTER.set(handle);
@@ -48,7 +49,8 @@ pub fn set_level(level: &str) {
 }
 
 fn filter(level: &str) -> EnvFilter {
-    // sqlx logs every statement at debug, with its text; the database's own log is the place for that.
+    // sqlx logs every statement at debug, with its text; the database's own log is the place for
+    // that.
     EnvFilter::try_new(format!("sqlx=warn,hyper=warn,{level}"))
         .unwrap_or_else(|_| EnvFilter::new("info"))
 }

@@ -1,4 +1,5 @@
-//! What the terminal is told at the start: where the server listens, and what to try next. On standard output; the log is on standard error.
+//! What the terminal is told at the start: where the server listens, and what to try next. On
+//! standard output; the log is on standard error.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ impl Welcome {
         ));
         if self.is_token_new {
             say(&format!(
-                "The API's token, told this once (it is kept in admin.token in the data directory):\n  {token}\n\
+                "The API's token, told this once (it is kept in admin.token in the data \
+                directory):\n  {token}\n\
                  Make a tracked link, then follow its short_url:\n  \
                  curl -sS {base}/api/v1/links -H 'Authorization: Bearer {token}' -d '{{\"url\": \"https://www.example.com/\"}}'",
                 token = app.admin_token

@@ -1,8 +1,9 @@
 //! Many rows in one statement, written once for both databases.
 //!
-//! A statement names its rows `{rows}`; on Postgres that becomes `unnest` over one array a column, one round trip and one cached plan
-//! for any number of rows. On SQLite it becomes rows of placeholders, in statements of few sizes: one `json_each` over all rows would parse each
-//! row's text again for every column of it.
+//! A statement names its rows `{rows}`; on Postgres that becomes `unnest` over one array a column,
+//! one round trip and one cached plan for any number of rows. On SQLite it becomes rows of
+//! placeholders, in statements of few sizes: one `json_each` over all rows would parse each row's
+//! text again for every column of it.
 
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use super::Tags;
 use crate::model::clock::Micros;
 use crate::model::hit::Money;
 
-/// Rows a statement on SQLite: few sizes, so that each is prepared once. 256 rows of 11 columns stay well below its 32,766 placeholders.
+/// Rows a statement on SQLite: few sizes, so that each is prepared once. 256 rows of 11 columns
+/// stay well below its 32,766 placeholders.
 const SIZES: [usize; 3] = [256, 16, 1];
 
 /// A query of SQLite with its values.
@@ -194,8 +196,9 @@ impl Bulk {
         query
     }
 
-    /// The statements and their values for SQLite, to be run one after the other. One that is refused leaves the rows before the refused one
-    /// written (`or fail`): the caller rolls back. So that a statement could be undone by itself, SQLite would copy every page it changes.
+    /// The statements and their values for SQLite, to be run one after the other. One that is
+    /// refused leaves the rows before the refused one written (`or fail`): the caller rolls back.
+    /// So that a statement could be undone by itself, SQLite would copy every page it changes.
     pub fn sqlite<'q>(mut self, sql: &str) -> impl Iterator<Item = SqliteQuery<'q>> {
         let len = self.len();
         let mut from = 0;
@@ -239,7 +242,8 @@ impl Bulk {
     }
 }
 
-/// Runs a bulk statement in a transaction: `execute_bulk!(tx, bulk, "insert … select … from {rows} where true …")`.
+/// Runs a bulk statement in a transaction: `execute_bulk!(tx, bulk, "insert … select … from {rows}
+/// where true …")`.
 #[macro_export]
 macro_rules! execute_bulk {
     ($tx:expr, $bulk:expr, $sql:expr) => {{
@@ -268,7 +272,8 @@ macro_rules! execute_bulk {
     }};
 }
 
-/// Runs a bulk query in a transaction and reads each row with the same body: `fetch_bulk!(tx, bulk, "select …", row => …)`.
+/// Runs a bulk query in a transaction and reads each row with the same body: `fetch_bulk!(tx, bulk,
+/// "select …", row => …)`.
 #[macro_export]
 macro_rules! fetch_bulk {
     ($tx:expr, $bulk:expr, $sql:expr, $row:ident => $read:expr) => {{

@@ -13,7 +13,8 @@ use crate::model::hit::{BroadlogId, ContactId, DeliveryId, VisitorId};
 use crate::{execute_bulk, fetch_bulk};
 
 impl Tx {
-    /// Loads what is wanted, all but contacts' data. Contacts that were merged away are followed to the survivor.
+    /// Loads what is wanted, all but contacts' data. Contacts that were merged away are followed to
+    /// the survivor.
     ///
     /// # Errors
     /// The database refuses.
@@ -47,13 +48,15 @@ impl Tx {
             Bulk::new()
                 .text("field", wanted.keys.iter().map(|key| key.0.clone()))
                 .text("value", wanted.keys.iter().map(|key| key.1.clone())),
-            "select k.field, k.value, k.contact_id from {rows} join contact_keys k on k.field = rows.field and k.value = rows.value",
+            "select k.field, k.value, k.contact_id from {rows} join contact_keys k on k.field = \
+            rows.field and k.value = rows.value",
             row => ((row.try_get(0)?, row.try_get(1)?), ContactId(row.try_get(2)?))
         )?;
         let ids = fetch_bulk!(
             self,
             Bulk::new().uuid("id", wanted.ids.iter().map(|id| id.0)),
-            "select c.id, coalesce(c.merged_into, c.id) from {rows} join contacts c on c.id = rows.id",
+            "select c.id, coalesce(c.merged_into, c.id) from {rows} join contacts c on c.id = \
+            rows.id",
             row => (ContactId(row.try_get(0)?), ContactId(row.try_get(1)?))
         )?;
         Ok(Known {
@@ -77,7 +80,8 @@ impl Tx {
         let contacts = fetch_bulk!(
             self,
             Bulk::new().uuid("id", ids.iter().map(|id| id.0)),
-            "select c.id, c.fields, c.tags, c.made_by from {rows} join contacts c on c.id = rows.id",
+            "select c.id, c.fields, c.tags, c.made_by from {rows} join contacts c on c.id = \
+            rows.id",
             row => (
                 ContactId(row.try_get(0)?),
                 Contact {
@@ -90,7 +94,8 @@ impl Tx {
         Ok(HashMap::from_iter(contacts))
     }
 
-    /// Writes what identity changed, in the order of primary keys. Merges come last: they sweep up what the rest has written.
+    /// Writes what identity changed, in the order of primary keys. Merges come last: they sweep up
+    /// what the rest has written.
     ///
     /// # Errors
     /// The database refuses.
@@ -142,9 +147,12 @@ impl Tx {
                     .uuid("into_id", [into.0])
             };
             for sql in [
-                "update contacts set merged_into = rows.into_id from {rows} where id = rows.from_id or merged_into = rows.from_id",
-                "update contact_keys set contact_id = rows.into_id from {rows} where contact_id = rows.from_id",
-                "update visitors set contact_id = rows.into_id from {rows} where contact_id = rows.from_id",
+                "update contacts set merged_into = rows.into_id from {rows} where id = \
+                rows.from_id or merged_into = rows.from_id",
+                "update contact_keys set contact_id = rows.into_id from {rows} where contact_id = \
+                rows.from_id",
+                "update visitors set contact_id = rows.into_id from {rows} where contact_id = \
+                rows.from_id",
             ] {
                 execute_bulk!(self, bulk(), sql)?;
             }
@@ -165,7 +173,8 @@ impl Tx {
             Bulk::new()
                 .uuid("visitor_id", completed.keys().map(|id| id.0))
                 .uuid("contact_id", completed.values().map(|id| id.0)),
-            "update hits set contact_id = rows.contact_id from {rows} where hits.visitor_id = rows.visitor_id and hits.contact_id is null"
+            "update hits set contact_id = rows.contact_id from {rows} where hits.visitor_id = \
+            rows.visitor_id and hits.contact_id is null"
         )
     }
 
@@ -182,7 +191,8 @@ impl Tx {
             .text("scope", keys.iter().map(|key| key.0.clone()))
             .text("key", keys.iter().map(|key| key.1.clone()))
             .time("now", keys.iter().map(|_| now));
-        // No `on conflict`: the projection's lock lets nobody else write here, and Postgres takes a row that may conflict in two steps.
+        // No `on conflict`: the projection's lock lets nobody else write here, and Postgres takes a
+        // row that may conflict in two steps.
         let fresh: Vec<(String, String)> = fetch_bulk!(
             self,
             bulk,

@@ -1,6 +1,7 @@
 //! Deliveries and links as senders make and see them.
 //!
-//! Every change sets `changed_at`: that is how the servers' local copies learn of it. The number of messages is no such change.
+//! Every change sets `changed_at`: that is how the servers' local copies learn of it. The number of
+//! messages is no such change.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -208,7 +209,8 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn links_of(&self, delivery_id: DeliveryId) -> sqlx::Result<Vec<Link>> {
-        let sql = "select id, delivery_id, slug, url, label, category from links where delivery_id = $1 order by id";
+        let sql = "select id, delivery_id, slug, url, label, category from links where \
+            delivery_id = $1 order by id";
         both!(self.reader(), pool => sqlx::query(sql).bind(delivery_id.0).fetch_all(pool).await
             .and_then(|rows| rows.iter().map(|row| link!(row)).collect()))
     }

@@ -1,11 +1,13 @@
 //! Figures kept as the hits come, in the transaction that writes them: of a message and of an hour.
 //!
-//! They are read, added to in memory and written back whole: the projection's lock lets nobody else write them. What a hit *is* is counted where it
-//! stands ([`Figures::add`]); what it *earns* is booked at a [`Place`] ([`Figures::book`]), which for an order that is told again is where it was
+//! They are read, added to in memory and written back whole: the projection's lock lets nobody else
+//! write them. What a hit *is* is counted where it stands ([`Figures::add`]); what it *earns* is
+//! booked at a [`Place`] ([`Figures::book`]), which for an order that is told again is where it was
 //! counted first. What nothing proves is booked apart from revenue.
 //!
-//! Sums of money are exact: 128 bits here, in the database the sum modulo 10^18 and a carry. Sums of items are 64 bits: a message would need
-//! four thousand million hits of the largest quantity to fill one.
+//! Sums of money are exact: 128 bits here, in the database the sum modulo 10^18 and a carry. Sums
+//! of items are 64 bits: a message would need four thousand million hits of the largest quantity to
+//! fill one.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -173,7 +175,8 @@ pub struct Figures {
     hours: BTreeMap<HourKey, HourFigures>,
 }
 
-/// Reads the books of a row, from a column on: transactions, revenue, carry, quantity, and the same apart.
+/// Reads the books of a row, from a column on: transactions, revenue, carry, quantity, and the same
+/// apart.
 macro_rules! books {
     ($row:expr, $first:literal) => {
         Books {
@@ -218,7 +221,8 @@ fn with_books(bulk: Bulk, books: impl Iterator<Item = Books> + Clone) -> Bulk {
 }
 
 impl Figures {
-    /// Messages that have figures in the database, of the hits that are to be added and of the places where something is to be booked.
+    /// Messages that have figures in the database, of the hits that are to be added and of the
+    /// places where something is to be booked.
     ///
     /// # Errors
     /// The database refuses.
@@ -373,8 +377,8 @@ impl Figures {
     /// The database refuses.
     pub async fn save(mut self, tx: &mut Tx) -> sqlx::Result<()> {
         self.load_hours(tx).await?;
-        // Apart, since nobody else writes here: an upsert would look each row up once more. And those without money by themselves, which nearly
-        // all are: half the values.
+        // Apart, since nobody else writes here: an upsert would look each row up once more. And
+        // those without money by themselves, which nearly all are: half the values.
         let rows = self.message_rows();
         execute_bulk!(
             &mut *tx,

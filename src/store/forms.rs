@@ -22,7 +22,8 @@ pub struct StoredForm {
     pub changed_at: Micros,
 }
 
-/// Turns a row of the queries below into a form; none where somebody wrote a definition by hand that is none.
+/// Turns a row of the queries below into a form; none where somebody wrote a definition by hand
+/// that is none.
 macro_rules! form {
     ($row:expr) => {{
         let row = $row;
@@ -82,7 +83,8 @@ impl Tx {
             Some(id) => self.reserve_number("form", id.0).await.map(|()| id)?,
             None => FormId(self.take_numbers("form", 1).await?),
         };
-        let sql = "insert into forms (id, definition, created_at, changed_at) values ($1, $2, $3, $3) on conflict (id) do nothing";
+        let sql = "insert into forms (id, definition, created_at, changed_at) values ($1, $2, $3, \
+            $3) on conflict (id) do nothing";
         let made = both!(self, c => sqlx::query(sql).bind(id.0).bind(Json(&form)).bind(now).execute(&mut **c).await
             .map(|done| done.rows_affected()))?;
         Ok(if made == 1 {

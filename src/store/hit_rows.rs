@@ -1,8 +1,9 @@
 //! Writing hits: rows of placeholders, and on Postgres binary `COPY` for many.
 //!
-//! `COPY` instead of `unnest` over 35 arrays: Postgres takes each value once and fills pages many rows at a time. Its end is several small
-//! writes without an answer between them, though, and sqlx leaves Nagle's algorithm on: over TCP the last one waits 40 ms for an
-//! acknowledgement. Few rows, as most transactions of a quiet server have, go quicker in an ordinary statement.
+//! `COPY` instead of `unnest` over 35 arrays: Postgres takes each value once and fills pages many
+//! rows at a time. Its end is several small writes without an answer between them, though, and sqlx
+//! leaves Nagle's algorithm on: over TCP the last one waits 40 ms for an acknowledgement. Few rows,
+//! as most transactions of a quiet server have, go quicker in an ordinary statement.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use super::types::{POSTGRES_EPOCH, put_inet, put_numeric};
 use super::{Either, Ip, SqliteTransaction, Tags, Tx};
 use crate::model::hit::{ContactId, Hit, Money, Proof};
 
-/// Names of the columns in the order in which both writers fill them and [`super::stored_hits`] reads them.
+/// Names of the columns in the order in which both writers fill them and [`super::stored_hits`]
+/// reads them.
 pub const COLUMNS: [&str; 35] = [
     "seq",
     "id",
@@ -169,7 +171,8 @@ async fn send_rows(
     waiting.wait(copy.send(end.as_slice())).await.map(|_| ())
 }
 
-/// Rows in Postgres' binary `COPY` format: for each the number of fields, then each field's length and bytes.
+/// Rows in Postgres' binary `COPY` format: for each the number of fields, then each field's length
+/// and bytes.
 fn put_rows(rows: &[HitRow<'_>], data: &mut Vec<u8>) {
     for row in rows {
         let hit = row.hit;
@@ -246,7 +249,8 @@ pub(super) fn tag_texts(hit: &Hit) -> impl Iterator<Item = String> {
     })
 }
 
-/// Postgres' binary `text[]`: dimensions, has-null, element type (25 is `text`), length, lower bound, elements.
+/// Postgres' binary `text[]`: dimensions, has-null, element type (25 is `text`), length, lower
+/// bound, elements.
 fn put_tags(hit: &Hit, data: &mut Vec<u8>) {
     for word in [1_i32, 0, 25, hit.tags.len() as i32, 1] {
         data.extend_from_slice(&word.to_be_bytes());
@@ -301,7 +305,8 @@ impl Fields<'_> {
     }
 }
 
-/// Rows a statement: few sizes, so that each is prepared once. 64 rows of 35 columns stay well below SQLite's 32,766 placeholders.
+/// Rows a statement: few sizes, so that each is prepared once. 64 rows of 35 columns stay well
+/// below SQLite's 32,766 placeholders.
 const SIZES: [usize; 3] = [64, 8, 1];
 
 /// The rows in runs that are whole parts of one of [`SIZES`].
@@ -340,8 +345,9 @@ async fn insert_postgres(c: &mut PgTransaction, rows: &[HitRow<'_>]) -> sqlx::Re
     Ok(())
 }
 
-/// `<insert> into hits (…) values (…), …`. On SQLite a place must not be `$1`: that is a name, and for each value that is bound SQLite walks
-/// through all names, which made the whole projection five times slower.
+/// `<insert> into hits (…) values (…), …`. On SQLite a place must not be `$1`: that is a name, and
+/// for each value that is bound SQLite walks through all names, which made the whole projection
+/// five times slower.
 fn values_statement(insert: &str, rows: usize, placeholder: fn(usize) -> String) -> String {
     let mut sql = format!("{insert} into hits ({}) values ", COLUMNS.join(", "));
     for place in 0..rows * COLUMNS.len() {

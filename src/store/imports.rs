@@ -1,4 +1,5 @@
-//! What imports read and write: rows by the thousand, looked at before they are written, so that a second import of the same file changes nothing.
+//! What imports read and write: rows by the thousand, looked at before they are written, so that a
+//! second import of the same file changes nothing.
 
 use std::collections::HashMap;
 
@@ -77,20 +78,23 @@ impl Tx {
         let mut links: Vec<Link> = fetch_bulk!(
             &mut *self,
             Bulk::new().big("id", ids.iter().copied()),
-            "select l.id, l.delivery_id, l.slug, l.url, l.label, l.category from {rows} join links l on l.id = rows.id",
+            "select l.id, l.delivery_id, l.slug, l.url, l.label, l.category from {rows} join \
+            links l on l.id = rows.id",
             row => link!(row)
         )?;
         let by_slug: Vec<Link> = fetch_bulk!(
             &mut *self,
             Bulk::new().text("slug", slugs.iter().cloned()),
-            "select l.id, l.delivery_id, l.slug, l.url, l.label, l.category from {rows} join links l on l.slug = rows.slug",
+            "select l.id, l.delivery_id, l.slug, l.url, l.label, l.category from {rows} join \
+            links l on l.slug = rows.slug",
             row => link!(row)
         )?;
         links.extend(by_slug);
         Ok(links)
     }
 
-    /// Makes links; returns how many were made. Ids and slugs that others took in the meantime are left to them.
+    /// Makes links; returns how many were made. Ids and slugs that others took in the meantime are
+    /// left to them.
     ///
     /// # Errors
     /// The database refuses.
@@ -111,7 +115,8 @@ impl Tx {
         execute_bulk!(
             self,
             link_columns(links, now),
-            "update links set url = rows.url, label = rows.label, category = rows.category, changed_at = rows.now from {rows} where links.id = rows.id"
+            "update links set url = rows.url, label = rows.label, category = rows.category, \
+            changed_at = rows.now from {rows} where links.id = rows.id"
         )
     }
 
@@ -126,7 +131,8 @@ impl Tx {
         let found: Vec<(i64, ImportedDelivery)> = fetch_bulk!(
             self,
             Bulk::new().big("id", ids),
-            "select d.id, d.label, d.sent_at, d.expires_at, d.expiration_url, d.origin from {rows} join deliveries d on d.id = rows.id",
+            "select d.id, d.label, d.sent_at, d.expires_at, d.expiration_url, d.origin from \
+            {rows} join deliveries d on d.id = rows.id",
             row => (row.try_get(0)?, ImportedDelivery {
                 id: DeliveryId(row.try_get(0)?),
                 label: row.try_get(1)?,
@@ -185,7 +191,8 @@ impl Tx {
         let found: Vec<(String, ImportedPageTag)> = fetch_bulk!(
             self,
             Bulk::new().text("identifier", identifiers),
-            "select t.identifier, t.label, t.kind, t.source_url, t.valid_until from {rows} join page_tags t on t.identifier = rows.identifier",
+            "select t.identifier, t.label, t.kind, t.source_url, t.valid_until from {rows} join \
+            page_tags t on t.identifier = rows.identifier",
             row => (row.try_get(0)?, ImportedPageTag {
                 identifier: row.try_get(0)?,
                 label: row.try_get(1)?,
@@ -222,7 +229,8 @@ impl Tx {
         )
     }
 
-    /// Stores messages of any deliveries and the names that their vendors gave them, in a transaction of [`super::Store::begin_lane`].
+    /// Stores messages of any deliveries and the names that their vendors gave them, in a
+    /// transaction of [`super::Store::begin_lane`].
     ///
     /// # Errors
     /// The database refuses; so it does where a number is taken.
@@ -252,14 +260,16 @@ impl Tx {
                     "created_at",
                     messages.iter().map(|message| message.created_at)
                 ),
-            "insert into broadlogs (id, delivery_id, contact_id, created_at) select id, delivery_id, contact_id, created_at from {rows} where true"
+            "insert into broadlogs (id, delivery_id, contact_id, created_at) select id, \
+            delivery_id, contact_id, created_at from {rows} where true"
         )?;
         execute_bulk!(
             &mut *self,
             Bulk::new()
                 .text("key", keys.iter().map(|(key, _)| key.clone()))
                 .big("broadlog_id", keys.iter().map(|(_, id)| id.0)),
-            "insert into message_keys (key, broadlog_id) select key, broadlog_id from {rows} where true"
+            "insert into message_keys (key, broadlog_id) select key, broadlog_id from {rows} \
+            where true"
         )?;
         let mut counts: HashMap<i64, i64> = HashMap::new();
         for message in messages {
@@ -270,7 +280,8 @@ impl Tx {
             Bulk::new()
                 .big("id", counts.keys().copied())
                 .big("count", counts.values().copied()),
-            "update deliveries set messages = deliveries.messages + rows.count from {rows} where deliveries.id = rows.id"
+            "update deliveries set messages = deliveries.messages + rows.count from {rows} where \
+            deliveries.id = rows.id"
         )?;
         Ok(())
     }

@@ -114,7 +114,8 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn link_changes(&self, from: Micros, to: Micros) -> sqlx::Result<Vec<ChangedAt>> {
-        let sql = "select changed_at, count(*), max(id) from links where changed_at between $1 and $2 group by changed_at";
+        let sql = "select changed_at, count(*), max(id) from links where changed_at between $1 \
+            and $2 group by changed_at";
         both!(self.reader(), pool => sqlx::query(sql).bind(from).bind(to).fetch_all(pool).await
             .and_then(|rows| rows.iter().map(|row| Ok(ChangedAt {
                 at: row.try_get(0)?,
@@ -123,8 +124,8 @@ impl Store {
             })).collect()))
     }
 
-    /// Deliveries after a point that were changed since they were made (their expiry and campaign parameters are their links'): the links of a
-    /// delivery that is new come later than itself.
+    /// Deliveries after a point that were changed since they were made (their expiry and campaign
+    /// parameters are their links'): the links of a delivery that is new come later than itself.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -139,7 +140,8 @@ impl Store {
             .and_then(|rows| rows.iter().map(|row| Ok(ChangePoint { at: row.try_get(0)?, id: row.try_get(1)? })).collect()))
     }
 
-    /// The links of deliveries that were changed between two times, both included, in the order of numbers, those above `after`.
+    /// The links of deliveries that were changed between two times, both included, in the order of
+    /// numbers, those above `after`.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.

@@ -117,7 +117,8 @@ impl Tx {
     /// # Errors
     /// The database refuses.
     pub async fn quarantine(&mut self, record: &Quarantined) -> sqlx::Result<()> {
-        let sql = "insert into quarantine (id, spool_id, position, quarantined_at, reason, body) values ($1, $2, $3, $4, $5, $6)";
+        let sql = "insert into quarantine (id, spool_id, position, quarantined_at, reason, body) \
+            values ($1, $2, $3, $4, $5, $6)";
         both!(self, c => sqlx::query(sql)
             .bind(record.id)
             .bind(record.spool_id)
@@ -135,7 +136,8 @@ impl Tx {
     /// # Errors
     /// The database refuses.
     pub async fn remove_quarantined(&mut self, id: Uuid) -> sqlx::Result<()> {
-        both!(self, c => sqlx::query("delete from quarantine where id = $1").bind(id).execute(&mut **c).await.map(|_| ()))
+        both!(self, c => sqlx::query("delete from quarantine where id = \
+            $1").bind(id).execute(&mut **c).await.map(|_| ()))
     }
 
     /// Makes the partitions of months; SQLite has none.
@@ -151,7 +153,8 @@ impl Tx {
         };
         for month in months {
             let sql = format!(
-                "create table if not exists {} partition of hits for values from ('{} 00:00:00+00') to ('{} 00:00:00+00')",
+                "create table if not exists {} partition of hits for values from ('{} \
+                00:00:00+00') to ('{} 00:00:00+00')",
                 month.name(),
                 month.start(),
                 month.plus(1).start()

@@ -38,8 +38,8 @@ impl Tx {
         Ok(HashMap::from_iter(times))
     }
 
-    /// Numbers for new messages. Those that a vendor's unsigned link has said already are left out: what was counted for one must not become
-    /// another message's.
+    /// Numbers for new messages. Those that a vendor's unsigned link has said already are left out:
+    /// what was counted for one must not become another message's.
     ///
     /// # Errors
     /// The database refuses.
@@ -48,7 +48,8 @@ impl Tx {
         while numbers.len() < count {
             let missing = (count - numbers.len()) as i64;
             let first = self.take_numbers("broadlog", missing).await?;
-            let sql = "select distinct broadlog_id from broadlog_figures where broadlog_id >= $1 and broadlog_id < $2";
+            let sql = "select distinct broadlog_id from broadlog_figures where broadlog_id >= $1 \
+                and broadlog_id < $2";
             let said: Vec<i64> = both!(&mut *self, c => sqlx::query_scalar(sql)
                 .bind(first)
                 .bind(first + missing)
@@ -60,7 +61,8 @@ impl Tx {
         Ok(numbers)
     }
 
-    /// Takes away what was counted under numbers that their sender chose while nobody had made these messages, as far as it was for another delivery.
+    /// Takes away what was counted under numbers that their sender chose while nobody had made
+    /// these messages, as far as it was for another delivery.
     ///
     /// # Errors
     /// The database refuses.
@@ -79,7 +81,8 @@ impl Tx {
         .map(|_| ())
     }
 
-    /// Stores new messages of a delivery, in a transaction of [`Store::begin_lane`]. Numbers that the sender chose are never given out after.
+    /// Stores new messages of a delivery, in a transaction of [`Store::begin_lane`]. Numbers that
+    /// the sender chose are never given out after.
     ///
     /// # Errors
     /// The database refuses; so it does where a number is taken.
@@ -104,7 +107,8 @@ impl Tx {
                 )
                 .time("now", messages.iter().map(|_| now))
                 .text_or_null("format", messages.into_iter().map(|message| message.format)),
-            "insert into broadlogs (id, delivery_id, contact_id, format, created_at) select id, delivery_id, contact_id, format, now from {rows} where true"
+            "insert into broadlogs (id, delivery_id, contact_id, format, created_at) select id, \
+            delivery_id, contact_id, format, now from {rows} where true"
         )?;
         let sql = "update deliveries set messages = messages + $2 where id = $1";
         both!(self, c => sqlx::query(sql).bind(delivery_id.0).bind(count).execute(&mut **c).await.map(|_| ()))
@@ -126,7 +130,8 @@ impl Tx {
             Bulk::new()
                 .big("delivery_id", keys.iter().map(|_| delivery_id.0))
                 .text("key", keys),
-            "select k.key, k.number from {rows} join sent_keys k on k.delivery_id = rows.delivery_id and k.key = rows.key",
+            "select k.key, k.number from {rows} join sent_keys k on k.delivery_id = \
+            rows.delivery_id and k.key = rows.key",
             row => (row.try_get::<String, _>(0)?, row.try_get::<i64, _>(1)?)
         )?;
         Ok(HashMap::from_iter(found))

@@ -1,4 +1,5 @@
-//! Orders that count in the figures, so that each counts once, however often it is told: who said it, how much, and where it was counted.
+//! Orders that count in the figures, so that each counts once, however often it is told: who said
+//! it, how much, and where it was counted.
 
 use sqlx::Row;
 use uuid::Uuid;
@@ -114,8 +115,9 @@ macro_rules! order {
 }
 
 impl Tx {
-    /// What is known of orders: of `exact` what these holders said, of `whole` what anybody said. The second can be many, once: when a sender
-    /// that is believed tells of an order, it takes the place of all others.
+    /// What is known of orders: of `exact` what these holders said, of `whole` what anybody said.
+    /// The second can be many, once: when a sender that is believed tells of an order, it takes the
+    /// place of all others.
     ///
     /// # Errors
     /// The database refuses.
@@ -161,7 +163,8 @@ impl Tx {
         execute_bulk!(
             &mut *self,
             keys(gone.iter().copied()),
-            "delete from orders where (order_id, site, currency, holder) in (select order_id, site, currency, holder from {rows})"
+            "delete from orders where (order_id, site, currency, holder) in (select order_id, \
+            site, currency, holder from {rows})"
         )?;
         let orders = || changed.iter().map(|(_, order)| *order);
         execute_bulk!(
@@ -195,8 +198,9 @@ impl Tx {
 }
 
 impl Store {
-    /// Forgets orders that were half a year old at a time: what is told of them after that counts anew, a page shown again or a refund alike. Never
-    /// more than two days' worth at once, so that a mistake about the time does not cost half a year.
+    /// Forgets orders that were half a year old at a time: what is told of them after that counts
+    /// anew, a page shown again or a refund alike. Never more than two days' worth at once, so that
+    /// a mistake about the time does not cost half a year.
     ///
     /// # Errors
     /// The database refuses.

@@ -1,4 +1,5 @@
-//! Adobe's page tags: made by the API, the command line, or on the fly by the first request that describes one.
+//! Adobe's page tags: made by the API, the command line, or on the fly by the first request that
+//! describes one.
 
 use std::collections::BTreeSet;
 
@@ -72,7 +73,8 @@ macro_rules! page_tag {
 macro_rules! select_page_tags {
     ($rest:literal) => {
         concat!(
-            "select identifier, label, kind, folder, source_url, valid_until, created_at from page_tags ",
+            "select identifier, label, kind, folder, source_url, valid_until, created_at from \
+            page_tags ",
             $rest
         )
     };
@@ -122,7 +124,8 @@ impl Tx {
         self.write_page_tag(sql, new, now).await
     }
 
-    /// Runs a statement of a tag's values, `$1` to `$6`, and the time of the change, `$7`; true where it wrote a row.
+    /// Runs a statement of a tag's values, `$1` to `$6`, and the time of the change, `$7`; true
+    /// where it wrote a row.
     async fn write_page_tag(
         &mut self,
         sql: &'static str,
@@ -154,12 +157,14 @@ impl Tx {
         fetch_bulk!(
             self,
             Bulk::new().text("identifier", identifiers.iter().map(|text| (*text).to_owned())),
-            "select t.identifier, t.kind, t.valid_until from {rows} join page_tags t on t.identifier = rows.identifier",
+            "select t.identifier, t.kind, t.valid_until from {rows} join page_tags t on \
+            t.identifier = rows.identifier",
             row => (row.try_get(0)?, TagRule { kind: kind(row.try_get(1)?), valid_until: row.try_get(2)? })
         )
     }
 
-    /// Makes tags that requests have described; those that are there meanwhile are left as they are.
+    /// Makes tags that requests have described; those that are there meanwhile are left as they
+    /// are.
     ///
     /// # Errors
     /// The database refuses.
@@ -178,8 +183,9 @@ impl Tx {
         )
     }
 
-    /// What was made under a name on the day of `now`. Another server's clock may be a little behind at midnight: its day goes on then. A day that
-    /// lies further ahead was written under a wrong clock and counts for nothing.
+    /// What was made under a name on the day of `now`. Another server's clock may be a little
+    /// behind at midnight: its day goes on then. A day that lies further ahead was written under a
+    /// wrong clock and counts for nothing.
     ///
     /// # Errors
     /// The database refuses.

@@ -1,4 +1,5 @@
-//! Contacts as the API and exports show them. Any id that ever stood for a person finds it: the contact's own, one merged into it, a browser's.
+//! Contacts as the API and exports show them. Any id that ever stood for a person finds it: the
+//! contact's own, one merged into it, a browser's.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +15,8 @@ use crate::model::clock::Micros;
 use crate::model::hit::{ContactId, VisitorId};
 use crate::{both, fetch_bulk};
 
-/// Most visitors told of one contact, latest first: a sender that makes up a visitor for every hit must not fill an answer.
+/// Most visitors told of one contact, latest first: a sender that makes up a visitor for every hit
+/// must not fill an answer.
 const MOST_VISITORS: i64 = 1_000;
 /// A page of contacts ends early where their fields are this long.
 const MOST_PAGE_BYTES: usize = 1 << 20;
@@ -66,7 +68,8 @@ impl Store {
         Ok(hit.map(|_| Person::Anonymous(VisitorId(id))))
     }
 
-    /// The contact that has a value of a unique field; the value is given as [`crate::identity::normalise`] makes it.
+    /// The contact that has a value of a unique field; the value is given as
+    /// [`crate::identity::normalise`] makes it.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -115,11 +118,13 @@ impl Store {
     pub async fn contact_fields(&self) -> sqlx::Result<Vec<String>> {
         let mut names: Vec<String> = match self.reader() {
             Either::Postgres(pool) => {
-                let sql = "select distinct jsonb_object_keys(fields) from contacts where merged_into is null";
+                let sql = "select distinct jsonb_object_keys(fields) from contacts where \
+                    merged_into is null";
                 sqlx::query_scalar(sql).fetch_all(pool).await?
             }
             Either::Sqlite(pool) => {
-                let sql = "select distinct f.key from contacts c, json_each(c.fields) f where c.merged_into is null";
+                let sql = "select distinct f.key from contacts c, json_each(c.fields) f where \
+                    c.merged_into is null";
                 sqlx::query_scalar(sql).fetch_all(pool).await?
             }
         };
@@ -128,8 +133,8 @@ impl Store {
         Ok(names)
     }
 
-    /// Contacts by rising ids, from above `after` on, at most `limit` and at least one where there are any. Those that were merged away are
-    /// former ids of others.
+    /// Contacts by rising ids, from above `after` on, at most `limit` and at least one where there
+    /// are any. Those that were merged away are former ids of others.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -177,7 +182,8 @@ impl Store {
         let former: Vec<(Uuid, Uuid)> = fetch_bulk!(
             &mut connection,
             Bulk::new().uuid("id", ids.iter().copied()),
-            "select c.merged_into, c.id from {rows} join contacts c on c.merged_into = rows.id order by c.created_at, c.id",
+            "select c.merged_into, c.id from {rows} join contacts c on c.merged_into = rows.id \
+            order by c.created_at, c.id",
             row => (row.try_get(0)?, row.try_get(1)?)
         )?;
         let visitors: Vec<(Uuid, Uuid)> = fetch_bulk!(

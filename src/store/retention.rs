@@ -1,7 +1,9 @@
-//! What is deleted after its time: months of hits, and idempotency keys. Orders: see [`super::orders`].
+//! What is deleted after its time: months of hits, and idempotency keys. Orders: see
+//! [`super::orders`].
 //!
-//! A machine that starts with a wrong clock must not take its data along. So the caller counts back from a time that hits vouch for
-//! ([`Store::newest_hit_before`]), and months go one a day: a mistake costs a month and is told, where it would have cost everything.
+//! A machine that starts with a wrong clock must not take its data along. So the caller counts back
+//! from a time that hits vouch for ([`Store::newest_hit_before`]), and months go one a day: a
+//! mistake costs a month and is told, where it would have cost everything.
 
 use sqlx::{AssertSqlSafe, Row as _};
 
@@ -41,7 +43,8 @@ pub struct Retired {
 }
 
 impl Store {
-    /// When the newest of the hits was received that were received before a time; none where there are none. On Postgres the one that was stored last.
+    /// When the newest of the hits was received that were received before a time; none where there
+    /// are none. On Postgres the one that was stored last.
     ///
     /// # Errors
     /// The database refuses.
@@ -60,8 +63,8 @@ impl Store {
         }
     }
 
-    /// Removes whole months older than `keep_months` before the month of `from` (Postgres: drops partitions; SQLite: deletes rows), oldest first. `now` says when
-    /// that was. 0 keeps all.
+    /// Removes whole months older than `keep_months` before the month of `from` (Postgres: drops
+    /// partitions; SQLite: deletes rows), oldest first. `now` says when that was. 0 keeps all.
     ///
     /// # Errors
     /// The database refuses.
@@ -120,7 +123,8 @@ impl Tx {
         Ok(count > 0)
     }
 
-    /// The oldest month before another one that has hits, as `2026-01`. On Postgres empty partitions before it are dropped on the way: nothing is lost with them.
+    /// The oldest month before another one that has hits, as `2026-01`. On Postgres empty
+    /// partitions before it are dropped on the way: nothing is lost with them.
     async fn month_before(&mut self, oldest: PartitionMonth) -> sqlx::Result<Option<String>> {
         match self {
             Either::Postgres(c) => {

@@ -1,14 +1,18 @@
 //! A session of Postgres that is given up when it falls silent.
 //!
-//! A machine that dies, a fail-over behind one name, a network that swallows packets: none of them closes a connection, and whoever waits for
-//! an answer on it would wait for ever. So each wait for an answer has an end. What reaches it is an I/O error like any other, and the
-//! connection is closed there and then: going back to the pool it would be asked whether it lives, and hang there in its turn.
+//! A machine that dies, a fail-over behind one name, a network that swallows packets: none of them
+//! closes a connection, and whoever waits for an answer on it would wait for ever. So each wait for
+//! an answer has an end. What reaches it is an I/O error like any other, and the connection is
+//! closed there and then: going back to the pool it would be asked whether it lives, and hang there
+//! in its turn.
 //!
-//! The time counts from answer to answer, not for a transaction, and a lock of which others are in front is waited for in turns shorter than it
-//! (see [`super::Store::begin_lane`]): waiting is not silence.
+//! The time counts from answer to answer, not for a transaction, and a lock of which others are in
+//! front is waited for in turns shorter than it (see [`super::Store::begin_lane`]): waiting is not
+//! silence.
 //!
-//! The other side is told to do the same, see [`prepare`]: a server of ours that vanished would otherwise hold the lane, and all other
-//! servers' hits with it, until the kernel's keep-alive notices after two hours.
+//! The other side is told to do the same, see [`prepare`]: a server of ours that vanished would
+//! otherwise hold the lane, and all other servers' hits with it, until the kernel's keep-alive
+//! notices after two hours.
 
 use std::future::{Future, ready};
 use std::io;
@@ -25,8 +29,9 @@ use sqlx::{AssertSqlSafe, Connection as _, Describe, Execute, Executor, PgPool, 
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// How long a connection that lay in the pool may take for the smallest answer there is. A new one is made in its place, which costs
-/// less than waiting; several that are dead must fit into [`ACQUIRE`].
+/// How long a connection that lay in the pool may take for the smallest answer there is. A new one
+/// is made in its place, which costs less than waiting; several that are dead must fit into
+/// [`ACQUIRE`].
 const PING: Duration = Duration::from_secs(1);
 /// Whoever waits longer for a connection has a reader or a sender waiting: better to say so.
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -217,8 +222,9 @@ impl Drop for PgTransaction {
     }
 }
 
-/// Gives a connection back to the pool, which would wait without end for what is still to come: rows that nobody took, or the answer to a
-/// last ping. Where that takes too long the connection is closed with the future that did not end.
+/// Gives a connection back to the pool, which would wait without end for what is still to come:
+/// rows that nobody took, or the answer to a last ping. Where that takes too long the connection is
+/// closed with the future that did not end.
 async fn give_back(mut connection: PoolConnection<Postgres>) {
     let _ = timeout(RETURN, connection.return_to_pool()).await;
 }
@@ -304,7 +310,8 @@ impl<'c> Executor<'c> for &'c PgSessions {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        // The session and the answers that borrow from it live in one future, which hands over what it gets.
+        // The session and the answers that borrow from it live in one future, which hands over what
+        // it gets.
         let (hand, mut taken) = mpsc::channel(AHEAD);
         let mut fetching = Some(Box::pin(async move {
             let mut session = match self.acquire().await {
@@ -356,14 +363,16 @@ impl<'c> Executor<'c> for &'c PgSessions {
     }
 }
 
-/// Asks Postgres to notice by itself where this side vanished, and to end the session then with its transaction and its locks: a host that
-/// does not answer after half a minute, a process that keeps a transaction open without a statement for longer than it would wait itself, and,
-/// while a statement runs or waits for a lock, a connection that was closed. And not to compile statements: ours are short, it takes longer
-/// than running them.
+/// Asks Postgres to notice by itself where this side vanished, and to end the session then with its
+/// transaction and its locks: a host that does not answer after half a minute, a process that keeps
+/// a transaction open without a statement for longer than it would wait itself, and, while a
+/// statement runs or waits for a lock, a connection that was closed. And not to compile statements:
+/// ours are short, it takes longer than running them.
 ///
-/// With `set` after connecting rather than as options of it, which poolers between refuse; each by itself, since older versions and other
-/// systems do not know them all; and only where nobody set them for these sessions (in the URL, for the role, for the database). What
-/// cannot be set is left as it is.
+/// With `set` after connecting rather than as options of it, which poolers between refuse; each by
+/// itself, since older versions and other systems do not know them all; and only where nobody set
+/// them for these sessions (in the URL, for the role, for the database). What cannot be set is left
+/// as it is.
 async fn prepare(connection: &mut PgConnection, patience: Duration) -> sqlx::Result<()> {
     let sql = format!(
         "do $$

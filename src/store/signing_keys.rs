@@ -73,7 +73,8 @@ impl Tx {
             .map(|_| ()))
     }
 
-    /// Notes that a key's links may die; without one, that those of keys of a time before they were noted may.
+    /// Notes that a key's links may die; without one, that those of keys of a time before they were
+    /// noted may.
     ///
     /// # Errors
     /// The database refuses.

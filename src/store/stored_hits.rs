@@ -1,8 +1,9 @@
 //! Reading hits, in the order of storage.
 //!
-//! Nobody holds a snapshot while a slow client reads: a long answer is made of short queries, each of which goes on after the last `seq` of the
-//! one before. That is right because `seq` grows in the order of commits (see `LANE` in [`super`]): once a number is seen, nothing
-//! below it will appear any more.
+//! Nobody holds a snapshot while a slow client reads: a long answer is made of short queries, each
+//! of which goes on after the last `seq` of the one before. That is right because `seq` grows in
+//! the order of commits (see `LANE` in [`super`]): once a number is seen, nothing below it will
+//! appear any more.
 
 use futures_util::TryStreamExt as _;
 use serde_json::value::RawValue;
@@ -17,7 +18,8 @@ use crate::both;
 use crate::model::clock::Micros;
 use crate::model::hit::{ContactId, DeliveryId, Hit, Kind, Money, VisitorId};
 
-/// A page ends early where its hits' texts are this long: a thousand hits with the largest possible extras would fill the memory.
+/// A page ends early where its hits' texts are this long: a thousand hits with the largest possible
+/// extras would fill the memory.
 const MOST_PAGE_BYTES: usize = 1 << 20;
 
 /// A row of `hits`. Fields are the columns.
@@ -65,8 +67,8 @@ pub struct StoredHit {
 }
 
 impl StoredHit {
-    /// A hit as its row would be, before the projection has looked: without a place in the order of storage and without its person, unless
-    /// an authenticated sender names it.
+    /// A hit as its row would be, before the projection has looked: without a place in the order of
+    /// storage and without its person, unless an authenticated sender names it.
     pub fn preview(hit: &Hit) -> Self {
         let utm = hit.utm.clone();
         let extra = hit.extra.as_ref().map(serde_json::value::to_raw_value);
@@ -234,17 +236,20 @@ impl HitFilter {
 pub struct HitPage {
     /// At least one where there are any.
     pub hits: Vec<StoredHit>,
-    /// True where no more hits match within the bounds: neither the number nor the size of hits ended the page.
+    /// True where no more hits match within the bounds: neither the number nor the size of hits
+    /// ended the page.
     pub is_last: bool,
 }
 
 impl Store {
-    /// The number of the hit stored last: all hits that are stored have this number or a lower one, and all that will be stored a higher one.
+    /// The number of the hit stored last: all hits that are stored have this number or a lower one,
+    /// and all that will be stored a higher one.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn last_seq(&self) -> sqlx::Result<i64> {
-        // Raised in the transaction that writes the hits. max(seq) would fall back when old months are dropped.
+        // Raised in the transaction that writes the hits. max(seq) would fall back when old months
+        // are dropped.
         let sql = "select value from counters where name = 'hit'";
         both!(self.reader(), pool => sqlx::query_scalar(sql).fetch_one(pool).await)
     }

@@ -73,8 +73,8 @@ impl PgHasArrayType for Money {
     }
 }
 
-/// Postgres' binary `numeric` of an amount: number of base-10,000 digits, weight of the first, sign, scale, digits. An amount in 1/10,000
-/// is a number in base 10,000 already.
+/// Postgres' binary `numeric` of an amount: number of base-10,000 digits, weight of the first,
+/// sign, scale, digits. An amount in 1/10,000 is a number in base 10,000 already.
 pub(super) fn put_numeric(amount: Money, out: &mut Vec<u8>) {
     let mut rest = amount.0.unsigned_abs();
     let mut digits = [0_u16; 6];

@@ -1,4 +1,5 @@
-//! Adobe Campaign Classic: tracked links, open pixels and web-tracking tags under `/r/` (`protocols/adobe.md`).
+//! Adobe Campaign Classic: tracked links, open pixels and web-tracking tags under `/r/`
+//! (`protocols/adobe.md`).
 //!
 //! | request | what |
 //! |---|---|
@@ -6,9 +7,10 @@
 //! | `/r/<any>?tagid=<identifier>` | a page or a transaction |
 //! | `/r/test` | whether the server lives |
 //!
-//! Nothing in these requests is signed by us, and Adobe's own signature (`s`) cannot be verified by anybody else: a link leads to its page all the
-//! same, since its destination comes from our table, but what it says of message and person is [`Provenance::Unsigned`]. What cannot be
-//! read is noted, never an error; an id that is none leads to the fallback.
+//! Nothing in these requests is signed by us, and Adobe's own signature (`s`) cannot be verified by
+//! anybody else: a link leads to its page all the same, since its destination comes from our table,
+//! but what it says of message and person is [`Provenance::Unsigned`]. What cannot be read is
+//! noted, never an error; an id that is none leads to the fallback.
 //!
 //! [`Provenance::Unsigned`]: crate::model::hit::Provenance::Unsigned
 
@@ -29,7 +31,8 @@ pub use tag::{NO_SESSION, NO_TAG, NO_VISITOR, tag};
 use crate::model::hit::plain_pair;
 use crate::tracking::inbound::Inbound;
 
-/// Whether a request below `/r` is Adobe's and not one of our links: `rest` is the path after `/r`, `query` the raw query.
+/// Whether a request below `/r` is Adobe's and not one of our links: `rest` is the path after `/r`,
+/// `query` the raw query.
 pub fn recognises(rest: &str, query: &str) -> bool {
     (rest.trim_matches('/').is_empty() && has(query, "id=")) || has(query, "tagid=") || rest == TEST
 }
@@ -50,7 +53,8 @@ fn has(query: &str, name: &str) -> bool {
         })
 }
 
-/// A pair without what an ampersand that HTML has escaped left at its start: also the query inside `e` can hold them.
+/// A pair without what an ampersand that HTML has escaped left at its start: also the query inside
+/// `e` can hold them.
 fn plain(pair: &str) -> &str {
     let length = plain_pair(pair.as_bytes()).len();
     &pair[pair.len() - length..]
@@ -92,7 +96,8 @@ fn decoded(pair: &str) -> (Cow<'_, str>, Cow<'_, str>) {
         .unwrap_or_default()
 }
 
-/// `/r/test`: the documented answer. `host` is what the request says, `own_host` the server's name, `at` the present time.
+/// `/r/test`: the documented answer. `host` is what the request says, `own_host` the server's name,
+/// `at` the present time.
 pub fn test_answer(host: &str, own_host: &str, at: crate::model::clock::Micros) -> String {
     let time = at.rfc3339();
     // 2026-01-31T09:00:00.000000Z
@@ -101,7 +106,8 @@ pub fn test_answer(host: &str, own_host: &str, at: crate::model::clock::Micros) 
     let (seconds, fraction) = clock.split_once('.').unwrap_or((clock, ""));
     let millis: String = fraction.chars().chain("000".chars()).take(3).collect();
     format!(
-        "<redir status='OK' date='{date} {seconds}.{millis}Z' build='{}' host='{}' localHost='{}'/>",
+        "<redir status='OK' date='{date} {seconds}.{millis}Z' build='{}' host='{}' \
+        localHost='{}'/>",
         env!("CARGO_PKG_VERSION"),
         escaped(host, 255),
         escaped(own_host, 255),

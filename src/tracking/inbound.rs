@@ -9,11 +9,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::model::clock::Micros;
 use crate::model::hit::clean_bytes;
 
-/// Header in which the server tells itself that a request's head did not arrive whole: `cut` or `repaired`. A client that sends it gets no
-/// more than the note.
+/// Header in which the server tells itself that a request's head did not arrive whole: `cut` or
+/// `repaired`. A client that sends it gets no more than the note.
 pub static MENDED_HEADER: HeaderName = HeaderName::from_static("x-sillage-mended");
 
-/// Most cookies of one name that are looked at: a browser has one for each domain and path above a page, and each may cost a signature.
+/// Most cookies of one name that are looked at: a browser has one for each domain and path above a
+/// page, and each may cost a signature.
 const MOST_OF_A_NAME: usize = 20;
 
 /// Why a cookie of a name that was asked for is passed over.
@@ -64,9 +65,10 @@ impl<'a> Inbound<'a> {
             .map(|value| clean_bytes(value.as_bytes()))
     }
 
-    /// Values of the cookies of a name, in the order in which the browser sent them. Cookies are bytes: what another program put into its own
-    /// takes nothing from ours. A header may hold thousands, and a request asks for several names: only a header that has the name in it at all
-    /// is taken apart.
+    /// Values of the cookies of a name, in the order in which the browser sent them. Cookies are
+    /// bytes: what another program put into its own takes nothing from ours. A header may hold
+    /// thousands, and a request asks for several names: only a header that has the name in it at
+    /// all is taken apart.
     pub fn cookies<'n>(
         &self,
         name: &'n str,

@@ -1,13 +1,17 @@
-//! Mapp Intelligence (Webtrekk): hits, batches, opt-outs and redirects under `/<track id>/` (`protocols/mapp.md`).
+//! Mapp Intelligence (Webtrekk): hits, batches, opt-outs and redirects under `/<track id>/`
+//! (`protocols/mapp.md`).
 //!
-//! What goes where: the page's URL (`X-WT-RQ`, `pu`, for a single hit the `Referer`, else the page name) is `page_url`; the page name of `p`,
-//! Mapp's content id, is `page_title`; an order value or order id makes a `transaction`, `ct` an `event`; the campaign of `mc` (or of `wt_mc` in the
-//! page's URL) is `utm_campaign`; `uc700` to `uc712` and `cd` are contact fields where the public may set them. Everything else, and what its column cannot
-//! hold, stays in `extra` under its own name; the products of a page are a list there.
+//! What goes where: the page's URL (`X-WT-RQ`, `pu`, for a single hit the `Referer`, else the page
+//! name) is `page_url`; the page name of `p`, Mapp's content id, is `page_title`; an order value or
+//! order id makes a `transaction`, `ct` an `event`; the campaign of `mc` (or of `wt_mc` in the
+//! page's URL) is `utm_campaign`; `uc700` to `uc712` and `cd` are contact fields where the public
+//! may set them. Everything else, and what its column cannot hold, stays in `extra` under its own
+//! name; the products of a page are a list there.
 //!
-//! Who it was: the visitor of `eid`, else of `ceid`, else of Mapp's cookies, else of ours. Without any there is none: Mapp tells such
-//! visitors apart by address and agent, which one address of an office or a mobile network makes one person of. With `nc=1`, or
-//! the opt-out cookie, nothing that could tell who it was is kept.
+//! Who it was: the visitor of `eid`, else of `ceid`, else of Mapp's cookies, else of ours. Without
+//! any there is none: Mapp tells such visitors apart by address and agent, which one address of an
+//! office or a mobile network makes one person of. With `nc=1`, or the opt-out cookie, nothing that
+//! could tell who it was is kept.
 
 pub mod batch;
 mod fields;
@@ -30,7 +34,8 @@ pub use sender::Sender;
 
 use parameters::Parameters;
 
-/// The pixel's own name for it, so that a site whose domain we share with the pixel has one opt-out and not two.
+/// The pixel's own name for it, so that a site whose domain we share with the pixel has one opt-out
+/// and not two.
 pub const OPTOUT_COOKIE: &str = "webtrekkOptOut";
 /// How long an opt-out holds where the request does not say it: the pixel's own default.
 pub const OPTOUT_DAYS: i64 = 1_800;
@@ -52,8 +57,8 @@ pub enum Call {
     Redirect,
 }
 
-/// Track ids as they stand in the path, separated by commas, and what is asked for. `own` is the operator's own path, or empty; it has no
-/// track id of its own.
+/// Track ids as they stand in the path, separated by commas, and what is asked for. `own` is the
+/// operator's own path, or empty; it has no track id of its own.
 pub fn read_path<'p>(path: &'p str, own: &str) -> Option<(&'p str, Call)> {
     if !own.is_empty() && path == own {
         return Some(("", Call::Hit));
@@ -80,7 +85,8 @@ pub fn read_path<'p>(path: &'p str, own: &str) -> Option<(&'p str, Call)> {
     Some((sites, call))
 }
 
-/// Whether a path is Mapp's: `/<track ids>/wt…`, `/batch`, `/optout`, `/re.pl`, or the operator's own.
+/// Whether a path is Mapp's: `/<track ids>/wt…`, `/batch`, `/optout`, `/re.pl`, or the operator's
+/// own.
 pub fn recognises(path: &str, own: &str) -> bool {
     read_path(path, own).is_some()
 }

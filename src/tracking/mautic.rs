@@ -1,10 +1,13 @@
-//! Mautic: imported links and opens, the payloads `ct` and `d`, and the ids of its cookies (`protocols/mautic.md`). The pixel's and the script's
-//! parameters are our own vocabulary ([`super::native`]); a hit is called Mautic's where something came that only Mautic's mails, pages and
-//! apps send, so `dialect` tells what still has to be changed after a move.
+//! Mautic: imported links and opens, the payloads `ct` and `d`, and the ids of its cookies
+//! (`protocols/mautic.md`). The pixel's and the script's parameters are our own vocabulary
+//! ([`super::native`]); a hit is called Mautic's where something came that only Mautic's mails,
+//! pages and apps send, so `dialect` tells what still has to be changed after a move.
 //!
-//! `ct` and `d` are urlencode(base64(serialize(array))), unsigned. `ct` ("click-through") names the message: its tracking hash goes to the
-//! projection, which knows the message where it was imported; it is never proof ([`Provenance::Unsigned`]), and in the address of a page,
-//! which people copy, it names nobody in a browser that is known. What cannot be read is noted, kept and otherwise as if it were not there.
+//! `ct` and `d` are urlencode(base64(serialize(array))), unsigned. `ct` ("click-through") names the
+//! message: its tracking hash goes to the projection, which knows the message where it was
+//! imported; it is never proof ([`Provenance::Unsigned`]), and in the address of a page, which
+//! people copy, it names nobody in a browser that is known. What cannot be read is noted, kept and
+//! otherwise as if it were not there.
 
 pub mod form;
 pub mod php;
@@ -77,8 +80,9 @@ pub fn is_redirect_id(name: &str) -> bool {
     name.len() == REDIRECT_CHARS && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// What a click on an imported link says beside the click. Returns the query that goes on to the page: all of it but `ct`, which is
-/// for us and names a person. Parameters that somebody has put behind it are the page's.
+/// What a click on an imported link says beside the click. Returns the query that goes on to the
+/// page: all of it but `ct`, which is for us and names a person. Parameters that somebody has put
+/// behind it are the page's.
 pub fn take_click<'q>(hit: &mut Hit, query: &'q str) -> Cow<'q, str> {
     hit.dialect = Dialect::Mautic;
     let is_ct = |pair: &str| pair.split('=').next() == Some("ct");
@@ -119,7 +123,8 @@ fn decoded_pair(pair: &str) -> (Cow<'_, str>, Cow<'_, str>) {
         .unwrap_or_default()
 }
 
-/// `/email/<hash>.gif`: an open of the message with this tracking hash; none where the name cannot be a hash.
+/// `/email/<hash>.gif`: an open of the message with this tracking hash; none where the name cannot
+/// be a hash.
 pub fn open(inbound: &Inbound<'_>, rules: &Rules, hash: &str) -> Option<Hit> {
     let key = message_key(hash)?;
     let mut hit = native::message_hit(inbound, rules, Kind::Open, None);
@@ -135,10 +140,11 @@ fn message_key(hash: &str) -> Option<String> {
     is_hash.then(|| format!("mautic:{hash}"))
 }
 
-/// The browser as Mautic knew it, for a hit that has no visitor of ours: after a move the first visit carries on the old one. The cookie
-/// is stronger than the parameter.
+/// The browser as Mautic knew it, for a hit that has no visitor of ours: after a move the first
+/// visit carries on the old one. The cookie is stronger than the parameter.
 pub fn take_device(hit: &mut Hit, inbound: &Inbound<'_>, parameter: Option<&str>) {
-    // Of several of one name the last: what was made first is sent first. What is no text is noted where our own ids are read.
+    // Of several of one name the last: what was made first is sent first. What is no text is noted
+    // where our own ids are read.
     let cookies = |name| inbound.cookies(name).filter_map(Result::ok);
     let cookie = cookies(DEVICE).filter(|id| is_device_id(id)).last();
     let parameter = parameter.filter(|id| is_device_id(id));
@@ -161,8 +167,8 @@ pub fn is_device_id(id: &str) -> bool {
     id.len() == DEVICE_CHARS && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Reads a `ct`: the message where nothing signed has named one, the campaign where nothing has named any. All of it is kept in `extra`.
-/// Returns the parameters that stand behind it.
+/// Reads a `ct`: the message where nothing signed has named one, the campaign where nothing has
+/// named any. All of it is kept in `extra`. Returns the parameters that stand behind it.
 pub fn take_click_through(hit: &mut Hit, ct: &str, found: Found) -> Vec<(String, String)> {
     hit.dialect = Dialect::Mautic;
     let payloads = Payload::readings(ct);
@@ -240,7 +246,8 @@ pub fn take_click_through(hit: &mut Hit, ct: &str, found: Found) -> Vec<(String,
     behind
 }
 
-/// The parameters in a `d`, in its order, arrays in arrays as `name[key]`; none where it cannot be read.
+/// The parameters in a `d`, in its order, arrays in arrays as `name[key]`; none where it cannot be
+/// read.
 pub fn read_parameters(hit: &mut Hit, d: &str) -> Option<Vec<(String, String)>> {
     hit.dialect = Dialect::Mautic;
     let payloads = Payload::readings(d);
@@ -296,7 +303,8 @@ struct Payload<'t> {
     /// What came, without a second URL-encoding.
     text: Cow<'t, [u8]>,
     bytes: Vec<u8>,
-    /// Padding was lost, there were spaces for plus signs or the other alphabet, or it was URL-encoded twice.
+    /// Padding was lost, there were spaces for plus signs or the other alphabet, or it was
+    /// URL-encoded twice.
     is_repaired: bool,
 }
 
@@ -309,7 +317,8 @@ struct Contents<'p> {
 }
 
 impl<'t> Payload<'t> {
-    /// The ways to read a text, likeliest first: what follows the padding is no part of it; or equals signs are what line ends of a mail left behind.
+    /// The ways to read a text, likeliest first: what follows the padding is no part of it; or
+    /// equals signs are what line ends of a mail left behind.
     fn readings(text: &'t str) -> Vec<Self> {
         if text.len() > MOST_PAYLOAD {
             return Vec::new();
@@ -397,7 +406,8 @@ fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n' | b'\t')
 }
 
-/// Parameters that a template has put behind a payload with a second question mark; any other text is none.
+/// Parameters that a template has put behind a payload with a second question mark; any other text
+/// is none.
 fn parameters_behind(text: &str) -> Vec<(String, String)> {
     let Some(query) = text.strip_prefix(['?', '&']) else {
         return Vec::new();

@@ -1,5 +1,6 @@
-//! Our own vocabulary: signed links and open pixels, the parameters of the pixel and the script, and the JSON of
-//! `POST /api/v1/hits`. Parameter names are Mautic's (`mtracking.gif`, `mtc/event`) plus a few of our own.
+//! Our own vocabulary: signed links and open pixels, the parameters of the pixel and the script,
+//! and the JSON of `POST /api/v1/hits`. Parameter names are Mautic's (`mtracking.gif`, `mtc/event`)
+//! plus a few of our own.
 
 mod body;
 mod cookies;
@@ -33,7 +34,8 @@ pub const DELIVERY_COOKIE: &str = "deliveryId";
 pub(super) const ADOBES_VISITOR: &str = "adobe:";
 /// Parameter that a redirect hands to a landing page on another domain.
 pub const LANDING_PARAMETER: &str = "_sl";
-/// How long a landing parameter is believed, in minutes: long enough for a slow page, too short to be passed on with the URL.
+/// How long a landing parameter is believed, in minutes: long enough for a slow page, too short to
+/// be passed on with the URL.
 pub const LANDING_MINUTES: i64 = 10;
 
 /// A click on a link. `token` is none for a slug.
@@ -99,8 +101,9 @@ pub(super) fn take_referrer(hit: &mut Hit, inbound: &Inbound<'_>) {
     }
 }
 
-/// The visitor of a signed cookie, else of a signed parameter, else the one that a vendor knew. What nobody has signed goes back to the
-/// browser as it came: our signature would make a proof of it.
+/// The visitor of a signed cookie, else of a signed parameter, else the one that a vendor knew.
+/// What nobody has signed goes back to the browser as it came: our signature would make a proof of
+/// it.
 pub(super) fn take_visitor(
     hit: &mut Hit,
     inbound: &Inbound<'_>,
@@ -129,7 +132,8 @@ pub(super) fn take_visitor(
     mautic::take_device(hit, inbound, parameter);
 }
 
-/// The visitor that an unsigned id stands for: Mautic's as Mautic writes it, Adobe's behind its name.
+/// The visitor that an unsigned id stands for: Mautic's as Mautic writes it, Adobe's behind its
+/// name.
 fn unsigned_visitor(text: &str) -> Option<VisitorId> {
     match text.strip_prefix(ADOBES_VISITOR) {
         Some(id) => adobe::read_visitor(id).map(adobe::visitor),
@@ -155,15 +159,16 @@ pub fn known_visitor(inbound: &Inbound<'_>, rules: &Rules) -> Hit {
     hit
 }
 
-/// Stands before a visitor's signed id in the cookie of a browser that it was handed to. Who takes the mark away says that the id is his own,
-/// which he could say of every id that he has.
+/// Stands before a visitor's signed id in the cookie of a browser that it was handed to. Who takes
+/// the mark away says that the id is his own, which he could say of every id that he has.
 pub const HANDED: &str = "handed:";
 
 fn unmarked(sealed: &str) -> &str {
     sealed.strip_prefix(HANDED).unwrap_or(sealed)
 }
 
-/// The last of several values that we signed. What is not ours is told where none is: another program's cookie of the same name is its own affair.
+/// The last of several values that we signed. What is not ours is told where none is: another
+/// program's cookie of the same name is its own affair.
 fn take_signed_visitor<'a>(
     hit: &mut Hit,
     rules: &Rules,
@@ -257,11 +262,13 @@ fn take_unsigned_message(hit: &mut Hit, message: &str) {
     }
 }
 
-/// The parameter that a redirect hands to a page on another domain: message, campaign, visitor and minute, signed. The message of an
-/// unsigned link stays marked as such: our signature says where the reader came from, not who that is.
+/// The parameter that a redirect hands to a page on another domain: message, campaign, visitor and
+/// minute, signed. The message of an unsigned link stays marked as such: our signature says where
+/// the reader came from, not who that is.
 pub fn landing_value(rules: &Rules, hit: &Hit) -> String {
     let number = |id: Option<i64>| id.unwrap_or(0);
-    // A vendor's id of the browser is not ours to sign: the page's domain makes a visitor of its own.
+    // A vendor's id of the browser is not ours to sign: the page's domain makes a visitor of its
+    // own.
     let visitor = hit
         .visitor_id
         .filter(|id| !id.is_derived())

@@ -6,8 +6,9 @@ use http::{HeaderName, HeaderValue};
 use crate::model::hit::{Hit, Limit, Verdict};
 use crate::tracking::inbound::{Inbound, MENDED_HEADER};
 
-/// Words of a header that say that a page is fetched before anyone has clicked; no word where the header is another.
-/// Sources: the Fetch standard (`Sec-Purpose`), Chromium and Safari (`Purpose`), Firefox (`X-Moz`), older Safari (`X-Purpose`).
+/// Words of a header that say that a page is fetched before anyone has clicked; no word where the
+/// header is another. Sources: the Fetch standard (`Sec-Purpose`), Chromium and Safari (`Purpose`),
+/// Firefox (`X-Moz`), older Safari (`X-Purpose`).
 fn prefetch_words(header: &HeaderName) -> &'static [&'static str] {
     match header.as_str() {
         "sec-purpose" | "x-moz" => &["prefetch"],
@@ -17,8 +18,8 @@ fn prefetch_words(header: &HeaderName) -> &'static [&'static str] {
     }
 }
 
-/// Agents that a crawler list takes for machines but that stand for a person: image proxies of mailboxes fetch when the mail is
-/// opened, and these libraries are what apps are built with.
+/// Agents that a crawler list takes for machines but that stand for a person: image proxies of
+/// mailboxes fetch when the mail is opened, and these libraries are what apps are built with.
 const PEOPLE: [&str; 6] = [
     "googleimageproxy",
     "yahoomailproxy",
@@ -28,8 +29,9 @@ const PEOPLE: [&str; 6] = [
     "ms-office",
 ];
 
-/// Words that browsers without a screen and the tools that drive them put into an agent, each at the start of a word. Only what no person's browser
-/// says: Electron, for one, is also what mail programs are built with.
+/// Words that browsers without a screen and the tools that drive them put into an agent, each at
+/// the start of a word. Only what no person's browser says: Electron, for one, is also what mail
+/// programs are built with.
 const AUTOMATED: [&str; 13] = [
     "headless",
     "phantomjs",
@@ -66,7 +68,8 @@ pub fn judge_request(hit: &mut Hit, inbound: &Inbound<'_>) {
     judge_agent(hit);
 }
 
-/// What the request itself tells, whoever its client is: that its head did not arrive whole, that it is a prefetch.
+/// What the request itself tells, whoever its client is: that its head did not arrive whole, that
+/// it is a prefetch.
 pub fn note_transport(hit: &mut Hit, inbound: &Inbound<'_>) {
     for value in inbound.headers.get_all(&MENDED_HEADER) {
         for (word, note) in [("cut", "request cut"), ("repaired", "request repaired")] {
@@ -99,7 +102,8 @@ pub fn judge_agent(hit: &mut Hit) {
     }
 }
 
-/// Looks at the starts of words only, of which an agent has about twenty and hardly any with the first letter of one of these.
+/// Looks at the starts of words only, of which an agent has about twenty and hardly any with the
+/// first letter of one of these.
 fn is_automated(agent: &[u8]) -> bool {
     let mut before = b' ';
     agent.iter().enumerate().any(|(at, &byte)| {
@@ -130,15 +134,18 @@ mod tests {
     fn agents_that_nobody_looks_through_are_automated() {
         for (agent, is) in [
             (
-                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/126.0.0.0 Safari/537.36",
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                HeadlessChrome/126.0.0.0 Safari/537.36",
                 true,
             ),
             (
-                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessEdg/126.0 Safari/537.36",
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                HeadlessEdg/126.0 Safari/537.36",
                 true,
             ),
             (
-                "Mozilla/5.0 (Unknown; Linux x86_64) AppleWebKit/538.1 (KHTML, like Gecko) PhantomJS/2.1.1 Safari/538.1",
+                "Mozilla/5.0 (Unknown; Linux x86_64) AppleWebKit/538.1 (KHTML, like Gecko) \
+                PhantomJS/2.1.1 Safari/538.1",
                 true,
             ),
             (
@@ -146,20 +153,24 @@ mod tests {
                 true,
             ),
             (
-                "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko) Cypress/13.3 Chrome/114 Electron/25",
+                "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko) Cypress/13.3 Chrome/114 \
+                Electron/25",
                 true,
             ),
             ("Mozilla/5.0 Gecko/20100101 node-selenium", true),
             (
-                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/534.34 (KHTML, like Gecko) wkhtmltopdf Safari/534.34",
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/534.34 (KHTML, like Gecko) \
+                wkhtmltopdf Safari/534.34",
                 true,
             ),
             (
-                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36",
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                Chrome/126.0 Safari/537.36",
                 false,
             ),
             (
-                "Mozilla/5.0 (Macintosh) AppleWebKit/537.36 (KHTML, like Gecko) Slack/4.39 Chrome/126 Electron/31.1 Safari/537.36",
+                "Mozilla/5.0 (Macintosh) AppleWebKit/537.36 (KHTML, like Gecko) Slack/4.39 \
+                Chrome/126 Electron/31.1 Safari/537.36",
                 false,
             ),
             ("Mozilla/5.0 (X11; U) Gecko/2010 notheadless", false),

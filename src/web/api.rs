@@ -1,4 +1,5 @@
-//! The API: `/api/v1`, with the admin token. One handler file a resource; [`json`] and `listing` hold what they share.
+//! The API: `/api/v1`, with the admin token. One handler file a resource; [`json`] and `listing`
+//! hold what they share.
 
 mod contacts;
 mod debug;
@@ -28,10 +29,12 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use super::error::Problem;
 use super::{App, Tables};
 
-/// How long a call waits for the first attempt to make the tables: a first start takes a second, an upgrade may take longer.
+/// How long a call waits for the first attempt to make the tables: a first start takes a second, an
+/// upgrade may take longer.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 
-/// All routes of the API. Every answer that is no success is `application/problem+json`, also to paths and methods that do not exist.
+/// All routes of the API. Every answer that is no success is `application/problem+json`, also to
+/// paths and methods that do not exist.
 pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
     Router::new()
         // Sending.
@@ -68,7 +71,8 @@ pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
         // Looking at what becomes of a request.
         .route("/debug/decode", post(debug::explain_request))
         .fallback(refuse_path)
-        // After the routes: it covers those that are there by then. `refuse_method` says which methods there are.
+        // After the routes: it covers those that are there by then. `refuse_method` says which
+        // methods there are.
         .method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED)
         .layer(DefaultBodyLimit::max(max_body_bytes))
         .layer(from_fn_with_state(app, require_admin))
@@ -85,7 +89,8 @@ async fn require_admin(State(app): State<Arc<App>>, request: Request, next: Next
         let why = match request.headers().get(AUTHORIZATION) {
             None => "the admin token is missing: send it as Authorization: Bearer <token>",
             Some(_) => {
-                "the admin token is wrong: Authorization must be Bearer <token>, with the token of admin_token or data/admin.token"
+                "the admin token is wrong: Authorization must be Bearer <token>, with the token \
+                of admin_token or data/admin.token"
             }
         };
         return Problem::new(StatusCode::UNAUTHORIZED, why).into_response();
@@ -93,8 +98,8 @@ async fn require_admin(State(app): State<Arc<App>>, request: Request, next: Next
     next.run(request).await
 }
 
-/// Lets requests through once the tables are there. At a start they wait for the first attempt to make them; where that failed, or takes
-/// longer than a caller should wait, they are told so.
+/// Lets requests through once the tables are there. At a start they wait for the first attempt to
+/// make them; where that failed, or takes longer than a caller should wait, they are told so.
 async fn await_tables(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let now = *app.tables.borrow();
     let tables = match now {
@@ -112,14 +117,15 @@ async fn await_tables(State(app): State<Arc<App>>, request: Request, next: Next)
         Tables::There => return next.run(request).await,
         Tables::Awaited => "the tables of the database are being made or brought up to date",
         Tables::Missing => {
-            "the database has not been reached yet, or refuses to make its tables (the log says why)"
+            "the database has not been reached yet, or refuses to make its tables (the log says \
+            why)"
         }
     };
     Problem::starting(why).into_response()
 }
 
-/// The answer to a method that a path does not know: which it knows, as the router says in `Allow`. Outside of all routes, since that is
-/// where it says so.
+/// The answer to a method that a path does not know: which it knows, as the router says in `Allow`.
+/// Outside of all routes, since that is where it says so.
 pub fn refuse_method(method: &Method, response: &Response) -> Response {
     let allowed = response.headers().get(ALLOW).cloned();
     let there = allowed.as_ref().and_then(|allowed| allowed.to_str().ok());
@@ -134,7 +140,8 @@ pub fn refuse_method(method: &Method, response: &Response) -> Response {
     problem
 }
 
-/// Whether a request carries the admin token. The scheme is written in any case, with any spaces behind it (RFC 9110, 11.1 and 11.4).
+/// Whether a request carries the admin token. The scheme is written in any case, with any spaces
+/// behind it (RFC 9110, 11.1 and 11.4).
 pub fn is_admin(token: &str, headers: &HeaderMap) -> bool {
     let given = headers
         .get(AUTHORIZATION)

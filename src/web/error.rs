@@ -10,7 +10,8 @@ use crate::queue::sink::Refused;
 /// Longest text of a problem, in characters.
 const MOST_QUOTED: usize = 500;
 
-/// A problem as the sender of a request is told it: nothing in it comes from the inside of the server.
+/// A problem as the sender of a request is told it: nothing in it comes from the inside of the
+/// server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
@@ -69,7 +70,8 @@ impl Problem {
         Self::not_found(
             "path",
             format_args!(
-                "/api/v1{path}; it begins with deliveries, links, hits, contacts, page-tags, forms or debug/decode"
+                "/api/v1{path}; it begins with deliveries, links, hits, contacts, page-tags, \
+                forms or debug/decode"
             ),
         )
     }

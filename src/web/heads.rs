@@ -1,18 +1,22 @@
-//! Request heads that hyper would refuse, mended before hyper sees them: a reader with a mangled link still gets to the page.
+//! Request heads that hyper would refuse, mended before hyper sees them: a reader with a mangled
+//! link still gets to the page.
 //!
-//! hyper answers 414 to a target above 65,534 bytes, 431 to more than 100 headers, and 400 to a NUL, a raw space or bytes
-//! that are no UTF-8. A mail program that glues a megabyte onto a pixel's URL does not send again without it, so for `GET` and `HEAD`:
+//! hyper answers 414 to a target above 65,534 bytes, 431 to more than 100 headers, and 400 to a
+//! NUL, a raw space or bytes that are no UTF-8. A mail program that glues a megabyte onto a pixel's
+//! URL does not send again without it, so for `GET` and `HEAD`:
 //!
 //! - a target that is too long is cut: the path and the first parameters stay;
 //! - bytes that a target may not hold are percent-encoded, which loses nothing;
-//! - header lines that are too many, too long or malformed are cut or left out; control characters in values become spaces.
+//! - header lines that are too many, too long or malformed are cut or left out; control characters
+//!   in values become spaces.
 //!
-//! What was lost is told in the header [`MENDED_HEADER`](crate::tracking::inbound::MENDED_HEADER), and the hit notes it. Other methods and the API are not touched: their
-//! senders read the refusal.
+//! What was lost is told in the header [`MENDED_HEADER`](crate::tracking::inbound::MENDED_HEADER),
+//! and the hit notes it. Other methods and the API are not touched: their senders read the refusal.
 //!
-//! Which bytes are a body is never mended, else a client behind a shared proxy could hide a request inside another one: lines that decide
-//! it (and those that say who the client is) pass as they came, and after a head whose framing is not plain the rest of the
-//! connection passes unseen. An ordinary request is looked at where it lies, without a copy.
+//! Which bytes are a body is never mended, else a client behind a shared proxy could hide a request
+//! inside another one: lines that decide it (and those that say who the client is) pass as they
+//! came, and after a head whose framing is not plain the rest of the connection passes unseen. An
+//! ordinary request is looked at where it lies, without a copy.
 
 mod line;
 mod mender;
@@ -63,7 +67,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
                 buf.put_slice(part);
                 this.given += part.len();
                 if this.given == this.out.len() {
-                    // Heads that need mending are rare: an idle connection holds no buffer for the next one.
+                    // Heads that need mending are rare: an idle connection holds no buffer for the
+                    // next one.
                     (this.out, this.given) = (Vec::new(), 0);
                 }
                 return Poll::Ready(Ok(()));

@@ -17,7 +17,8 @@ pub async fn get_liveness() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: 200 while hits can be taken; says how the spool and the database are, and whether the API can be used.
+/// `GET /readyz`: 200 while hits can be taken; says how the spool and the database are, and whether
+/// the API can be used.
 pub async fn get_readiness(State(app): State<Arc<App>>) -> Response {
     let state = app.state.read();
     let is_ready = state.is_taking && !state.is_stopping;

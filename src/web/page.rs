@@ -1,4 +1,5 @@
-//! Small pages for people who come to an address where nothing is. They name no version, so that they tell an attacker nothing.
+//! Small pages for people who come to an address where nothing is. They name no version, so that
+//! they tell an attacker nothing.
 
 use axum::response::{Html, IntoResponse as _, Response};
 use http::{Method, StatusCode, Uri};
@@ -8,11 +9,14 @@ use super::hide;
 const STYLE: &str =
     "body{font:1.1rem/1.5 system-ui;margin:15vh auto;max-width:30rem;padding:0 1rem}";
 
-/// A page of a heading and a line, never cached, never listed by a search engine. Both are ours: nothing is escaped.
+/// A page of a heading and a line, never cached, never listed by a search engine. Both are ours:
+/// nothing is escaped.
 pub(super) fn page(status: StatusCode, heading: &str, line: &str) -> Response {
     let page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <meta name=\"robots\" content=\"noindex\"><title>{heading}</title><style>{STYLE}</style><h1>{heading}</h1><p>{line}</p></html>"
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
+        content=\"width=device-width\">\
+         <meta name=\"robots\" \
+         content=\"noindex\"><title>{heading}</title><style>{STYLE}</style><h1>{heading}</h1><p>{line}</p></html>"
     );
     let mut response = (status, Html(page)).into_response();
     hide(response.headers_mut());
@@ -24,11 +28,13 @@ pub(super) async fn get_start() -> Response {
     page(
         StatusCode::OK,
         "Links of messages",
-        "This server forwards the links of messages to their pages and counts visits for whoever sent them. There is nothing else to see here.",
+        "This server forwards the links of messages to their pages and counts visits for whoever \
+        sent them. There is nothing else to see here.",
     )
 }
 
-/// What no route answers. People get a page; programs that call the API or send something read the status.
+/// What no route answers. People get a page; programs that call the API or send something read the
+/// status.
 pub(super) async fn refuse_path(method: Method, uri: Uri) -> Response {
     let is_api = uri.path() == "/api" || uri.path().starts_with("/api/");
     if is_api || !matches!(method, Method::GET | Method::HEAD) {

@@ -1,4 +1,5 @@
-//! Adobe's protocol, where a recorded case cannot say it: rows that only an import makes, the command line, and what is counted.
+//! Adobe's protocol, where a recorded case cannot say it: rows that only an import makes, the
+//! command line, and what is counted.
 
 use std::time::Duration;
 
@@ -22,11 +23,13 @@ async fn a_link_imported_with_a_negative_id_is_found_by_its_unsigned_hex(engine:
         (0xffff_fff0, "https://shop.example/positive"),
         (-16, "https://shop.example/never-reached"),
     ] {
-        both!(server.db().pool(), pool => sqlx::query("insert into links (id, url, created_at, changed_at) values ($1, $2, $3, $3)")
+        both!(server.db().pool(), pool => sqlx::query("insert into links (id, url, created_at, \
+            changed_at) values ($1, $2, $3, $3)")
             .bind(id).bind(url).bind(now).execute(pool).await.map(|_| ()))
         .unwrap();
     }
-    both!(server.db().pool(), pool => sqlx::query("insert into deliveries (id, label, channel, created_at, changed_at) values (2, 'Two', 'email', $1, $1)")
+    both!(server.db().pool(), pool => sqlx::query("insert into deliveries (id, label, channel, \
+        created_at, changed_at) values (2, 'Two', 'email', $1, $1)")
         .bind(now).execute(pool).await.map(|_| ()))
     .unwrap();
     let mut reader = server.client();
@@ -54,7 +57,8 @@ async fn a_message_imported_with_its_uuid_names_the_person_and_the_session(engin
     let server = TestServer::on(engine).start().await;
     let mail = Campaign::make(server.db(), 1).await;
     let (broadlog, contact) = mail.messages[0];
-    both!(server.db().pool(), pool => sqlx::query("insert into message_keys (key, broadlog_id) values ('adobe:3f7691e6-f0e8-4a05-a0b7-0d2f79f8be70', $1)")
+    both!(server.db().pool(), pool => sqlx::query("insert into message_keys (key, broadlog_id) \
+        values ('adobe:3f7691e6-f0e8-4a05-a0b7-0d2f79f8be70', $1)")
         .bind(broadlog).execute(pool).await.map(|_| ()))
     .unwrap();
     let mut reader = server.client();
@@ -65,7 +69,8 @@ async fn a_message_imported_with_its_uuid_names_the_person_and_the_session(engin
     assert_eq!(status(&mut reader, &format!("/r/?id={id}")).await, 302);
     assert_eq!(status(&mut reader, "/r/1?tagid=home").await, 200);
     server.wait_stored(STORED).await;
-    let counted: i64 = both!(server.db().pool(), pool => sqlx::query_scalar("select count(*) from hits where broadlog_id = $1 and contact_id = $2")
+    let counted: i64 = both!(server.db().pool(), pool => sqlx::query_scalar("select count(*) from \
+        hits where broadlog_id = $1 and contact_id = $2")
         .bind(broadlog).bind(contact).fetch_one(pool).await)
     .unwrap();
     assert_eq!(counted, 2);

@@ -1,7 +1,8 @@
-//! `static/alerts/sillage.rules.yml` in each fault of the real server: its alerts fire, no others do, and they end after it.
+//! `static/alerts/sillage.rules.yml` in each fault of the real server: its alerts fire, no others
+//! do, and they end after it.
 //!
-//! What the server's `/metrics` says before, in and after a fault is handed to Prometheus' own `promtool`, each answer as that of so many
-//! minutes: nobody has to wait for them.
+//! What the server's `/metrics` says before, in and after a fault is handed to Prometheus' own
+//! `promtool`, each answer as that of so many minutes: nobody has to wait for them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -42,7 +43,8 @@ struct Story {
 }
 
 impl Story {
-    /// What the server says now, said for so many minutes; in the last of them just these alerts fire.
+    /// What the server says now, said for so many minutes; in the last of them just these alerts
+    /// fire.
     async fn tell(&mut self, server: &TestServer, minutes: usize, firing: &[&'static str]) {
         let mut client = server.client().admin();
         self.tell_to(&mut client, minutes, firing).await;

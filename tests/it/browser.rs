@@ -1,4 +1,5 @@
-//! The script in a real browser: pages on another origin than the server, with and without its permission.
+//! The script in a real browser: pages on another origin than the server, with and without its
+//! permission.
 
 mod chrome;
 mod clients;
@@ -55,7 +56,14 @@ async fn a_page_on_another_origin_tells_everything_without_a_preflight(engine: E
     let site = Site::start().await;
     let server = start(engine, &site.near()).await;
     let db = server.db();
-    site.page("/home", &server.url(), 0, "", "<a id=\"go\" href=\"/lamp?size=2&amp;utm_campaign=Lights&amp;utm_source=mail#top\">Lampe</a>");
+    site.page(
+        "/home",
+        &server.url(),
+        0,
+        "",
+        "<a id=\"go\" \
+        href=\"/lamp?size=2&amp;utm_campaign=Lights&amp;utm_source=mail#top\">Lampe</a>",
+    );
     site.page("/lamp", &server.url(), 1, VIEW, "");
     let browser = Browser::start().await;
     browser.open(&format!("{}/home", site.near())).await;
@@ -103,7 +111,11 @@ async fn a_page_on_another_origin_tells_everything_without_a_preflight(engine: E
     assert!(only(db, "user_agent").await.contains("Chrome/"));
     let extra: Value = serde_json::from_str(&only(db, "extra").await).unwrap();
     let in_page = browser
-        .run("return [screen.width+'x'+screen.height, Intl.DateTimeFormat().resolvedOptions().timeZone, ''+new Date().getTimezoneOffset(), navigator.platform]")
+        .run(
+            "return [screen.width+'x'+screen.height, \
+            Intl.DateTimeFormat().resolvedOptions().timeZone, ''+new Date().getTimezoneOffset(), \
+            navigator.platform]",
+        )
         .await;
     for (index, name) in ["resolution", "timezone", "timezone_offset", "platform"]
         .iter()
@@ -132,7 +144,10 @@ async fn behind_mautics_path_the_script_calls_what_is_below_it(engine: Engine) {
     browser.open(&format!("{}/lamp", site.near())).await;
     assert_eq!(browser.told(2).await, ["event POST", "view onload POST"]);
     let called = browser
-        .run("return performance.getEntriesByType('resource').map(function(e){return e.name}).filter(function(n){return /event/.test(n)}).join()")
+        .run(
+            "return performance.getEntriesByType('resource').map(function(e){return \
+            e.name}).filter(function(n){return /event/.test(n)}).join()",
+        )
         .await;
     assert_eq!(called, format!("{mautic}mtc/event"));
     server.wait_drained(DRAINED).await;
@@ -314,27 +329,33 @@ async fn the_functions_that_sites_call_do_what_they_say(engine: Engine) {
         ("MauticJS.parseTextToJSON('{\"a\":[1]}').a[0]", json!(1)),
         ("MauticJS.parseTextToJSON('no JSON')", json!("no JSON")),
         (
-            "(function () { var all = []; MauticJS.iterateCollection(['a','b'])(function (v, i) { all.push(v + i) }); return all })()",
+            "(function () { var all = []; MauticJS.iterateCollection(['a','b'])(function (v, i) { \
+            all.push(v + i) }); return all })()",
             json!(["a0", "b1"]),
         ),
         (
-            "(function () { var ran = 0; MauticJS.documentReady(function () { ran++ }); return ran })()",
+            "(function () { var ran = 0; MauticJS.documentReady(function () { ran++ }); return \
+            ran })()",
             json!(1),
         ),
         (
-            "(function () { var said, log = console.log; console.log = function (x) { said = x }; MauticJS.log('a', 1); console.log = log; return said })()",
+            "(function () { var said, log = console.log; console.log = function (x) { said = x }; \
+            MauticJS.log('a', 1); console.log = log; return said })()",
             json!(["a", 1]),
         ),
         (
-            "(function () { MauticJS.setCookie('probe', 'p1'); return /probe=p1/.test(document.cookie) })()",
+            "(function () { MauticJS.setCookie('probe', 'p1'); return \
+            /probe=p1/.test(document.cookie) })()",
             json!(true),
         ),
         (
-            "(function () { var x = MauticJS.createCORSRequest('GET', '/x'); return [x.readyState, x.withCredentials] })()",
+            "(function () { var x = MauticJS.createCORSRequest('GET', '/x'); return \
+            [x.readyState, x.withCredentials] })()",
             json!([1, true]),
         ),
         (
-            "(function () { MauticJS.setTrackedContact({}); return /mtc_id/.test(document.cookie) })()",
+            "(function () { MauticJS.setTrackedContact({}); return /mtc_id/.test(document.cookie) \
+            })()",
             json!(false),
         ),
     ] {
@@ -362,7 +383,9 @@ async fn the_functions_that_sites_call_do_what_they_say(engine: Engine) {
     );
     let ask = |url: String| {
         format!(
-            "window.asked = null; MauticJS.makeCORSRequest('GET', '{url}', {{a: 1}}, function (r, x) {{ asked = ['ok', r, x.status] }}, function (r, x) {{ asked = ['fail', r, x.status] }})"
+            "window.asked = null; MauticJS.makeCORSRequest('GET', '{url}', {{a: 1}}, function (r, \
+            x) {{ asked = ['ok', r, x.status] }}, function (r, x) {{ asked = ['fail', r, \
+            x.status] }})"
         )
     };
     browser.run(&ask(format!("{}/mtc", server.url()))).await;
@@ -390,7 +413,10 @@ async fn the_functions_that_sites_call_do_what_they_say(engine: Engine) {
         .await;
     browser.wait_until("order.length == 3").await;
     browser
-        .run("MauticJS.onFirstEventDelivery(function () { order.push('late') }); MauticJS.sendPageview()")
+        .run(
+            "MauticJS.onFirstEventDelivery(function () { order.push('late') }); \
+            MauticJS.sendPageview()",
+        )
         .await;
     browser.wait_until("order.length == 5").await;
     assert_eq!(
@@ -407,7 +433,12 @@ async fn the_functions_that_sites_call_do_what_they_say(engine: Engine) {
         .run("MauticJS.setTrackedContact({id: 'x-1', device_id: 'd-1'})")
         .await;
     assert_eq!(
-        browser.run("return [/mtc_id=x-1/.test(document.cookie), localStorage.getItem('mautic_device_id')]").await,
+        browser
+            .run(
+                "return [/mtc_id=x-1/.test(document.cookie), \
+            localStorage.getItem('mautic_device_id')]"
+            )
+            .await,
         json!([true, "d-1"])
     );
     server.wait_drained(DRAINED).await;
@@ -444,12 +475,18 @@ async fn the_demo_shows_the_whole_way(engine: Engine) {
     browser.click("#buy").await;
     browser.wait_until(&format!("{rows} == 3")).await;
     browser.picture("demo-shop").await;
-    let callbacks = browser.run("return [].map.call(document.querySelectorAll('#hits td:nth-child(2)'), function (cell) { return cell.textContent })").await;
+    let callbacks = browser
+        .run(
+            "return [].map.call(document.querySelectorAll('#hits \
+        td:nth-child(2)'), function (cell) { return cell.textContent })",
+        )
+        .await;
     assert_eq!(callbacks, json!(["onload", "onload", "onload"]));
     server.wait_drained(DRAINED).await;
     for (kind, count) in [("click", 1), ("pageview", 2), ("transaction", 1)] {
         let row = format!(
-            "select count(*) from hits where kind = '{kind}' and broadlog_id is not null and contact_id is not null"
+            "select count(*) from hits where kind = '{kind}' and broadlog_id is not null and \
+            contact_id is not null"
         );
         assert_eq!(db.number(&row).await, count, "{kind}");
     }

@@ -1,9 +1,11 @@
-//! Recorded cases: `tests/cases/<dialect>/*.json`, each a request or several and all that has to come of them: the answers, the cookies and
-//! the stored hits. They are replayed over a socket against the running server, on both databases.
+//! Recorded cases: `tests/cases/<dialect>/*.json`, each a request or several and all that has to
+//! come of them: the answers, the cookies and the stored hits. They are replayed over a socket
+//! against the running server, on both databases.
 //!
-//! `cargo test --test it cases::` runs all; `SILLAGE_CASES=adobe/session cargo test --test it cases::` those whose `<dialect>/<file>` holds the
-//! text. All differences of all cases are told at once. Cases share the server of their setup and run in the order of their names:
-//! each uses addresses and visitors of its own. Unknown keys are errors.
+//! `cargo test --test it cases::` runs all; `SILLAGE_CASES=adobe/session cargo test --test it
+//! cases::` those whose `<dialect>/<file>` holds the text. All differences of all cases are told at
+//! once. Cases share the server of their setup and run in the order of their names: each uses
+//! addresses and visitors of its own. Unknown keys are errors.
 //!
 //! # A setup: `setup.json`, `setup-<name>.json`
 //! ```json
@@ -12,10 +14,11 @@
 //!            { "path": "/api/v1/deliveries/4711/messages", "lines": [ { "broadlog_id": 1000, "contact": { "email": "a@x.example" } } ],
 //!              "save": { "contact": "/0/contact_id" } } ] }
 //! ```
-//! `config` has the keys of `config.example.toml`; `public_url` is `http://t.example` unless it is given. `api` are calls (`POST` unless `method`
-//! says otherwise) with the admin token, each of which must succeed; `body` is JSON or a text, `lines` NDJSON (its answer is an array of
-//! lines). `save` takes values out of the answer by JSON pointers. `sql` are statements after them that both
-//! databases understand. Files `setup*.json` are no cases; without any there is a bare server.
+//! `config` has the keys of `config.example.toml`; `public_url` is `http://t.example` unless it is
+//! given. `api` are calls (`POST` unless `method` says otherwise) with the admin token, each of
+//! which must succeed; `body` is JSON or a text, `lines` NDJSON (its answer is an array of lines).
+//! `save` takes values out of the answer by JSON pointers. `sql` are statements after them that
+//! both databases understand. Files `setup*.json` are no cases; without any there is a bare server.
 //!
 //! # A case
 //! ```json
@@ -25,28 +28,40 @@
 //!                            "cookies": { "visitorId": { "max_age": 31536000 }, "nlid": { "session": true } } } } ],
 //!   "hits": [ { "kind": "click", "delivery_id": 4711, "visitor_id": { "same_as": "visitor" } } ] }
 //! ```
-//! - `source`: where the request comes from. `proves`: rows of `rows.txt`, word for word. `setup`: a name, none for `setup.json`.
-//! - **step**: `request` or `raw` (a file with a whole request beside the case, sent byte for byte, without the browser's cookies), `as` (whose
-//!   cookies: a name, one browser a case without it), `new_session: true` (the browser was closed before), `after_storing: true` (the hits of the steps before are in the database), `save` (pointers into the JSON answer;
-//!   of a redirect's target `/location/<parameter>`; of a cookie that is set `/set-cookie/<name>`).
-//! - **request**: `method` (`GET`), `path` with the raw query, byte for byte (of a whole URL the host is cut), `headers` (pairs; `Host: t.example`
-//!   and a Firefox `User-Agent` are sent unless given, `["User-Agent", null]` leaves it out), `cookies` (put into the browser before), one of
-//!   `body`, `body_json`, `body_base64`, `form` (pairs); `gzip: true`, `chunked: true`. Lengths and types are added.
-//! - **answer**: `status`; `location`, and without it there must be none; `cookies`: **all** that are set, without it none may be (`no_cookies: true`
-//!   says the same aloud): a text is the exact value, an object lists what is compared of `value, session, max_age, http_only, secure,
-//!   same_site, domain, path`, `{}` any value, `{"removed": true}` one that is taken away; `headers` (null: must be absent), `gif: true`
-//!   (the pixel, whole), `body`, `body_contains`, `body_json` (objects may have more than is listed).
-//! - **hits**: all new rows in the order of storage, as `GET /api/v1/hits` tells them after the last step (so with people who became known later).
-//!   What is listed must be equal, `extra` whole. What is **not** listed must be empty but for `id, received_at, seq, user_agent, visitor_id, proof,
-//!   counted_revenue` (any value), `dialect` (the folder's name), `site` (`default`), `verdict` (`human`) and `ip` (127.0.0.1 or none). `kind` has to be listed. A
-//!   hit that is somebody's has `contact` (all fields of the contact), `contact_tags` or `contact_id`.
-//! - **matchers** stand for a value anywhere in `answer` and `hits`: `{"is": "uuid|present|number|time"}`, `{"contains": "…"}`,
-//!   `{"starts_with": "…"}`, `{"same_as": "name"}` (the first use takes the value), `{"not": "name"}` (a value, but not that one).
-//! - `{{name}}` is a saved value; a text that is nothing else keeps the value's type. `{{link:4711/1000/815}}` and `{{open:4711/1000}}` are
-//!   the paths of our own signed link and open pixel of delivery, broadlog and link, sent long ago.
+//! - `source`: where the request comes from. `proves`: rows of `rows.txt`, word for word. `setup`:
+//!   a name, none for `setup.json`.
+//! - **step**: `request` or `raw` (a file with a whole request beside the case, sent byte for byte,
+//!   without the browser's cookies), `as` (whose cookies: a name, one browser a case without it),
+//!   `new_session: true` (the browser was closed before), `after_storing: true` (the hits of the
+//!   steps before are in the database), `save` (pointers into the JSON answer; of a redirect's
+//!   target `/location/<parameter>`; of a cookie that is set `/set-cookie/<name>`).
+//! - **request**: `method` (`GET`), `path` with the raw query, byte for byte (of a whole URL the
+//!   host is cut), `headers` (pairs; `Host: t.example` and a Firefox `User-Agent` are sent unless
+//!   given, `["User-Agent", null]` leaves it out), `cookies` (put into the browser before), one of
+//!   `body`, `body_json`, `body_base64`, `form` (pairs); `gzip: true`, `chunked: true`. Lengths and
+//!   types are added.
+//! - **answer**: `status`; `location`, and without it there must be none; `cookies`: **all** that
+//!   are set, without it none may be (`no_cookies: true` says the same aloud): a text is the exact
+//!   value, an object lists what is compared of `value, session, max_age, http_only, secure,
+//!   same_site, domain, path`, `{}` any value, `{"removed": true}` one that is taken away;
+//!   `headers` (null: must be absent), `gif: true` (the pixel, whole), `body`, `body_contains`,
+//!   `body_json` (objects may have more than is listed).
+//! - **hits**: all new rows in the order of storage, as `GET /api/v1/hits` tells them after the
+//!   last step (so with people who became known later). What is listed must be equal, `extra`
+//!   whole. What is **not** listed must be empty but for `id, received_at, seq, user_agent,
+//!   visitor_id, proof, counted_revenue` (any value), `dialect` (the folder's name), `site`
+//!   (`default`), `verdict` (`human`) and `ip` (127.0.0.1 or none). `kind` has to be listed. A hit
+//!   that is somebody's has `contact` (all fields of the contact), `contact_tags` or `contact_id`.
+//! - **matchers** stand for a value anywhere in `answer` and `hits`: `{"is":
+//!   "uuid|present|number|time"}`, `{"contains": "…"}`, `{"starts_with": "…"}`, `{"same_as":
+//!   "name"}` (the first use takes the value), `{"not": "name"}` (a value, but not that one).
+//! - `{{name}}` is a saved value; a text that is nothing else keeps the value's type.
+//!   `{{link:4711/1000/815}}` and `{{open:4711/1000}}` are the paths of our own signed link and
+//!   open pixel of delivery, broadlog and link, sent long ago.
 //!
 //! # Rows: `rows.txt`
-//! A line each row of the protocol's tables; `#` begins a remark. With this file every row needs a case that proves it, and every `proves` a row.
+//! A line each row of the protocol's tables; `#` begins a remark. With this file every row needs a
+//! case that proves it, and every `proves` a row.
 
 mod compare;
 mod format;

@@ -1,4 +1,5 @@
-//! Wrong configurations end the start with exit code 2 and everything that is wrong, each with its place, its value and a way out.
+//! Wrong configurations end the start with exit code 2 and everything that is wrong, each with its
+//! place, its value and a way out.
 
 use std::process::{Command, Output};
 

@@ -1,4 +1,5 @@
-//! Two spools of one id: a data directory that was copied to another server, and an old copy that was put back.
+//! Two spools of one id: a data directory that was copied to another server, and an old copy that
+//! was put back.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Files of the data directory that are damaged: readers get to their pages, what can be read goes on, and nothing is stored twice.
+//! Files of the data directory that are damaged: readers get to their pages, what can be read goes
+//! on, and nothing is stored twice.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -153,7 +154,8 @@ impl Damage {
     }
 }
 
-/// A spool with hits that the database has not, killed and damaged: the server serves, and what is missing is not more than it says.
+/// A spool with hits that the database has not, killed and damaged: the server serves, and what is
+/// missing is not more than it says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_spool_is_put_aside_and_its_hits_are_stored_once() {
     for damage in [Header, Cut, Zeros, Directory, NoJournal] {

@@ -1,4 +1,5 @@
-//! Postgres is killed, refuses, or was never there: readers get to their pages, their hits arrive later, and the operator sees it.
+//! Postgres is killed, refuses, or was never there: readers get to their pages, their hits arrive
+//! later, and the operator sees it.
 
 use std::time::{Duration, Instant};
 
@@ -139,8 +140,10 @@ async fn a_postgres_that_can_only_be_read_is_told_as_down_while_hits_wait() {
              do $$ begin execute format('alter database %I set default_transaction_read_only = {is_read_only}', current_database()); end $$"
         );
         server.db().execute(&alter, "").await;
-        // It holds for new connections, so those that are open go; only now, or one could be made before the change is there.
-        let end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'sillage'";
+        // It holds for new connections, so those that are open go; only now, or one could be made
+        // before the change is there.
+        let end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name \
+            = 'sillage'";
         server.db().execute(end, "").await;
     };
     set_read_only(true).await;

@@ -1,13 +1,19 @@
-//! Every block of the documentation, run as it stands, on both databases: README.md, and `static/docs/*.md` where there are any.
+//! Every block of the documentation, run as it stands, on both databases: README.md, and
+//! `static/docs/*.md` where there are any.
 //!
 //! What to know when you write a block:
-//! - `sh` blocks of a file run one after the other in one shell with `set -e`, in a directory of their own, beside a server that was started
-//!   there with `--demo` and nothing else: its data directory is `data`, its first delivery the demo's. A variable of one block is there in the
-//!   next. curl fails on every status from 400 on. Replaced are addresses only: see [`Place::put_into`].
-//! - `sql` runs on the database after all that, and has to find something; queries of other systems run on tables that [`VENDORS`] makes.
-//! - `toml` goes through `check-config`, `nginx` is started and asked, scripts in `js` and `html` have to parse.
+//! - `sh` blocks of a file run one after the other in one shell with `set -e`, in a directory of
+//!   their own, beside a server that was started there with `--demo` and nothing else: its data
+//!   directory is `data`, its first delivery the demo's. A variable of one block is there in the
+//!   next. curl fails on every status from 400 on. Replaced are addresses only: see
+//!   [`Place::put_into`].
+//! - `sql` runs on the database after all that, and has to find something; queries of other systems
+//!   run on tables that [`VENDORS`] makes.
+//! - `toml` goes through `check-config`, `nginx` is started and asked, scripts in `js` and `html`
+//!   have to parse.
 //! - Files that a block reads and nobody makes are in [`FILES`].
-//! - What cannot be run stands in [`NOT_RUN`] with its reason. Everything else fails the test, also a language without a rule.
+//! - What cannot be run stands in [`NOT_RUN`] with its reason. Everything else fails the test, also
+//!   a language without a rule.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -37,7 +43,8 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("tests/run", "is what runs this"),
 ];
 
-/// Queries of other systems, by how they begin, and tables with the columns that their documentation names.
+/// Queries of other systems, by how they begin, and tables with the columns that their
+/// documentation names.
 const VENDORS: &[(&str, &str)] = &[
     (
         "select iDeliveryId",
@@ -65,7 +72,8 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "broadlogs.csv",
-        "iBroadLogId,iDeliveryId,sAddress,tsEvent\n9000003,9000001,ada@example.com,2025-11-01 09:00:00\n",
+        "iBroadLogId,iDeliveryId,sAddress,tsEvent\n9000003,9000001,ada@example.com,2025-11-01 \
+        09:00:00\n",
     ),
     (
         "redirects.tsv",
@@ -164,8 +172,8 @@ impl Place {
     }
 }
 
-/// Programs in front of those of the machine: `sillage` as it was built, `serve` of which ends once it is ready, and a curl that fails
-/// where the server refuses.
+/// Programs in front of those of the machine: `sillage` as it was built, `serve` of which ends once
+/// it is ready, and a curl that fails where the server refuses.
 fn programs(dir: &Path) -> String {
     let place = dir.join("bin");
     std::fs::create_dir(&place).unwrap();

@@ -146,7 +146,8 @@ async fn a_signed_link_names_its_message(engine: Engine) {
     server.finish().await;
 }
 
-/// What is explained is what happens: the same requests, explained and then sent, make the same rows.
+/// What is explained is what happens: the same requests, explained and then sent, make the same
+/// rows.
 async fn what_is_explained_is_what_happens(engine: Engine) {
     let server = TestServer::on(engine)
         .with("CONTACTS__PUBLIC", "email")

@@ -13,7 +13,8 @@ use crate::harness::{Client, Engine, Network, PostgresServer, TestServer, new_di
 
 const DRAINING: Duration = Duration::from_secs(20);
 
-/// A server whose spool is given time: nobody here sends a hit again, and a busy disk may take longer than a reader should wait.
+/// A server whose spool is given time: nobody here sends a hit again, and a busy disk may take
+/// longer than a reader should wait.
 async fn start(engine: Engine) -> TestServer {
     TestServer::on(engine)
         .with("SPOOL__PATIENCE", "10s")
@@ -238,7 +239,8 @@ async fn a_csv_is_read_by_other_peoples_importers(engine: Engine) {
         &mut api,
         vec![
             json!({"kind": "transaction", "revenue": "169.90", "currency": "EUR", "order_id": "=1", "tags": ["a", "-b"]}),
-            json!({"kind": "event", "event": "two\nlines, \"quoted\"; # cursor=7", "ip": "2001:db8::1", "extra": {"a": ["b,\"c\""]}}),
+            json!({"kind": "event", "event": "two\nlines, \"quoted\"; # \
+                cursor=7", "ip": "2001:db8::1", "extra": {"a": ["b,\"c\""]}}),
             json!({"kind": "pageview", "page_url": "ü\\.", "contact": {"email": "ada@export.example", "city": "a,b"}}),
         ],
     )
@@ -434,7 +436,8 @@ async fn a_reader_that_has_enough_is_no_failure_and_a_full_disk_is_one(engine: E
     server.finish().await;
 }
 
-/// The database is gone between two pages: what was written is right, lacks its end, and the exit code says so.
+/// The database is gone between two pages: what was written is right, lacks its end, and the exit
+/// code says so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_that_loses_its_database_says_that_it_is_not_whole() {
     const HITS: usize = 4_000;
@@ -493,7 +496,8 @@ async fn contacts_are_told_as_the_api_tells_them(engine: Engine) {
         .start()
         .await;
     let mut api = server.client().admin();
-    // Two that turn out to be one, with a browser and tags; one with a name that a spreadsheet would calculate.
+    // Two that turn out to be one, with a browser and tags; one with a name that a spreadsheet
+    // would calculate.
     let visitor = "01890000-0000-7000-8000-00000000abcd";
     for hit in [
         json!({"kind": "event", "event": "a", "contact": {"email": "ada@export.example"}, "visitor_id": visitor, "tags": ["lamps", "-x"]}),

@@ -1,5 +1,5 @@
-//! Forms beyond single requests (those are in `tests/cases/mautic/form-*.json`): the API, a database that is away, several servers, and
-//! bodies that are no forms.
+//! Forms beyond single requests (those are in `tests/cases/mautic/form-*.json`): the API, a
+//! database that is away, several servers, and bodies that are no forms.
 
 use std::time::Duration;
 
@@ -168,7 +168,8 @@ async fn an_app_posts_a_form_once_and_is_known_from_then_on(engine: Engine) {
         .await;
     assert_eq!((pixel.status, pixel.body.len()), (200, 43));
     server.wait_drained(DRAINED).await;
-    let people = "select count(*) from hits where contact_id = (select contact_id from contact_keys where value = 'app@forms.example')";
+    let people = "select count(*) from hits where contact_id = (select contact_id from \
+        contact_keys where value = 'app@forms.example')";
     assert_eq!(server.db().number(people).await, 2);
     assert_eq!(
         server

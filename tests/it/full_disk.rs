@@ -1,5 +1,5 @@
-//! A disk that fills up and has room again, as often as it likes: nothing is restarted, readers get to the right page, and every answered hit is
-//! stored once or counted with the reason.
+//! A disk that fills up and has room again, as often as it likes: nothing is restarted, readers get
+//! to the right page, and every answered hit is stored once or counted with the reason.
 
 use std::time::Duration;
 
@@ -115,7 +115,8 @@ async fn an_embedded_database_without_room_is_down_and_goes_on_after() {
     server.finish().await;
 }
 
-/// While the copy's file takes nothing, links that others make and change are followed all the same; after, the file has all of them.
+/// While the copy's file takes nothing, links that others make and change are followed all the
+/// same; after, the file has all of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_are_right_while_their_copy_has_no_room_and_none_is_missing_after() {
     let Some(disk) = mount(128 << 20) else { return };
@@ -177,12 +178,14 @@ pub async fn copied(server: &TestServer) -> (i64, i64) {
         .connect()
         .await
         .unwrap();
-    let sql = "select count(*), coalesce(sum(record ->> 'url' = (select max(record ->> 'url') from links)), 0) from links";
+    let sql = "select count(*), coalesce(sum(record ->> 'url' = (select max(record ->> 'url') \
+        from links)), 0) from links";
     let row = sqlx::query(sql).fetch_one(&mut file).await;
     row.map_or((0, 0), |row| (row.get(0), row.get(1)))
 }
 
-/// Nothing can be written at all: what was known yesterday redirects, and what is answered is counted.
+/// Nothing can be written at all: what was known yesterday redirects, and what is answered is
+/// counted.
 async fn a_server_starts_on_a_full_disk_and_redirects(engine: Engine) {
     for is_killed in [false, true] {
         let Some(disk) = mount(32 << 20) else { return };

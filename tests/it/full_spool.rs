@@ -1,4 +1,5 @@
-//! No room for hits: readers get to their pages all the same, what is lost is counted, and room is used again as soon as it is there.
+//! No room for hits: readers get to their pages all the same, what is lost is counted, and room is
+//! used again as soon as it is there.
 
 use std::time::Duration;
 
@@ -37,7 +38,8 @@ impl Held {
     }
 }
 
-/// Every request was answered in time, and what is missing in the database is what the server has counted as lost.
+/// Every request was answered in time, and what is missing in the database is what the server has
+/// counted as lost.
 pub async fn assert_losses_are_counted(server: &TestServer, report: &Report) {
     assert_eq!(report.failures(), [], "every request is answered");
     let slowest = report.quantile(1.0);
@@ -95,7 +97,8 @@ async fn a_spool_at_its_limit_answers_and_counts_and_recovers(engine: Engine) {
         server.client().get("/readyz").await.status == 200
     })
     .await;
-    // So small a spool may be full again for a moment: senders come back until they are taken, once.
+    // So small a spool may be full again for a moment: senders come back until they are taken,
+    // once.
     let taking = Duration::from_secs(20);
     wait_for("the order is taken", taking, async || {
         shop.post_json("/api/v1/hits", &order).await.status == 202

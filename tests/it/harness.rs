@@ -1,4 +1,5 @@
-//! What the tests stand on: a throw-away Postgres, the server as a child process, an HTTP client, and load.
+//! What the tests stand on: a throw-away Postgres, the server as a child process, an HTTP client,
+//! and load.
 //!
 //! A test body takes an [`Engine`] and is run on both databases by [`on_both!`]:
 //!
@@ -59,7 +60,8 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-/// Asks again until the condition holds; a deadline reached is a failure that says what was waited for.
+/// Asks again until the condition holds; a deadline reached is a failure that says what was waited
+/// for.
 pub async fn wait_for(what: &str, within: Duration, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + within;
     // Often at first: hundreds of cases wait for something that takes milliseconds.

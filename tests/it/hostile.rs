@@ -1,5 +1,5 @@
-//! Bad input: whatever is sent, the pixel answers its GIF, the redirect its page and the API a clear 4xx; nothing panics, and the
-//! hit that comes after is stored.
+//! Bad input: whatever is sent, the pixel answers its GIF, the redirect its page and the API a
+//! clear 4xx; nothing panics, and the hit that comes after is stored.
 
 mod raw;
 mod texts;
@@ -117,7 +117,8 @@ async fn what_is_too_long_is_cut_and_answered(engine: Engine) {
     assert_unharmed(server).await;
 }
 
-/// Where a sender can mend its request, it is told; and told at all: a closed connection says nothing.
+/// Where a sender can mend its request, it is told; and told at all: a closed connection says
+/// nothing.
 async fn what_only_programs_send_is_refused_clearly(engine: Engine) {
     let server = TestServer::on(engine).start().await;
     let long = "x".repeat(1 << 20);
@@ -245,7 +246,8 @@ async fn values_that_no_column_holds_are_kept_with_the_reason(engine: Engine) {
     let db = server.db();
     for (index, (query, reason, condition)) in cases.iter().enumerate() {
         let row = format!(
-            "select count(*) from hits where event = 'case{index}' and coalesce(reason, '') = '{reason}' and {condition}"
+            "select count(*) from hits where event = 'case{index}' and coalesce(reason, '') = \
+            '{reason}' and {condition}"
         );
         assert_eq!(
             db.number(&row).await,

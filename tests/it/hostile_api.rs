@@ -1,5 +1,5 @@
-//! Bad input to the API: a clear 4xx that names the field, or taken and stored; never a 5xx, and never a delivery, link or hit
-//! that the database refuses later.
+//! Bad input to the API: a clear 4xx that names the field, or taken and stored; never a 5xx, and
+//! never a delivery, link or hit that the database refuses later.
 
 use std::time::Duration;
 

@@ -27,7 +27,8 @@ async fn click(browser: &mut Client, mail: &Campaign, message: usize) {
 /// Contact of the page's last visit.
 async fn contact_of(db: &Db, page: &str) -> Option<Uuid> {
     let url = format!("https://shop.example/{page}");
-    both!(db.pool(), pool => sqlx::query_scalar("select contact_id from hits where page_url = $1 order by seq desc limit 1")
+    both!(db.pool(), pool => sqlx::query_scalar("select contact_id from hits where page_url = $1 \
+        order by seq desc limit 1")
         .bind(&url).fetch_one(pool).await)
     .unwrap()
 }
@@ -35,7 +36,8 @@ async fn contact_of(db: &Db, page: &str) -> Option<Uuid> {
 /// Campaign and message of the page's last visit.
 async fn message_of(db: &Db, page: &str) -> (Option<i64>, Option<i64>) {
     let url = format!("https://shop.example/{page}");
-    both!(db.pool(), pool => sqlx::query_as("select delivery_id, broadlog_id from hits where page_url = $1 order by seq desc limit 1")
+    both!(db.pool(), pool => sqlx::query_as("select delivery_id, broadlog_id from hits where \
+        page_url = $1 order by seq desc limit 1")
         .bind(&url).fetch_one(pool).await)
     .unwrap()
 }

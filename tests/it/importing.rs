@@ -1,4 +1,5 @@
-//! `sillage import`: what other systems have sent goes on here, and the same file again changes nothing.
+//! `sillage import`: what other systems have sent goes on here, and the same file again changes
+//! nothing.
 
 mod people;
 mod served;
@@ -195,7 +196,8 @@ async fn adobes_urls_keep_their_numbers_and_become_links_and_page_tags(engine: E
     let server = TestServer::on(engine).start().await;
     let db = server.db();
     let urls = "@id,[delivery/@id],@type,@source,@label,@category,@tagId,@validity\n\
-        7470243,7470014,1,https://shop.example/a?n=<%= escapeUrl(recipient.lastName) %>&m=<%= x %>&o=<%= x %>,Shop,home,,\n\
+        7470243,7470014,1,https://shop.example/a?n=<%= escapeUrl(recipient.lastName) %>&m=<%= x \
+        %>&o=<%= x %>,Shop,home,,\n\
         7470244,7470014,3,https://shop.example/bye?r=<%= recipient.id %>,Bye,,,\n\
         -2,7470014,1,https://shop.example/negative,,,,\n\
         7470245,7470014,2,,Open,,,\n\

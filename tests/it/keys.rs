@@ -305,7 +305,8 @@ async fn while_postgres_is_down_the_directory_decides_about_the_keys() {
     std::fs::write(&file, whole).unwrap();
     server.start_again().await;
     assert_eq!(server.readiness().await["keys"], "unchecked");
-    // A further server begins its life without the others: it cannot know better, and says so when it does.
+    // A further server begins its life without the others: it cannot know better, and says so when
+    // it does.
     let further = TestServer::on(Engine::Postgres)
         .database(&url)
         .with("KEYS__SIGNING", "")

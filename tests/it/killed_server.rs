@@ -6,8 +6,8 @@ use crate::harness::{Campaign, Engine, Load, TestServer, on_both};
 
 const KILLS: usize = 20;
 
-/// Times of the kills, in milliseconds after the launch: some while it starts, some in the middle of the load. The seed is printed, so that a
-/// failure can be looked at again.
+/// Times of the kills, in milliseconds after the launch: some while it starts, some in the middle
+/// of the load. The seed is printed, so that a failure can be looked at again.
 fn moments(engine: Engine) -> Vec<u64> {
     let mut seed = std::env::var("SILLAGE_IT_SEED")
         .ok()

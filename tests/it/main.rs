@@ -1,7 +1,7 @@
 //! Tests of the running server, from outside: the real binary, real sockets, both databases.
 //!
-//! `harness` starts and stops things; every other module is one subject. Nothing here waits for a time to pass: it waits for a condition,
-//! and a deadline that is reached is a failure.
+//! `harness` starts and stops things; every other module is one subject. Nothing here waits for a
+//! time to pass: it waits for a condition, and a deadline that is reached is a failure.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -9,7 +9,8 @@ const DRAINED: Duration = Duration::from_secs(20);
 /// A page view with these cookies, on a connection of its own.
 fn page_with(page: &str, cookies: &[&[u8]]) -> Vec<u8> {
     let head = format!(
-        "GET /mtracking.gif?page_url={page} HTTP/1.1\r\nHost: t.example\r\nUser-Agent: Mozilla/5.0 Gecko/20100101 Firefox/140.0\r\n\
+        "GET /mtracking.gif?page_url={page} HTTP/1.1\r\nHost: t.example\r\nUser-Agent: \
+        Mozilla/5.0 Gecko/20100101 Firefox/140.0\r\n\
          Connection: close\r\nCookie: "
     );
     [head.as_bytes(), &cookies.join(&b"; "[..]), b"\r\n\r\n"].concat()
@@ -51,7 +52,8 @@ async fn a_cookie_in_latin_1_takes_no_other_with_it(engine: Engine) {
         server.wait_drained(DRAINED).await;
         let db = server.db();
         let of_page = format!(
-            "select count(*) from hits where page_url = '{page}' and broadlog_id = 1000 and delivery_id = 4711 and contact_id is not null"
+            "select count(*) from hits where page_url = '{page}' and broadlog_id = 1000 and \
+            delivery_id = 4711 and contact_id is not null"
         );
         assert_eq!(db.number(&of_page).await, 1, "{page}");
         let told = db
@@ -81,7 +83,8 @@ async fn a_link_with_every_character_escaped_is_the_same_link(engine: Engine) {
     let open = reader.get(&escaped(&mail.open_path(0))).await;
     assert_eq!((open.status, open.body.len()), (200, 43));
     server.wait_drained(DRAINED).await;
-    let of_message = "select count(*) from hits where broadlog_id = 1000 and kind in ('click', 'open') and reason = 'link repaired'";
+    let of_message = "select count(*) from hits where broadlog_id = 1000 and kind in ('click', \
+        'open') and reason = 'link repaired'";
     assert_eq!(server.db().number(of_message).await, 2);
     server.finish().await;
 }

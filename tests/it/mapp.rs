@@ -1,4 +1,5 @@
-//! Mapp's batches where a case cannot show them: what stands in the quarantine, ten thousand lines, 24 MiB.
+//! Mapp's batches where a case cannot show them: what stands in the quarantine, ten thousand lines,
+//! 24 MiB.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,8 @@ async fn bad_lines_are_put_aside_and_the_good_ones_are_stored(engine: Engine) {
     let mut shop = server.client();
     let long = format!("wt?p=600,long&cp1={}", "x".repeat(70_000));
     let body = format!(
-        "wt?p=600,one\nhello; drop table hits\nwt?ov=1\n{{\"p\":1}}\n{long}\nwt?p=600,two\n\u{0}\u{1}\n"
+        "wt?p=600,one\nhello; drop table \
+        hits\nwt?ov=1\n{{\"p\":1}}\n{long}\nwt?p=600,two\n\u{0}\u{1}\n"
     );
     let answer = shop.post("/111/batch", "text/plain", body).await;
     assert_eq!(answer.status, 200, "{}", answer.text());

@@ -1,11 +1,13 @@
-//! Mautic's mails in the figures: what cannot be told by single requests (those are in `tests/cases/mautic`).
+//! Mautic's mails in the figures: what cannot be told by single requests (those are in
+//! `tests/cases/mautic`).
 
 use std::time::Duration;
 
 use crate::harness::{Campaign, Engine, TestServer, on_both};
 
 const STORED: Duration = Duration::from_secs(10);
-/// base64 of `a:2:{s:5:"email";i:4711;s:4:"stat";s:6:"ffffff";}`: a message that nobody has imported, of a campaign that there is.
+/// base64 of `a:2:{s:5:"email";i:4711;s:4:"stat";s:6:"ffffff";}`: a message that nobody has
+/// imported, of a campaign that there is.
 const UNKNOWN_OF_A_CAMPAIGN: &str =
     "YToyOntzOjU6ImVtYWlsIjtpOjQ3MTE7czo0OiJzdGF0IjtzOjY6ImZmZmZmZiI7fQ";
 
@@ -35,11 +37,13 @@ async fn only_imported_messages_are_opened(engine: Engine) {
     let refused = "sillage_hits_refused_total{reason=\"no tracking hash\"}";
     assert_eq!(server.metric(refused).await, 2.0);
 
-    // A message that is not known names nobody; the campaign that it claims gets a page view and no open.
+    // A message that is not known names nobody; the campaign that it claims gets a page view and no
+    // open.
     let path = format!("/mtracking.gif?page_url=a&ct={UNKNOWN_OF_A_CAMPAIGN}");
     assert_eq!(server.client().get(&path).await.status, 200);
     server.wait_stored(STORED).await;
-    let claimed = "select count(*) from hits where kind = 'pageview' and delivery_id = 4711 and broadlog_id is null and contact_id is null";
+    let claimed = "select count(*) from hits where kind = 'pageview' and delivery_id = 4711 and \
+        broadlog_id is null and contact_id is null";
     assert_eq!(server.db().number(claimed).await, 1);
     let report = api.get("/api/v1/deliveries/4711/report").await.json();
     assert_eq!(report["opens"], 1, "{report}");

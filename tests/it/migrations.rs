@@ -22,7 +22,8 @@ fn the_migrations_have_the_same_names() {
     assert_eq!(names("postgres"), names("sqlite"));
 }
 
-/// `table.column type null`, types as SQLite has them; primary keys are never null, whatever SQLite says.
+/// `table.column type null`, types as SQLite has them; primary keys are never null, whatever SQLite
+/// says.
 const POSTGRES: &str = "
     select c.table_name || '.' || c.column_name || ' ' ||
            case when c.data_type in ('bigint', 'integer', 'numeric', 'timestamp with time zone') then 'INTEGER'

@@ -1,4 +1,5 @@
-//! What operators do with a running server: change its configuration, start a second one beside it, run it where descriptors are few.
+//! What operators do with a running server: change its configuration, start a second one beside it,
+//! run it where descriptors are few.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -59,7 +60,8 @@ async fn a_hangup_reads_lists_and_keys_again_and_loses_nobody(engine: Engine) {
     assert!(!shop_may_read(&mut reader).await);
 
     file.write(&format!(
-        "[keys]\nsigning = [\"{NEW_KEY}\", \"{SIGNING_KEY}\"]\n[cors]\norigins = [\"{SHOP}\"]\n[spool]\nmax_bytes = 70000\n[log]\nlevel = \"debug\""
+        "[keys]\nsigning = [\"{NEW_KEY}\", \"{SIGNING_KEY}\"]\n[cors]\norigins = \
+        [\"{SHOP}\"]\n[spool]\nmax_bytes = 70000\n[log]\nlevel = \"debug\""
     ));
     server.hang_up();
     wait_for("the origin may read", SOON, async || {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::harness::{Engine, TestServer, on_both};
 
-/// `sillage quarantine retry --all`, beside the running server: whether all are stored now, and how many are.
+/// `sillage quarantine retry --all`, beside the running server: whether all are stored now, and how
+/// many are.
 fn retry_all(server: &TestServer) -> (bool, usize) {
     let output = server
         .command()

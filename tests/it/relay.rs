@@ -1,5 +1,6 @@
-//! The files of `static/relay`, as the README tells people to copy them: run as they are against a tracker that writes down what reaches
-//! it, and against the server. Nothing of them is changed here but names, addresses and the certificate.
+//! The files of `static/relay`, as the README tells people to copy them: run as they are against a
+//! tracker that writes down what reaches it, and against the server. Nothing of them is changed
+//! here but names, addresses and the certificate.
 
 mod recorder;
 
@@ -21,17 +22,21 @@ const SECRET: &str = "change-me-to-16-or-more";
 const VISITOR: &str = "203.0.113.7";
 const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 /// A reader's browser on a site with a login, with cookies of the tracker among the site's own.
-const COOKIES: &str = "PHPSESSID=secret1; visitorId=another-tools; wteid_111111111111111=4179528021194246163; login=secret2; wtsid_111111111111111=1; \
+const COOKIES: &str = "PHPSESSID=secret1; visitorId=another-tools; \
+    wteid_111111111111111=4179528021194246163; login=secret2; wtsid_111111111111111=1; \
     visitorId=v; broadlogId=b; csrf=secret3; deliveryId=d; xbroadlogId=secret4";
-const FORGED: &str = "X-WT-IP: 198.51.100.66\r\nX-WT-UA: forged\r\nX-WT-Secret: guessed-by-somebody\r\nX-WT-RQ: forged\r\n\
-    X-Forwarded-For: 198.51.100.66\r\nForwarded: for=198.51.100.66\r\nX-Real-IP: 198.51.100.66\r\nAuthorization: Basic c2VjcmV0NQ==\r\n";
+const FORGED: &str = "X-WT-IP: 198.51.100.66\r\nX-WT-UA: forged\r\nX-WT-Secret: \
+    guessed-by-somebody\r\nX-WT-RQ: forged\r\n\
+    X-Forwarded-For: 198.51.100.66\r\nForwarded: for=198.51.100.66\r\nX-Real-IP: \
+    198.51.100.66\r\nAuthorization: Basic c2VjcmV0NQ==\r\n";
 
 fn relay_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("static/relay")
 }
 
-/// The documented nginx configuration with the tracker's address and ports of this machine; beside the one with TLS a plain one, for
-/// clients that speak none. Around it, in `http { }`, what a test needs to come from an address of its own.
+/// The documented nginx configuration with the tracker's address and ports of this machine; beside
+/// the one with TLS a plain one, for clients that speak none. Around it, in `http { }`, what a test
+/// needs to come from an address of its own.
 pub fn documented_nginx(tracker: SocketAddr, port: u16, plain_port: u16) -> String {
     let mut config = std::fs::read_to_string(relay_dir().join("nginx.conf")).unwrap();
     let (certificate, key) = certificate();
@@ -56,7 +61,8 @@ pub fn documented_nginx(tracker: SocketAddr, port: u16, plain_port: u16) -> Stri
 /// What a browser sends with a hit, and its answer.
 async fn browse(address: SocketAddr, target: &str, more: &str) -> String {
     let request = format!(
-        "GET {target} HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: {AGENT}\r\nReferer: https://www.example.com/page\r\n\
+        "GET {target} HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: {AGENT}\r\nReferer: \
+        https://www.example.com/page\r\n\
          Cookie: {COOKIES}\r\n{more}Connection: close\r\n\r\n"
     );
     let answer = Client::new(address).raw(request.as_bytes()).await;
@@ -141,7 +147,8 @@ async fn nginx_passes_what_the_tracker_needs_and_nothing_else() {
     assert!(!nginx.errors().contains("[error]"), "{}", nginx.errors());
 }
 
-/// The server behind the documented nginx, as far as a browser with forged headers and parameters is concerned.
+/// The server behind the documented nginx, as far as a browser with forged headers and parameters
+/// is concerned.
 async fn behind_nginx_the_visitor_is_who_it_is(engine: Engine) {
     let server = TestServer::on(engine)
         .with("MAPP__SECRETS", &format!("{TRACK_ID}:{SECRET}"))
@@ -177,7 +184,8 @@ async fn behind_nginx_the_visitor_is_who_it_is(engine: Engine) {
     // A batch in the browser's name, with lines that lie.
     let body = "?p=600,beacon&X-WT-IP=198.51.100.66";
     let request = format!(
-        "POST /{TRACK_ID}/batch HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: {AGENT}\r\nContent-Type: text/plain;charset=UTF-8\r\n\
+        "POST /{TRACK_ID}/batch HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: \
+        {AGENT}\r\nContent-Type: text/plain;charset=UTF-8\r\n\
          Content-Length: {}\r\n{more}Connection: close\r\n\r\n{body}",
         body.len()
     );
@@ -315,8 +323,8 @@ async fn a_relay_whose_tracker_is_away_answers_the_page() {
     }
 }
 
-/// What a hit of the snippets' page holds, whichever way it came. The address is one of this machine, which the server keeps but does
-/// not take for a visitor's.
+/// What a hit of the snippets' page holds, whichever way it came. The address is one of this
+/// machine, which the server keeps but does not take for a visitor's.
 fn assert_order(hit: &Value, language: Language) {
     let expected = [
         ("/kind", json!("transaction")),

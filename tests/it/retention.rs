@@ -1,4 +1,5 @@
-//! `database.keep_months`, and clocks that are wrong: nobody's hits go for a machine that believes it is 2038.
+//! `database.keep_months`, and clocks that are wrong: nobody's hits go for a machine that believes
+//! it is 2038.
 
 use std::time::Duration;
 
@@ -185,7 +186,8 @@ async fn links_go_on_changing_after_a_wrong_clock(engine: Engine) {
     // As another server, or an import, changes it.
     let change = |now: &str| {
         format!(
-            "update links set url = 'https://shop.example/new', changed_at = {now} where slug = 'before'"
+            "update links set url = 'https://shop.example/new', changed_at = {now} where slug = \
+            'before'"
         )
     };
     server

@@ -1,4 +1,5 @@
-//! Senders of messages that write everything before they read anything, as Python's `requests` does with a file.
+//! Senders of messages that write everything before they read anything, as Python's `requests` does
+//! with a file.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -34,7 +35,8 @@ fn request(delivery: i64, recipients: usize) -> String {
         let _ = writeln!(lines, "{line:299}");
     }
     format!(
-        "POST /api/v1/deliveries/{delivery}/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
+        "POST /api/v1/deliveries/{delivery}/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \
+        {ADMIN_TOKEN}\r\n\
          Connection: close\r\nContent-Length: {}\r\n\r\n{lines}",
         lines.len()
     )

@@ -1,4 +1,5 @@
-//! The sending side: deliveries, links and messages through the API and the command line, and that they lead a reader to the page.
+//! The sending side: deliveries, links and messages through the API and the command line, and that
+//! they lead a reader to the page.
 
 mod again;
 mod messages;
@@ -89,7 +90,8 @@ async fn a_reader_gets_from_the_message_to_the_page(engine: Engine) {
     server.wait_drained(Duration::from_secs(10)).await;
     let (broadlog, contact) = (&answers[0]["broadlog_id"], &answers[0]["contact_id"]);
     let of_message = format!(
-        "select count(*) from hits where delivery_id = {delivery} and broadlog_id = {broadlog} and contact_id = {}",
+        "select count(*) from hits where delivery_id = {delivery} and broadlog_id = {broadlog} \
+        and contact_id = {}",
         match engine {
             Engine::Postgres => format!("'{}'", contact.as_str().unwrap()),
             Engine::Sqlite => format!("x'{}'", contact.as_str().unwrap().replace('-', "")),

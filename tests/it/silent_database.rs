@@ -1,4 +1,5 @@
-//! Postgres falls silent without closing a connection, as where its machine dies or another one takes its place: it is noticed, on both sides.
+//! Postgres falls silent without closing a connection, as where its machine dies or another one
+//! takes its place: it is noticed, on both sides.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,8 @@ async fn hits_are_stored_once_after_a_silence_without_a_restart() {
         // In the middle of a transaction, which Postgres goes on with.
         let held = hold_hits(server.db()).await;
         wait_for("a statement waits", Duration::from_secs(10), async || {
-            let sql = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'sillage' and wait_event = 'relation'";
+            let sql = "select count(*) from pg_stat_activity where datname = current_database() \
+                and application_name = 'sillage' and wait_event = 'relation'";
             server.db().number(sql).await > 0
         })
         .await;
@@ -98,8 +100,11 @@ async fn silent_connections_do_not_use_up_the_pool() {
             .collect();
         let db = Db::postgres(&url);
         wait_for("they ask", Duration::from_secs(10), async || {
-            db.number("select count(*) from pg_stat_activity where datname = current_database() and query like 'select pg_sleep%' and state = 'active'")
-                .await
+            db.number(
+                "select count(*) from pg_stat_activity where datname = current_database() \
+                and query like 'select pg_sleep%' and state = 'active'",
+            )
+            .await
                 == 3
         })
         .await;
@@ -188,7 +193,8 @@ async fn sessions_ask_postgres_to_notice_a_lost_server_unless_someone_set_it_oth
         settings(&of_url).await,
         ["77", "5", "3", "0", "10s", "1min", "off"]
     );
-    let sql = "do $$ begin execute format('alter database %I set idle_in_transaction_session_timeout = 0', current_database()); end $$";
+    let sql = "do $$ begin execute format('alter database %I set \
+        idle_in_transaction_session_timeout = 0', current_database()); end $$";
     Db::postgres(&url).execute(sql, "").await;
     assert_eq!(
         settings(&url).await,
@@ -205,7 +211,8 @@ async fn a_session_begins_with_what_every_pooler_knows() {
     let store = Store::open(&url, 2, PATIENCE).await.unwrap();
     let asking = tokio::spawn(async move { store.begin_lane().await.map(drop) });
     let (mut pooler, _) = listener.accept().await.unwrap();
-    // Its length, counting itself, and the protocol's version; then names and values, each ended by a NUL.
+    // Its length, counting itself, and the protocol's version; then names and values, each ended by
+    // a NUL.
     let length = pooler.read_u32().await.unwrap() as usize;
     let mut message = vec![0; length - 4];
     pooler.read_exact(&mut message).await.unwrap();

@@ -1,6 +1,8 @@
-//! A disk that stalls: readers go on after `spool.patience`, and what becomes of their hits is told as it was.
+//! A disk that stalls: readers go on after `spool.patience`, and what becomes of their hits is told
+//! as it was.
 //!
-//! Another connection that holds the spool's lock is such a disk: the writer waits for it, up to five seconds.
+//! Another connection that holds the spool's lock is such a disk: the writer waits for it, up to
+//! five seconds.
 
 use std::time::Duration;
 

@@ -18,7 +18,13 @@ async fn a_click_and_a_page_land_in_the_database(engine: Engine) {
     server.wait_drained(Duration::from_secs(10)).await;
     assert_eq!(server.db().hits().await, 2);
     assert_eq!(
-        server.db().number("select count(*) from hits where delivery_id = 4711 and broadlog_id = 1000 and contact_id is not null").await,
+        server
+            .db()
+            .number(
+                "select count(*) from hits where delivery_id = 4711 and broadlog_id = \
+            1000 and contact_id is not null"
+            )
+            .await,
         2,
         "the page belongs to the click"
     );

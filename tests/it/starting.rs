@@ -1,4 +1,5 @@
-//! The first seconds: a server takes hits at once, and the API says what it waits for until the database has its tables.
+//! The first seconds: a server takes hits at once, and the API says what it waits for until the
+//! database has its tables.
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ async fn hold_migrations(url: &str) -> PgConnection {
 async fn wait_for_migration(url: &str) {
     let db = Db::postgres(url);
     wait_for("the server makes tables", PATIENCE, async || {
-        let sql = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'sillage' and wait_event_type = 'Lock'";
+        let sql = "select count(*) from pg_stat_activity where datname = current_database() and \
+            application_name = 'sillage' and wait_event_type = 'Lock'";
         db.number(sql).await > 0
     })
     .await;
@@ -122,7 +124,8 @@ async fn a_server_whose_database_was_never_reached_says_that_it_is_starting() {
     server.finish().await;
 }
 
-/// `cargo bench -- sustained --seconds 20` runs every target that may hold a benchmark, with these arguments.
+/// `cargo bench -- sustained --seconds 20` runs every target that may hold a benchmark, with these
+/// arguments.
 #[test]
 fn cargo_bench_hands_its_arguments_to_the_benchmark_alone() {
     use figment::providers::{Format as _, Toml};

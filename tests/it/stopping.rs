@@ -20,7 +20,8 @@ async fn every_request_that_was_taken_is_answered_and_stored_after_sigterm(engin
     assert_eq!(server.terminate(BUDGET).await, Some(0));
     println!("stopped after {:?}", told.elapsed());
     let report = load.stop().await;
-    // A request that the server never read ends with its connection; it must not be in the database then.
+    // A request that the server never read ends with its connection; it must not be in the database
+    // then.
     let strange: Vec<_> = report
         .failures()
         .into_iter()

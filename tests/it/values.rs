@@ -1,4 +1,5 @@
-//! Values that name somebody or stand for money, on the surfaces that no recorded case reaches: the API and the command line.
+//! Values that name somebody or stand for money, on the surfaces that no recorded case reaches: the
+//! API and the command line.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
-//! Fifty wrong requests to the API, and what each is told: `wrong_requests.txt` holds them as people read them. Each answer names what was
-//! wrong, what is allowed, and what to do.
+//! Fifty wrong requests to the API, and what each is told: `wrong_requests.txt` holds them as
+//! people read them. Each answer names what was wrong, what is allowed, and what to do.
 //!
-//! `SILLAGE_WRITE_SNAPSHOTS=1 cargo test --test it wrong_requests` writes the file anew; look at the difference before it is committed.
+//! `SILLAGE_WRITE_SNAPSHOTS=1 cargo test --test it wrong_requests` writes the file anew; look at
+//! the difference before it is committed.
 
 use std::path::Path;
 

@@ -211,7 +211,10 @@ fn by_hand(decoder: Decoder) -> Vec<Request> {
             post(
                 "/form/submit",
                 "multipart/form-data; boundary=----B",
-                "------B\r\nContent-Disposition: form-data; name=\"mauticform[email]\"\r\n\r\na@b.example\r\n------B\r\nContent-Disposition: form-data; name=\"mauticform[file]\"; filename=\"x.png\"\r\nContent-Type: image/png\r\n\r\nPNG\r\n------B--\r\n",
+                "------B\r\nContent-Disposition: form-data; \
+                name=\"mauticform[email]\"\r\n\r\na@b.example\r\n------B\r\nContent-Disposition: \
+                form-data; name=\"mauticform[file]\"; filename=\"x.png\"\r\nContent-Type: \
+                image/png\r\n\r\nPNG\r\n------B--\r\n",
             ),
         ],
     }

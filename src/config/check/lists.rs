@@ -1,4 +1,5 @@
-//! Lists of networks, origins, domains, hosts and fields: an item that can never match is a mistake.
+//! Lists of networks, origins, domains, hosts and fields: an item that can never match is a
+//! mistake.
 
 use std::net::IpAddr;
 
@@ -18,12 +19,15 @@ pub(super) fn check_networks(config: &Config, found: &mut Found) {
             let address = network.addr();
             let wrong = if network.trunc() != *network {
                 format!(
-                    "has bits behind its prefix; write \"{}\" for the network, or \"{}\" for the one address",
+                    "has bits behind its prefix; write \"{}\" for the network, or \"{}\" for the \
+                    one address",
                     network.trunc(),
                     IpNet::from(address)
                 )
             } else if matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()) {
-                "is an IPv4 network in IPv6's clothes, which no client's address is in; write it as IPv4".to_owned()
+                "is an IPv4 network in IPv6's clothes, which no client's address is in; write it \
+                as IPv4"
+                    .to_owned()
             } else {
                 continue;
             };

@@ -57,7 +57,8 @@ pub(super) fn check_paths(config: &Config, found: &mut Found) {
             let text = format!("takes the place of the server's own {own}; give a path of its own");
             found.say(key, path, text);
         } else if !is_redirect && crate::tracking::mapp::recognises(path, "") {
-            let text = "has the form of Mapp's /<track id>/wt, /batch, /optout or /re.pl; give a path of its own";
+            let text = "has the form of Mapp's /<track id>/wt, /batch, /optout or /re.pl; give a \
+                path of its own";
             found.say(key, path, text);
         }
         for (other_key, other, _) in &all[..index] {

@@ -95,7 +95,8 @@ fn wrong_public_url(text: &str) -> Option<String> {
     }
 }
 
-/// Whether a page is one of our own tracked links: then a link that nobody knows would lead to itself.
+/// Whether a page is one of our own tracked links: then a link that nobody knows would lead to
+/// itself.
 fn leads_to_links(page: &str, base: &str, redirect: &str) -> bool {
     let (Ok(page), Ok(base)) = (Url::parse(page), Url::parse(base)) else {
         return false;

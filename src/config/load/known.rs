@@ -68,7 +68,8 @@ impl Known {
             let is_empty = value.as_dict().is_some_and(Dict::is_empty);
             return Some((!is_empty).then(|| {
                 format!(
-                    "{}: {key} is a section; write [{key}] on a line of its own, and its keys below it",
+                    "{}: {key} is a section; write [{key}] on a line of its own, and its keys \
+                    below it",
                     place.told(None)
                 )
             }));
@@ -107,7 +108,8 @@ impl Known {
     }
 }
 
-/// Kubernetes tells every container of its services in variables. Those of a service named sillage are no mistakes of its operator's.
+/// Kubernetes tells every container of its services in variables. Those of a service named sillage
+/// are no mistakes of its operator's.
 pub(super) fn is_of_a_service(key: &str, value: &str) -> bool {
     let is_address = value.starts_with("tcp://") || value.starts_with("udp://");
     key.contains("SERVICE_HOST")

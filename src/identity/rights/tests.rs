@@ -1,5 +1,5 @@
-//! Every cell of the table, tried on the resolver, and the page that shows it. What is expected is read from the page: a cell that is changed in
-//! one place only fails here.
+//! Every cell of the table, tried on the resolver, and the page that shows it. What is expected is
+//! read from the page: a cell that is changed in one place only fails here.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -100,7 +100,8 @@ fn person(known: &mut Known, id: ContactId, customer: &str, email: &str) {
     known.contacts.insert(id, contact);
 }
 
-/// A hit that names Ada by this evidence and by nothing else, and what is known for it. `is_new`: what it names is nobody's yet.
+/// A hit that names Ada by this evidence and by nothing else, and what is known for it. `is_new`:
+/// what it names is nobody's yet.
 fn scene(evidence: Evidence, is_new: bool) -> (Known, Hit) {
     let mut known = Known::default();
     person(&mut known, ADA, "1", "ada@x.example");
@@ -255,7 +256,8 @@ fn every_cell_of_the_page_is_what_the_resolver_does() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What is bound to a vendor's id is never proved, whatever bound it and whatever an older server has stored.
+/// What is bound to a vendor's id is never proved, whatever bound it and whatever an older server
+/// has stored.
 #[test]
 fn a_derived_visitor_is_bound_as_a_claim_at_most() {
     let vendors = VisitorId(uuid::Builder::from_custom_bytes([7; 16]).into_uuid());

@@ -42,7 +42,8 @@ impl Form {
     /// Brings all fields into the form in which they are stored.
     ///
     /// # Errors
-    /// A text is empty, too long or holds control characters; an alias is reserved or given twice; a host or URL is none.
+    /// A text is empty, too long or holds control characters; an alias is reserved or given twice;
+    /// a host or URL is none.
     pub fn check(self) -> Result<Self, FormError> {
         let name = required("name", &self.name, Limit::NAME)?;
         let alias = match optional("alias", Some(self.alias), Limit::NAME)? {

@@ -1,8 +1,11 @@
-//! Amounts as shops write them: `2,000.00`, `1.299,00`, `1 299,00`, `1'299.00`, `12,34,567.00`, `$49.90`, `49,90 €`, `EUR 49.90`, `49,-`.
+//! Amounts as shops write them: `2,000.00`, `1.299,00`, `1 299,00`, `1'299.00`, `12,34,567.00`,
+//! `$49.90`, `49,90 €`, `EUR 49.90`, `49,-`.
 //!
-//! An amount is read where it can mean one thing only. A point that stands alone is the decimal point (`1.299` is one and a fraction: numbers
-//! of programs look like that); a comma that stands alone is one unless three digits follow, since `6,795` is six or nearly seven thousand. With
-//! a currency beside it the text was written for people, and `1.299 €` could be either too. What could be two amounts is none.
+//! An amount is read where it can mean one thing only. A point that stands alone is the decimal
+//! point (`1.299` is one and a fraction: numbers of programs look like that); a comma that stands
+//! alone is one unless three digits follow, since `6,795` is six or nearly seven thousand. With a
+//! currency beside it the text was written for people, and `1.299 €` could be either too. What
+//! could be two amounts is none.
 //!
 //! | text | amount |
 //! |---|---|
@@ -10,7 +13,8 @@
 //! | one separator several times, or spaces and apostrophes | groups thousands |
 //! | `6,795`, `1.299 €`, `1,23,4`, `1.299.000,50,1` | none |
 //!
-//! The code of a currency, or a sign that only one currency has, says the currency as well; `$`, `£`, `¥` and `kr` are those of several.
+//! The code of a currency, or a sign that only one currency has, says the currency as well; `$`,
+//! `£`, `¥` and `kr` are those of several.
 
 use super::{Currency, Hit, Money, MoneyError};
 
@@ -64,11 +68,16 @@ const SIGNS: [(&str, &str); 37] = [
     ("¥", ""),
 ];
 
-/// The codes of ISO 4217 that amounts are given in. A word beside a number is a currency only where it is one of them.
-const CODES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLF CLP \
-     CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR ISK \
-     JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO \
-     NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND \
+/// The codes of ISO 4217 that amounts are given in. A word beside a number is a currency only where
+/// it is one of them.
+const CODES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB \
+    BRL BSD BTN BWP BYN BZD CAD CDF CHF CLF CLP \
+     CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ \
+     GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR ISK \
+     JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK \
+     MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO \
+     NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP \
+     SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND \
      TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW";
 
 /// Reads an amount.
@@ -97,7 +106,8 @@ pub fn read(text: &str) -> Result<Amount, MoneyError> {
 }
 
 impl Hit {
-    /// Takes the currency that stands beside an amount where nothing else says one; `name` is the amount's, for the note where they differ.
+    /// Takes the currency that stands beside an amount where nothing else says one; `name` is the
+    /// amount's, for the note where they differ.
     pub fn take_currency_beside(&mut self, name: &str, beside: Option<Currency>) {
         match (self.currency, beside) {
             (None, Some(_)) => self.currency = beside,
@@ -124,7 +134,8 @@ enum Side {
     After,
 }
 
-/// Takes the currency's sign or code away that stands on one side. The outer option says whether there is one, the inner one which.
+/// Takes the currency's sign or code away that stands on one side. The outer option says whether
+/// there is one, the inner one which.
 fn without_mark(text: &str, side: Side) -> (&str, Option<Option<Currency>>) {
     let edge = match side {
         Side::Before => text.chars().next(),
@@ -273,7 +284,8 @@ fn ungrouped(text: &str, separator: char) -> Option<String> {
     (last.len() == 3 && (fits(3) || is_indian)).then(|| groups.concat())
 }
 
-/// A number of items: `3`, `3.0`, `3,00`, `1 000`; not `3.5`, nor `1.000`, which can be one or a thousand.
+/// A number of items: `3`, `3.0`, `3,00`, `1 000`; not `3.5`, nor `1.000`, which can be one or a
+/// thousand.
 pub fn read_whole(text: &str) -> Option<i32> {
     let text = text.trim();
     if let Ok(number) = text.parse() {
@@ -463,7 +475,8 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics_and_what_a_program_writes_is_exact(text in "\\PC{0,20}|[0-9.,' $€+-]{0,12}", amount in -Money::MAX..=Money::MAX) {
+        fn no_text_panics_and_what_a_program_writes_is_exact(text in "\\PC{0,20}|[0-9.,' \
+            $€+-]{0,12}", amount in -Money::MAX..=Money::MAX) {
             let _ = (read(&text), read_whole(&text));
             let written = Money(amount).to_string();
             proptest::prop_assert_eq!(read(&written).map(|amount| amount.money), Ok(Money(amount)));

@@ -1,16 +1,19 @@
-//! Ampersands that HTML has escaped: `&amp;`, `&#38;`, `&#038;`, `&#x26;`, and `&amp;amp;` where it was done again.
+//! Ampersands that HTML has escaped: `&amp;`, `&#38;`, `&#038;`, `&#x26;`, and `&amp;amp;` where it
+//! was done again.
 //!
-//! Who copies a URL out of HTML, or writes an attribute into a mail and has it escaped once more on the way, gets these into links, pixels and
-//! pages' addresses. A URL never means them: `?a=1&amp;b=2` has a parameter `b`. So they are read as what they stand for wherever an ampersand parts
-//! something, as Mautic does (`UrlHelper::decodeAmpersands`): in raw queries, in URLs and in tags. No other
-//! entity is read, and texts for people (titles, contact fields, `extra`) stay as they came.
+//! Who copies a URL out of HTML, or writes an attribute into a mail and has it escaped once more on
+//! the way, gets these into links, pixels and pages' addresses. A URL never means them:
+//! `?a=1&amp;b=2` has a parameter `b`. So they are read as what they stand for wherever an
+//! ampersand parts something, as Mautic does (`UrlHelper::decodeAmpersands`): in raw queries, in
+//! URLs and in tags. No other entity is read, and texts for people (titles, contact fields,
+//! `extra`) stay as they came.
 
 use std::borrow::Cow;
 
 use memchr::memchr_iter;
 
-/// How many bytes after an ampersand (or at the start of a raw query's pair) belong to an escape of it; 0 where none does. In a raw query `#` and
-/// `;` may be percent-encoded.
+/// How many bytes after an ampersand (or at the start of a raw query's pair) belong to an escape of
+/// it; 0 where none does. In a raw query `#` and `;` may be percent-encoded.
 fn escape(text: &[u8], is_raw: bool) -> usize {
     // Nearly always it ends here.
     if !matches!(text.first(), Some(b'a' | b'A' | b'#' | b'%')) {

@@ -1,4 +1,5 @@
-//! What no column holds, kept in `extra` under the name it came with. No value takes another's place.
+//! What no column holds, kept in `extra` under the name it came with. No value takes another's
+//! place.
 
 use serde_json::Value;
 
@@ -12,7 +13,8 @@ const MOST_VALUE: Limit = Limit(4_000);
 const AGAIN: [&str; 3] = [" again", " again 2", " again 3"];
 
 impl Hit {
-    /// Keeps a text that no column holds, with its line breaks, up to 4,000 characters of it; see [`Self::keep_value`].
+    /// Keeps a text that no column holds, with its line breaks, up to 4,000 characters of it; see
+    /// [`Self::keep_value`].
     pub fn keep(&mut self, name: &str, text: &str) {
         if self.has_room() {
             let text = self.take_lines("extra", text, MOST_VALUE);
@@ -22,7 +24,8 @@ impl Hit {
 
     /// Keeps a value that is clean. At most 200 entries, each name up to 100 characters.
     ///
-    /// It takes no other's place: where the name has another value it becomes `<name> again`, `<name> again 2` or `<name> again 3`.
+    /// It takes no other's place: where the name has another value it becomes `<name> again`,
+    /// `<name> again 2` or `<name> again 3`.
     pub fn keep_value(&mut self, name: &str, value: Value) {
         if !self.has_room() {
             return;

@@ -33,7 +33,8 @@ impl Money {
 }
 
 impl Money {
-    /// The amount of some digits and those behind the decimal point. Places after the fourth are rounded half away from zero.
+    /// The amount of some digits and those behind the decimal point. Places after the fourth are
+    /// rounded half away from zero.
     pub(super) fn of(is_negative: bool, whole: &str, places: &str) -> Result<Self, MoneyError> {
         let whole = whole.trim_start_matches('0');
         if whole.len() > 14 {
@@ -62,7 +63,8 @@ impl Money {
 impl FromStr for Money {
     type Err = MoneyError;
 
-    /// Reads `-1234.5678` exactly, and what shops write (see [`read_amount`]); a currency beside the amount is passed over.
+    /// Reads `-1234.5678` exactly, and what shops write (see [`read_amount`]); a currency beside
+    /// the amount is passed over.
     fn from_str(text: &str) -> Result<Self, MoneyError> {
         read_amount(text).map(|amount| amount.money)
     }
@@ -85,7 +87,8 @@ impl fmt::Display for Money {
     }
 }
 
-/// An ISO 4217 code: three ASCII capitals. Unknown but well-formed codes are taken: the list changes, a shop's code does not.
+/// An ISO 4217 code: three ASCII capitals. Unknown but well-formed codes are taken: the list
+/// changes, a shop's code does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency([u8; 3]);
 

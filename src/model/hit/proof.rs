@@ -1,4 +1,5 @@
-//! What a hit's delivery and message rest on, as column `proof` of `hits` has it, and how much of it makes revenue of a delivery.
+//! What a hit's delivery and message rest on, as column `proof` of `hits` has it, and how much of
+//! it makes revenue of a delivery.
 //!
 //! | `proof` | the delivery comes from | counts as revenue by default |
 //! |---|---|---|
@@ -9,8 +10,9 @@
 //! | `claimed` | a bare `delivery_id=`, `jobid`, … of anybody | no, `revenue.proof = "claimed"` counts it |
 //! | none | there is no delivery, so there is nothing to prove | yes, as revenue of none |
 //!
-//! Everything else, opens and clicks above all, counts whatever it rests on: Adobe's and Mautic's own links are unsigned by nature. A browser that
-//! is known as a person has no delivery of its own: the visitor cookie says who bought, not what made them buy.
+//! Everything else, opens and clicks above all, counts whatever it rests on: Adobe's and Mautic's
+//! own links are unsigned by nature. A browser that is known as a person has no delivery of its
+//! own: the visitor cookie says who bought, not what made them buy.
 
 use serde::{Deserialize, Serialize};
 
@@ -89,7 +91,8 @@ impl Hit {
             Provenance::Unsigned => Proof::Unsigned,
             Provenance::Claimed if self.is_trusted => Proof::Sender,
             Provenance::Claimed => Proof::Claimed,
-            // Nothing was said: the link in our table has the delivery. A vendor's link may have been made up from what is public.
+            // Nothing was said: the link in our table has the delivery. A vendor's link may have
+            // been made up from what is public.
             Provenance::None if self.dialect == Dialect::Native => Proof::Link,
             Provenance::None => Proof::Unsigned,
         })

@@ -5,7 +5,8 @@ use std::ops::{Add, AddAssign, Neg};
 
 use super::Money;
 
-/// A sum in 1/10,000 of the currency's unit. Twenty hits can hold more than 64 bits; 128 bits hold the greatest amount 10^20 times.
+/// A sum in 1/10,000 of the currency's unit. Twenty hits can hold more than 64 bits; 128 bits hold
+/// the greatest amount 10^20 times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sum(pub i128);
 

@@ -1,5 +1,6 @@
-//! Strings from outside made fit for the database: valid UTF-8, no NUL, no control characters, cut to size. A column holds a line; a text
-//! that somebody has written into a text area, and what senders put into `extra`, may have many.
+//! Strings from outside made fit for the database: valid UTF-8, no NUL, no control characters, cut
+//! to size. A column holds a line; a text that somebody has written into a text area, and what
+//! senders put into `extra`, may have many.
 
 use std::borrow::Cow;
 
@@ -8,7 +9,8 @@ use std::borrow::Cow;
 pub struct Limit(pub usize);
 
 impl Limit {
-    /// URLs: what browsers and mail programs still handle is about 2,000; operators' real ones reach 8,000.
+    /// URLs: what browsers and mail programs still handle is about 2,000; operators' real ones
+    /// reach 8,000.
     pub const URL: Self = Self(8_000);
     /// Titles.
     pub const TITLE: Self = Self(500);
@@ -20,9 +22,11 @@ impl Limit {
     pub const WORD: Self = Self(64);
 }
 
-/// Cleans a text of one line; the second part says what was done (`cut`, `repaired`), none where nothing was.
+/// Cleans a text of one line; the second part says what was done (`cut`, `repaired`), none where
+/// nothing was.
 ///
-/// Line breaks and tabs inside become a space; other control characters go. Spaces around are trimmed without a word.
+/// Line breaks and tabs inside become a space; other control characters go. Spaces around are
+/// trimmed without a word.
 pub fn clean(text: &str, limit: Limit) -> (Cow<'_, str>, Option<&'static str>) {
     clean_with(text, limit, ' ')
 }
@@ -68,14 +72,16 @@ fn has_suspicious(text: &str) -> bool {
         .fold(false, |found, byte| found | is_suspicious(byte))
 }
 
-/// The bytes for which a text takes the slow way: controls, and the leads of U+0080..U+009F and of U+FFFD.
+/// The bytes for which a text takes the slow way: controls, and the leads of U+0080..U+009F and of
+/// U+FFFD.
 fn is_suspicious(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7f || byte == 0xc2 || byte == 0xef
 }
 
 /// Bytes as text; what is no UTF-8 becomes U+FFFD, which [`clean`] then takes out and reports.
 ///
-/// Nearly everything passes the plain check, which is cheaper than the search of [`String::from_utf8_lossy`] for broken parts.
+/// Nearly everything passes the plain check, which is cheaper than the search of
+/// [`String::from_utf8_lossy`] for broken parts.
 pub fn clean_bytes(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }

@@ -1,7 +1,9 @@
-//! Where a click goes: the link's own URL, with the request's extra parameters and the delivery's campaign parameters.
+//! Where a click goes: the link's own URL, with the request's extra parameters and the delivery's
+//! campaign parameters.
 //!
-//! The destination's own parameters win over the request's, and those over the delivery's, so a request can add to the page's URL
-//! but change nothing in it; scheme, host and path are never touched.
+//! The destination's own parameters win over the request's, and those over the delivery's, so a
+//! request can add to the page's URL but change nothing in it; scheme, host and path are never
+//! touched.
 
 use std::borrow::Cow;
 
@@ -13,7 +15,8 @@ use url::Url;
 use super::personal::check_personal_template;
 use crate::model::hit::{Limit, Utm, plain_ampersands};
 
-/// What a raw query may not hold unencoded. `%` is not in it: the request's own escapes stay as they came.
+/// What a raw query may not hold unencoded. `%` is not in it: the request's own escapes stay as
+/// they came.
 const QUERY: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -51,7 +54,8 @@ pub enum DestinationError {
     TooLong,
     /// A reader's parameter would choose the host.
     #[error(
-        "has a host that its parameters choose; links.personal_hosts has to list the hosts that may come of it"
+        "has a host that its parameters choose; links.personal_hosts has to list the hosts that \
+        may come of it"
     )]
     PersonalHost,
     /// A host that a reader's parameter chooses, with a port.
@@ -59,8 +63,8 @@ pub enum DestinationError {
     PersonalPort,
 }
 
-/// Checks a destination and brings it into the form that can stand in a header: ASCII, host in Punycode. It may have personal parts
-/// (`{p1}`, …) behind the host.
+/// Checks a destination and brings it into the form that can stand in a header: ASCII, host in
+/// Punycode. It may have personal parts (`{p1}`, …) behind the host.
 ///
 /// # Errors
 /// The URL is not absolute, not `http(s)`, holds credentials, has a personal host or is too long.
@@ -87,8 +91,8 @@ pub(super) fn check_fixed(url: &str) -> Result<String, DestinationError> {
 
 /// The destination of one click. `query` is the request's raw query, without `?`.
 ///
-/// Parameters whose names the destination has already are left out; when the whole would be longer than 8,000 bytes, all of the
-/// request's are (the page matters more than what hangs on its URL).
+/// Parameters whose names the destination has already are left out; when the whole would be longer
+/// than 8,000 bytes, all of the request's are (the page matters more than what hangs on its URL).
 pub fn build_destination<'a>(template: &'a str, query: &str, utm: &Utm) -> Cow<'a, str> {
     // Links that were stored before their ampersands were looked at.
     let at = template.find('?').unwrap_or(template.len());

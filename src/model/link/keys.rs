@@ -1,7 +1,7 @@
 //! The signing keys: the first signs, all verify.
 //!
-//! One secret serves several purposes (links, each cookie); a key of its own is derived for each, so that a
-//! value signed for one purpose proves nothing for another.
+//! One secret serves several purposes (links, each cookie); a key of its own is derived for each,
+//! so that a value signed for one purpose proves nothing for another.
 
 use std::fmt;
 
@@ -15,7 +15,8 @@ use crate::model::clock::Micros;
 
 type HmacSha256 = Hmac<Sha256>;
 
-/// Bytes of a truncated signature. 64 bits: a forger would need 2^63 requests on average for one valid id.
+/// Bytes of a truncated signature. 64 bits: a forger would need 2^63 requests on average for one
+/// valid id.
 pub(super) const TAG_BYTES: usize = 8;
 
 /// What a signature is for.
@@ -51,7 +52,8 @@ const PRINT: &[u8] = b"sillage fingerprint";
 /// Bytes of a fingerprint.
 const PRINT_BYTES: usize = 8;
 
-/// By what a key is known where it does not lie: its number, which stands in tokens, and a fingerprint that tells nothing of its secret.
+/// By what a key is known where it does not lie: its number, which stands in tokens, and a
+/// fingerprint that tells nothing of its secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeyPrint {
     /// 0 to 15.
@@ -93,7 +95,8 @@ pub struct Keys {
 struct Key {
     number: u8,
     print: [u8; PRINT_BYTES],
-    // One state a purpose, its key already absorbed: signing then costs two compressions and no key schedule.
+    // One state a purpose, its key already absorbed: signing then costs two compressions and no key
+    // schedule.
     states: [HmacSha256; Purpose::ALL.len()],
 }
 
@@ -106,8 +109,9 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// Reads keys as the configuration gives them, `"<number 0-15>:<secret>"` with at least 32 characters of secret. The number goes
-    /// into tokens, so it must stay with its secret for as long as mails with such tokens are to work.
+    /// Reads keys as the configuration gives them, `"<number 0-15>:<secret>"` with at least 32
+    /// characters of secret. The number goes into tokens, so it must stay with its secret for as
+    /// long as mails with such tokens are to work.
     ///
     /// # Errors
     /// A key is malformed or short, a number occurs twice, or there is no key.
@@ -176,7 +180,8 @@ impl Keys {
             .map_or([0; TAG_BYTES], |key| key.tag(purpose, message, &[]))
     }
 
-    /// [`Self::seal`] with a time: `<value>.<signature>.<time>`, so that of two values the newer one is known.
+    /// [`Self::seal`] with a time: `<value>.<signature>.<time>`, so that of two values the newer
+    /// one is known.
     pub fn seal_at(&self, purpose: Purpose, value: &str, at: Micros) -> String {
         let time = time_part(at);
         let tag = self.keys.first().map_or([0; TAG_BYTES], |key| {
@@ -191,7 +196,8 @@ impl Keys {
         sealed
     }
 
-    /// The value of a text that was sealed with or without a time, where any key's signature is right.
+    /// The value of a text that was sealed with or without a time, where any key's signature is
+    /// right.
     pub fn open_at<'a>(
         &self,
         purpose: Purpose,
@@ -241,7 +247,8 @@ impl Keys {
     }
 }
 
-/// What a time adds to a signed message. No value holds an `@`, so none without a time reads like one with.
+/// What a time adds to a signed message. No value holds an `@`, so none without a time reads like
+/// one with.
 fn time_part(at: Micros) -> [u8; 9] {
     let mut part = [b'@'; 9];
     part[1..].copy_from_slice(&at.0.to_be_bytes());

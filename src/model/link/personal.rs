@@ -1,8 +1,11 @@
-//! Links with personal parts: `{p1}`, `{p2}`, … in a link's URL stand for the parameters `p1`, `p2`, … of a click.
+//! Links with personal parts: `{p1}`, `{p2}`, … in a link's URL stand for the parameters `p1`,
+//! `p2`, … of a click.
 //!
-//! In path, query and fragment a value is percent-encoded, all but letters, digits and `-._~`: it stays inside its place. A value that could
-//! choose the host would make an open redirect of every mail. So a host with a personal part is refused when the link is made, unless the operator
-//! lists the hosts that may come of it; then the finished URL is held against that list at every click, and nothing else leads anywhere.
+//! In path, query and fragment a value is percent-encoded, all but letters, digits and `-._~`: it
+//! stays inside its place. A value that could choose the host would make an open redirect of every
+//! mail. So a host with a personal part is refused when the link is made, unless the operator lists
+//! the hosts that may come of it; then the finished URL is held against that list at every click,
+//! and nothing else leads anywhere.
 
 use std::borrow::Cow;
 
@@ -41,7 +44,8 @@ fn number(digits: &str) -> Option<usize> {
         .filter(|number| *number <= MOST_NUMBER)
 }
 
-/// Where the path begins: what stands before it decides who answers. A template without a plain scheme and host at its start is all host.
+/// Where the path begins: what stands before it decides who answers. A template without a plain
+/// scheme and host at its start is all host.
 fn origin_end(template: &str) -> usize {
     let host = ["https://", "http://"]
         .iter()
@@ -65,7 +69,8 @@ pub fn is_personal(template: &str) -> bool {
 pub struct PersonalValues(Vec<(usize, String)>);
 
 impl PersonalValues {
-    /// Takes `p1`, `p2`, … out of a raw query; returns the rest of it as it stood. A value that is there already is kept.
+    /// Takes `p1`, `p2`, … out of a raw query; returns the rest of it as it stood. A value that is
+    /// there already is kept.
     pub fn take_from(&mut self, query: &str) -> String {
         let mut rest = String::with_capacity(query.len());
         for pair in query.split('&') {
@@ -107,9 +112,11 @@ impl PersonalValues {
     }
 }
 
-/// The template with its personal parts filled in; a part without a value is empty. None where a personal host is not one of `hosts`.
+/// The template with its personal parts filled in; a part without a value is empty. None where a
+/// personal host is not one of `hosts`.
 ///
-/// When the whole would be longer than 8,000 bytes, all values are left out: the page matters more than what hangs on its URL.
+/// When the whole would be longer than 8,000 bytes, all values are left out: the page matters more
+/// than what hangs on its URL.
 pub fn fill<'t>(
     template: &'t str,
     values: &PersonalValues,
@@ -155,7 +162,8 @@ fn checked(url: &str, hosts: &[String]) -> Option<String> {
     (is_plain && is_listed(url.host_str()?, hosts)).then(|| url.into())
 }
 
-/// Whether a host is one of a list such as `["www.example.com", "*.example.com"]`; the second means all below `example.com`.
+/// Whether a host is one of a list such as `["www.example.com", "*.example.com"]`; the second means
+/// all below `example.com`.
 pub fn is_listed(host: &str, hosts: &[String]) -> bool {
     hosts.iter().any(|listed| match listed.strip_prefix("*.") {
         Some(domain) => host
@@ -165,11 +173,12 @@ pub fn is_listed(host: &str, hosts: &[String]) -> bool {
     })
 }
 
-/// Checks a template and brings it into the form that can stand in a header, as [`super::check_template`] does. `hosts` are those that may come
-/// of a personal host.
+/// Checks a template and brings it into the form that can stand in a header, as
+/// [`super::check_template`] does. `hosts` are those that may come of a personal host.
 ///
 /// # Errors
-/// What is fixed of the URL cannot be a destination, or a value of a reader would choose more than path, query and fragment.
+/// What is fixed of the URL cannot be a destination, or a value of a reader would choose more than
+/// path, query and fragment.
 pub fn check_personal_template(url: &str, hosts: &[String]) -> Result<String, DestinationError> {
     let url = &*plain_ampersands(url.trim());
     let parts: Vec<Part> = parts(url).collect();
@@ -211,8 +220,8 @@ pub fn check_personal_template(url: &str, hosts: &[String]) -> Result<String, De
     check_host(text, hosts)
 }
 
-/// What the host of a checked URL may be. Here and not before the URL is parsed: in a host escapes are read, so `%7Bp1%7D` is a personal part
-/// there.
+/// What the host of a checked URL may be. Here and not before the URL is parsed: in a host escapes
+/// are read, so `%7Bp1%7D` is a personal part there.
 fn check_host(text: String, hosts: &[String]) -> Result<String, DestinationError> {
     let host = &text[..origin_end(&text)];
     if !is_personal(host) {

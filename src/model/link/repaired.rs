@@ -1,8 +1,10 @@
-//! A link's name as it comes out of mail programs, chats and hands: with the full stop, bracket or quote that stood behind it, with line ends and
-//! invisible characters, with letters escaped that need not be.
+//! A link's name as it comes out of mail programs, chats and hands: with the full stop, bracket or
+//! quote that stood behind it, with line ends and invisible characters, with letters escaped that
+//! need not be.
 //!
-//! Names have letters, digits, `-` and `_` only, so that what is none of these was never part of one: escapes are read, and the name ends at
-//! the first other character. A name without any other is not looked at here.
+//! Names have letters, digits, `-` and `_` only, so that what is none of these was never part of
+//! one: escapes are read, and the name ends at the first other character. A name without any other
+//! is not looked at here.
 
 use std::borrow::Cow;
 
@@ -20,7 +22,8 @@ const MOST_NAME: usize = 2_000;
 pub struct Repaired {
     /// Up to the first character that is none of a name's.
     pub name: String,
-    /// All characters of a name's before the end of the text, for a name that was broken in the middle: right only where it can be proved.
+    /// All characters of a name's before the end of the text, for a name that was broken in the
+    /// middle: right only where it can be proved.
     pub joined: String,
     /// The text behind the name.
     pub behind: String,
@@ -42,7 +45,8 @@ pub fn repair_name(text: &str) -> Option<Repaired> {
     }
     let mut bytes: Vec<u8> = text.as_bytes().to_vec();
     for _ in 0..MOST_ESCAPES {
-        // Only as far as the name is hidden: what stands behind it is somebody else's, and keeps its own escapes.
+        // Only as far as the name is hidden: what stands behind it is somebody else's, and keeps
+        // its own escapes.
         let (_, behind) = split(&bytes);
         if behind.first() != Some(&b'%') {
             break;
@@ -62,7 +66,8 @@ pub fn repair_name(text: &str) -> Option<Repaired> {
     })
 }
 
-/// The first run of a name's characters, and what follows it. An escape at the start may hide a name's character.
+/// The first run of a name's characters, and what follows it. An escape at the start may hide a
+/// name's character.
 fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
     let is_start = |byte: &u8| is_of_name(*byte) || *byte == b'%';
     let start = bytes.iter().position(is_start).unwrap_or(bytes.len());
@@ -71,8 +76,9 @@ fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
     rest.split_at(length)
 }
 
-/// The query of an address whose parameters follow without `?`: `behind` begins with the character that stands in its place, and what may be left of
-/// an `&amp;`; `query` is what followed a later `?`.
+/// The query of an address whose parameters follow without `?`: `behind` begins with the character
+/// that stands in its place, and what may be left of an `&amp;`; `query` is what followed a later
+/// `?`.
 pub fn query_behind<'q>(behind: &'q str, query: &'q str) -> Cow<'q, str> {
     let behind = match plain_query(behind.trim_start_matches(['?', '&'])) {
         Cow::Borrowed(plain) => Cow::Borrowed(plain.trim_start_matches('&')),

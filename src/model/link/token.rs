@@ -1,4 +1,5 @@
-//! The token in `/r/<token>` and `/o/<token>.gif`: about 30 characters of base64url without padding.
+//! The token in `/r/<token>` and `/o/<token>.gif`: about 30 characters of base64url without
+//! padding.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -7,7 +8,8 @@
 //! | 1–5 | minute of sending since 2026-01-01 as a varint; 0 unknown |
 //! | 8 | HMAC-SHA-256 of all before it, truncated |
 //!
-//! One bit changed anywhere gives no token: the signature covers every byte, and base64 with stray bits at its end is refused.
+//! One bit changed anywhere gives no token: the signature covers every byte, and base64 with stray
+//! bits at its end is refused.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -47,7 +49,8 @@ impl LinkToken {
         text
     }
 
-    /// Signs and encodes to the end of a text: a message has many links, and a sender many messages.
+    /// Signs and encodes to the end of a text: a message has many links, and a sender many
+    /// messages.
     pub fn encode_into(&self, keys: &Keys, text: &mut String) {
         let mut bytes = Vec::with_capacity(48);
         bytes.push(VERSION << 4 | keys.signing_number());
@@ -87,8 +90,9 @@ impl LinkToken {
         })
     }
 
-    /// Whether a hit at `at` comes within the minute of sending: faster than a mail is delivered and read. Or before: a mail may be made days ahead. Not
-    /// months: then one of the clocks was wrong, and a mail that was made on a machine in 2038 is read by people.
+    /// Whether a hit at `at` comes within the minute of sending: faster than a mail is delivered
+    /// and read. Or before: a mail may be made days ahead. Not months: then one of the clocks was
+    /// wrong, and a mail that was made on a machine in 2038 is read by people.
     pub fn is_too_soon(&self, at: Micros) -> bool {
         self.sent_minute
             .is_some_and(|sent| (0..MOST_AHEAD).contains(&(sent - at.minutes())))

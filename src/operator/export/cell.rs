@@ -66,8 +66,9 @@ pub(super) fn write_csv<'c>(cells: impl IntoIterator<Item = Cell<'c>>, out: &mut
     out.push(b'\n');
 }
 
-/// A text as a cell: quoted where it has to be, and with an apostrophe before what a spreadsheet would take for a formula. All of these texts
-/// come from outside. Numbers are no texts: a negative amount stays a number.
+/// A text as a cell: quoted where it has to be, and with an apostrophe before what a spreadsheet
+/// would take for a formula. All of these texts come from outside. Numbers are no texts: a negative
+/// amount stays a number.
 fn csv_text(text: &str) -> Cow<'_, str> {
     let is_formula = needs_apostrophe(text);
     if !is_formula && !text.contains([',', '"', '\n', '\r']) {
@@ -77,20 +78,23 @@ fn csv_text(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("\"{apostrophe}{}\"", text.replace('"', "\"\"")))
 }
 
-/// A text that has apostrophes of its own before a formula gets one more: so [`read_csv_text`] knows which is ours.
+/// A text that has apostrophes of its own before a formula gets one more: so [`read_csv_text`]
+/// knows which is ours.
 fn needs_apostrophe(text: &str) -> bool {
     let text = text.trim_start_matches('\'');
     text.starts_with(['\t', '\r', '\n']) || text.trim_start().starts_with(FORMULA)
 }
 
-/// The text of a cell of ours, unquoted, without the apostrophe that keeps a spreadsheet from calculating.
+/// The text of a cell of ours, unquoted, without the apostrophe that keeps a spreadsheet from
+/// calculating.
 pub fn read_csv_text(cell: &str) -> &str {
     cell.strip_prefix('\'')
         .filter(|text| needs_apostrophe(text))
         .unwrap_or(cell)
 }
 
-/// A whole number in JSON: a string beyond 2^53, where readers that take numbers for floats lose digits.
+/// A whole number in JSON: a string beyond 2^53, where readers that take numbers for floats lose
+/// digits.
 ///
 /// # Errors
 /// The serializer's.

@@ -1,5 +1,5 @@
-//! Contacts as they are known now, by rising ids. Who was merged into somebody else has no line of his own: his id is among the former ids of
-//! the one that is left.
+//! Contacts as they are known now, by rising ids. Who was merged into somebody else has no line of
+//! his own: his id is among the former ids of the one that is left.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,8 @@ const OWN: [&str; 6] = [
     "changed_at",
 ];
 
-/// A contact as people get it: `{id, former_ids, fields, tags, visitor_ids, created_at, changed_at}`, of its visitors the latest 1,000.
+/// A contact as people get it: `{id, former_ids, fields, tags, visitor_ids, created_at,
+/// changed_at}`, of its visitors the latest 1,000.
 #[derive(Clone, Copy, Debug)]
 pub struct ContactLine<'c>(pub &'c ContactRecord);
 
@@ -83,7 +84,8 @@ pub struct Contacts {
 }
 
 impl Contacts {
-    /// For a CSV all contacts are looked at for the names of their fields, which become its columns; a field that comes up later has none.
+    /// For a CSV all contacts are looked at for the names of their fields, which become its
+    /// columns; a field that comes up later has none.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.

@@ -1,12 +1,13 @@
-//! A stored hit as a line of NDJSON or CSV. One list of columns makes both, so they cannot drift apart.
+//! A stored hit as a line of NDJSON or CSV. One list of columns makes both, so they cannot drift
+//! apart.
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::cell::{Cell, write_csv};
 use crate::store::stored_hits::{COLUMNS, StoredHit};
 
-/// A hit as people get it. As JSON an object with every column: times in RFC 3339, amounts as decimal strings, ids as numbers up to 2^53 and
-/// as strings above.
+/// A hit as people get it. As JSON an object with every column: times in RFC 3339, amounts as
+/// decimal strings, ids as numbers up to 2^53 and as strings above.
 #[derive(Clone, Copy, Debug)]
 pub struct HitLine<'h>(pub &'h StoredHit);
 

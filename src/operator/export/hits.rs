@@ -1,12 +1,15 @@
 //! Hits in the order of storage, as a stream of any length.
 //!
-//! The end is fixed when the stream is opened, so it ends while hits go on arriving. It has a cursor then: after that cursor the next stream
-//! goes on with what has been stored since. NDJSON tells it in its last line; a CSV holds rows and nothing else, since no importer knows what
-//! to do with another line: see [`HitStream::cursor`]. `seq` in every line is a cursor too: where a stream breaks off without its end (the
-//! database went away), the reader goes on after the last line it has. With a filter, the cursor of a stream that came to the end is the end's
-//! and not that of the last hit which matched: the next stream does not search the same stretch again.
+//! The end is fixed when the stream is opened, so it ends while hits go on arriving. It has a
+//! cursor then: after that cursor the next stream goes on with what has been stored since. NDJSON
+//! tells it in its last line; a CSV holds rows and nothing else, since no importer knows what to do
+//! with another line: see [`HitStream::cursor`]. `seq` in every line is a cursor too: where a
+//! stream breaks off without its end (the database went away), the reader goes on after the last
+//! line it has. With a filter, the cursor of a stream that came to the end is the end's and not
+//! that of the last hit which matched: the next stream does not search the same stretch again.
 //!
-//! A hit is told once. What is filled in later (the person of an anonymous hit, when the visitor is identified) is not told again.
+//! A hit is told once. What is filled in later (the person of an anonymous hit, when the visitor is
+//! identified) is not told again.
 
 use uuid::Uuid;
 
@@ -29,8 +32,8 @@ pub struct WantedHits {
     pub limit: Option<i64>,
 }
 
-/// Whose hits an id stands for: a contact's, a former one's or a visitor's. Of nobody yet there are no hits, and the cursor is right when
-/// there are some.
+/// Whose hits an id stands for: a contact's, a former one's or a visitor's. Of nobody yet there are
+/// no hits, and the cursor is right when there are some.
 ///
 /// # Errors
 /// The database refuses or cannot be reached.
@@ -120,7 +123,8 @@ impl HitStream {
         if page.is_last {
             self.after = self.after.max(self.until);
         }
-        // A page that its size ended says how many such hits fit: asking for more would make the database send them for nothing.
+        // A page that its size ended says how many such hits fit: asking for more would make the
+        // database send them for nothing.
         self.rows = if told < rows {
             told.max(1)
         } else {

@@ -5,7 +5,8 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use super::cell::Cell;
 use crate::store::page_tags::PageTag;
 
-/// A page tag as people get it: `{identifier, label, kind, folder, source_url, valid_until, created_at}`.
+/// A page tag as people get it: `{identifier, label, kind, folder, source_url, valid_until,
+/// created_at}`.
 #[derive(Clone, Debug)]
 pub struct PageTagLine(pub PageTag);
 

@@ -1,4 +1,5 @@
-//! Rows by rising keys, a page at a time: each page is a query of its own that goes on after the last row of the one before.
+//! Rows by rising keys, a page at a time: each page is a query of its own that goes on after the
+//! last row of the one before.
 
 use std::future::Future;
 

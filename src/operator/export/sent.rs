@@ -28,7 +28,8 @@ const DELIVERY_COLUMNS: [&str; 13] = [
 /// Columns of a CSV of links.
 const LINK_COLUMNS: [&str; 6] = ["id", "slug", "url", "label", "category", "delivery_id"];
 
-/// A delivery as people get it: `{id, label, channel, sent_at, expires_at, expiration_url, utm: {…}, messages, created_at}`.
+/// A delivery as people get it: `{id, label, channel, sent_at, expires_at, expiration_url, utm:
+/// {…}, messages, created_at}`.
 #[derive(Clone, Debug)]
 pub struct DeliveryLine(pub Delivery);
 

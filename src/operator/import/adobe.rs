@@ -1,7 +1,9 @@
-//! Adobe Campaign's tables: `nms:trackingUrl`, `nms:delivery`, `nms:broadLogRcp`, as queries and workflows export them (`@id`, `[delivery/@id]`)
-//! and as their columns are called in its database (`iTrackingUrlId`, `sSource`, `tsContact`).
+//! Adobe Campaign's tables: `nms:trackingUrl`, `nms:delivery`, `nms:broadLogRcp`, as queries and
+//! workflows export them (`@id`, `[delivery/@id]`) and as their columns are called in its database
+//! (`iTrackingUrlId`, `sSource`, `tsContact`).
 //!
-//! Links write a negative 32-bit number in the hexadecimal of its unsigned form, so that is the number here.
+//! Links write a negative 32-bit number in the hexadecimal of its unsigned form, so that is the
+//! number here.
 
 use uuid::Uuid;
 

@@ -1,7 +1,8 @@
 //! Which column holds what: by name, in the spellings that exports have.
 //!
-//! Names are compared without case and without anything but letters and digits, so `@id`, `[delivery/@id]`, `iDeliveryId` and `delivery-id` need
-//! no list of their own. An empty cell, `NULL` and `\N` are no value.
+//! Names are compared without case and without anything but letters and digits, so `@id`,
+//! `[delivery/@id]`, `iDeliveryId` and `delivery-id` need no list of their own. An empty cell,
+//! `NULL` and `\N` are no value.
 
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -14,7 +15,8 @@ use crate::model::clock::Micros;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ColumnError {
     /// A column that cannot be done without.
-    #[error("no column for {what}: it may be called {}; found: {}", .names.join(", "), .found.join(", "))]
+    #[error("no column for {what}: it may be called {}; found: \
+        {}", .names.join(", "), .found.join(", "))]
     Missing {
         /// What it would hold.
         what: &'static str,
@@ -226,7 +228,8 @@ fn parse_time(text: &str) -> Option<Micros> {
     if let Ok(at) = Micros::parse_rfc3339(text) {
         return Some(at);
     }
-    // Adobe's console writes slashes, others a T without an offset; `Z` and `UTC` at the end say what is assumed anyway.
+    // Adobe's console writes slashes, others a T without an offset; `Z` and `UTC` at the end say
+    // what is assumed anyway.
     let text = text
         .trim_end_matches("UTC")
         .trim_end_matches('Z')
@@ -262,7 +265,8 @@ mod tests {
                 .need("the label", &["label", "slabel"])
                 .unwrap_err()
                 .to_string(),
-            "no column for the label: it may be called label, slabel; found: @id, [Delivery/@ID], sSource URL, x, X"
+            "no column for the label: it may be called label, slabel; found: @id, [Delivery/@ID], \
+            sSource URL, x, X"
         );
         assert_eq!(
             header.find("it", &["x"]).unwrap_err(),

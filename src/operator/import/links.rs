@@ -1,7 +1,9 @@
-//! Deliveries, links and page tags of an import: what is there is looked at first, so that a row makes, changes, or leaves it.
+//! Deliveries, links and page tags of an import: what is there is looked at first, so that a row
+//! makes, changes, or leaves it.
 //!
-//! A link is known by its id, else by its slug. An empty cell leaves what is there. What has the number or the slug of a row but belongs to something
-//! else (another delivery, another link, a delivery made here) is not touched: the row is refused.
+//! A link is known by its id, else by its slug. An empty cell leaves what is there. What has the
+//! number or the slug of a row but belongs to something else (another delivery, another link, a
+//! delivery made here) is not touched: the row is refused.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -39,7 +41,8 @@ impl<'r> Deliveries<'r> {
         })
     }
 
-    /// Makes sure that a delivery is there and is the importing system's; one that is not known yet is made with a name of its number.
+    /// Makes sure that a delivery is there and is the importing system's; one that is not known yet
+    /// is made with a name of its number.
     pub(super) fn need(&mut self, id: DeliveryId) -> Result<&mut ImportedDelivery, String> {
         let (origin, rules) = (self.origin, self.rules);
         let wanted = origin.map(|origin| origin.word().to_owned());
@@ -79,7 +82,8 @@ impl<'r> Deliveries<'r> {
         Ok(delivery)
     }
 
-    /// Writes what is new or different; how many were made, none where another writer made one of them first.
+    /// Writes what is new or different; how many were made, none where another writer made one of
+    /// them first.
     pub(super) async fn save(self, tx: &mut Tx, now: Micros) -> store::Result<Option<u64>> {
         let of = |ids: &BTreeSet<i64>| -> Vec<ImportedDelivery> {
             ids.iter()
@@ -107,7 +111,8 @@ pub(super) async fn reserve(
     }
 }
 
-/// Sets a value that a row gives; true where it is another one. A row that gives none leaves what is there.
+/// Sets a value that a row gives; true where it is another one. A row that gives none leaves what
+/// is there.
 fn set<T: PartialEq>(have: &mut Option<T>, given: Option<T>) -> bool {
     if given.is_none() || *have == given {
         return false;

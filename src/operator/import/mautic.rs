@@ -1,7 +1,8 @@
 //! Mautic's tables: `page_redirects`, `email_stats`, `leads`.
 //!
-//! A redirect's 25 characters are its slug. A message is known by its tracking hash (`mautic:<hash>`) and belongs to the delivery that has the
-//! e-mail's number. People are found by their address; Mautic's own number stays with them in the field `mautic_id`.
+//! A redirect's 25 characters are its slug. A message is known by its tracking hash
+//! (`mautic:<hash>`) and belongs to the delivery that has the e-mail's number. People are found by
+//! their address; Mautic's own number stays with them in the field `mautic_id`.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -63,8 +64,9 @@ pub(super) fn read_redirects(header: &Header) -> Result<Reader, ColumnError> {
     }))
 }
 
-/// A URL in which Mautic's tokens for a person's fields, `{contactfield=firstname|there}`, have become what Mautic puts there for a person
-/// without the field: the text behind the bar, or nothing. Whose click it is the database knows, and a click does not wait for it.
+/// A URL in which Mautic's tokens for a person's fields, `{contactfield=firstname|there}`, have
+/// become what Mautic puts there for a person without the field: the text behind the bar, or
+/// nothing. Whose click it is the database knows, and a click does not wait for it.
 fn without_tokens(url: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(url.len()), url);
     while let Some((before, token, after)) = next_token(rest) {

@@ -1,5 +1,5 @@
-//! `links`: our own form. `id`, `slug`, `url`, `label`, `category`, `delivery_id`; each row has an id or a slug, by which it is known the next time.
-//! It is what `export links --format csv` writes.
+//! `links`: our own form. `id`, `slug`, `url`, `label`, `category`, `delivery_id`; each row has an
+//! id or a slug, by which it is known the next time. It is what `export links --format csv` writes.
 
 use super::columns::{Cells as _, ColumnError, Header};
 use super::{Draft, Reader, mautic};

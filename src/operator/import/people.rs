@@ -1,5 +1,6 @@
-//! People and the messages that were sent to them. Who is whom is decided by [`crate::identity`], as for everything an authenticated sender says; but an
-//! import never merges two contacts: a row that names both is refused.
+//! People and the messages that were sent to them. Who is whom is decided by [`crate::identity`],
+//! as for everything an authenticated sender says; but an import never merges two contacts: a row
+//! that names both is refused.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

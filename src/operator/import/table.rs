@@ -1,9 +1,11 @@
 //! The rows of a CSV file, at constant memory whatever the file holds.
 //!
-//! Comma, semicolon or tab, whichever the header row has most of; UTF-8, with a byte order mark or without. In a file with tabs quotes are no more
-//! than characters around a field (`mysql --batch` writes them bare), so a row is a line, and `\n`, `\t`, `\0` and `\\` are escapes, since that is
-//! how it writes a line break, a tab, a NUL and a backslash. In the other files a backslash is one. A row larger than 1 MiB is passed over and
-//! told; so is a quote that is never closed: it swallows the rest of the file, and the reader of the report must know.
+//! Comma, semicolon or tab, whichever the header row has most of; UTF-8, with a byte order mark or
+//! without. In a file with tabs quotes are no more than characters around a field (`mysql --batch`
+//! writes them bare), so a row is a line, and `\n`, `\t`, `\0` and `\\` are escapes, since that is
+//! how it writes a line break, a tab, a NUL and a backslash. In the other files a backslash is one.
+//! A row larger than 1 MiB is passed over and told; so is a quote that is never closed: it swallows
+//! the rest of the file, and the reader of the report must know.
 
 use std::io::Read;
 
@@ -200,7 +202,8 @@ impl<R: Read> Table<R> {
             row: self.rows,
             line,
         };
-        // The core writes ends on from where an overfull row was cut: such a row has no fields to give.
+        // The core writes ends on from where an overfull row was cut: such a row has no fields to
+        // give.
         let fields = if is_cut_off && quotes % 2 == 1 && !self.is_tabbed {
             Err(format!(
                 "a quote is never closed: all that follows, down to line {}, is one field",
@@ -249,8 +252,8 @@ impl<R: Read> Table<R> {
     }
 }
 
-/// Reads the escapes of `mysql --batch` (`\n`, `\t`, `\0`, `\\`) in a row's fields, in place. A field with another backslash was not written by it and
-/// stays as it is, as does `\N`.
+/// Reads the escapes of `mysql --batch` (`\n`, `\t`, `\0`, `\\`) in a row's fields, in place. A
+/// field with another backslash was not written by it and stays as it is, as does `\N`.
 fn unescape(bytes: &mut [u8], ends: &mut [usize]) {
     let Some(&length) = ends.last() else { return };
     if memchr::memchr(b'\\', &bytes[..length]).is_none() {

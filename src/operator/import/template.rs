@@ -1,9 +1,10 @@
-//! Adobe's personal destinations, brought into our form: `https://shop.example/<%= recipient.country %>?c=<%= recipient.id %>` becomes
-//! `https://shop.example/{p1}?c={p2}`.
+//! Adobe's personal destinations, brought into our form: `https://shop.example/<%=
+//! recipient.country %>?c=<%= recipient.id %>` becomes `https://shop.example/{p1}?c={p2}`.
 //!
-//! Adobe numbers the personal parts in the order in which they first appear and sends their values as `p1`, `p2`, … in each link
-//! (`protocols/adobe.md`). What a reader sends must never decide which host a click goes to, so a destination whose host is personal is refused, unless
-//! the operator has listed the hosts that it may become.
+//! Adobe numbers the personal parts in the order in which they first appear and sends their values
+//! as `p1`, `p2`, … in each link (`protocols/adobe.md`). What a reader sends must never decide
+//! which host a click goes to, so a destination whose host is personal is refused, unless the
+//! operator has listed the hosts that it may become.
 
 use crate::model::link::{DestinationError, check_personal_template};
 
@@ -104,7 +105,8 @@ mod tests {
             ("https://x.example/", "https://x.example/"),
             (" http://x.example/a?b=1#c ", "http://x.example/a?b=1#c"),
             (
-                "https://x.example/<%= recipient.country %>/a?c=<%=recipient.id%>&d=<%= recipient.country %>#<%= x %>",
+                "https://x.example/<%= recipient.country %>/a?c=<%=recipient.id%>&d=<%= \
+                recipient.country %>#<%= x %>",
                 "https://x.example/{p1}/a?c={p2}&d={p1}#{p3}",
             ),
             // Braces of the page's own are not ours.

@@ -133,7 +133,8 @@ async fn read_links(store: &Store, id: DeliveryId) -> sqlx::Result<BTreeMap<i64,
         .collect())
 }
 
-/// Added up here and not by the database: SQLite's sum of integers fails when it leaves 64 bits, and ten large amounts would be enough.
+/// Added up here and not by the database: SQLite's sum of integers fails when it leaves 64 bits,
+/// and ten large amounts would be enough.
 async fn read_sales(store: &Store, id: DeliveryId) -> sqlx::Result<Vec<SalesRow>> {
     let sql = "select hour, currency, transactions, revenue, revenue_carry, quantity, unproved_transactions, unproved_revenue, unproved_carry,
                       unproved_quantity
@@ -157,7 +158,8 @@ async fn read_sales(store: &Store, id: DeliveryId) -> sqlx::Result<Vec<SalesRow>
 }
 
 async fn count_clicking_persons(store: &Store, id: DeliveryId) -> sqlx::Result<i64> {
-    let sql = "select count(distinct visitor_id) from hits where delivery_id = $1 and kind = 'click' and verdict in ('human', 'suspect')";
+    let sql = "select count(distinct visitor_id) from hits where delivery_id = $1 and kind = \
+        'click' and verdict in ('human', 'suspect')";
     both!(store.reader(), pool => sqlx::query_scalar(sql).bind(id.0).fetch_one(pool).await)
 }
 

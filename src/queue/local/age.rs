@@ -1,10 +1,12 @@
-//! How long the oldest waiting hit has waited, without asking the file: a gauge must answer also while the disk does not.
+//! How long the oldest waiting hit has waited, without asking the file: a gauge must answer also
+//! while the disk does not.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Least time between two marks, which is how exact the answer is: a day of a database that is away is 2 MB of them.
+/// Least time between two marks, which is how exact the answer is: a day of a database that is away
+/// is 2 MB of them.
 const APART: Duration = Duration::from_secs(1);
 
 /// When groups were written; one mark a second.
@@ -29,7 +31,8 @@ impl Ages {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = mark.into_iter().collect();
     }
 
-    /// Groups from `seq` on are on disk since now; `written` was the last before, and up to `done` they are in the database.
+    /// Groups from `seq` on are on disk since now; `written` was the last before, and up to `done`
+    /// they are in the database.
     pub(super) fn note(&self, seq: i64, written: i64, done: i64) {
         let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if written <= done {

@@ -1,8 +1,9 @@
 //! The SQLite file of the spool, and what the command line asks of it.
 //!
-//! **How it fails.** After any error the connection is closed and the next use opens another: only SQLite knows whether the transaction that
-//! failed is undone, and in one that is still open every later group would look written and be gone with the process. A file that is damaged
-//! is put aside, see [`super::salvage`].
+//! **How it fails.** After any error the connection is closed and the next use opens another: only
+//! SQLite knows whether the transaction that failed is undone, and in one that is still open every
+//! later group would look written and be gone with the process. A file that is damaged is put
+//! aside, see [`super::salvage`].
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,8 @@ pub enum SpoolError {
     },
     /// It is no whole database.
     #[error(
-        "spool {path} is damaged ({source}): `sillage serve` puts it aside and goes on with what can be read of it, `sillage spool inspect --file {path}` shows that"
+        "spool {path} is damaged ({source}): `sillage serve` puts it aside and goes on with what \
+        can be read of it, `sillage spool inspect --file {path}` shows that"
     )]
     Damaged {
         /// The file.
@@ -45,7 +47,8 @@ pub enum SpoolError {
         source: sqlx::Error,
     },
     /// There is no spool here.
-    #[error("there is no spool {}: no server has been started on this data directory; --data-dir names another", std::path::absolute(.0).as_deref().unwrap_or(.0).display())]
+    #[error("there is no spool {}: no server has been started on this data directory; --data-dir \
+        names another", std::path::absolute(.0).as_deref().unwrap_or(.0).display())]
     Missing(PathBuf),
 }
 
@@ -72,8 +75,8 @@ pub(super) struct SpoolFile {
     connection: Option<SqliteConnection>,
     pub(super) id: Uuid,
     pub(super) deleted_to: i64,
-    /// Highest group there is to read, or was. `last` may lie above it: taken for something to read, it would keep the projection asking the
-    /// database for nothing until the first hit.
+    /// Highest group there is to read, or was. `last` may lie above it: taken for something to
+    /// read, it would keep the projection asking the database for nothing until the first hit.
     pub(super) written: i64,
     /// The number after which new groups are numbered.
     pub(super) last: i64,
@@ -108,7 +111,8 @@ impl SpoolFile {
         if has_lost_journal(&path) {
             tracing::error!(
                 path = %path.display(),
-                "the spool's journal is gone: hits that were answered last before the server ended may be lost"
+                "the spool's journal is gone: hits that were answered last before the server \
+                ended may be lost"
             );
             metrics::counter!("sillage_spool_damaged_total").increment(1);
         }
@@ -150,9 +154,12 @@ impl SpoolFile {
             .fetch_one(&mut connection)
             .await?;
         let (id, deleted_to): (Uuid, i64) = (meta.try_get(0)?, meta.try_get(1)?);
-        let sums = sqlx::query("select coalesce(max(seq), 0), coalesce(sum(length(body)), 0), coalesce(sum(hits), 0) from groups")
-            .fetch_one(&mut connection)
-            .await?;
+        let sums = sqlx::query(
+            "select coalesce(max(seq), 0), coalesce(sum(length(body)), 0), \
+            coalesce(sum(hits), 0) from groups",
+        )
+        .fetch_one(&mut connection)
+        .await?;
         let (last, bytes, hits): (i64, i64, i64) =
             (sums.try_get(0)?, sums.try_get(1)?, sums.try_get(2)?);
         let mut file = Self {
@@ -197,8 +204,8 @@ impl SpoolFile {
         }
     }
 
-    /// Writes hits as a group, or as several where the projection would have too much to hold at once; durable, all or none of them, when this
-    /// returns the number of groups.
+    /// Writes hits as a group, or as several where the projection would have too much to hold at
+    /// once; durable, all or none of them, when this returns the number of groups.
     pub(super) async fn append(&mut self, seq: i64, hits: u32, body: Vec<u8>) -> sqlx::Result<i64> {
         let appended = self.try_append(seq, hits, body).await;
         self.after(appended).await
@@ -284,10 +291,13 @@ impl SpoolFile {
     async fn try_delete(&mut self, seq: i64) -> sqlx::Result<(u64, u64)> {
         let connection = self.connection().await?;
         run(connection, "begin immediate").await?;
-        let sums = sqlx::query("select coalesce(sum(hits), 0), coalesce(sum(length(body)), 0) from groups where seq <= $1")
-            .bind(seq)
-            .fetch_one(&mut *connection)
-            .await?;
+        let sums = sqlx::query(
+            "select coalesce(sum(hits), 0), coalesce(sum(length(body)), 0) \
+            from groups where seq <= $1",
+        )
+        .bind(seq)
+        .fetch_one(&mut *connection)
+        .await?;
         sqlx::query("delete from groups where seq <= $1")
             .bind(seq)
             .execute(&mut *connection)
@@ -323,7 +333,8 @@ impl SpoolFile {
         }
     }
 
-    /// Folds the journal into the file: the last step of a graceful stop. Returns the hits that wait for the next start.
+    /// Folds the journal into the file: the last step of a graceful stop. Returns the hits that
+    /// wait for the next start.
     pub(super) async fn close(mut self) -> sqlx::Result<i64> {
         let connection = self.connection().await?;
         let waiting = sqlx::query_scalar("select coalesce(sum(hits), 0) from groups")
@@ -355,7 +366,8 @@ fn has_only_journal(path: &Path) -> bool {
     is_empty && journal(path, "-wal").is_some_and(|bytes| bytes > 0)
 }
 
-/// Whether the journal was taken away: a server that is killed leaves it together with its index, and one that stops leaves neither.
+/// Whether the journal was taken away: a server that is killed leaves it together with its index,
+/// and one that stops leaves neither.
 fn has_lost_journal(path: &Path) -> bool {
     path.is_file() && journal(path, "-shm").is_some() && journal(path, "-wal").is_none()
 }
@@ -375,7 +387,8 @@ fn writing(path: &Path) -> SqliteConnectOptions {
         .page_size(8192)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        // 16 MB: a checkpoint flushes the main file too, so it should be rare, but the WAL must stay small.
+        // 16 MB: a checkpoint flushes the main file too, so it should be rare, but the WAL must
+        // stay small.
         .pragma("wal_autocheckpoint", "2000")
         .pragma("cache_size", "-2000")
 }
@@ -486,7 +499,8 @@ pub async fn inspect(
     Ok(())
 }
 
-/// Calls `each` with the first `limit` hits that can be read of a file, damaged or not, and their group, in order.
+/// Calls `each` with the first `limit` hits that can be read of a file, damaged or not, and their
+/// group, in order.
 ///
 /// # Errors
 /// There is no such file, or it cannot be read at all.
@@ -507,7 +521,8 @@ pub async fn inspect_file(
 mod tests {
     use super::*;
 
-    /// The database may have stored groups that an old copy of the file knows nothing of: their numbers must not come again.
+    /// The database may have stored groups that an old copy of the file knows nothing of: their
+    /// numbers must not come again.
     #[tokio::test]
     async fn an_old_copy_of_the_file_gives_no_number_out_twice() {
         let dir = tempfile::tempdir().unwrap();

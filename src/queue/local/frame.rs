@@ -15,8 +15,8 @@ pub struct BadFrame {
 pub fn encode_frame(hit: &Hit, body: &mut Vec<u8>) {
     let start = body.len();
     body.extend_from_slice(&[0; 4]);
-    // Writing to a Vec cannot fail and every field of a hit has a MessagePack form; were it otherwise, an empty frame would
-    // say so in the quarantine.
+    // Writing to a Vec cannot fail and every field of a hit has a MessagePack form; were it
+    // otherwise, an empty frame would say so in the quarantine.
     if let Err(error) = rmp_serde::encode::write(body, hit) {
         tracing::error!(%error, "a hit could not be encoded");
         body.truncate(start + 4);
@@ -25,7 +25,8 @@ pub fn encode_frame(hit: &Hit, body: &mut Vec<u8>) {
     body[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
 
-/// Reads every frame of a body. Hits are boxed: one has a kilobyte, and thousands wait together. A frame that is no hit is told; so is a body that ends within one.
+/// Reads every frame of a body. Hits are boxed: one has a kilobyte, and thousands wait together. A
+/// frame that is no hit is told; so is a body that ends within one.
 pub fn decode_frames(mut body: &[u8]) -> impl Iterator<Item = Result<Box<Hit>, BadFrame>> {
     std::iter::from_fn(move || {
         if body.is_empty() {
@@ -54,7 +55,8 @@ pub fn decode_frames(mut body: &[u8]) -> impl Iterator<Item = Result<Box<Hit>, B
     })
 }
 
-/// Parts of a body with whole frames in each, and how many: at most `most` bytes where a single frame has no more.
+/// Parts of a body with whole frames in each, and how many: at most `most` bytes where a single
+/// frame has no more.
 pub(super) fn split_frames(mut body: &[u8], most: usize) -> impl Iterator<Item = (u32, &[u8])> {
     std::iter::from_fn(move || {
         let (mut end, mut count) = (0, 0);

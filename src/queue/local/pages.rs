@@ -1,8 +1,11 @@
-//! The pages of a SQLite file that SQLite itself no longer reads, and the rows of the spool in them.
+//! The pages of a SQLite file that SQLite itself no longer reads, and the rows of the spool in
+//! them.
 //!
-//! The format is [SQLite's](https://www.sqlite.org/fileformat2.html) and has not changed since 2004 (its journal, since 2010). No tree is followed: every
-//! page is looked at by itself, in the file or, where its journal has a newer one, there, and the leaves of tables say which rows they hold. So a page that
-//! is gone takes its own rows with it and no others. Rows that were deleted may turn up too; their numbers tell.
+//! The format is [SQLite's](https://www.sqlite.org/fileformat2.html) and has not changed since 2004
+//! (its journal, since 2010). No tree is followed: every page is looked at by itself, in the file
+//! or, where its journal has a newer one, there, and the leaves of tables say which rows they hold.
+//! So a page that is gone takes its own rows with it and no others. Rows that were deleted may turn
+//! up too; their numbers tell.
 //!
 //! Everything read here may be anything: nothing is believed that does not fit.
 
@@ -101,7 +104,8 @@ impl Pages {
         Ok(pages)
     }
 
-    /// Takes the pages of whole transactions, up to the first frame that does not fit: so does SQLite.
+    /// Takes the pages of whole transactions, up to the first frame that does not fit: so does
+    /// SQLite.
     fn read_journal(&mut self) {
         let Some(journal) = &self.journal else { return };
         let mut header = [0; WAL_HEADER];
@@ -236,7 +240,8 @@ impl Pages {
         }
         let mut body = row.local.get(from..)?.to_vec();
         let mut next = row.overflow;
-        // Each page has the number of the next in front; a chain that is broken ends, and one that bites its tail too.
+        // Each page has the number of the next in front; a chain that is broken ends, and one that
+        // bites its tail too.
         while body.len() < length && next != 0 && next <= self.count {
             let page = self.page(next);
             next = four(&page, 0)?;
@@ -255,7 +260,8 @@ impl Pages {
         if whole == 0 {
             return None;
         }
-        // A group that is all there goes on as it is: the projection puts aside what cannot be read of it.
+        // A group that is all there goes on as it is: the projection puts aside what cannot be read
+        // of it.
         if !is_complete {
             body.truncate(end);
         }

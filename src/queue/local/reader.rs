@@ -68,13 +68,15 @@ impl SpoolReader {
         }
     }
 
-    /// Waits until the file is open, which a full disk may hold up; none when the spool is closed before.
+    /// Waits until the file is open, which a full disk may hold up; none when the spool is closed
+    /// before.
     pub async fn start(&mut self) -> Option<SpoolStart> {
         let opened = self.opened.wait_for(Option::is_some).await.ok()?;
         opened.map(|opened| opened.start)
     }
 
-    /// Gives the spool another id in the database; groups up to `position` stay stored. Durable when it returns.
+    /// Gives the spool another id in the database; groups up to `position` stay stored. Durable
+    /// when it returns.
     ///
     /// # Errors
     /// The file cannot be written; the id is as it was.
@@ -94,7 +96,8 @@ impl SpoolReader {
         connection.close().await
     }
 
-    /// Waits until a group after `position` is written; false when the spool is closed and there is none.
+    /// Waits until a group after `position` is written; false when the spool is closed and there is
+    /// none.
     pub async fn wait_after(&mut self, position: i64) -> bool {
         self.written
             .wait_for(|written| *written > position)
@@ -105,7 +108,8 @@ impl SpoolReader {
     /// Groups after `position`, at least one where there is one, until `hits` is reached.
     ///
     /// # Errors
-    /// The file cannot be read. Where it is damaged the writer is told, and the next reading is of the file that takes its place.
+    /// The file cannot be read. Where it is damaged the writer is told, and the next reading is of
+    /// the file that takes its place.
     pub async fn read(&mut self, position: i64, hits: usize) -> sqlx::Result<Vec<Group>> {
         let number = self.opened.borrow().map_or(0, |opened| opened.number);
         if self.number != number {

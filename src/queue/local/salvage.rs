@@ -1,13 +1,16 @@
 //! A spool that is damaged, and the new one that takes its place with what can be read of it.
 //!
-//! The new file is made beside the old one, whole, before either is renamed; where the process is killed between, the next start goes on. The old
-//! one is kept for whoever wants to look (`sillage spool inspect --file`).
+//! The new file is made beside the old one, whole, before either is renamed; where the process is
+//! killed between, the next start goes on. The old one is kept for whoever wants to look (`sillage
+//! spool inspect --file`).
 //!
-//! **Exactly once.** Under the spool's id the database remembers the number of the last group that it has. So groups are recovered with
-//! their numbers under the old id, and what was stored before is not stored again. The id stands in `meta` and, for the day on which just
-//! that page is gone, in `spool.id`. Without it nobody could tell what the database has: then nothing is recovered, and the log says which file holds the
-//! hits. New groups get numbers above all that the old file can have given out: those found, the present time, and the time at which the old one was
-//! last written, since a clock may have been put back.
+//! **Exactly once.** Under the spool's id the database remembers the number of the last group that
+//! it has. So groups are recovered with their numbers under the old id, and what was stored before
+//! is not stored again. The id stands in `meta` and, for the day on which just that page is gone,
+//! in `spool.id`. Without it nobody could tell what the database has: then nothing is recovered,
+//! and the log says which file holds the hits. New groups get numbers above all that the old file
+//! can have given out: those found, the present time, and the time at which the old one was last
+//! written, since a clock may have been put back.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
@@ -32,7 +35,8 @@ const NEW: &str = "spool.db.new";
 const ID: &str = "spool.id";
 /// Bytes of a transaction of the new file.
 const AT_ONCE: usize = 4 << 20;
-/// Numbers between two groups that follow each other are missing groups; from here on the server was started between them.
+/// Numbers between two groups that follow each other are missing groups; from here on the server
+/// was started between them.
 const GAP: i64 = Micros::SECOND;
 
 /// What is known of a damaged spool beside what stands in it.
@@ -46,7 +50,8 @@ pub(super) struct Known {
     pub(super) last: i64,
 }
 
-/// Puts a damaged spool aside and a new one in its place. Returns the number after which new groups are numbered.
+/// Puts a damaged spool aside and a new one in its place. Returns the number after which new groups
+/// are numbered.
 pub(super) async fn renew(
     dir: &Path,
     clock: &Clock,
@@ -125,7 +130,8 @@ pub(super) async fn renew(
         tracing::error!(
             groups = unknown,
             aside = %aside.display(),
-            "the damaged spool does not say its id, so nobody can tell which of its hits are stored: they stay where they are; \
+            "the damaged spool does not say its id, so nobody can tell which of its hits are \
+            stored: they stay where they are; \
              `sillage spool inspect --file` shows them"
         );
     }
@@ -172,7 +178,8 @@ pub(super) fn aside(dir: &Path) -> u64 {
     names.len() as u64
 }
 
-/// Calls `each` with the first `limit` hits that can be read of a file, damaged or not, and their group, in order.
+/// Calls `each` with the first `limit` hits that can be read of a file, damaged or not, and their
+/// group, in order.
 pub(super) async fn inspect(
     path: &Path,
     limit: usize,
@@ -361,7 +368,8 @@ mod tests {
     }
 
     impl Spool {
-        /// As a server leaves it that was killed: the older half in the file, the newer in the journal, and the first ten deleted.
+        /// As a server leaves it that was killed: the older half in the file, the newer in the
+        /// journal, and the first ten deleted.
         async fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let clock = Clock::fixed(Micros(1_000 * Micros::SECOND));
@@ -377,7 +385,8 @@ mod tests {
                     file.checkpoint().await;
                 }
             }
-            // The copy is what a killed process leaves: its files, and nobody who folds the journal in.
+            // The copy is what a killed process leaves: its files, and nobody who folds the journal
+            // in.
             let copy = tempfile::tempdir().unwrap();
             for name in ["spool.db", "spool.db-wal", "spool.db-shm", "spool.id"] {
                 std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
@@ -415,7 +424,8 @@ mod tests {
             std::fs::remove_file(self.path(name)).unwrap();
         }
 
-        /// Opens it, damaged as it is: the file, and its groups with the number of hits that are there.
+        /// Opens it, damaged as it is: the file, and its groups with the number of hits that are
+        /// there.
         async fn open(&self) -> (SpoolFile, Vec<(i64, i64)>) {
             let file = SpoolFile::open(self.dir.path(), &self.clock).await.unwrap();
             let mut groups: Vec<(i64, i64)> = Vec::new();
@@ -553,7 +563,8 @@ mod tests {
         }
     }
 
-    /// Replayed over a newer file, an old journal makes it old or damaged: neither may keep the server from starting, nor give numbers twice.
+    /// Replayed over a newer file, an old journal makes it old or damaged: neither may keep the
+    /// server from starting, nor give numbers twice.
     #[tokio::test]
     async fn with_the_journal_of_another_day_it_opens_and_gives_no_number_twice() {
         let spool = Spool::new().await;

@@ -122,8 +122,8 @@ impl Keeper {
         }
     }
 
-    /// Puts right what can be: opens a file that is not open, puts a damaged one aside, and tries whether a disk that failed takes writes again,
-    /// which without hits nobody else would.
+    /// Puts right what can be: opens a file that is not open, puts a damaged one aside, and tries
+    /// whether a disk that failed takes writes again, which without hits nobody else would.
     async fn mend(&mut self, shared: &Weak<Shared>) {
         let Some(shared) = shared.upgrade() else {
             return;
@@ -188,7 +188,8 @@ impl Keeper {
             }
             Err(error) => {
                 self.note(&error);
-                tracing::warn!(%error, "stored groups could not be deleted from the spool; trying again");
+                tracing::warn!(%error, "stored groups could not be deleted from the spool; trying \
+                    again");
             }
         }
     }
@@ -247,18 +248,21 @@ pub(super) async fn run(
     if done > keeper.deleted_to
         && let Err(error) = file.delete(done).await
     {
-        tracing::warn!(%error, "stored groups could not be deleted from the spool; the next start does it");
+        tracing::warn!(%error, "stored groups could not be deleted from the spool; the next start \
+            does it");
     }
     match file.close().await {
         Ok(waiting) => tracing::info!(waiting, "spool closed"),
         Err(error) => {
-            tracing::warn!(%error, "the spool's journal could not be folded in; the next start does it")
+            tracing::warn!(%error, "the spool's journal could not be folded in; the next start \
+                does it")
         }
     }
 }
 
-/// Takes what is about to arrive too: a commit costs the same for one hit as for fifty. Connections whose requests are already here
-/// get their turn first, again as long as that brings something; nobody waits on an idle machine.
+/// Takes what is about to arrive too: a commit costs the same for one hit as for fifty. Connections
+/// whose requests are already here get their turn first, again as long as that brings something;
+/// nobody waits on an idle machine.
 async fn gather(entries: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>, linger: Duration) {
     if !linger.is_zero() && batch.len() < MOST {
         tokio::time::sleep(linger).await;

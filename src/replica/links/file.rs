@@ -1,9 +1,11 @@
-//! The copy's file: what of the links outlives a restart. It is a cache, so nothing that happens to it ends the server.
+//! The copy's file: what of the links outlives a restart. It is a cache, so nothing that happens to
+//! it ends the server.
 //!
-//! **Damaged**, or anything else in its place: it is put aside and a new one fetched from the database. Found at the start or while it is read;
-//! the next refresh makes the new one. **No room for it** or its journal: at the start it is read as the last stop left it, without a journal;
-//! later it keeps what it has, and the refresh writes the rest when there is room. In all of this memory and the database answer what
-//! the file cannot.
+//! **Damaged**, or anything else in its place: it is put aside and a new one fetched from the
+//! database. Found at the start or while it is read; the next refresh makes the new one. **No room
+//! for it** or its journal: at the start it is read as the last stop left it, without a journal;
+//! later it keeps what it has, and the refresh writes the rest when there is room. In all of this
+//! memory and the database answer what the file cannot.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,7 +88,8 @@ impl CopyFile {
             .journal_mode(SqliteJournalMode::Wal)
             // A copy: what a power cut takes is fetched again.
             .synchronous(SqliteSynchronous::Normal)
-            // Slugs are random, so a page of them touches as many pages of the file: each is written back once for many.
+            // Slugs are random, so a page of them touches as many pages of the file: each is
+            // written back once for many.
             .pragma("wal_autocheckpoint", "16000");
         let pool = SqlitePoolOptions::new()
             // One for the refresh, the others for clicks on links that are not in memory.
@@ -106,7 +109,8 @@ impl CopyFile {
         Ok(pool)
     }
 
-    /// SQLite's index of a journal needs room even to read; a file that a stop left whole can be read without.
+    /// SQLite's index of a journal needs room even to read; a file that a stop left whole can be
+    /// read without.
     async fn open_to_read(&self) -> Opened {
         let options = self.options().read_only(true).immutable(true);
         let pool = SqlitePoolOptions::new()
@@ -134,18 +138,21 @@ impl CopyFile {
     fn put_aside(&self, why: &sqlx::Error) {
         match put_aside(&self.path, self.clock.now()) {
             Ok(Some(aside)) => {
-                tracing::error!(%why, aside = %aside.display(), "the local link copy is damaged: it is put aside and fetched again");
+                tracing::error!(%why, aside = %aside.display(), "the local link copy is damaged: \
+                    it is put aside and fetched again");
                 metrics::counter!("sillage_link_copy_damaged_total").increment(1);
                 keep_newest_aside(&self.path);
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::error!(%why, %error, "the local link copy is damaged and cannot be put aside; links are asked of the database");
+                tracing::error!(%why, %error, "the local link copy is damaged and cannot be put \
+                    aside; links are asked of the database");
             }
         }
     }
 
-    /// Makes a usable file of one that is not, where that is possible now. True where it is a new one, with nothing in it.
+    /// Makes a usable file of one that is not, where that is possible now. True where it is a new
+    /// one, with nothing in it.
     pub(super) async fn mend(&self) -> bool {
         let is_damaged = self.is_damaged.swap(false, Ordering::AcqRel);
         let opened = self.get();
@@ -180,7 +187,8 @@ impl CopyFile {
         }
     }
 
-    /// Folds the journal into the file: what a stop leaves whole can be read where there is no room for a journal.
+    /// Folds the journal into the file: what a stop leaves whole can be read where there is no room
+    /// for a journal.
     pub(super) async fn close(&self) {
         if let Opened::Whole(pool) | Opened::ToRead(pool) = self.set(Opened::No) {
             let _ = tokio::time::timeout(CLOSING, pool.close()).await;
@@ -201,7 +209,8 @@ impl CopyFile {
             self.is_damaged.store(true, Ordering::Release);
         }
         if !self.is_failing.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "the local link copy cannot be used; memory and the database serve links until it can");
+            tracing::warn!(%error, "the local link copy cannot be used; memory and the database \
+                serve links until it can");
         }
     }
 
@@ -271,7 +280,8 @@ async fn try_write(
 ) -> sqlx::Result<()> {
     let mut tx = SqliteTransaction::begin(pool).await?;
     sqlx::query(
-        "insert or replace into links (id, slug, record) select value ->> 0, value ->> 1, value ->> 2 from json_each($1)",
+        "insert or replace into links (id, slug, record) select value ->> 0, value ->> 1, value \
+        ->> 2 from json_each($1)",
     )
     .bind(links)
     .execute(&mut *tx)

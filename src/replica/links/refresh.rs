@@ -1,14 +1,19 @@
-//! The refresh: every changed link is fetched once, in the order of changes, and what came late is found without fetching the rest again.
+//! The refresh: every changed link is fetched once, in the order of changes, and what came late is
+//! found without fetching the rest again.
 //!
-//! The copy reads on from a time and a number, page by page, and keeps its place in the file with the links, so a million new links cost one
-//! reading, also where the server is restarted in between. Clocks of servers differ and transactions commit late, so rows may turn up before that
-//! place: for a minute the times of changes are counted again every ten seconds, and where a time has other rows than were seen, they are
-//! fetched. Rows of one transaction share their time, so that is a list of transactions, not of links.
+//! The copy reads on from a time and a number, page by page, and keeps its place in the file with
+//! the links, so a million new links cost one reading, also where the server is restarted in
+//! between. Clocks of servers differ and transactions commit late, so rows may turn up before that
+//! place: for a minute the times of changes are counted again every ten seconds, and where a time
+//! has other rows than were seen, they are fetched. Rows of one transaction share their time, so
+//! that is a list of transactions, not of links.
 //!
-//! **The place moves when what lies before it was taken**, never sooner: what the file could not take is read again, and a look for late rows that
-//! failed is made up for. While the file takes nothing (its disk is full), memory is told of what changes, and the file catches up after.
+//! **The place moves when what lies before it was taken**, never sooner: what the file could not
+//! take is read again, and a look for late rows that failed is made up for. While the file takes
+//! nothing (its disk is full), memory is told of what changes, and the file catches up after.
 //!
-//! Between pages the refresh rests as long as the page took, up to a bound: clicks and hits need the same processors.
+//! Between pages the refresh rests as long as the page took, up to a bound: clicks and hits need
+//! the same processors.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -24,7 +29,8 @@ use crate::store::{self, ChangePoint, ChangedAt};
 
 /// How late a row may turn up: clocks that differ and transactions that take long, together.
 const LATE: i64 = 60 * Micros::SECOND;
-/// How far another server's clock may be ahead before its rows are fetched again until this clock has caught up.
+/// How far another server's clock may be ahead before its rows are fetched again until this clock
+/// has caught up.
 const AHEAD: i64 = 30 * Micros::SECOND;
 /// How often late rows are looked for.
 const LOOK_EVERY: i64 = 10 * Micros::SECOND;
@@ -86,7 +92,8 @@ impl Reached {
         }
     }
 
-    /// Goes on over rows, to the last of them; not far beyond the present, so that one server's wrong clock does not hide what others write.
+    /// Goes on over rows, to the last of them; not far beyond the present, so that one server's
+    /// wrong clock does not hide what others write.
     fn advance(&mut self, rows: &[ChangePoint], now: Micros) {
         let Some(&last) = rows.last() else { return };
         for row in rows.iter().filter(|row| **row > self.point) {
@@ -191,7 +198,8 @@ impl LinkCopy {
         if self.0.file.mend().await {
             *place = None;
         }
-        // The clock was ahead when it read on so far, and is right now: what others changed meanwhile lies behind. From the start, then.
+        // The clock was ahead when it read on so far, and is right now: what others changed
+        // meanwhile lies behind. From the start, then.
         if place.as_ref().is_some_and(|place| place.is_ahead(now)) {
             *place = Some(Progress::start(now));
         }
@@ -325,7 +333,8 @@ impl LinkCopy {
         Ok(taken)
     }
 
-    /// Tells memory, and the file unless it failed before: then it is behind, and must not be told of what comes after.
+    /// Tells memory, and the file unless it failed before: then it is behind, and must not be told
+    /// of what comes after.
     async fn take(
         &self,
         links: &[LinkRecord],
@@ -365,7 +374,8 @@ impl LinkCopy {
         }
     }
 
-    /// Refreshes every `every` until `stop` is true. `tell` is told each time what the database answered: others may not have asked it for long.
+    /// Refreshes every `every` until `stop` is true. `tell` is told each time what the database
+    /// answered: others may not have asked it for long.
     pub async fn run(
         self,
         every: Duration,

@@ -1,4 +1,5 @@
-//! `server.json`: what the last server on a data directory said of itself, for its next start and for the command line beside it.
+//! `server.json`: what the last server on a data directory said of itself, for its next start and
+//! for the command line beside it.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -25,20 +26,23 @@ pub struct ServerNote {
 }
 
 impl ServerNote {
-    /// The note in a directory. One that cannot be read is as none: the keys are held against the database then.
+    /// The note in a directory. One that cannot be read is as none: the keys are held against the
+    /// database then.
     pub fn read(dir: &Path) -> Option<Self> {
         let path = dir.join(FILE);
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
             Err(error) => {
-                tracing::warn!(file = %path.display(), %error, "what the last server noted cannot be read");
+                tracing::warn!(file = %path.display(), %error, "what the last server noted cannot \
+                    be read");
                 return None;
             }
         };
         serde_json::from_slice(&text)
             .inspect_err(|error| {
-                tracing::warn!(file = %path.display(), %error, "what the last server noted cannot be read");
+                tracing::warn!(file = %path.display(), %error, "what the last server noted cannot \
+                    be read");
             })
             .ok()
     }

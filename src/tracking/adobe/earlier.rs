@@ -1,4 +1,5 @@
-//! What a browser still knows of an earlier click: our cookies, and those that Adobe's server left before the domain was moved here.
+//! What a browser still knows of an earlier click: our cookies, and those that Adobe's server left
+//! before the domain was moved here.
 
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
@@ -30,7 +31,8 @@ pub(super) fn take_visitor(hit: &mut Hit, inbound: &Inbound<'_>) {
     }
 }
 
-/// Adobe's id of a browser. A word that is no UUID may be everybody's: it must not make one visitor of all of them.
+/// Adobe's id of a browser. A word that is no UUID may be everybody's: it must not make one visitor
+/// of all of them.
 pub fn read_visitor(text: &str) -> Option<Uuid> {
     let id = Uuid::try_parse(text.trim()).ok()?;
     (!id.is_nil()).then_some(id)
@@ -60,7 +62,8 @@ pub(super) fn take_session(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) 
     true
 }
 
-/// `617791|71ffa3`, `h617791,71ffa3`, …: which character stands between the two ids is not public. Hex, as in links.
+/// `617791|71ffa3`, `h617791,71ffa3`, …: which character stands between the two ids is not public.
+/// Hex, as in links.
 fn read_session(value: &str) -> Option<(Broadlog, u64)> {
     let mut fields = value
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
@@ -100,8 +103,9 @@ pub(super) fn take_last_delivery(hit: &mut Hit, inbound: &Inbound<'_>, rules: &R
     false
 }
 
-/// What a cookie of Adobe's says. Of several of one name those that cannot be read are passed over, and the last of the others counts: browsers send
-/// what was made first first (RFC 6265, 5.4). A note says where none can be read.
+/// What a cookie of Adobe's says. Of several of one name those that cannot be read are passed over,
+/// and the last of the others counts: browsers send what was made first first (RFC 6265, 5.4). A
+/// note says where none can be read.
 fn read_cookie<T>(
     hit: &mut Hit,
     inbound: &Inbound<'_>,

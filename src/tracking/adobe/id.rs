@@ -1,7 +1,8 @@
 //! The ids of Adobe's links: `h617791,71ffa3,71ffa8`.
 //!
-//! One letter for the content type, then broadlog, delivery and link as the unsigned hex of a 32-bit or a 64-bit integer, in any case; a broadlog
-//! may also be a UUID. Negative 32-bit ids (they come after 2^31 messages) are written as their unsigned hex, so `fffffffb` is
+//! One letter for the content type, then broadlog, delivery and link as the unsigned hex of a
+//! 32-bit or a 64-bit integer, in any case; a broadlog may also be a UUID. Negative 32-bit ids
+//! (they come after 2^31 messages) are written as their unsigned hex, so `fffffffb` is
 //! 4,294,967,291 or -5: nobody can tell which from the text.
 
 use uuid::Uuid;
@@ -51,7 +52,8 @@ pub fn read_id(text: &str) -> Option<MessageId> {
     } else {
         text
     };
-    // A mail program that makes links of text takes the full stop, bracket or quote around it along, and more: the id ends where something else begins.
+    // A mail program that makes links of text takes the full stop, bracket or quote around it
+    // along, and more: the id ends where something else begins.
     let start = unescaped.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
     let end = start.find(|c: char| !c.is_ascii_alphanumeric() && c != ',' && c != '-');
     let whole = start[..end.unwrap_or(start.len())].trim_end_matches([',', '-']);

@@ -19,7 +19,8 @@ pub struct Claim {
     pub id: MessageId,
     /// `p1`, `p2`, …
     pub values: PersonalValues,
-    /// What goes on to the page: the raw query without `id`, `pN`, `e` and `s`, and with the pairs that `e` holds.
+    /// What goes on to the page: the raw query without `id`, `pN`, `e` and `s`, and with the pairs
+    /// that `e` holds.
     pub query: String,
     /// What was repaired or cannot be believed.
     notes: Vec<&'static str>,
@@ -28,7 +29,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Ids under which the link may stand in the table, likeliest first; none for what has no destination.
+    /// Ids under which the link may stand in the table, likeliest first; none for what has no
+    /// destination.
     pub fn link_ids(&self) -> impl Iterator<Item = LinkId> + Clone + use<> {
         let id = match self.id.target {
             Target::Link(id) => Some(id),
@@ -38,7 +40,8 @@ impl Claim {
     }
 }
 
-/// Base64url as Adobe writes it, and as it comes back from programs that pad it or leave stray bits.
+/// Base64url as Adobe writes it, and as it comes back from programs that pad it or leave stray
+/// bits.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new()
@@ -107,7 +110,8 @@ fn read_sealed(sealed: &str) -> Option<String> {
     String::from_utf8(BASE64.decode(sealed).ok()?).ok()
 }
 
-/// Takes personal values and the reserved names out of a query; the second part says whether there were more than are read.
+/// Takes personal values and the reserved names out of a query; the second part says whether there
+/// were more than are read.
 fn pass_on(values: &mut PersonalValues, query: &str) -> (String, bool) {
     let mut passed = String::new();
     let rest = values.take_from(query);
@@ -128,7 +132,8 @@ fn join(query: &mut String, pair: &str) {
     query.push_str(pair);
 }
 
-/// A click on a link that is in the table. The link's own delivery counts, whatever the request claims.
+/// A click on a link that is in the table. The link's own delivery counts, whatever the request
+/// claims.
 pub fn click(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim, link: &LinkRecord) -> Hit {
     let mut hit = claimed_hit(inbound, rules, claim, link.kind());
     hit.link_id = Some(link.id);
@@ -149,7 +154,8 @@ pub fn click(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim, link: &LinkRec
 /// What is answered without a destination: an open, a push received or tapped.
 pub fn message(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim) -> Hit {
     let kind = match claim.id.target {
-        // Adobe's SDKs send the letter h as well, so a received push cannot be told from an opened mail here; the delivery's channel tells.
+        // Adobe's SDKs send the letter h as well, so a received push cannot be told from an opened
+        // mail here; the delivery's channel tells.
         Target::Open => Kind::Open,
         Target::PushClick | Target::Link(_) => Kind::Click,
     };

@@ -1,7 +1,7 @@
 //! Web-tracking tags: `/r/<any>?tagid=home`, `…?tagid=cart%7Ct%7CShop&amount=49.90&article=2`.
 //!
-//! What kind of hit a tag makes, whether it is still valid, and whether it has to be made, is known by the table of tags only: the projection
-//! decides. Which hits count depends on the mode:
+//! What kind of hit a tag makes, whether it is still valid, and whether it has to be made, is known
+//! by the table of tags only: the projection decides. Which hits count depends on the mode:
 //!
 //! | mode | counts |
 //! |---|---|
@@ -26,8 +26,8 @@ use crate::tracking::{AdobeMode, MOST_PARAMETERS, Rules, address_with_plus, nati
 pub const NO_SESSION: &str = "no session";
 /// Why a tag is no hit: it names no page.
 pub const NO_TAG: &str = "tag without identifier";
-/// Why a tag is no hit: the mode wants a visitor that is known, and this browser has no name at all. Those whose name nobody knows are
-/// dropped by the projection.
+/// Why a tag is no hit: the mode wants a visitor that is known, and this browser has no name at
+/// all. Those whose name nobody knows are dropped by the projection.
 pub const NO_VISITOR: &str = "no visitor";
 
 /// Reads a tag.
@@ -106,8 +106,8 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
     admit(hit, inbound, rules, counts, names_recipient)
 }
 
-/// Lets the hit through where the mode says that it counts. `has_delivery`: a session or a forced delivery gave it one. `names_recipient`: also
-/// one that nobody is.
+/// Lets the hit through where the mode says that it counts. `has_delivery`: a session or a forced
+/// delivery gave it one. `names_recipient`: also one that nobody is.
 fn admit(
     mut hit: Hit,
     inbound: &Inbound<'_>,

@@ -145,7 +145,8 @@ fn the_servers_test_answers_as_documented() {
             Micros(1_800_000_000_123_456)
         ),
         format!(
-            "<redir status='OK' date='2027-01-15 08:00:00.123Z' build='{}' host='t.example:80&#39;&lt;&amp;' localHost='t.example'/>",
+            "<redir status='OK' date='2027-01-15 08:00:00.123Z' build='{}' \
+            host='t.example:80&#39;&lt;&amp;' localHost='t.example'/>",
             env!("CARGO_PKG_VERSION")
         )
     );

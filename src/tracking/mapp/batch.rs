@@ -1,8 +1,10 @@
-//! A batch: one hit a line, plain, gzipped or deflated, as Mapp's server SDKs and the pixel's beacon send them.
+//! A batch: one hit a line, plain, gzipped or deflated, as Mapp's server SDKs and the pixel's
+//! beacon send them.
 //!
-//! Lines end with LF or CRLF; PHP's fork-curl consumer writes a backslash and an `n` instead. A line is `wt?p=…`, `?p=…` or `p=…`; one that
-//! is nothing of the kind becomes a hit that the projection puts into quarantine, with the line. Parameters of the batch's URL are
-//! defaults for every line.
+//! Lines end with LF or CRLF; PHP's fork-curl consumer writes a backslash and an `n` instead. A
+//! line is `wt?p=…`, `?p=…` or `p=…`; one that is nothing of the kind becomes a hit that the
+//! projection puts into quarantine, with the line. Parameters of the batch's URL are defaults for
+//! every line.
 
 use std::io::Read as _;
 
@@ -49,13 +51,14 @@ pub enum Unusable {
 pub enum Packing {
     /// Nothing, or gzip, which shows.
     Plain,
-    /// Deflate, which does not show: as RFC 9110 has it, in zlib's frame, or without, as many send it.
+    /// Deflate, which does not show: as RFC 9110 has it, in zlib's frame, or without, as many send
+    /// it.
     Deflate,
 }
 
 impl Packing {
-    /// Of `Content-Encoding`; none where it is something that cannot be unpacked here. Words that are no packing (`utf-8`) are some SDK's
-    /// mistake and say nothing.
+    /// Of `Content-Encoding`; none where it is something that cannot be unpacked here. Words that
+    /// are no packing (`utf-8`) are some SDK's mistake and say nothing.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut packing = Self::Plain;
         for value in headers.get_all(CONTENT_ENCODING) {
@@ -71,8 +74,9 @@ impl Packing {
     }
 }
 
-/// The text of a body: unpacked where it is gzip, whatever the header says, which proxies drop or add, and where it is said to be deflated. For several track ids each line
-/// is several hits, and so less may come.
+/// The text of a body: unpacked where it is gzip, whatever the header says, which proxies drop or
+/// add, and where it is said to be deflated. For several track ids each line is several hits, and
+/// so less may come.
 ///
 /// # Errors
 /// It cannot be unpacked, or has too many bytes or lines.
@@ -137,8 +141,9 @@ pub fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     .filter(|line| !line.is_empty())
 }
 
-/// Where the first line ends and the next begins. A backslash and an `n` end it only where another line follows: a value of some SDK that
-/// does not encode may hold them. No byte behind the line is looked at: ten thousand short lines must not cost as many looks at the whole.
+/// Where the first line ends and the next begins. A backslash and an `n` end it only where another
+/// line follows: a value of some SDK that does not encode may hold them. No byte behind the line is
+/// looked at: ten thousand short lines must not cost as many looks at the whole.
 fn end_of_line(text: &[u8]) -> (usize, usize) {
     for place in memchr2_iter(b'\n', b'\\', text) {
         let rest = &text[place..];

@@ -35,7 +35,8 @@ pub struct Fields<'p> {
     pub are_too_many: bool,
 }
 
-/// Raw commas part the fields, and each is then decoded; without a raw comma but with `%2C` the whole was encoded once more.
+/// Raw commas part the fields, and each is then decoded; without a raw comma but with `%2C` the
+/// whole was encoded once more.
 pub fn split(p: &[u8]) -> Fields<'_> {
     let has_comma = memchr::memchr(b',', p).is_some();
     if !has_comma && p.windows(3).any(|part| part.eq_ignore_ascii_case(b"%2c")) {
@@ -64,7 +65,8 @@ fn said<'f>(fields: &'f [Cow<'_, str>], place: usize) -> Option<&'f str> {
     (!field.is_empty() && field != "0").then_some(field)
 }
 
-/// Takes `p` into a hit. The client's clock is believed where its sender is: else it would move hits between hours.
+/// Takes `p` into a hit. The client's clock is believed where its sender is: else it would move
+/// hits between hours.
 pub fn take(hit: &mut Hit, p: &[u8], is_trusted: bool) {
     let Fields {
         known: fields,

@@ -1,4 +1,5 @@
-//! The parameters of one hit: names and values, decoded but for `p`, whose commas have to be seen first.
+//! The parameters of one hit: names and values, decoded but for `p`, whose commas have to be seen
+//! first.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -129,7 +130,8 @@ pub fn decode_bytes(value: &[u8]) -> Cow<'_, str> {
     Cow::Owned(percent_decode(&spaced).decode_utf8_lossy().into_owned())
 }
 
-/// What the pixel hid: XORed with the parameter's name, then Base64 with `*`, `-` and `_` for `/`, `+` and `=`.
+/// What the pixel hid: XORed with the parameter's name, then Base64 with `*`, `-` and `_` for `/`,
+/// `+` and `=`.
 fn reveal(name: &str, value: &str) -> Option<String> {
     use base64::Engine as _;
     let hidden = value.strip_prefix(HIDDEN)?;

@@ -5,12 +5,13 @@ use serde_json::{Map, Value};
 use super::parameters::Parameters;
 use crate::model::hit::{Hit, Kind, Limit, read_whole};
 
-/// Most products that become a list: each takes most of a kilobyte of memory, and a line of 32 KiB can name sixteen thousand.
+/// Most products that become a list: each takes most of a kilobyte of memory, and a line of 32 KiB
+/// can name sixteen thousand.
 const MOST: usize = 200;
 /// Most parts of a product that become a list; Mapp's own are four and the categories.
 const MOST_PARTS: usize = 50;
-/// Most values in the lists of all hits that are read at once: five parts of [`MOST`] products. A line can name sixteen thousand of these too, for
-/// each of ten track ids, which took 21 ms.
+/// Most values in the lists of all hits that are read at once: five parts of [`MOST`] products. A
+/// line can name sixteen thousand of these too, for each of ten track ids, which took 21 ms.
 const MOST_VALUES: usize = 1_000;
 
 /// Names of a product's parts: what becomes of `ba`, `co`, `qn`, `st` and `ca<n>`.
@@ -33,10 +34,11 @@ pub fn is_part(name: &str) -> bool {
     part(name).is_some()
 }
 
-/// Puts the products into `extra` as a list of objects, and sums their quantities where they were bought. `st` may be one value for all.
+/// Puts the products into `extra` as a list of objects, and sums their quantities where they were
+/// bought. `st` may be one value for all.
 ///
-/// Returns the places of the parameters that are in the list, in their order. What is too much for a list in the hits of so many track ids is
-/// in none, nor is what is given twice.
+/// Returns the places of the parameters that are in the list, in their order. What is too much for
+/// a list in the hits of so many track ids is in none, nor is what is given twice.
 pub fn take(hit: &mut Hit, parameters: &Parameters<'_>, sites: usize) -> Vec<usize> {
     let listed = take_list(hit, parameters, sites);
     take_quantity(hit, parameters);

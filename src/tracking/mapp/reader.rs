@@ -26,7 +26,8 @@ const COLUMNS: [&str; 12] = [
     "pu", "eid", "ceid", "cd", "ov", "oi", "cr", "ct", "la", "nc", "mc", "is",
 ];
 
-/// `uc700` and what follows: personal data by the pixel's own list (`customer`), and our names of the fields.
+/// `uc700` and what follows: personal data by the pixel's own list (`customer`), and our names of
+/// the fields.
 const PERSONAL: [(&str, &str); 14] = [
     ("uc700", "email"),
     ("uc701", "email_receiver_id"),
@@ -44,10 +45,12 @@ const PERSONAL: [(&str, &str); 14] = [
     ("uc713", "validation"),
 ];
 
-/// What else tells one person from another: the customer's id and what sites' own scripts know a browser by.
+/// What else tells one person from another: the customer's id and what sites' own scripts know a
+/// browser by.
 const IDENTIFYING: [&str; 4] = ["cd", "eid", "ceid", "fpv"];
 
-/// One hit for each track id. Without any in the path the parameter `trackId` names them, else the site is `default`.
+/// One hit for each track id. Without any in the path the parameter `trackId` names them, else the
+/// site is `default`.
 pub fn take_hits(sender: &Sender<'_>, sites: &str, parameters: &Parameters<'_>) -> Vec<Hit> {
     let mut sites = split_sites(sites);
     if sites.is_empty() {
@@ -84,7 +87,8 @@ pub fn is_anonymous(sender: &Sender<'_>, parameters: &Parameters<'_>) -> Option<
     if parameters.get("nc") == Some("1") {
         return Some("anonymous: nc=1");
     }
-    // Any of several will do: an opt-out is not to get lost. One that is no text is one all the same.
+    // Any of several will do: an opt-out is not to get lost. One that is no text is one all the
+    // same.
     let is_out = sender.has_cookies
         && sender
             .inbound
@@ -150,7 +154,8 @@ fn take_site(
     }
 }
 
-/// The page's URL, strongest first: from a trusted sender, from the pixel, from the browser, else the page's name.
+/// The page's URL, strongest first: from a trusted sender, from the pixel, from the browser, else
+/// the page's name.
 fn take_page(hit: &mut Hit, sender: &Sender<'_>, parameters: &Parameters<'_>, named: Option<&str>) {
     let own = parameters.get("pu");
     if let Some(url) = named.or(own) {
@@ -172,7 +177,8 @@ fn take_page(hit: &mut Hit, sender: &Sender<'_>, parameters: &Parameters<'_>, na
     }
 }
 
-/// Whether an order value came: also one that cannot be read is that of an order, unless it says that there is none.
+/// Whether an order value came: also one that cannot be read is that of an order, unless it says
+/// that there is none.
 fn take_order(hit: &mut Hit, parameters: &Parameters<'_>) -> bool {
     let value = parameters.get("ov");
     let mut beside_amount = None;
@@ -209,8 +215,8 @@ fn refuse(hit: &mut Hit, name: &str, value: &str, why: &str) {
     hit.keep(name, value);
 }
 
-/// `mc=wt_mc%3Dnews.1`, often encoded once more; else `wt_mc` and the usual parameters of the page's URL. `ignore=ignore` says that they
-/// were counted already.
+/// `mc=wt_mc%3Dnews.1`, often encoded once more; else `wt_mc` and the usual parameters of the
+/// page's URL. `ignore=ignore` says that they were counted already.
 fn take_campaign(hit: &mut Hit, parameters: &Parameters<'_>) {
     let Some(campaign) = parameters.get("mc") else {
         take_page_campaign(hit);
@@ -246,7 +252,8 @@ fn take_page_campaign(hit: &mut Hit) {
     hit.utm.campaign = found.and_then(|value| hit.take(CAMPAIGN_PARAMETER, &value, Limit::NAME));
 }
 
-/// Contact fields where the public may set them; else `extra`. `listed` are the places of what the list of products has.
+/// Contact fields where the public may set them; else `extra`. `listed` are the places of what the
+/// list of products has.
 fn take_rest(
     hit: &mut Hit,
     sender: &Sender<'_>,
@@ -364,13 +371,15 @@ fn take_visitor(hit: &mut Hit, sender: &Sender<'_>, site: &str, parameters: &Par
     }
 }
 
-/// The Ever-ID of a cookie, in the order in which Mapp's SDKs look: `wtstp_eid`, `wteid_<track id>`, `wt3_eid`.
+/// The Ever-ID of a cookie, in the order in which Mapp's SDKs look: `wtstp_eid`, `wteid_<track
+/// id>`, `wt3_eid`.
 fn cookie_id<'s>(hit: &mut Hit, sender: &'s Sender<'_>, site: &str) -> Option<Cow<'s, str>> {
     let mut last = |name: &str, note: &str, read: &dyn Fn(Cow<'s, str>) -> Option<Cow<'s, str>>| {
         let mut last = None;
         for cookie in sender.inbound.cookies(name) {
             match cookie {
-                // Of several the last that looks like an Ever-ID, else the last: browsers send what was made first first.
+                // Of several the last that looks like an Ever-ID, else the last: browsers send what
+                // was made first first.
                 Ok(value) => {
                     if let Some(id) = read(decode(value)).filter(|id| !identity::is_placeholder(id))
                         && (is_ever_id(&id) || !last.as_deref().is_some_and(is_ever_id))

@@ -1,7 +1,9 @@
-//! Who sends a request, and what it may say of somebody else: address, agent and page (`protocols/mapp.md`, Trust).
+//! Who sends a request, and what it may say of somebody else: address, agent and page
+//! (`protocols/mapp.md`, Trust).
 //!
-//! Believed are the networks in `trust.senders` and who knows the track id's secret. A header wins over a parameter: a relay sets
-//! the header itself, while a parameter may be the browser's that it passes on.
+//! Believed are the networks in `trust.senders` and who knows the track id's secret. A header wins
+//! over a parameter: a relay sets the header itself, while a parameter may be the browser's that it
+//! passes on.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +17,8 @@ use crate::tracking::{Rules, verdict};
 
 /// Never stored.
 pub const SECRET: &str = "X-WT-Secret";
-/// Parameters that are looked at for a secret, the last ones: its sender gives one and a relay may add another; who gives more is guessing.
+/// Parameters that are looked at for a secret, the last ones: its sender gives one and a relay may
+/// add another; who gives more is guessing.
 const MOST_SECRETS: usize = 4;
 const IP: &str = "X-WT-IP";
 const AGENT: &str = "X-WT-UA";
@@ -99,8 +102,9 @@ impl<'r> Sender<'r> {
             .map(|(_, value)| value.as_ref())
     }
 
-    /// Takes address and agent, of the client or as a trusted sender names them, and judges the hit by them. Returns the page's URL where it is
-    /// named too. What is not believed, and what has no column, is kept.
+    /// Takes address and agent, of the client or as a trusted sender names them, and judges the hit
+    /// by them. Returns the page's URL where it is named too. What is not believed, and what has no
+    /// column, is kept.
     pub fn take_client<'s>(
         &'s self,
         hit: &mut Hit,

@@ -1,7 +1,9 @@
-//! Form submissions: `mauticform[…]` in, a checked submission and its answers out (`protocols/mautic.md`, "Forms and apps").
+//! Form submissions: `mauticform[…]` in, a checked submission and its answers out
+//! (`protocols/mautic.md`, "Forms and apps").
 //!
-//! [`Post::read`] reads the body, [`submit`] holds it against the form's definition, and `answer` words the reply in the way that
-//! the page asked for. Sources: Mautic's `FormBundle` (`PublicController`, `SubmissionModel`) and its `mautic-form.js`; TYPO3's plugin for multipart.
+//! [`Post::read`] reads the body, [`submit`] holds it against the form's definition, and `answer`
+//! words the reply in the way that the page asked for. Sources: Mautic's `FormBundle`
+//! (`PublicController`, `SubmissionModel`) and its `mautic-form.js`; TYPO3's plugin for multipart.
 
 mod answer;
 mod check;
@@ -34,9 +36,10 @@ pub struct Submission {
 
 /// Holds a submission against its form.
 ///
-/// A field with a `contact_field` sets that field of the contact, also where `contacts.public` does not list it: it was the operator who
-/// gave the form that power, through the authenticated API. A unique one names the contact. What the form does not know is kept in
-/// `extra` under its whole name and sets nothing.
+/// A field with a `contact_field` sets that field of the contact, also where `contacts.public` does
+/// not list it: it was the operator who gave the form that power, through the authenticated API. A
+/// unique one names the contact. What the form does not know is kept in `extra` under its whole
+/// name and sets nothing.
 ///
 /// # Errors
 /// What is wrong with which field; then there is no hit.
@@ -63,7 +66,8 @@ pub fn submit(
     );
     verdict::judge_request(&mut hit, inbound);
     if inbound.is_trusted_sender && hit.verdict == Verdict::Bot {
-        // A site of the operator's that passes its forms on: what its own HTTP client is called says nothing of the visitor.
+        // A site of the operator's that passes its forms on: what its own HTTP client is called
+        // says nothing of the visitor.
         hit.verdict = Verdict::Human;
         hit.note("sent by a trusted server");
     }

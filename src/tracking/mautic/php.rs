@@ -1,8 +1,9 @@
 //! What PHP's `serialize` writes, read: the inside of Mautic's `ct` and `d`.
 //!
-//! Anyone can send such a text, so only plain data is read: arrays, strings, numbers, booleans and null. Objects, enums, closures and references
-//! are refused, as are lengths that do not fit. Arrays within arrays are kept on a list and not on the stack,
-//! depth and number of values are capped before memory is taken for them, and every byte is looked at once.
+//! Anyone can send such a text, so only plain data is read: arrays, strings, numbers, booleans and
+//! null. Objects, enums, closures and references are refused, as are lengths that do not fit.
+//! Arrays within arrays are kept on a list and not on the stack, depth and number of values are
+//! capped before memory is taken for them, and every byte is looked at once.
 
 use std::borrow::Cow;
 

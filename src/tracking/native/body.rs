@@ -1,8 +1,10 @@
-//! The body of `POST /mtc/event`: a form as the script sends it, JSON as others write it (also as `text/plain`, which is what a beacon of a string is
-//! called), multipart as a beacon of a `FormData` is.
+//! The body of `POST /mtc/event`: a form as the script sends it, JSON as others write it (also as
+//! `text/plain`, which is what a beacon of a string is called), multipart as a beacon of a
+//! `FormData` is.
 //!
-//! What it is shows in its first bytes; the content type only tells multipart, since senders of JSON give any. What is none of these is kept and
-//! noted: an empty page view would hide that something was lost.
+//! What it is shows in its first bytes; the content type only tells multipart, since senders of
+//! JSON give any. What is none of these is kept and noted: an empty page view would hide that
+//! something was lost.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -102,7 +104,8 @@ fn read_json(body: &[u8]) -> Option<Vec<(String, String)>> {
     Some(list)
 }
 
-/// Names of what lies in objects and lists are those that PHP gives them: `a[b]`, `a[0]`; tags are one text.
+/// Names of what lies in objects and lists are those that PHP gives them: `a[b]`, `a[0]`; tags are
+/// one text.
 fn flatten(name: &str, value: Value, list: &mut Vec<(String, String)>) {
     if list.len() > MOST_PARAMETERS {
         return;

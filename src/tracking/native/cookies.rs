@@ -1,13 +1,15 @@
 //! Our own cookies, where a browser may send several of one name.
 //!
-//! A browser keeps one cookie for each name, domain and path, and sends all that fit without a word on which is whose: another tool's
-//! `visitorId`, and our own of the time before `cookies.domains` was set or changed. Ours are those whose signature holds, and of them the newest counts:
+//! A browser keeps one cookie for each name, domain and path, and sends all that fit without a word
+//! on which is whose: another tool's `visitorId`, and our own of the time before `cookies.domains`
+//! was set or changed. Ours are those whose signature holds, and of them the newest counts:
 //!
 //! - The cookies of a session say when they were sealed. The two of one click say the same time, so
-//!   the message of one click never stands beside the campaign of another, in whatever order they come. Those that say no time are
-//!   older than all that do; among them the last is the newest.
-//! - A visitor keeps its value for years, so it says no time. With equal paths (ours is always `/`) browsers send what was made first first
-//!   (RFC 6265, 5.4): the last counts. It is then written to the one domain in use, so that the browser has one visitor from then on.
+//!   the message of one click never stands beside the campaign of another, in whatever order they
+//!   come. Those that say no time are older than all that do; among them the last is the newest.
+//! - A visitor keeps its value for years, so it says no time. With equal paths (ours is always `/`)
+//!   browsers send what was made first first (RFC 6265, 5.4): the last counts. It is then written
+//!   to the one domain in use, so that the browser has one visitor from then on.
 
 use uuid::Uuid;
 
@@ -26,7 +28,8 @@ pub(in crate::tracking) struct Signed<'a> {
     at: Micros,
 }
 
-/// The newest cookie of a name that we signed. `not_ours` is noted where there are some and none is.
+/// The newest cookie of a name that we signed. `not_ours` is noted where there are some and none
+/// is.
 pub(in crate::tracking) fn newest<'a>(
     hit: &mut Hit,
     inbound: &Inbound<'a>,

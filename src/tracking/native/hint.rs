@@ -21,8 +21,8 @@ pub fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// The known name that a mistyped one is nearest to: the same but for case and separators, or one or two letters off. None is better than
-/// a wrong one.
+/// The known name that a mistyped one is nearest to: the same but for case and separators, or one
+/// or two letters off. None is better than a wrong one.
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let bare = |text: &str| -> String {
         text.chars()

@@ -1,4 +1,5 @@
-//! A hit as JSON, from a sender with the API token. Here a mistake is an error with the field's name: the sender can mend it.
+//! A hit as JSON, from a sender with the API token. Here a mistake is an error with the field's
+//! name: the sender can mend it.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -16,11 +17,13 @@ use crate::model::hit::{
     LinkId, Provenance, Verdict, VisitorId, clean, clean_lines, read_amount, read_whole,
 };
 
-/// The years 0 to 9999 in UTC: an offset can lead out of them, and then the time could be stored but not told.
+/// The years 0 to 9999 in UTC: an offset can lead out of them, and then the time could be stored
+/// but not told.
 const CALENDAR: std::ops::Range<Micros> =
     Micros(-62_167_219_200_000_000)..Micros(253_402_300_800_000_000);
 
-/// No hit is older: a time before it is a clock that was never set, or seconds taken for something else.
+/// No hit is older: a time before it is a clock that was never set, or seconds taken for something
+/// else.
 const OLDEST: Micros = Micros(946_684_800_000_000);
 /// How far a sender's clock may be ahead; a time zone taken for UTC is within it.
 const MOST_AHEAD: i64 = 24 * Micros::HOUR;
@@ -108,7 +111,8 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// A name that no hit has is refused and not kept somewhere: `mail` for `contact.email` would lose the person in silence.
+/// A name that no hit has is refused and not kept somewhere: `mail` for `contact.email` would lose
+/// the person in silence.
 fn unknown(name: &str) -> FieldError {
     let others: Vec<&str> = MEANT.iter().map(|(other, _)| *other).collect();
     let meant = nearest(name, FIELDS).or_else(|| {
@@ -128,7 +132,8 @@ fn unknown(name: &str) -> FieldError {
 /// Reads one object of `POST /api/v1/hits`. The id is left nil.
 ///
 /// # Errors
-/// The value is no object, a field is unknown, has the wrong type or is out of range, or an event has no name.
+/// The value is no object, a field is unknown, has the wrong type or is out of range, or an event
+/// has no name.
 pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldError> {
     let Value::Object(fields) = value else {
         return Err(must_be(
@@ -255,7 +260,8 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
     if hit.user_agent.is_some() {
         verdict::judge_agent(&mut hit);
     } else {
-        // The site's own server saw the visitor; that it names no agent says nothing about the person.
+        // The site's own server saw the visitor; that it names no agent says nothing about the
+        // person.
         hit.verdict = Verdict::Human;
     }
     take_page_utm(&mut hit);
@@ -406,7 +412,8 @@ fn push_field(hit: &mut Hit, field: &str, value: &str) {
     }
 }
 
-/// Keeps values of any JSON type: strings cleaned, the whole at most 32 KB and 16 levels deep, else as nothing but a note.
+/// Keeps values of any JSON type: strings cleaned, the whole at most 32 KB and 16 levels deep, else
+/// as nothing but a note.
 fn take_extra(hit: &mut Hit, extra: Map<String, Value>) {
     for (name, value) in extra {
         match value {
@@ -427,7 +434,8 @@ fn take_extra(hit: &mut Hit, extra: Map<String, Value>) {
     }
 }
 
-/// Cleans every string inside, and says where one had to be cut; none where it is deeper than `depth`.
+/// Cleans every string inside, and says where one had to be cut; none where it is deeper than
+/// `depth`.
 fn scrub(value: Value, depth: usize, is_cut: &mut bool) -> Option<Value> {
     const MOST: Limit = Limit(4_000);
     let taken = |(text, repair): (Cow<'_, str>, Option<&str>), is_cut: &mut bool| {

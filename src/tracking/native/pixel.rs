@@ -1,4 +1,5 @@
-//! Parameters of `/mtracking.gif` and `/mtc/event`. Nothing in them is an error: what cannot be read is noted and kept.
+//! Parameters of `/mtracking.gif` and `/mtc/event`. Nothing in them is an error: what cannot be
+//! read is noted and kept.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -16,7 +17,8 @@ use crate::tracking::inbound::Inbound;
 
 /// Most tags of one hit.
 const MAX_TAGS: usize = 100;
-/// What tells one device from another: kept with the hit also where the contact has fields of these names.
+/// What tells one device from another: kept with the hit also where the contact has fields of these
+/// names.
 const FINGERPRINT: [&str; 7] = [
     "resolution",
     "timezone_offset",
@@ -183,7 +185,8 @@ impl Reader<'_> {
             "ct" => self.click_through = Some(value.into_owned()),
             super::LANDING_PARAMETER => self.landing = Some(value.into_owned()),
             "revenue" => {
-                // A page that has no order sends `undefined`; what else cannot be read is a purchase all the same.
+                // A page that has no order sends `undefined`; what else cannot be read is a
+                // purchase all the same.
                 self.is_purchase |= !identity::is_placeholder(&value);
                 read(hit, name, &value, take_revenue(&value), |hit, amount| {
                     hit.revenue = Some(amount.money);

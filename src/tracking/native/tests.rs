@@ -58,7 +58,8 @@ fn assert_value(value: &Value, depth: usize) {
     }
 }
 
-/// Every string is clean and no longer than its column's promise; what stands in a B-tree stays below 2,704 bytes.
+/// Every string is clean and no longer than its column's promise; what stands in a B-tree stays
+/// below 2,704 bytes.
 pub(in crate::tracking) fn assert_fits(hit: &Hit) {
     let name = Limit::NAME.0;
     assert_text("site", &hit.site, 64);
@@ -127,7 +128,8 @@ pub(in crate::tracking) fn hostile_text() -> impl Strategy<Value = String> {
         3 => any::<String>(),
         1 => long(),
         2 => prop::sample::select(vec![
-            "\0", "a\0b", "\u{fffd}", "\u{feff}", "\u{202e}", "'; drop table hits; --", "<script>alert(1)</script>", "=cmd|' /C calc'!A0",
+            "\0", "a\0b", "\u{fffd}", "\u{feff}", "\u{202e}", "'; drop table hits; \
+                --", "<script>alert(1)</script>", "=cmd|' /C calc'!A0",
             "-1", "1e999", "NaN", "9223372036854775808", "99999999999999.99995", "1970-01-01T00:00:00Z", "2200-01-01T00:00:00Z",
             "9999-12-31T23:59:59-23:59", "0000-01-01T00:00:00+23:59", "EUR", "click", "::ffff:192.0.2.1", "0190a5a0-0000-7000-8000-000000000000",
         ]).prop_map(str::to_owned),

@@ -1,4 +1,5 @@
-//! Contacts, as they are known now. Any id that ever stood for a person finds it: its own, one that was merged into it, a browser's.
+//! Contacts, as they are known now. Any id that ever stood for a person finds it: its own, one that
+//! was merged into it, a browser's.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +44,8 @@ pub async fn show_contact(
     }
 }
 
-/// `GET /contacts?email=…`: the contact that has this value of a unique field. Case and spaces around it do not matter.
+/// `GET /contacts?email=…`: the contact that has this value of a unique field. Case and spaces
+/// around it do not matter.
 pub async fn find_contact(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
@@ -157,7 +159,8 @@ impl<'h> From<&'h StoredHit> for Entry<'h> {
     }
 }
 
-/// `GET /contacts/{id}/timeline?limit=&before=`: what a person did, newest first, up to 1,000 hits an answer.
+/// `GET /contacts/{id}/timeline?limit=&before=`: what a person did, newest first, up to 1,000 hits
+/// an answer.
 pub async fn show_timeline(
     State(app): State<Arc<App>>,
     path: PathText,

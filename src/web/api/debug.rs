@@ -1,8 +1,10 @@
 //! `POST /api/v1/debug/decode`: what would become of a request, without its happening.
 //!
-//! The request is written out as its client would send it and goes through the very parts that a real one meets: head mending, hyper, the
-//! choice of the handler, the handler with its links. Only the last step is left out: no hit is offered to the spool. What the handlers
-//! count (`sillage_redirects_total` and its like) they count here too. The answer's cookies are told as data; none is set.
+//! The request is written out as its client would send it and goes through the very parts that a
+//! real one meets: head mending, hyper, the choice of the handler, the handler with its links. Only
+//! the last step is left out: no hit is offered to the spool. What the handlers count
+//! (`sillage_redirects_total` and its like) they count here too. The answer's cookies are told as
+//! data; none is set.
 
 mod hit;
 mod request;
@@ -32,15 +34,17 @@ use crate::queue::sink::{Receipt, Refused, Sink};
 use crate::web::error::Problem;
 use crate::web::{App, MOST_HEAD, Mended, Outcome, Visit};
 
-/// Who asks where nobody is named: an address of the documentation range, in no list of trusted networks.
+/// Who asks where nobody is named: an address of the documentation range, in no list of trusted
+/// networks.
 const SOMEBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// What is told of the answer's text, in bytes.
 const MOST_TOLD: usize = 64 << 10;
 /// Hits of a batch that are told.
 const MOST_HITS: usize = 1_000;
 
-/// Explains a request: 200 `{status, headers, location, set_cookies, body, refused, hits, hits_left_out}`; 422 that names `url` where it is no tracking URL.
-/// `status` is null where the server would close the connection without an answer.
+/// Explains a request: 200 `{status, headers, location, set_cookies, body, refused, hits,
+/// hits_left_out}`; 422 that names `url` where it is no tracking URL. `status` is null where the
+/// server would close the connection without an answer.
 pub async fn explain_request(
     State(app): State<Arc<App>>,
     ApiJson(wanted): ApiJson<Wanted>,

@@ -154,13 +154,15 @@ impl From<SendingError> for Problem {
             SendingError::Taken(index, "identifier", value) => Self::conflict(
                 place(index, "identifier"),
                 format_args!(
-                    "is taken: {value:?} belongs to another; choose another, or change that one with PATCH /api/v1/page-tags/<identifier>"
+                    "is taken: {value:?} belongs to another; choose another, or change that one \
+                    with PATCH /api/v1/page-tags/<identifier>"
                 ),
             ),
             SendingError::Taken(index, field, value) => Self::conflict(
                 place(index, field),
                 format_args!(
-                    "is taken: {value} belongs to another; choose another, or leave it out to have one made"
+                    "is taken: {value} belongs to another; choose another, or leave it out to \
+                    have one made"
                 ),
             ),
             SendingError::NoDelivery(id) => no_delivery(id),

@@ -165,7 +165,8 @@ pub(super) async fn create_form(
         Err(taken) => Err(Problem::conflict(
             taken.field(),
             format_args!(
-                "is taken: {} belongs to another; choose another, or change that one with PUT /api/v1/forms/<id>",
+                "is taken: {} belongs to another; choose another, or change that one with PUT \
+                /api/v1/forms/<id>",
                 id.map_or_else(String::new, |id: FormId| id.to_string())
             ),
         )),

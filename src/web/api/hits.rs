@@ -1,8 +1,12 @@
-//! `POST /api/v1/hits`: hits from a sender with the token, answered once they are durable. What reads them out is in [`export`].
+//! `POST /api/v1/hits`: hits from a sender with the token, answered once they are durable. What
+//! reads them out is in [`export`].
 //!
-//! One object, an array, or a line each (NDJSON). All valid hits of a request are offered to the spool in one piece, so the request is
-//! stored whole or not at all: a 503 means that nothing is stored and that the sender may send the same again. What is wrong with the other hits
-//! is told by their index, and what was cut, repaired or not understood in those that are taken stands in `notes`. A hit's address, agent and time are those in the JSON: the connection is the sender's, not the visitor's.
+//! One object, an array, or a line each (NDJSON). All valid hits of a request are offered to the
+//! spool in one piece, so the request is stored whole or not at all: a 503 means that nothing is
+//! stored and that the sender may send the same again. What is wrong with the other hits is told by
+//! their index, and what was cut, repaired or not understood in those that are taken stands in
+//! `notes`. A hit's address, agent and time are those in the JSON: the connection is the sender's,
+//! not the visitor's.
 
 pub mod export;
 
@@ -28,9 +32,11 @@ use crate::web::api::idempotency::{hit_key, request_key};
 use crate::web::api::json::{no_json, why_no_json};
 use crate::web::error::Problem;
 
-/// Most hits of a request: a body of `{}` has eight million in 24 MB, and each takes most of a kilobyte of memory.
+/// Most hits of a request: a body of `{}` has eight million in 24 MB, and each takes most of a
+/// kilobyte of memory.
 const MOST_HITS: usize = 100_000;
-/// Longer bodies are read on a thread of their own: it takes long enough for a redirect to wait behind it.
+/// Longer bodies are read on a thread of their own: it takes long enough for a redirect to wait
+/// behind it.
 const MOST_INLINE_BYTES: usize = 64 << 10;
 /// Longest error of a hit, in characters: a name in it is the sender's and may be of any length.
 const MOST_ERROR: usize = 300;
@@ -82,8 +88,9 @@ struct Reading {
     key: Option<String>,
 }
 
-/// Takes hits: 202 `{accepted, rejected: [{index, error, field?}]}`; 400 where the body is no JSON, 413 where it is too long or holds more than
-/// 100,000 hits, 422 (with `rejected`) where no hit is valid, 503 with `Retry-After` where none is stored.
+/// Takes hits: 202 `{accepted, rejected: [{index, error, field?}]}`; 400 where the body is no JSON,
+/// 413 where it is too long or holds more than 100,000 hits, 422 (with `rejected`) where no hit is
+/// valid, 503 with `Retry-After` where none is stored.
 pub async fn post_hits(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -233,8 +240,8 @@ impl Reading {
         Ok((hit, note))
     }
 
-    /// Of a contact without a unique field: fields that belong to nobody would be lost in silence. What names the person beside it is
-    /// enough, and a name that is only mistyped is told.
+    /// Of a contact without a unique field: fields that belong to nobody would be lost in silence.
+    /// What names the person beside it is enough, and a name that is only mistyped is told.
     fn who_is_meant(&self, hit: &Hit) -> Result<Option<String>, Wrong> {
         let unique: Vec<&str> = self.unique.iter().map(String::as_str).collect();
         let meant = hit
@@ -254,7 +261,8 @@ impl Reading {
         Err(Wrong::Field(FieldError {
             field: "contact".to_owned(),
             why: format!(
-                "names nobody: it needs {} or id, or the hit a visitor_id, contact_id or broadlog_id{hint}",
+                "names nobody: it needs {} or id, or the hit a visitor_id, contact_id or \
+                broadlog_id{hint}",
                 one_of(&unique)
             ),
         }))
@@ -294,7 +302,8 @@ fn split(body: &[u8], is_lines: bool) -> Result<Vec<Item<'_>>, Problem> {
         Some(b'{') => match serde_json::from_slice::<&RawValue>(body) {
             Ok(one) => Ok(vec![Ok(one)]),
             Err(error) => {
-                // A whole object in the first line and something after it: lines, whatever the content type says.
+                // A whole object in the first line and something after it: lines, whatever the
+                // content type says.
                 let lines = split_lines(body);
                 if lines.len() > 1 && lines.first().is_some_and(Result::is_ok) {
                     Ok(lines)
@@ -305,7 +314,8 @@ fn split(body: &[u8], is_lines: bool) -> Result<Vec<Item<'_>>, Problem> {
         },
         Some(_) => Err(Problem::new(
             StatusCode::BAD_REQUEST,
-            "the body is no JSON: it starts with neither { nor [; send a hit, an array of hits, or a hit a line",
+            "the body is no JSON: it starts with neither { nor [; send a hit, an array of hits, \
+            or a hit a line",
         )),
         None => Err(Problem::new(
             StatusCode::BAD_REQUEST,
@@ -322,8 +332,8 @@ fn split_lines(body: &[u8]) -> Vec<Item<'_>> {
         .collect()
 }
 
-/// An amount given as a number, as it was written: read as a float, 12345678901234.5678 would lose its last places. None for a form with an
-/// exponent, which is no way to write money.
+/// An amount given as a number, as it was written: read as a float, 12345678901234.5678 would lose
+/// its last places. None for a form with an exponent, which is no way to write money.
 fn digits_of_revenue(item: &RawValue) -> Option<&str> {
     #[derive(Deserialize)]
     struct Amount<'b> {

@@ -1,5 +1,5 @@
-//! The header `Idempotency-Key` (the IETF's draft "The Idempotency-Key HTTP Header Field"): a name that a sender gives a request, so that it
-//! can be sent again.
+//! The header `Idempotency-Key` (the IETF's draft "The Idempotency-Key HTTP Header Field"): a name
+//! that a sender gives a request, so that it can be sent again.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +12,8 @@ const HEADER: &str = "Idempotency-Key";
 /// Longest key, in characters.
 pub(super) const MOST_KEY: usize = 255;
 
-/// The key of a request, where it has one: a string in quotation marks as the draft has it, or the bare text that most send.
+/// The key of a request, where it has one: a string in quotation marks as the draft has it, or the
+/// bare text that most send.
 ///
 /// # Errors
 /// It is empty, too long, or holds other characters than printable ASCII: 422.
@@ -39,7 +40,8 @@ pub(super) fn request_key(headers: &HeaderMap) -> Result<Option<String>, Problem
     Ok(Some(key.to_owned()))
 }
 
-/// The key of one hit of a request that has a key: its place and its text are in it, so a hit that is another is never dropped for it.
+/// The key of one hit of a request that has a key: its place and its text are in it, so a hit that
+/// is another is never dropped for it.
 pub(super) fn hit_key(request: &str, index: usize, text: &str) -> String {
     let digest = Sha256::new()
         .chain_update(request)

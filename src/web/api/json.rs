@@ -1,7 +1,8 @@
 //! JSON at the edge of the API: bodies and queries in; ids, times and cursors in both directions.
 //!
-//! Whatever is wrong with a request is a [`Problem`]: text that is no JSON 400, a body that is too large 413, a field of the wrong type,
-//! missing or unknown 422 with the field's path (`utm.source`, `[3].url`), what stands there and what is allowed: see `api/tree.rs`.
+//! Whatever is wrong with a request is a [`Problem`]: text that is no JSON 400, a body that is too
+//! large 413, a field of the wrong type, missing or unknown 422 with the field's path
+//! (`utm.source`, `[3].url`), what stands there and what is allowed: see `api/tree.rs`.
 
 use std::fmt;
 
@@ -110,7 +111,8 @@ impl PathText {
     }
 }
 
-/// Longest body that is read once more to tell what is wrong with it: a tree takes several times its size.
+/// Longest body that is read once more to tell what is wrong with it: a tree takes several times
+/// its size.
 const MOST_EXPLAINED: usize = 2 << 20;
 
 /// Reads a whole text of JSON.

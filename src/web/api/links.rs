@@ -134,7 +134,8 @@ pub(super) async fn create_short_link(
     Ok((StatusCode::CREATED, Json(link_line(link, &app))))
 }
 
-/// Puts new links into the local copy. Where its file cannot be written, memory has them, and the next refresh tries again.
+/// Puts new links into the local copy. Where its file cannot be written, memory has them, and the
+/// next refresh tries again.
 async fn serve_at_once(app: &App, records: &[LinkRecord]) {
     if let Err(error) = app.links.put(records).await {
         tracing::warn!(%error, "the local link copy cannot be written");

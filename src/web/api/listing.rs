@@ -7,7 +7,8 @@ pub(super) const USUAL_ENTRIES: i64 = 100;
 /// Most entries of a part.
 pub(super) const MOST_ENTRIES: i64 = 1_000;
 
-/// The limit that was asked for, or the usual one; 422 that names `limit` where it is not from 1 to `most`.
+/// The limit that was asked for, or the usual one; 422 that names `limit` where it is not from 1 to
+/// `most`.
 pub(super) fn limit(asked: Option<i64>, usual: i64, most: i64) -> Result<i64, Problem> {
     let limit = asked.unwrap_or(usual);
     if (1..=most).contains(&limit) {

@@ -1,15 +1,19 @@
-//! `POST /deliveries/{id}/messages`: a line a recipient in, a line with the tracked links out, for a million recipients in constant memory.
+//! `POST /deliveries/{id}/messages`: a line a recipient in, a line with the tracked links out, for
+//! a million recipients in constant memory.
 //!
-//! Four stations work at the same time, with one chunk in flight between each two: reading (and parsing) the body, storing a chunk in one
-//! transaction, holding what the sender does not take yet, and writing the answers. A sender may read while it writes, as curl does, or write
+//! Four stations work at the same time, with one chunk in flight between each two: reading (and
+//! parsing) the body, storing a chunk in one transaction, holding what the sender does not take
+//! yet, and writing the answers. A sender may read while it writes, as curl does, or write
 //! everything first: see [`outbox`].
 //!
-//! With an `Idempotency-Key` the same lines give the same answers again for a week, also where the first answer broke off: what was stored is
-//! told, what was not is made. Other lines under the key are refused: 422 where they begin in the first chunk, so that answer waits for it;
-//! an error in place of each line where they begin later.
+//! With an `Idempotency-Key` the same lines give the same answers again for a week, also where the
+//! first answer broke off: what was stored is told, what was not is made. Other lines under the key
+//! are refused: 422 where they begin in the first chunk, so that answer waits for it; an error in
+//! place of each line where they begin later.
 //!
-//! A line that cannot be read, or whose message cannot be made, answers `{"error": …}` in its place; the others go on. When the database does
-//! not answer, a chunk is tried for [`PATIENCE`]; then its lines and all after it answer an error, to be sent again.
+//! A line that cannot be read, or whose message cannot be made, answers `{"error": …}` in its
+//! place; the others go on. When the database does not answer, a chunk is tried for [`PATIENCE`];
+//! then its lines and all after it answer an error, to be sent again.
 
 mod lines;
 mod outbox;
@@ -43,7 +47,8 @@ use crate::store::Store;
 use crate::web::App;
 use crate::web::error::Problem;
 
-/// Lines a transaction. More amortise its round trips better; fewer are answered sooner and hold the lane for less long.
+/// Lines a transaction. More amortise its round trips better; fewer are answered sooner and hold
+/// the lane for less long.
 const CHUNK_LINES: usize = 1_000;
 /// Bytes of lines a transaction: memory stays constant however long they are.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -125,7 +130,8 @@ pub(super) async fn create_messages(
         .into_response())
 }
 
-/// Cuts the body into chunks. Ends with the body, or when nobody wants the answers any more. Says whether the body came whole.
+/// Cuts the body into chunks. Ends with the body, or when nobody wants the answers any more. Says
+/// whether the body came whole.
 async fn read_chunks(mut body: Body, chunks: mpsc::Sender<Chunk>) -> bool {
     let mut lines = Lines::default();
     let (mut chunk, mut bytes) = (Chunk::with_capacity(CHUNK_LINES), 0);
@@ -234,7 +240,8 @@ impl Storing {
             return;
         };
         if let Err(error) = note_end(&self.store, &self.clock, self.delivery_id, request).await {
-            tracing::warn!(%error, delivery_id = %self.delivery_id, "the end of a request with a key is not noted");
+            tracing::warn!(%error, delivery_id = %self.delivery_id, "the end of a request with a \
+                key is not noted");
         }
     }
 
@@ -252,11 +259,13 @@ impl Storing {
             match stored.await {
                 Ok(outcomes) => return Some(outcomes),
                 Err(error) if started.elapsed() > PATIENCE => {
-                    tracing::error!(%error, delivery_id = %self.delivery_id, "messages are not stored");
+                    tracing::error!(%error, delivery_id = %self.delivery_id, "messages are not \
+                        stored");
                     return None;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, delivery_id = %self.delivery_id, "messages are not stored; trying again");
+                    tracing::warn!(%error, delivery_id = %self.delivery_id, "messages are not \
+                        stored; trying again");
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }
             }

@@ -29,7 +29,8 @@ enum By {
     Hour,
 }
 
-/// Shows a delivery's indicators; with `?by=hour` also `hours`, a row for each hour in which something happened.
+/// Shows a delivery's indicators; with `?by=hour` also `hours`, a row for each hour in which
+/// something happened.
 pub async fn show_report(
     State(app): State<Arc<App>>,
     path: PathText,

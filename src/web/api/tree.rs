@@ -1,8 +1,9 @@
 //! What a sender wrote, as a tree, to tell what is wrong with it.
 //!
-//! A body that can be read is read straight into its type, which costs nothing. One that cannot is read once more through here: the tree is
-//! deserialized with an error type of our own, so that the kind of mistake, the field, what stood there and what is allowed come from serde's
-//! calls and not from its text. A query is a tree from the start: it is short.
+//! A body that can be read is read straight into its type, which costs nothing. One that cannot is
+//! read once more through here: the tree is deserialized with an error type of our own, so that the
+//! kind of mistake, the field, what stood there and what is allowed come from serde's calls and not
+//! from its text. A query is a tree from the start: it is short.
 
 use std::fmt;
 

@@ -15,7 +15,8 @@ pub(super) fn is_mendable(line: &[u8]) -> bool {
     })
 }
 
-/// Whether a line says a method and a version that hyper knows. What is none is refused, whatever else it says.
+/// Whether a line says a method and a version that hyper knows. What is none is refused, whatever
+/// else it says.
 pub(super) fn is_request_line(line: &[u8]) -> bool {
     (line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0")) && !line.starts_with(b"CONNECT ")
 }

@@ -1,4 +1,5 @@
-//! A connection's bytes, piece by piece as they are read: which of them are a head, which a body, and what becomes of a head.
+//! A connection's bytes, piece by piece as they are read: which of them are a head, which a body,
+//! and what becomes of a head.
 
 use std::io;
 
@@ -297,7 +298,8 @@ fn in_body(left: u64, taken: usize) -> Place {
     }
 }
 
-/// The length of the head at the start of the input and what follows it, where it is whole and nothing in it needs mending.
+/// The length of the head at the start of the input and what follows it, where it is whole and
+/// nothing in it needs mending.
 fn ordinary_head(input: &[u8]) -> Option<(usize, Framing)> {
     let mut at = memchr(b'\n', input)? + 1;
     let line = input[..at].strip_suffix(b"\r\n")?;

@@ -55,7 +55,8 @@ async fn follow_link(app: &App, visit: Visit<'_>, claim: &Claim) -> Outcome {
     lead(app, &inbound, &link, &asked, hit, || not_found(app, visit))
 }
 
-/// An open, or a push received or tapped: the GIF with 200, since Adobe's SDKs send again after anything else.
+/// An open, or a push received or tapped: the GIF with 200, since Adobe's SDKs send again after
+/// anything else.
 fn take_message(app: &App, visit: Visit<'_>, claim: &Claim) -> Outcome {
     let inbound = app.inbound(visit, &[]);
     let mut hit = adobe::message(&inbound, &app.rules, claim);
@@ -66,7 +67,8 @@ fn take_message(app: &App, visit: Visit<'_>, claim: &Claim) -> Outcome {
     Outcome::of(response, vec![hit])
 }
 
-/// A page tag: always the GIF. The visitor's cookie goes back with it, so that a site's server that calls the tag can hand it on.
+/// A page tag: always the GIF. The visitor's cookie goes back with it, so that a site's server that
+/// calls the tag can hand it on.
 fn take_tag(app: &App, visit: Visit<'_>) -> Outcome {
     let (mut response, inbound) = (gif(), app.inbound(visit, &[]));
     let mut hit = match adobe::tag(&inbound, &app.rules) {
@@ -84,7 +86,8 @@ fn take_tag(app: &App, visit: Visit<'_>) -> Outcome {
     Outcome::of(response, vec![hit])
 }
 
-/// `/r/test`. Its type is documented nowhere; the body is XML, and as `text/xml` no browser takes it for a page.
+/// `/r/test`. Its type is documented nowhere; the body is XML, and as `text/xml` no browser takes
+/// it for a page.
 fn test_answer(app: &App, visit: Visit<'_>) -> Response {
     let host = visit
         .parts
@@ -113,7 +116,8 @@ fn not_found(app: &App, visit: Visit<'_>) -> Response {
         .path_and_query()
         .map_or("/", |asked| asked.as_str());
     let page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Not found</title><p>Requested URL '{}' cannot be found</p></html>",
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Not \
+        found</title><p>Requested URL '{}' cannot be found</p></html>",
         adobe::escaped(asked, MOST_REPEATED)
     );
     let mut response = (StatusCode::NOT_FOUND, Html(page)).into_response();

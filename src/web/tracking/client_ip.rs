@@ -5,15 +5,17 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
-/// The client's address: the peer's, or where the peer is a trusted proxy, the last address in `X-Forwarded-For` (read from right to left)
-/// that is not a trusted proxy's. What stands left of it may be forged and is not looked at; at something that is no address the
-/// reading stops. No header is believed by default.
+/// The client's address: the peer's, or where the peer is a trusted proxy, the last address in
+/// `X-Forwarded-For` (read from right to left) that is not a trusted proxy's. What stands left of
+/// it may be forged and is not looked at; at something that is no address the reading stops. No
+/// header is believed by default.
 pub fn client_ip(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
     let mut client = peer.to_canonical();
     if proxies.is_empty() || !is_in(client, proxies) {
         return client;
     }
-    // As bytes: what a client put in front, of whatever kind, does not hide what the proxy added behind it.
+    // As bytes: what a client put in front, of whatever kind, does not hide what the proxy added
+    // behind it.
     let values: Vec<&[u8]> = headers
         .get_all("x-forwarded-for")
         .iter()

@@ -42,8 +42,8 @@ pub(in crate::web) fn get_pixel(app: &App, visit: Visit<'_>) -> Outcome {
     collect(app, visit, &[], Reply::Gif)
 }
 
-/// `POST /mtc/event`. An origin that may not read the answer is refused before anything is stored: its script then sends the pixel,
-/// and the hit counts once.
+/// `POST /mtc/event`. An origin that may not read the answer is refused before anything is stored:
+/// its script then sends the pixel, and the hit counts once.
 pub(in crate::web) async fn post_event(app: &App, visit: Visit<'_>, body: Body) -> Outcome {
     let parts = visit.parts;
     let body = match read_body(body, MOST_EVENT_BYTES).await {
@@ -74,7 +74,8 @@ pub(in crate::web) async fn read_body(body: Body, most: usize) -> Result<Bytes, 
     }
 }
 
-/// `GET /mtc`: the visitor's ids, asked after a pixel delivery. Stores nothing and never waits for the database.
+/// `GET /mtc`: the visitor's ids, asked after a pixel delivery. Stores nothing and never waits for
+/// the database.
 pub(in crate::web) fn get_visitor(app: &App, visit: Visit<'_>) -> Response {
     let parts = visit.parts;
     let permission = app.cors.permission(&parts.headers);

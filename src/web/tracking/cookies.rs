@@ -71,7 +71,8 @@ impl CookieMaker {
         }
     }
 
-    /// The value of the hit's visitor in cookies and answers: an id of ours signed, a vendor's as it came. None where the hit has none.
+    /// The value of the hit's visitor in cookies and answers: an id of ours signed, a vendor's as
+    /// it came. None where the hit has none.
     pub fn visitor_value(&self, hit: &Hit) -> Option<String> {
         let id = hit.visitor_id?;
         if id.is_derived() {
@@ -87,8 +88,9 @@ impl CookieMaker {
         })
     }
 
-    /// The session cookies of a click, both with its time: gone when the browser closes. A click without a message takes an earlier one's away, so
-    /// that its pages do not count for the wrong campaign.
+    /// The session cookies of a click, both with its time: gone when the browser closes. A click
+    /// without a message takes an earlier one's away, so that its pages do not count for the wrong
+    /// campaign.
     pub fn write_session(&self, hit: &Hit, request: &HeaderMap, answer: &mut HeaderMap) {
         let attributes = self.attributes(request);
         let parts = [
@@ -120,7 +122,8 @@ impl CookieMaker {
         append(VISITOR_COOKIE, value, year, answer);
     }
 
-    /// Mapp's cookies of a track id: its Ever-ID for six months, where there is one, and the mark of a session.
+    /// Mapp's cookies of a track id: its Ever-ID for six months, where there is one, and the mark
+    /// of a session.
     pub fn write_ever_id(
         &self,
         site: &str,
@@ -139,7 +142,8 @@ impl CookieMaker {
         append(&name, "1", &known.session, answer);
     }
 
-    /// Mapp's opt-out for so many days; none or fewer take it away. Its pixel reads the cookie too, where the domain is the site's.
+    /// Mapp's opt-out for so many days; none or fewer take it away. Its pixel reads the cookie too,
+    /// where the domain is the site's.
     pub fn write_optout(&self, days: i64, request: &HeaderMap, answer: &mut HeaderMap) {
         let (value, days) = match days {
             ..=0 => ("", 0),

@@ -1,4 +1,5 @@
-//! Which sites may read the script's answers: with credentials, so exactly the asking origin, never `*`.
+//! Which sites may read the script's answers: with credentials, so exactly the asking origin, never
+//! `*`.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -49,7 +50,8 @@ impl Cors {
 }
 
 impl Permission {
-    /// Writes the headers of the answer; `Vary: Origin` always, since a cache must not hand one origin's answer to another.
+    /// Writes the headers of the answer; `Vary: Origin` always, since a cache must not hand one
+    /// origin's answer to another.
     pub fn write(&self, headers: &mut HeaderMap) {
         headers.append(VARY, HeaderValue::from_static("Origin"));
         if let Self::Granted(origin) = self {

@@ -1,7 +1,8 @@
 //! `POST /form/submit` and `/form/submit/ajax`: forms that sites post, in Mautic's manner.
 //!
-//! The definition comes from the local copy and the hit goes to the spool, so a submission is answered while the database is down. A visitor is
-//! told the truth: where the submission could not be made durable, that it has to be sent again.
+//! The definition comes from the local copy and the hit goes to the spool, so a submission is
+//! answered while the database is down. A visitor is told the truth: where the submission could not
+//! be made durable, that it has to be sent again.
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use crate::tracking::inbound::Inbound;
 use crate::tracking::mautic::form::{self, MOST_TEXT, Post, Said, Unreadable};
 use crate::tracking::verdict;
 
-/// Most bytes of a body with files in it: PHP's own limit (`post_max_size`). Files are read over and not kept.
+/// Most bytes of a body with files in it: PHP's own limit (`post_max_size`). Files are read over
+/// and not kept.
 const MOST_MULTIPART: usize = 8 << 20;
 /// How long a body may take to arrive: files come over slow lines.
 const MOST_TIME: Duration = Duration::from_secs(60);
@@ -188,7 +190,8 @@ fn form_in_query(inbound: &Inbound<'_>) -> Option<FormId> {
         .map(FormId)
 }
 
-/// Origins of the configuration, and those of the hosts that the form allows: where a form may stand, its script may read the answer.
+/// Origins of the configuration, and those of the hosts that the form allows: where a form may
+/// stand, its script may read the answer.
 fn permission(app: &App, headers: &HeaderMap, form: Option<&Form>) -> Permission {
     match (app.cors.permission(headers), headers.get(ORIGIN), form) {
         (Permission::Refused, Some(origin), Some(form)) if is_forms_own(form, origin) => {
@@ -233,8 +236,10 @@ fn failure(status: StatusCode, text: &str, is_ajax: bool) -> Response {
     }
     // The texts are ours: nothing to escape.
     let page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>Form</title><style>body{{font:1.1rem/1.5 system-ui;margin:15vh auto;max-width:30rem;padding:0 1rem}}</style>\
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
+        content=\"width=device-width\">\
+         <title>Form</title><style>body{{font:1.1rem/1.5 system-ui;margin:15vh \
+         auto;max-width:30rem;padding:0 1rem}}</style>\
          <p>{text}</p></html>"
     );
     sealed((status, Html(page)).into_response())

@@ -1,8 +1,9 @@
 //! Mapp's hits, batches, opt-outs and redirects.
 //!
-//! A hit always gets its GIF. A batch gets exactly 200 once it is durable, 503 where it is not: its sender sends it again then; 413 and 400 tell
-//! it to give the batch up (`protocols/mapp.md`, Batch), and so does 415, to what is packed with anything but gzip and deflate. Nothing in a batch tells that it was sent before: where the answer to a stored
-//! one is lost, it counts twice.
+//! A hit always gets its GIF. A batch gets exactly 200 once it is durable, 503 where it is not: its
+//! sender sends it again then; 413 and 400 tell it to give the batch up (`protocols/mapp.md`,
+//! Batch), and so does 415, to what is packed with anything but gzip and deflate. Nothing in a
+//! batch tells that it was sent before: where the answer to a stored one is lost, it counts twice.
 
 use std::time::Duration;
 
@@ -65,7 +66,8 @@ fn get_hit(app: &App, visit: Visit<'_>, sites: &str) -> Outcome {
     Outcome::of(response, found.hits)
 }
 
-/// Every track id has its own cookie. Who comes without any id gets one, and is its visitor from this hit on.
+/// Every track id has its own cookie. Who comes without any id gets one, and is its visitor from
+/// this hit on.
 fn write_cookies(app: &App, inbound: &Inbound<'_>, hits: &mut [Hit], response: &mut Response) {
     let mut made = None;
     for hit in hits {
@@ -106,7 +108,8 @@ fn get_redirect(app: &App, visit: Visit<'_>, sites: &str) -> Outcome {
     Outcome::of(redirect(target.as_str()), hits)
 }
 
-/// `POST /<track id>/batch`. Read on a thread of its own: ten thousand lines take long enough for a redirect to wait behind them.
+/// `POST /<track id>/batch`. Read on a thread of its own: ten thousand lines take long enough for a
+/// redirect to wait behind them.
 async fn take_batch(app: &App, visit: Visit<'_>, body: Body, sites: &str) -> Outcome {
     let Some(packing) = Packing::of(&visit.parts.headers) else {
         return Refusal::Unknown.into();
@@ -199,7 +202,8 @@ impl From<Refusal> for Outcome {
     }
 }
 
-/// The body, and its place in memory. What it says of its length is not believed: chunked bodies say nothing.
+/// The body, and its place in memory. What it says of its length is not believed: chunked bodies
+/// say nothing.
 async fn read_body(mut body: Body) -> Result<(Vec<u8>, SemaphorePermit<'static>), Refusal> {
     let mut room = ROOM.try_acquire().map_err(|_| Refusal::NoRoom)?;
     let mut bytes = Vec::new();

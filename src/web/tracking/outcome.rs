@@ -1,4 +1,5 @@
-//! What a tracking request comes to, and how it is settled: first its hits are made safe, then its answer goes out.
+//! What a tracking request comes to, and how it is settled: first its hits are made safe, then its
+//! answer goes out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,8 @@ pub(in crate::web) struct Outcome {
 /// Reads hits and offers them.
 pub(in crate::web) type Offer = Box<dyn FnOnce(&dyn Sink) -> Receipt + Send>;
 
-/// Hits that are read while they are offered, on a thread of their own. Their sender sends again what is not stored.
+/// Hits that are read while they are offered, on a thread of their own. Their sender sends again
+/// what is not stored.
 pub(in crate::web) struct Stream {
     pub(in crate::web) offer: Offer,
     /// The places in memory that they take until they are stored.
@@ -101,7 +103,8 @@ impl App {
         response
     }
 
-    /// Makes a stream durable, whatever `spool.ack` says: an answer means that it is stored, no answer that it is not.
+    /// Makes a stream durable, whatever `spool.ack` says: an answer means that it is stored, no
+    /// answer that it is not.
     async fn keep_stream(&self, stream: Stream) -> bool {
         let Stream { offer, permits } = stream;
         let sink = Arc::clone(&self.sink);

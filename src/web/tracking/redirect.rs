@@ -116,8 +116,8 @@ impl<'q> Asked<'q> {
     }
 }
 
-/// Leads a click to its page and sets the cookies of a click. `lost` answers where there is no page: the link has expired, or its
-/// parameters choose a host that is not listed.
+/// Leads a click to its page and sets the cookies of a click. `lost` answers where there is no
+/// page: the link has expired, or its parameters choose a host that is not listed.
 pub(in crate::web) fn lead(
     app: &App,
     inbound: &Inbound<'_>,
@@ -167,7 +167,8 @@ pub(in crate::web) fn is_visit(inbound: &Inbound<'_>) -> bool {
     inbound.method == Method::GET && !verdict::is_prefetch(inbound)
 }
 
-/// The cookies of a click: session, visitor, and where page tags count beyond the session the last delivery.
+/// The cookies of a click: session, visitor, and where page tags count beyond the session the last
+/// delivery.
 pub(in crate::web) fn remember_click(
     app: &App,
     inbound: &Inbound<'_>,
@@ -188,14 +189,15 @@ pub(in crate::web) fn remember_click(
     }
 }
 
-/// `GET /o/<token>.gif`, `/email/<hash>.gif`: always the GIF; an open where the token is ours or could be the hash of a message that
-/// Mautic sent: whether it is one, the projection finds out.
+/// `GET /o/<token>.gif`, `/email/<hash>.gif`: always the GIF; an open where the token is ours or
+/// could be the hash of a message that Mautic sent: whether it is one, the projection finds out.
 pub(in crate::web) fn open_mail(app: &App, visit: Visit<'_>) -> Outcome {
     let file = visit.path.trim_end_matches('/');
     let file = file.rsplit('/').next().unwrap_or_default();
     let is_mautic = visit.path.starts_with("/email/");
     let stem = file.strip_suffix(GIF_SUFFIX);
-    // Without the suffix `/o/` is ours too; Mautic's pages for readers (`/email/view/…`, `/email/unsubscribe/…`) stay with Mautic.
+    // Without the suffix `/o/` is ours too; Mautic's pages for readers (`/email/view/…`,
+    // `/email/unsubscribe/…`) stay with Mautic.
     let whole = stem.or(Some(file).filter(|_| !is_mautic));
     if let Some(name) = whole.filter(|name| link::is_whole_name(name)) {
         return open(app, visit, is_mautic, name);
@@ -203,7 +205,8 @@ pub(in crate::web) fn open_mail(app: &App, visit: Visit<'_>) -> Outcome {
     let repaired = link::repair_name(stem.unwrap_or(file));
     let name = match &repaired {
         Some(repaired) if repaired.behind.starts_with(GIF_SUFFIX) => &repaired.name,
-        // Where the suffix stands behind it, the name ends there, whatever a mail program has put into it.
+        // Where the suffix stands behind it, the name ends there, whatever a mail program has put
+        // into it.
         Some(repaired) if stem.is_some() => &repaired.joined,
         Some(repaired) if !is_mautic => &repaired.name,
         None if stem.is_some() || !is_mautic => "",
@@ -289,8 +292,9 @@ impl App {
                 .unwrap_or(false)
     }
 
-    /// Gives hits their ids and makes them durable, or counts them as lost: the answer goes out in any case. False where they are lost. Who can
-    /// send again does not leave them to a disk that has not taken them in time.
+    /// Gives hits their ids and makes them durable, or counts them as lost: the answer goes out in
+    /// any case. False where they are lost. Who can send again does not leave them to a disk that
+    /// has not taken them in time.
     pub(in crate::web) async fn keep(&self, hits: &mut [Hit], can_send_again: bool) -> bool {
         for hit in hits.iter_mut() {
             hit.id = HitId(self.clock.new_id(hit.received_at));

@@ -8,10 +8,12 @@
 //! | `/%72/x` | `/r/x`: the same address (RFC 3986, 6.2.2.2) |
 //! | `/mtracking.gif)` | the pixel with text behind it |
 //!
-//! What has to be understood is tried only where the address as it stands is none of ours, so nothing here costs a plain link anything. Of prefixes only
-//! those are read that Mautic's own front controllers make, its usual directory, and what the operator put before a name in `[paths]`: with any prefix,
-//! every path of a shared host that ends like one of ours would become a hit. Behind a prefix there are no paths of Mapp's, which may have any first part: `/x/v1/batch`
-//! is not a batch. New links get no prefix.
+//! What has to be understood is tried only where the address as it stands is none of ours, so
+//! nothing here costs a plain link anything. Of prefixes only those are read that Mautic's own
+//! front controllers make, its usual directory, and what the operator put before a name in
+//! `[paths]`: with any prefix, every path of a shared host that ends like one of ours would become
+//! a hit. Behind a prefix there are no paths of Mapp's, which may have any first part:
+//! `/x/v1/batch` is not a batch. New links get no prefix.
 
 use std::borrow::Cow;
 
@@ -22,7 +24,8 @@ use super::{App, Tracking};
 use crate::model::hit::plain_query;
 use crate::model::link::query_behind;
 
-/// What Mautic's addresses may begin with: its front controllers, and the directory of its packages' defaults.
+/// What Mautic's addresses may begin with: its front controllers, and the directory of its
+/// packages' defaults.
 const PREFIXES: [&str; 3] = ["/index.php", "/index_dev.php", "/mautic"];
 /// Prefixes in front of one address: `/mautic/index.php/r/x` has two.
 const MOST_PREFIXES: usize = 3;

@@ -1,4 +1,5 @@
-//! Chromium through chromedriver, from Debian's packages. One browser at a time: two cores hold no more without stumbling.
+//! Chromium through chromedriver, from Debian's packages. One browser at a time: two cores hold no
+//! more without stumbling.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -40,8 +41,10 @@ impl Browser {
         );
         let arguments = [
             "--headless=new",
-            // It plays a person: by its own agent it would count as the automated browser that it is.
-            "--user-agent=Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+            // It plays a person: by its own agent it would count as the automated browser that it
+            // is.
+            "--user-agent=Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+            Chrome/140.0.0.0 Safari/537.36",
             // As root there is no sandbox to be had.
             "--no-sandbox",
             "--disable-gpu",

@@ -1,4 +1,5 @@
-//! Other people's clients, as they were published, on pages of another origin than the server: whoever moves here changes the address only.
+//! Other people's clients, as they were published, on pages of another origin than the server:
+//! whoever moves here changes the address only.
 
 use std::time::Duration;
 
@@ -63,7 +64,8 @@ async fn the_package_mautic_tracking_works_unchanged(engine: Engine) {
     // A module for bundlers: `exports` is all that it asks for.
     let body = format!(
         "<script>var exports={{}}</script><script src=\"/mautic-tracking.js\"></script>\
-         <script>var mautic=exports['default'];mautic.initialize('{}/mtc.js');mautic.pageView({{custom:'options'}});</script>",
+         <script>var \
+         mautic=exports['default'];mautic.initialize('{}/mtc.js');mautic.pageView({{custom:'options'}});</script>",
         server.url()
     );
     site.page("/lamp", &server.url(), 0, "", &body);
@@ -165,7 +167,8 @@ async fn pixel_site(init: Value) -> Site {
 }
 
 /// What shops do with the pixel: a page, an event on it, an order with two products.
-const PAGE: &str = "wtSmart.page.data.set({name:'de.schuhe, rot & gr\u{fc}n',search:'rote schuhe',category:{1:'schuhe'},parameter:{1:'x;y'}});wtSmart.track();";
+const PAGE: &str = "wtSmart.page.data.set({name:'de.schuhe, rot & gr\u{fc}n',search:'rote \
+    schuhe',category:{1:'schuhe'},parameter:{1:'x;y'}});wtSmart.track();";
 const EVENT: &str =
     "wtSmart.action.data.set({name:'video.play',parameter:{1:'trailer'}});wtSmart.trackAction();";
 const ORDER: &str = "wtSmart.page.data.set({name:'checkout'});\
@@ -265,7 +268,8 @@ async fn the_smart_pixels_other_ways_work_too(engine: Engine) {
     server.finish().await;
 }
 
-/// Variant 2 of the seed: the page and the relay of the documentation are one site, the server is somewhere else.
+/// Variant 2 of the seed: the page and the relay of the documentation are one site, the server is
+/// somewhere else.
 async fn the_smart_pixel_works_through_the_relay(engine: Engine) {
     let server = TestServer::on(engine)
         .with(

@@ -1,4 +1,5 @@
-//! Pages that a mail leads to, on the server's own site and on another: what is done there belongs to the mail.
+//! Pages that a mail leads to, on the server's own site and on another: what is done there belongs
+//! to the mail.
 
 use sillage::both;
 use sillage::model::clock::Clock;
@@ -14,12 +15,15 @@ async fn mail_to(db: &Db, url: &str) -> Campaign {
     let now = Clock::system().now();
     mail.link = 816;
     both!(db.pool(), pool => sqlx::query(
-        "insert into links (id, delivery_id, url, created_at, changed_at) values ($1, $2, $3, $4, $4)",
-    ).bind(mail.link).bind(mail.delivery).bind(url).bind(now).execute(pool).await.map(|_| ())).unwrap();
+        "insert into links (id, delivery_id, url, created_at, changed_at) values ($1, $2, $3, $4, \
+        $4)",
+    ).bind(mail.link).bind(mail.delivery).bind(url).bind(now).execute(pool).await.map(|_| ()))
+    .unwrap();
     mail
 }
 
-const OF_THE_MAIL: &str = "select count(*) from hits where delivery_id = 4711 and broadlog_id = 1000 and contact_id is not null and kind = ";
+const OF_THE_MAIL: &str = "select count(*) from hits where delivery_id = 4711 and broadlog_id = \
+    1000 and contact_id is not null and kind = ";
 
 async fn a_page_after_a_click_belongs_to_the_mail(engine: Engine) {
     let site = Site::start().await;

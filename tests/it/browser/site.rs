@@ -55,7 +55,8 @@ impl Site {
         let loaders = format!("<script>{loader}{calls}</script>").repeat(loaders);
         let page = format!(
             "<!doctype html><html lang=\"de\"><head><meta charset=\"utf-8\"><title>Die Lampe \u{2013} f\u{fc}r 49,90 \u{20ac}</title>\
-             <link rel=\"icon\" href=\"data:,\"><script>{TOLD}</script>{loaders}</head><body>{body}</body></html>"
+             <link rel=\"icon\" \
+             href=\"data:,\"><script>{TOLD}</script>{loaders}</head><body>{body}</body></html>"
         );
         self.pages.lock().unwrap().insert(path.to_owned(), page);
     }
@@ -82,7 +83,8 @@ impl Site {
             "text/html"
         };
         let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: \
+            {}\r\nConnection: close\r\n\r\n",
             page.len()
         );
         let _ = stream.get_mut().write_all((head + &page).as_bytes()).await;

@@ -182,7 +182,8 @@ impl<'s> Player<'s> {
         }
     }
 
-    /// Waits until everything is stored, and reads what has been stored since the last time, each hit with its contact.
+    /// Waits until everything is stored, and reads what has been stored since the last time, each
+    /// hit with its contact.
     async fn new_hits(&mut self) -> Vec<Value> {
         self.server.wait_stored(STORED).await;
         let path = format!("/api/v1/hits?limit=1000000&after={}", self.cursor);

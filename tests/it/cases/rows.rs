@@ -1,4 +1,5 @@
-//! Every row of a protocol's tables is proved by a case, every case proves rows that there are, and every recording is replayed.
+//! Every row of a protocol's tables is proved by a case, every case proves rows that there are, and
+//! every recording is replayed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! What `{{name}}` stands for: values taken out of earlier answers, and the paths in a mail sent long ago.
+//! What `{{name}}` stands for: values taken out of earlier answers, and the paths in a mail sent
+//! long ago.
 
 use std::collections::BTreeMap;
 

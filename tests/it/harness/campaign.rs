@@ -35,23 +35,28 @@ impl Campaign {
             keys: Keys::parse(&[SIGNING_KEY.to_owned()]).unwrap(),
         };
         both!(db.pool(), pool => sqlx::query(
-            "insert into deliveries (id, label, channel, created_at, changed_at) values ($1, 'November', 'email', $2, $2)",
-        ).bind(campaign.delivery).bind(now).execute(pool).await.map(|_| ())).unwrap();
+            "insert into deliveries (id, label, channel, created_at, changed_at) values ($1, \
+            'November', 'email', $2, $2)",
+        ).bind(campaign.delivery).bind(now).execute(pool).await.map(|_| ()))
+        .unwrap();
         both!(db.pool(), pool => sqlx::query(
-            "insert into links (id, delivery_id, url, created_at, changed_at) values ($1, $2, $3, $4, $4)",
+            "insert into links (id, delivery_id, url, created_at, changed_at) values ($1, $2, $3, \
+            $4, $4)",
         ).bind(campaign.link).bind(campaign.delivery).bind(DESTINATION).bind(now).execute(pool).await.map(|_| ())).unwrap();
         for number in 0..messages {
             let (broadlog, contact) = (1_000 + number as i64, clock.new_id(now));
             let email = format!("reader{number}@example.com");
             both!(db.pool(), pool => sqlx::query(
-                "insert into contacts (id, fields, tags, created_at, changed_at) values ($1, $2, $3, $4, $4)",
+                "insert into contacts (id, fields, tags, created_at, changed_at) values ($1, $2, \
+                $3, $4, $4)",
             ).bind(contact).bind(Json(serde_json::json!({ "email": email }))).bind(Tags::default()).bind(now).execute(pool).await.map(|_| ())).unwrap();
             both!(db.pool(), pool => sqlx::query(
                 "insert into contact_keys (field, value, contact_id) values ('email', $1, $2)",
             ).bind(&email).bind(contact).execute(pool).await.map(|_| ()))
             .unwrap();
             both!(db.pool(), pool => sqlx::query(
-                "insert into broadlogs (id, delivery_id, contact_id, created_at) values ($1, $2, $3, $4)",
+                "insert into broadlogs (id, delivery_id, contact_id, created_at) values ($1, $2, \
+                $3, $4)",
             ).bind(broadlog).bind(campaign.delivery).bind(contact).bind(now).execute(pool).await.map(|_| ())).unwrap();
             campaign.messages.push((broadlog, contact));
         }

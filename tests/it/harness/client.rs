@@ -219,8 +219,8 @@ impl Client {
             .retain(|name, _| !["broadlogId", "deliveryId"].contains(&name.as_str()));
     }
 
-    /// Sends bytes as they are on a connection of their own and returns all that comes back until the server closes it (so the bytes should
-    /// ask for `Connection: close`) or patience ends.
+    /// Sends bytes as they are on a connection of their own and returns all that comes back until
+    /// the server closes it (so the bytes should ask for `Connection: close`) or patience ends.
     pub async fn raw(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let mut answer = Vec::new();

@@ -17,7 +17,8 @@ pub enum Engine {
     Postgres,
 }
 
-/// Connections to the database of a server; `both!(db.pool(), pool => …)` runs a query of one's own.
+/// Connections to the database of a server; `both!(db.pool(), pool => …)` runs a query of one's
+/// own.
 #[derive(Clone, Debug)]
 pub struct Db(Either<PgPool, SqlitePool>);
 

@@ -23,7 +23,8 @@ pub enum Outcome {
     Failed(Failure),
 }
 
-/// Load that runs until it is stopped. Every hit carries its run and number in its referrer, and goes out once: nothing is sent again.
+/// Load that runs until it is stopped. Every hit carries its run and number in its referrer, and
+/// goes out once: nothing is sent again.
 pub struct Load {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -41,8 +42,8 @@ struct Shared {
 }
 
 impl Load {
-    /// Starts so many clients; together they send at most `per_second`, or as fast as they are answered. Half of the requests click
-    /// on the campaign's first message, half are pixels.
+    /// Starts so many clients; together they send at most `per_second`, or as fast as they are
+    /// answered. Half of the requests click on the campaign's first message, half are pixels.
     pub fn start(
         run: &str,
         address: SocketAddr,

@@ -1,4 +1,5 @@
-//! A network between a server and its Postgres that can swallow packets without closing a connection.
+//! A network between a server and its Postgres that can swallow packets without closing a
+//! connection.
 
 use std::net::SocketAddr;
 

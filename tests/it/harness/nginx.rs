@@ -15,7 +15,8 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it with what stands in its `http { }`, and waits until it listens on a port of 127.0.0.1.
+    /// Starts it with what stands in its `http { }`, and waits until it listens on a port of
+    /// 127.0.0.1.
     pub async fn start(http: &str, port: u16) -> Self {
         let dir = scratch::new_dir("nginx");
         // As root its workers would become nobody, who may not write here.

@@ -1,4 +1,5 @@
-//! Packages of the npm registry, as they were published: fetched once with the ordinary client, kept below `target/`.
+//! Packages of the npm registry, as they were published: fetched once with the ordinary client,
+//! kept below `target/`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,9 @@
-//! The directory in which everything of a test process lives, and the process that clears up after it.
+//! The directory in which everything of a test process lives, and the process that clears up after
+//! it.
 //!
-//! A test process can end by a panic, by Ctrl-C or by kill -9, so it does not clear up itself: a shell waits on a pipe that the kernel
-//! closes when the test process is gone, whatever ended it. It then ends every process noted here, unmounts, and removes the directory.
+//! A test process can end by a panic, by Ctrl-C or by kill -9, so it does not clear up itself: a
+//! shell waits on a pipe that the kernel closes when the test process is gone, whatever ended it.
+//! It then ends every process noted here, unmounts, and removes the directory.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -79,7 +81,8 @@ pub fn new_dir(name: &str) -> PathBuf {
     dir
 }
 
-/// A port nobody listens on, below those that the kernel gives to outgoing connections: so a server finds it free again when it restarts.
+/// A port nobody listens on, below those that the kernel gives to outgoing connections: so a server
+/// finds it free again when it restarts.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = (std::process::id() % 100) as u16 * 120;
@@ -99,7 +102,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it; `signal` is what ends it for good when the tests are over (Postgres frees its shared memory on QUIT only).
+    /// Starts it; `signal` is what ends it for good when the tests are over (Postgres frees its
+    /// shared memory on QUIT only).
     pub fn start(command: &mut Command, signal: &str) -> Self {
         let processes = root().join("processes");
         let child = command

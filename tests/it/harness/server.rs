@@ -1,4 +1,5 @@
-//! The server as a child process: the real binary, killed and started again as often as a test likes.
+//! The server as a child process: the real binary, killed and started again as often as a test
+//! likes.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -44,7 +45,8 @@ impl Setup {
         self
     }
 
-    /// Sets a key of the configuration by its variable, without `SILLAGE_`: `("SPOOL__ACK", "fast")`.
+    /// Sets a key of the configuration by its variable, without `SILLAGE_`: `("SPOOL__ACK",
+    /// "fast")`.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.env.push((format!("SILLAGE_{name}"), value.to_owned()));
         self
@@ -56,7 +58,8 @@ impl Setup {
         self
     }
 
-    /// Lets the server reach the database set before by a network; the test itself goes straight there.
+    /// Lets the server reach the database set before by a network; the test itself goes straight
+    /// there.
     pub fn by_way_of(mut self, network: &Network) -> Self {
         self.way_url = self.database_url.as_deref().map(|url| network.url(url));
         self
@@ -74,7 +77,8 @@ impl Setup {
         self
     }
 
-    /// Starts it and waits until it is ready, its tables are there and it knows that its database is up.
+    /// Starts it and waits until it is ready, its tables are there and it knows that its database
+    /// is up.
     pub async fn start(self) -> TestServer {
         let server = self.start_without_database().await;
         server.wait_tables().await;
@@ -132,7 +136,8 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// A server to be, on one of the two databases; Postgres is the cluster that all tests share unless the test says otherwise.
+    /// A server to be, on one of the two databases; Postgres is the cluster that all tests share
+    /// unless the test says otherwise.
     pub fn on(engine: Engine) -> Setup {
         Setup {
             engine,
@@ -183,7 +188,8 @@ impl TestServer {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Starts the process (again) on the same data directory, database and port, and returns at once.
+    /// Starts the process (again) on the same data directory, database and port, and returns at
+    /// once.
     pub fn launch(&mut self) {
         assert!(self.process.is_none(), "it runs");
         let log = File::options()
@@ -213,7 +219,8 @@ impl TestServer {
         self.process = Some(Process::start(&mut command, "KILL"));
     }
 
-    /// From its next start on the server's clock begins there, such as `2038-01-02 03:04:05` UTC; none is the machine's own. Time passes as fast as ever.
+    /// From its next start on the server's clock begins there, such as `2038-01-02 03:04:05` UTC;
+    /// none is the machine's own. Time passes as fast as ever.
     pub fn set_clock(&mut self, at: Option<&str>) {
         const NAMES: [&str; 4] = [
             "LD_PRELOAD",
@@ -275,7 +282,8 @@ impl TestServer {
         self.wait_ready().await;
     }
 
-    /// [`Self::launch`] where the start is refused: the exit code, once it has ended, and what it said.
+    /// [`Self::launch`] where the start is refused: the exit code, once it has ended, and what it
+    /// said.
     pub async fn start_refused(&mut self) -> (Option<i32>, String) {
         let before = self.log().len();
         self.launch();
@@ -313,7 +321,8 @@ impl TestServer {
         .await;
     }
 
-    /// Waits until the database has every hit that the spool had, also those that were answered before the disk had them.
+    /// Waits until the database has every hit that the spool had, also those that were answered
+    /// before the disk had them.
     pub async fn wait_drained(&self, within: Duration) {
         wait_for("the spool is empty", within, async || {
             let spool = &self.readiness().await["spool"];
@@ -322,8 +331,9 @@ impl TestServer {
         .await;
     }
 
-    /// Waits until every hit that this process took is stored or put aside. Sooner than [`Self::wait_drained`], by the quarter of a second
-    /// that the spool takes its time to forget them.
+    /// Waits until every hit that this process took is stored or put aside. Sooner than
+    /// [`Self::wait_drained`], by the quarter of a second that the spool takes its time to forget
+    /// them.
     pub async fn wait_stored(&self, within: Duration) {
         let mut client = self.client().admin();
         wait_for("every hit is stored", within, async || {
@@ -341,7 +351,8 @@ impl TestServer {
         .await;
     }
 
-    /// A figure of `/metrics`, with its labels or summed over them; 0 where it has not been counted yet.
+    /// A figure of `/metrics`, with its labels or summed over them; 0 where it has not been counted
+    /// yet.
     pub async fn metric(&self, name: &str) -> f64 {
         let answer = self.client().admin().get("/metrics").await;
         assert_eq!(answer.status, 200, "{}", answer.text());

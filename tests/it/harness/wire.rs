@@ -1,4 +1,5 @@
-//! One request as bytes on a socket of its own, and the answer to it: what a client library would refuse to send or put right is sent as it is.
+//! One request as bytes on a socket of its own, and the answer to it: what a client library would
+//! refuse to send or put right is sent as it is.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use tokio::net::TcpStream;
 
 use super::{Answer, Failure};
 
-/// Sends one request and reads one answer. The connection may be kept by the server: the answer's own length ends the reading.
+/// Sends one request and reads one answer. The connection may be kept by the server: the answer's
+/// own length ends the reading.
 ///
 /// # Errors
 /// There is no whole answer.
@@ -102,7 +104,8 @@ pub fn read_chunks(mut bytes: &[u8]) -> Option<Vec<u8>> {
 
 #[test]
 fn an_answer_ends_where_it_says() {
-    let whole = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nA: b\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n";
+    let whole = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nA: b\r\nTransfer-Encoding: \
+        chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n";
     for short in 0..whole.len() - 4 {
         assert!(
             read_answer(&whole[..short], false, false).is_none(),

@@ -1,5 +1,5 @@
-//! What strangers try, on every surface, and what it comes to. The rules themselves stand in `static/docs/identity.md`, and each of its cells is
-//! tried in `src/identity/rights/tests.rs`.
+//! What strangers try, on every surface, and what it comes to. The rules themselves stand in
+//! `static/docs/identity.md`, and each of its cells is tried in `src/identity/rights/tests.rs`.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,8 @@ const HASH: &str = "5f9c1d2e8a7b3c4d5e1001";
 /// Mautic's id of a browser.
 const DEVICE: &str = "3k9x7q2m5v8b1n4c6z0a2s4";
 
-/// Ada and Bob are contacts of the operator's, Bob without an address. Eve is one too: she tries the rest.
+/// Ada and Bob are contacts of the operator's, Bob without an address. Eve is one too: she tries
+/// the rest.
 struct World {
     server: TestServer,
     links: BTreeMap<i64, String>,
@@ -107,7 +108,8 @@ impl World {
 
     /// Fields and tags of who has a unique value.
     async fn person(&self, field: &str, value: &str) -> (Value, Vec<String>) {
-        let sql = "select c.fields, c.tags from contact_keys k join contacts c on c.id = k.contact_id where k.field = $1 and k.value = $2";
+        let sql = "select c.fields, c.tags from contact_keys k join contacts c on c.id = \
+            k.contact_id where k.field = $1 and k.value = $2";
         let (Json(fields), Tags(tags)): (Json<Value>, Tags) =
             both!(self.server.db().pool(), pool => sqlx::query_as(sql)
             .bind(field).bind(value).fetch_one(pool).await)
@@ -180,7 +182,8 @@ async fn no_surface_lets_a_stranger_write_into_a_contact(engine: Engine) {
     let mut stranger = world.browser();
     let path = format!("/r/{}?{ATTACK}", world.links[&TO_EVE]);
     assert_eq!(stranger.get(&path).await.status, 302);
-    // Adobe: a guessed number, and pages after it; the recipient of a page tag; a forged session cookie.
+    // Adobe: a guessed number, and pages after it; the recipient of a page tag; a forged session
+    // cookie.
     let mut stranger = world.browser();
     let guessed = format!("/r/?id=h{TO_BOB:x},{DELIVERY:x},71ffa8&{ATTACK}");
     assert_eq!(stranger.get(&guessed).await.status, 302);
@@ -212,7 +215,8 @@ async fn no_surface_lets_a_stranger_write_into_a_contact(engine: Engine) {
             format!("wt?p=300,batch&{uc}\n"),
         )
         .await;
-    // Mautic: an imported link with the message's name, a pixel with it, the mail's own pixel, and parameters in a `d`.
+    // Mautic: an imported link with the message's name, a pixel with it, the mail's own pixel, and
+    // parameters in a `d`.
     let base64 = base64::engine::general_purpose::URL_SAFE;
     let ct = base64.encode(format!("a:1:{{s:4:\"stat\";s:{}:\"{HASH}\";}}", HASH.len()));
     let mut stranger = world.browser();
@@ -334,7 +338,8 @@ async fn what_is_proved_writes(engine: Engine) {
     reader.end_session();
     pixel(&mut reader, "visitor", "firstname=Visitor&tags=v,-s").await;
     assert_eq!(ada().await, ("Visitor".to_owned(), vec!["v".to_owned()]));
-    // The browser says that it is somebody else's now, and then that it is Ada's again: that is a claim.
+    // The browser says that it is somebody else's now, and then that it is Ada's again: that is a
+    // claim.
     pixel(&mut reader, "shared", "email=eve@x.example&firstname=Eve").await;
     pixel(&mut reader, "back", "email=ada@x.example&firstname=Claim").await;
     pixel(&mut reader, "later", "firstname=Claim&tags=c").await;
@@ -396,7 +401,8 @@ async fn a_vendors_id_of_a_browser_is_never_signed_and_never_a_proof(engine: Eng
         (&json!(derived.0), &json!(of_before))
     );
 
-    // Its owner clicks a signed link: hits of the id are Ada's from then on. Who else has the id says nothing about Ada.
+    // Its owner clicks a signed link: hits of the id are Ada's from then on. Who else has the id
+    // says nothing about Ada.
     world.click(&mut browser, TO_ADA).await;
     for (page, cookie) in [("cookie", DEVICE), ("signed-before", of_before.as_str())] {
         let mut stranger = world.browser();
@@ -421,8 +427,8 @@ async fn a_vendors_id_of_a_browser_is_never_signed_and_never_a_proof(engine: Eng
     world.server.finish().await;
 }
 
-/// A stranger puts his own, signed id into the address of an image, and somebody else's browser loads it. What is proved of that person later
-/// must give the stranger no right.
+/// A stranger puts his own, signed id into the address of an image, and somebody else's browser
+/// loads it. What is proved of that person later must give the stranger no right.
 async fn an_id_that_was_handed_to_a_browser_is_no_proof_of_its_person(engine: Engine) {
     let world = World::make(engine).await;
     let mut eve = world.browser();
@@ -439,7 +445,8 @@ async fn an_id_that_was_handed_to_a_browser_is_no_proof_of_its_person(engine: En
         &format!("mautic_device_id={own}&firstname=EVIL&tags=evil"),
     )
     .await;
-    // Ada's session is hers all the same; and a browser's own id, sent as a parameter, keeps what was proved of it.
+    // Ada's session is hers all the same; and a browser's own id, sent as a parameter, keeps what
+    // was proved of it.
     pixel(&mut ada, "session", "firstname=Lady").await;
     let mut reader = world.browser();
     let answer = reader
@@ -500,7 +507,8 @@ async fn a_strangers_key_makes_no_purchase_disappear(engine: Engine) {
     let mut new = agent("Mozilla/5.0 (Macintosh) New/1");
     let body = format!("page_url=new&{PURCHASE}");
     new.post("/mtc/event", URLENCODED, body.clone()).await;
-    // The answer did not arrive, so the pixel follows; with the cookie that came all the same, or where cookies are blocked without it.
+    // The answer did not arrive, so the pixel follows; with the cookie that came all the same, or
+    // where cookies are blocked without it.
     pixel(&mut new, "new", PURCHASE).await;
     new.cookies.clear();
     pixel(&mut new, "new", PURCHASE).await;

@@ -102,7 +102,8 @@ async fn adobes_messages_are_found_by_number_and_by_uuid(engine: Engine) {
     let done = import_twice(&server, "adobe-broadlogs", rows);
     assert_eq!(done.counts(), [3, 0, 0, 0, 1], "{}", done.told);
     let db = server.db();
-    let sql = "select k.key from message_keys k join broadlogs b on b.id = k.broadlog_id and b.delivery_id = 7470014 order by k.key";
+    let sql = "select k.key from message_keys k join broadlogs b on b.id = k.broadlog_id and \
+        b.delivery_id = 7470014 order by k.key";
     assert_eq!(
         db.texts(sql).await,
         [

@@ -61,7 +61,8 @@ async fn imported_links_resolve_after_a_restart_while_the_database_is_down() {
         .await;
     let done = import(&server, "links", &many_links(LINKS));
     assert_eq!(done.counts(), [LINKS as u64, 0, 0, 0, 0]);
-    // Nobody has clicked: they come by the refresh. Each is fetched once, so their number in the copy is all there is to wait for.
+    // Nobody has clicked: they come by the refresh. Each is fetched once, so their number in the
+    // copy is all there is to wait for.
     let copy = sillage_copy(&server);
     wait_for("the copy is whole", Duration::from_secs(30), async || {
         copy_count(&copy).await == LINKS as i64

@@ -10,7 +10,8 @@ use crate::harness::{Engine, TestServer, on_both};
 /// The writers do not send again, and a busy disk may take longer than a reader should wait.
 const PATIENT: (&str, &str) = ("SPOOL__PATIENCE", "10s");
 
-/// Several writers, on Postgres through two servers, and readers that ask as fast as they can, so that commits fall between their queries.
+/// Several writers, on Postgres through two servers, and readers that ask as fast as they can, so
+/// that commits fall between their queries.
 async fn a_cursor_skips_nothing_and_repeats_nothing_while_hits_arrive(engine: Engine) {
     const WRITERS: usize = 4;
     const REQUESTS: usize = 20;

@@ -195,7 +195,8 @@ async fn no_cell_of_a_csv_is_a_formula(engine: Engine) {
     server.finish().await;
 }
 
-/// Where the cursor is not known before the answer begins, it comes behind it, for whoever asks for that.
+/// Where the cursor is not known before the answer begins, it comes behind it, for whoever asks for
+/// that.
 async fn the_cursor_of_a_long_answer_is_a_trailer(engine: Engine) {
     let server = TestServer::on(engine).start().await;
     let mut api = server.client().admin();
@@ -208,7 +209,8 @@ async fn the_cursor_of_a_long_answer_is_a_trailer(engine: Engine) {
         for (limit, cursor, place) in [(1_400, 1_400, 0), (1_000, 1_000, 1), (100_000, 1_500, 0)] {
             let ask = |te: &str| {
                 format!(
-                    "GET {HITS}?format={format}&limit={limit} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
+                    "GET {HITS}?format={format}&limit={limit} HTTP/1.1\r\nHost: \
+                    x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
                      {te}Connection: close\r\n\r\n"
                 )
             };
@@ -303,19 +305,23 @@ async fn views_show_money_times_and_ids_as_people_read_them(engine: Engine) {
             "192.0.2.7",
         ),
         (
-            "select count(*) from readable_hits where visitor_id is null and occurred_at < '2026-01-02 03:04:06'",
+            "select count(*) from readable_hits where visitor_id is null and occurred_at < \
+            '2026-01-02 03:04:06'",
             "1",
         ),
         (
-            "select count(*) from readable_hits where received_at >= '2026-01-01' and day >= '2026-01-01' and hour between 0 and 23",
+            "select count(*) from readable_hits where received_at >= '2026-01-01' and day >= \
+            '2026-01-01' and hour between 0 and 23",
             "2",
         ),
         (
-            "select d.label from readable_hits h join readable_deliveries d on d.id = h.delivery_id group by d.label",
+            "select d.label from readable_hits h join readable_deliveries d on d.id = \
+            h.delivery_id group by d.label",
             "Autumn",
         ),
         (
-            "select count(*) from readable_deliveries where created_at > '2020-01-01' and sent_at is null",
+            "select count(*) from readable_deliveries where created_at > '2020-01-01' and sent_at \
+            is null",
             "1",
         ),
     ] {

@@ -124,7 +124,8 @@ async fn a_shops_server_has_the_last_word_and_refunds_add_up(engine: Engine) {
     browser.get(&thanks("1005", "49.90")).await;
     server.wait_drained(DRAINING).await;
     let mut api = server.client().admin();
-    // The order without its campaign, as a shop knows it: it stays where the browser's session had it.
+    // The order without its campaign, as a shop knows it: it stays where the browser's session had
+    // it.
     let order = |amount: &str| json!([{"kind": "transaction", "order_id": "1005", "revenue": amount, "currency": "EUR", "quantity": 2}]);
     post_hits(&mut api, &order("49.90")).await;
     assert_told(&server, 1, "49.9", 2).await;

@@ -12,7 +12,8 @@ async fn a_report_has_the_indicators(engine: Engine) {
     let counted =
         "update deliveries set messages = 4; update broadlogs set format = 'text' where id = 1003";
     server.db().execute(counted, counted).await;
-    // Reader 0 opens twice and clicks; the mail is forwarded and the friend clicks too. Reader 1 opens. Reader 2 clicks and buys twice.
+    // Reader 0 opens twice and clicks; the mail is forwarded and the friend clicks too. Reader 1
+    // opens. Reader 2 clicks and buys twice.
     let mut reader = server.client();
     reader.get(&mail.open_path(0)).await;
     reader.get(&mail.open_path(0)).await;

@@ -1,4 +1,5 @@
-//! What anybody can say of a delivery: amounts stand apart from revenue, numbers that nobody has made are kept and never adopted, page tags are bounded.
+//! What anybody can say of a delivery: amounts stand apart from revenue, numbers that nobody has
+//! made are kept and never adopted, page tags are bounded.
 
 use serde_json::{Value, json};
 

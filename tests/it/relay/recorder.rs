@@ -75,7 +75,8 @@ impl Recorder {
             .map(|cookie| format!("Set-Cookie: {cookie}\r\n"))
             .collect();
         let answer = format!(
-            "HTTP/1.1 {status} Status\r\n{cookies}Content-Type: image/gif\r\nContent-Length: 6\r\nConnection: close\r\n\r\nGIF89a"
+            "HTTP/1.1 {status} Status\r\n{cookies}Content-Type: image/gif\r\nContent-Length: \
+            6\r\nConnection: close\r\n\r\nGIF89a"
         );
         let _ = stream.get_mut().write_all(answer.as_bytes()).await;
     }

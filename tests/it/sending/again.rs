@@ -1,4 +1,5 @@
-//! Messages that are sent again: under keys of their own, and whole requests under an `Idempotency-Key`.
+//! Messages that are sent again: under keys of their own, and whole requests under an
+//! `Idempotency-Key`.
 
 use std::time::Duration;
 
@@ -150,7 +151,8 @@ async fn a_request_that_broke_off_is_gone_on_with(engine: Engine) {
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     let part = line(1) + &line(2);
     let head = format!(
-        "POST /api/v1/deliveries/{delivery}/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
+        "POST /api/v1/deliveries/{delivery}/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \
+        {ADMIN_TOKEN}\r\n\
          Idempotency-Key: broken\r\nContent-Length: 1000\r\n\r\n{part}"
     );
     stream.write_all(head.as_bytes()).await.unwrap();

@@ -132,7 +132,8 @@ async fn a_sender_that_pauses_gets_its_answers(engine: Engine) {
     let delivery = make_delivery(&mut api, json!({"label": "x"})).await;
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     let head = format!(
-        "POST /api/v1/deliveries/{delivery}/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
+        "POST /api/v1/deliveries/{delivery}/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \
+        {ADMIN_TOKEN}\r\n\
          Transfer-Encoding: chunked\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();

@@ -43,7 +43,8 @@ fn what_a_tag_says_wrongly_is_kept_and_noted() {
     assert_eq!(
         hit.reason.as_deref(),
         Some(
-            "tagid of no type; jobid no hex number; rcpid unreadable; amount is not a decimal number; article no number"
+            "tagid of no type; jobid no hex number; rcpid unreadable; amount is not a decimal \
+            number; article no number"
         )
     );
     let extra = hit.extra.unwrap();

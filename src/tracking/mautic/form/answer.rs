@@ -1,7 +1,8 @@
-//! What a page gets back, in the way it asked: a redirect, JSON, a message to the page around a frame, or a page of our own.
+//! What a page gets back, in the way it asked: a redirect, JSON, a message to the page around a
+//! frame, or a page of our own.
 //!
-//! Redirects lead to hosts that the form allows and nowhere else. Nothing of a submission stands in a page of ours; in the message to
-//! the page around it stands as data only.
+//! Redirects lead to hosts that the form allows and nowhere else. Nothing of a submission stands in
+//! a page of ours; in the message to the page around it stands as data only.
 
 use std::borrow::Cow;
 
@@ -53,7 +54,8 @@ impl Said<'_> {
     }
 }
 
-/// The page that the visitor comes from and may be sent back to: the one that it names, else the referrer.
+/// The page that the visitor comes from and may be sent back to: the one that it names, else the
+/// referrer.
 fn page_url(form: &Form, post: &Post, inbound: &Inbound<'_>) -> Option<Url> {
     match post.return_url() {
         Some(url) => form.allowed_url(url),
@@ -61,8 +63,9 @@ fn page_url(form: &Form, post: &Post, inbound: &Inbound<'_>) -> Option<Url> {
     }
 }
 
-/// Where a plain submission is sent on to, with `mauticMessage` or `mauticError` merged into the page's query; none where no page is
-/// allowed. Wrong fields lead back to the page only, never on to the form's own.
+/// Where a plain submission is sent on to, with `mauticMessage` or `mauticError` merged into the
+/// page's query; none where no page is allowed. Wrong fields lead back to the page only, never on
+/// to the form's own.
 pub fn return_location(
     form: &Form,
     post: &Post,
@@ -82,7 +85,8 @@ pub fn return_location(
     Some(page.into())
 }
 
-/// Replaces an earlier answer in a page's query with this one; what else stands there stays as it came.
+/// Replaces an earlier answer in a page's query with this one; what else stands there stays as it
+/// came.
 fn with_message(mut page: Url, name: &str, text: Option<&str>) -> Url {
     let mut query: String = page
         .query()
@@ -156,7 +160,8 @@ pub fn messenger_page(form: &Form, answer: &Value, said: Said<'_>, origin: Optio
         )
     });
     format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title>{script}</head><body>{}</body></html>",
+        "<!doctype html><html lang=\"en\"><head><meta \
+        charset=\"utf-8\"><title>{}</title>{script}</head><body>{}</body></html>",
         escape(&form.name),
         escape(&said.text(form))
     )
@@ -165,15 +170,18 @@ pub fn messenger_page(form: &Form, answer: &Value, said: Said<'_>, origin: Optio
 /// A page of ours, for forms that lead nowhere else.
 pub fn message_page(form: &Form, said: Said<'_>) -> String {
     format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>{}</title><style>body{{font:1.1rem/1.5 system-ui;margin:15vh auto;max-width:30rem;padding:0 1rem}}</style>\
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
+        content=\"width=device-width\">\
+         <title>{}</title><style>body{{font:1.1rem/1.5 system-ui;margin:15vh \
+         auto;max-width:30rem;padding:0 1rem}}</style>\
          <p>{}</p></html>",
         escape(&form.name),
         escape(&said.text(form))
     )
 }
 
-/// A text as a string of JavaScript that can stand in a `script` element: no `</script>`, no `<!--`, no line separators.
+/// A text as a string of JavaScript that can stand in a `script` element: no `</script>`, no
+/// `<!--`, no line separators.
 fn script_string(text: &str) -> String {
     let json = Value::from(text).to_string();
     let mut safe = String::with_capacity(json.len());

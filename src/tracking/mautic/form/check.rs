@@ -1,4 +1,5 @@
-//! Whether a field holds what its form asks for: loosely, as in Mautic. A lead is worth more than a tidy telephone number.
+//! Whether a field holds what its form asks for: loosely, as in Mautic. A lead is worth more than a
+//! tidy telephone number.
 
 use serde::Serialize;
 use url::Url;
@@ -103,7 +104,8 @@ fn is_number(value: &str) -> bool {
         && unsigned.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
-/// What browsers send is held against the calendar; what people write has to have digits and none but the usual signs.
+/// What browsers send is held against the calendar; what people write has to have digits and none
+/// but the usual signs.
 fn is_date(value: &str) -> bool {
     let day = value.get(..10).unwrap_or(value);
     let is_iso = day.len() == 10

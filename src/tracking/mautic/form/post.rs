@@ -1,4 +1,5 @@
-//! The body of a submission: `mauticform[<alias>]`, `mauticform[<alias>][]`, urlencoded or multipart, read as PHP reads it.
+//! The body of a submission: `mauticform[<alias>]`, `mauticform[<alias>][]`, urlencoded or
+//! multipart, read as PHP reads it.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -30,7 +31,8 @@ pub enum Unreadable {
     TooLarge,
 }
 
-/// Gives name and text of each part of a multipart body to `take`, until it says that there is room for no more. Of a file it is the name.
+/// Gives name and text of each part of a multipart body to `take`, until it says that there is room
+/// for no more. Of a file it is the name.
 ///
 /// # Errors
 /// It is broken, or its texts are too large.
@@ -222,8 +224,9 @@ pub(super) struct Name<'n> {
     pub is_list: bool,
 }
 
-/// `mauticform[a]`, and as a list `mauticform[a][]`, `mauticform[a][0]`, however deep. What follows a closed bracket and is no
-/// other one is not looked at, as in PHP; a bracket that is never closed makes no field.
+/// `mauticform[a]`, and as a list `mauticform[a][]`, `mauticform[a][0]`, however deep. What follows
+/// a closed bracket and is no other one is not looked at, as in PHP; a bracket that is never closed
+/// makes no field.
 pub(super) fn parse_name(name: &str) -> Option<Name<'_>> {
     let inner = name.trim_start().strip_prefix("mauticform[")?;
     let (alias, rest) = inner.split_once(']')?;

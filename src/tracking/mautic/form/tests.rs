@@ -1,4 +1,5 @@
-//! Whatever is posted, nobody is sent to a foreign host, no page of ours runs it, and the hit fits the database.
+//! Whatever is posted, nobody is sent to a foreign host, no page of ours runs it, and the hit fits
+//! the database.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -216,7 +217,8 @@ fn multipart(parts: &[(&str, Option<&str>, &str)]) -> String {
     for (name, file, content) in parts {
         let file = file.map_or(String::new(), |file| format!("; filename=\"{file}\""));
         body += &format!(
-            "--B\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\nContent-Length: {}\r\n\r\n{content}\r\n",
+            "--B\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\nContent-Length: \
+            {}\r\n\r\n{content}\r\n",
             content.len()
         );
     }
@@ -390,7 +392,8 @@ proptest! {
     }
 
     #[test]
-    fn any_body_is_read_or_refused(kind in "(multipart/form-data; ?boundary=[-\"'A-Z]{0,5}|text/plain)?", body: Vec<u8>) {
+    fn any_body_is_read_or_refused(kind in "(multipart/form-data; \
+        ?boundary=[-\"'A-Z]{0,5}|text/plain)?", body: Vec<u8>) {
         let _ = Post::read(Some(&kind), &body.into());
     }
 

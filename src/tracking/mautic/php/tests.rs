@@ -1,4 +1,5 @@
-//! What PHP writes is read; what it would not have written is refused, quickly. The texts were written by PHP 8.2's `serialize`.
+//! What PHP writes is read; what it would not have written is refused, quickly. The texts were
+//! written by PHP 8.2's `serialize`.
 
 use proptest::prelude::*;
 

@@ -7,7 +7,8 @@ use crate::operator::export::HitLine;
 use crate::store::stored_hits::StoredHit;
 use crate::web::api::json::Id;
 
-/// A hit as `GET /hits` tells it, but for its number and its id, which it gets when it is kept; and what no column holds.
+/// A hit as `GET /hits` tells it, but for its number and its id, which it gets when it is kept; and
+/// what no column holds.
 pub(super) fn explain_hit(hit: &Hit, unique: &[String]) -> Value {
     let row = StoredHit::preview(hit);
     let mut told = match serde_json::to_value(HitLine(&row)) {
@@ -71,7 +72,8 @@ fn evidence(hit: &Hit, unique: &[String]) -> Value {
     })
 }
 
-/// What names a person, strongest first, as [`crate::identity`] goes through it: the first of them that leads to somebody is who it was.
+/// What names a person, strongest first, as [`crate::identity`] goes through it: the first of them
+/// that leads to somebody is who it was.
 fn names(hit: &Hit, unique: &[String]) -> Vec<Value> {
     let mut names = Vec::new();
     let message = match (hit.broadlog_id, hit.message_key()) {
@@ -114,7 +116,8 @@ fn names(hit: &Hit, unique: &[String]) -> Vec<Value> {
     names
 }
 
-/// Where the visitor comes from: ours are made with the time in them, a vendor's are derived from what it sent.
+/// Where the visitor comes from: ours are made with the time in them, a vendor's are derived from
+/// what it sent.
 fn visitor_source(hit: &Hit, id: VisitorId) -> &'static str {
     match (hit.visitor_is_new, id.0.get_version_num()) {
         (true, _) => "made for this request",

@@ -103,7 +103,8 @@ pub(super) fn write_request(wanted: Wanted, base_url: &str) -> Result<Vec<u8>, P
     Ok(request)
 }
 
-/// Host, where there is one, and request target of a path or an absolute URL. Nothing in it is changed.
+/// Host, where there is one, and request target of a path or an absolute URL. Nothing in it is
+/// changed.
 fn split_url(url: &str) -> Option<(Option<&str>, String)> {
     if url.contains(['\r', '\n']) {
         return None;
@@ -144,12 +145,14 @@ mod tests {
         );
         assert_eq!(
             written(json!({ "url": "HTTPS://other.example?x", "headers": [["Cookie", "a=1"], ["cookie", "b=2"]] })).unwrap(),
-            "GET /?x HTTP/1.1\r\nConnection: close\r\nHost: other.example\r\nCookie: a=1\r\ncookie: b=2\r\n\r\n"
+            "GET /?x HTTP/1.1\r\nConnection: close\r\nHost: other.example\r\nCookie: \
+            a=1\r\ncookie: b=2\r\n\r\n"
         );
         let body = json!({ "url": "/mtc/event", "headers": { "host": "h", "Transfer-Encoding": "chunked" }, "body": "\u{fc}" });
         assert_eq!(
             written(body).unwrap(),
-            "POST /mtc/event HTTP/1.1\r\nConnection: close\r\nhost: h\r\ncontent-length: 2\r\n\r\n\u{fc}"
+            "POST /mtc/event HTTP/1.1\r\nConnection: close\r\nhost: h\r\ncontent-length: \
+            2\r\n\r\n\u{fc}"
         );
     }
 

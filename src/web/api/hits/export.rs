@@ -1,9 +1,10 @@
-//! `GET /api/v1/hits`: hits in the order of storage, as a stream of any length at constant memory. How it goes on and ends is told in
-//! [`crate::operator::export`].
+//! `GET /api/v1/hits`: hits in the order of storage, as a stream of any length at constant memory.
+//! How it goes on and ends is told in [`crate::operator::export`].
 //!
-//! The cursor of the next answer is the header `X-Next-Cursor` where the first page (1,000 hits, or 1 MB) was all, as it is with the usual
-//! limit. It is known only at the end of a longer answer: there it is a trailer field, for clients that say `TE: trailers`. All others
-//! take the last line of NDJSON, or `seq` of the last row of a CSV.
+//! The cursor of the next answer is the header `X-Next-Cursor` where the first page (1,000 hits, or
+//! 1 MB) was all, as it is with the usual limit. It is known only at the end of a longer answer:
+//! there it is a trailer field, for clients that say `TE: trailers`. All others take the last line
+//! of NDJSON, or `seq` of the last row of a CSV.
 
 use std::sync::Arc;
 
@@ -57,7 +58,8 @@ fn cursor_or_start<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     Cursor::deserialize(serde::de::value::StringDeserializer::new(text)).map(Some)
 }
 
-/// Streams hits: `?after=<cursor>&limit=&delivery_id=&contact_id=&kind=&format=ndjson|csv`. `contact_id` may be a former id or a visitor's.
+/// Streams hits: `?after=<cursor>&limit=&delivery_id=&contact_id=&kind=&format=ndjson|csv`.
+/// `contact_id` may be a former id or a visitor's.
 pub async fn list_hits(
     State(app): State<Arc<App>>,
     ApiQuery(wanted): ApiQuery<Wanted>,
@@ -103,7 +105,8 @@ fn next_cursor(cursor: i64) -> HeaderMap {
     HeaderMap::from_iter([(NEXT_CURSOR, HeaderValue::from(cursor))])
 }
 
-/// The stream and its first lines, before the status is sent: a database that is away is a 503, not a stream that breaks off.
+/// The stream and its first lines, before the status is sent: a database that is away is a 503, not
+/// a stream that breaks off.
 async fn begin(store: &Store, wanted: Wanted, limit: i64) -> store::Result<(Vec<u8>, HitStream)> {
     let whose = match wanted.contact_id {
         Some(Uid(id)) => Some(whose_hits(store, id).await?),

@@ -1,12 +1,15 @@
 //! Answers that their sender does not take yet.
 //!
-//! Many HTTP clients write a whole body before they read a byte of the answer (Python's `requests` and `urllib`, for two). Were the body not
-//! read while the answer is not taken, both sides would wait for each other for ever. So what is stored goes on, and waits here: a little in
-//! memory, the rest in a file without a name, which the system frees with the request, however that ends. What waits is the outcome and not
-//! the text, about 40 bytes a message however many links it has; a sender that reads while it writes never touches the file.
+//! Many HTTP clients write a whole body before they read a byte of the answer (Python's `requests`
+//! and `urllib`, for two). Were the body not read while the answer is not taken, both sides would
+//! wait for each other for ever. So what is stored goes on, and waits here: a little in memory, the
+//! rest in a file without a name, which the system frees with the request, however that ends. What
+//! waits is the outcome and not the text, about 40 bytes a message however many links it has; a
+//! sender that reads while it writes never touches the file.
 //!
-//! **How it fails.** Where the file may grow no further, or the disk is full, nothing more is taken in until the sender has taken something:
-//! nothing is lost, and a sender that reads only at its end hangs until it gives up. A file that cannot be read back breaks the answer off.
+//! **How it fails.** Where the file may grow no further, or the disk is full, nothing more is taken
+//! in until the sender has taken something: nothing is lost, and a sender that reads only at its
+//! end hangs until it gives up. A file that cannot be read back breaks the answer off.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -36,7 +39,8 @@ const LIMITS: Limits = Limits {
     disk: 256 << 20,
 };
 
-/// The queue between storing and writing, in the order of the lines: first what is in memory, then the file, then what has no room.
+/// The queue between storing and writing, in the order of the lines: first what is in memory, then
+/// the file, then what has no room.
 pub(super) struct Outbox {
     dir: PathBuf,
     limits: Limits,
@@ -115,7 +119,8 @@ impl Outbox {
         } else if let Err(error) = self.spill(&outcomes).await {
             self.without_room = Some(outcomes);
             if !std::mem::replace(&mut self.is_told, true) {
-                tracing::warn!(%error, "answers to messages that are not taken have no more room; the sender has to read");
+                tracing::warn!(%error, "answers to messages that are not taken have no more room; \
+                    the sender has to read");
             }
         }
     }
@@ -126,9 +131,10 @@ impl Outbox {
             self.bytes -= weigh(&outcomes);
             outcomes
         } else if let Some(file) = self.file.as_mut().filter(|file| file.read_to < file.end) {
-            file.read().await.inspect_err(
-                |error| tracing::error!(%error, "answers to messages cannot be read back; the answer breaks off"),
-            )?
+            file.read().await.inspect_err(|error| {
+                tracing::error!(%error, "answers to messages cannot be read back; the \
+                    answer breaks off")
+            })?
         } else {
             return Ok(self.without_room.take().unwrap_or_default());
         };

@@ -1,4 +1,5 @@
-//! Reads one line: `{"contact": {"email": …, …}, "broadlog_id"?: …, "format"?: …, "idempotency_key"?: …}`.
+//! Reads one line: `{"contact": {"email": …, …}, "broadlog_id"?: …, "format"?: …,
+//! "idempotency_key"?: …}`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -66,7 +67,8 @@ fn check_key(key: Option<Cow<'_, str>>) -> Result<Option<String>, MessageError> 
     let is_clean = clean(&key, Limit::NAME).1.is_none();
     if key.trim().is_empty() || !is_clean {
         let text = format!(
-            "idempotency_key is wrong: it is {} and must be from 1 to {} characters, none of them a control character",
+            "idempotency_key is wrong: it is {} and must be from 1 to {} characters, none of them \
+            a control character",
             quote(&key),
             Limit::NAME.0
         );

@@ -1,6 +1,8 @@
-//! Writes the answers: `{"broadlog_id": …, "contact_id": …, "links": {"<link id>": "<url>"}, "open_pixel": "<url>"}`, a line a message.
+//! Writes the answers: `{"broadlog_id": …, "contact_id": …, "links": {"<link id>": "<url>"},
+//! "open_pixel": "<url>"}`, a line a message.
 //!
-//! All that is the same in every line is made once; a line then costs a signature a link and no JSON tree.
+//! All that is the same in every line is made once; a line then costs a signature a link and no
+//! JSON tree.
 
 use std::fmt::Write as _;
 

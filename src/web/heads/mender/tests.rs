@@ -1,4 +1,5 @@
-//! Ordinary connections pass byte for byte, however they are cut into reads; the others come out as hyper takes them.
+//! Ordinary connections pass byte for byte, however they are cut into reads; the others come out as
+//! hyper takes them.
 
 use proptest::prelude::*;
 
@@ -57,7 +58,8 @@ fn any_connection() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => prop::sample::select(vec![
             "GET ", "HEAD ", "POST ", "/", "?", "&a=b", " ", "%", "\"", "\0", "\r\n", "\n", "\r", "\r\n\r\n", ":", "\t",
-            " HTTP/1.1\r\n", " HTTP/1.0\n", "Content-Length: 3\r\n", "content-length : 3\r\n", "Transfer-Encoding: chunked\r\n",
+            " HTTP/1.1\r\n", " HTTP/1.0\n", "Content-Length: \
+                3\r\n", "content-length : 3\r\n", "Transfer-Encoding: chunked\r\n",
             "X: y\r\n", "Host: a\r\n", "/api/v1",
         ]).prop_map(|text| text.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 0..8),
@@ -82,7 +84,8 @@ proptest! {
         input in any_connection(),
         sizes in prop::collection::vec(1_usize..3_000, 0..60),
     ) {
-        // Only whole lines are let go, so what was held back at the end of the input is not compared.
+        // Only whole lines are let go, so what was held back at the end of the input is not
+        // compared.
         prop_assert_eq!(mended(&input, sizes.into_iter()), mended(&input, std::iter::empty()));
     }
 
