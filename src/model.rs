@@ -4,4 +4,5 @@ pub mod clock;
 pub mod draft;
 pub mod form;
 pub mod hit;
+pub mod keys;
 pub mod link;

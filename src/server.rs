@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Ack, Config};
 use crate::model::clock::Clock;
-use crate::model::link::Keys;
+use crate::model::keys::Keys;
 use crate::projection::{DatabaseHealth, Health, Projection};
 use crate::queue::local::{Spool, SpoolLimits};
 use crate::replica::forms::FormCopy;

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::identity;
 use crate::model::hit::{Hit, Limit, VisitorId, clean};
-use crate::model::link::Keys;
+use crate::model::keys::Keys;
 
 /// Most parameters that are read of one request, or of one line of a batch; a hit notes where there
 /// were more.

@@ -8,7 +8,8 @@
 use sillage::both;
 use sillage::model::clock::Clock;
 use sillage::model::hit::{BroadlogId, DeliveryId, LinkId, Utm};
-use sillage::model::link::{Keys, LinkRecord, LinkToken};
+use sillage::model::keys::Keys;
+use sillage::model::link::{LinkRecord, LinkToken};
 use sillage::store::{Either, Store};
 
 /// Signs links and cookies, here and in the server.

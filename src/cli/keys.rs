@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{WrongUsage, explain_store, print_json, ready_store};
 use crate::config::Config;
 use crate::model::clock::Clock;
-use crate::model::link::{KeyPrint, Keys};
+use crate::model::keys::{KeyPrint, Keys};
 use crate::server::data_dir::{DataDir, DataDirError, ServerNote};
 use crate::server::{self, FoundKeys, lacking};
 use crate::store::{Store, StoreError};

@@ -4,17 +4,17 @@
 //! A link's token proves which message it was sent in and carries no URL, so there is no open
 //! redirect; the destination comes from the links table. Nothing here does I/O.
 
+mod check;
 mod destination;
-mod keys;
 mod personal;
 mod repaired;
 mod token;
 
 use serde::{Deserialize, Serialize};
 
-pub use destination::{DestinationError, build_destination, check_template};
-pub use keys::{KeyError, KeyPrint, Keys, Purpose};
-pub use personal::{PersonalValues, check_personal_template, fill, is_listed, is_personal};
+pub use check::{DestinationError, check_personal_template, check_template};
+pub use destination::build_destination;
+pub use personal::{PersonalValues, fill, is_listed, is_personal};
 pub use repaired::{Repaired, is_whole_name, query_behind, repair_name};
 pub use token::{LinkToken, TOKEN_EPOCH_MINUTES};
 

@@ -10,7 +10,7 @@ use super::known_keys;
 use super::secrets::{FoundKeys, load_or_make_token};
 use crate::config::{Ack, Config, Secret};
 use crate::model::clock::Clock;
-use crate::model::link::Keys;
+use crate::model::keys::Keys;
 use crate::queue::local::Spool;
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 use super::secrets::FoundKeys;
 use crate::model::clock::Clock;
-use crate::model::link::{KeyPrint, Keys};
+use crate::model::keys::{KeyPrint, Keys};
 use crate::server::data_dir::ServerNote;
 use crate::store::{self, Store};
 

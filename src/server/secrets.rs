@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::config::Config;
-use crate::model::link::Keys;
+use crate::model::keys::Keys;
 use crate::server::data_dir::write_whole;
 
 const KEYS_FILE: &str = "signing.keys";

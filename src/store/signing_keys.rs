@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use super::{Store, Tx};
 use crate::both;
 use crate::model::clock::Micros;
-use crate::model::link::KeyPrint;
+use crate::model::keys::KeyPrint;
 
 /// A key that links were signed with.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,7 +21,8 @@ use super::{MOST_PARAMETERS, Rules, adobe, foreign_visitor, mautic, verdict};
 use crate::model::hit::{
     BroadlogId, DeliveryId, Dialect, Hit, HitId, Kind, Proof, Provenance, Verdict, VisitorId,
 };
-use crate::model::link::{LinkRecord, LinkToken, Purpose};
+use crate::model::keys::Purpose;
+use crate::model::link::{LinkRecord, LinkToken};
 use crate::tracking::inbound::{Inbound, PassedOver};
 
 /// Name of the visitor cookie.

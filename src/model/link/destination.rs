@@ -7,12 +7,9 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{
-    AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode,
-};
-use url::Url;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::personal::check_personal_template;
+use super::personal::VALUE;
 use crate::model::hit::{Limit, Utm, plain_ampersands};
 
 /// What a raw query may not hold unencoded. `%` is not in it: the request's own escapes stay as
@@ -30,65 +27,6 @@ const QUERY: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}')
     .add(b'^');
-/// Values of ours: everything but unreserved characters.
-pub(super) const VALUE: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
-/// Why a URL cannot be a link's destination.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DestinationError {
-    /// Not an absolute URL.
-    #[error("is not an absolute URL, such as https://www.example.com/: {0}")]
-    NotAUrl(url::ParseError),
-    /// Something else than `http` or `https`: `javascript:` and `data:` would run in our name.
-    #[error("has the scheme {0:?}; http and https are served")]
-    Scheme(String),
-    /// User name or password, which a redirect would show to everyone.
-    #[error("holds a user name or a password")]
-    Credentials,
-    /// Longer than browsers take.
-    #[error("is longer than 8,000 characters")]
-    TooLong,
-    /// A reader's parameter would choose the host.
-    #[error(
-        "has a host that its parameters choose; links.personal_hosts has to list the hosts that \
-        may come of it"
-    )]
-    PersonalHost,
-    /// A host that a reader's parameter chooses, with a port.
-    #[error("has a host that its parameters choose, and a port; only the usual ports are served")]
-    PersonalPort,
-}
-
-/// Checks a destination and brings it into the form that can stand in a header: ASCII, host in
-/// Punycode. It may have personal parts (`{p1}`, …) behind the host.
-///
-/// # Errors
-/// The URL is not absolute, not `http(s)`, holds credentials, has a personal host or is too long.
-pub fn check_template(url: &str) -> Result<String, DestinationError> {
-    check_personal_template(url, &[])
-}
-
-/// Checks a URL without personal parts.
-pub(super) fn check_fixed(url: &str) -> Result<String, DestinationError> {
-    let parsed = Url::parse(url.trim()).map_err(DestinationError::NotAUrl)?;
-    if !matches!(parsed.scheme(), "http" | "https") {
-        return Err(DestinationError::Scheme(parsed.scheme().to_owned()));
-    }
-    if !parsed.username().is_empty() || parsed.password().is_some() {
-        return Err(DestinationError::Credentials);
-    }
-    let text = String::from(parsed);
-    if text.len() > Limit::URL.0 {
-        Err(DestinationError::TooLong)
-    } else {
-        Ok(text)
-    }
-}
-
 /// The destination of one click. `query` is the request's raw query, without `?`.
 ///
 /// Parameters whose names the destination has already are left out; when the whole would be longer
@@ -163,8 +101,10 @@ fn has_name(query: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use url::Url;
 
     use super::*;
+    use crate::model::link::check_template;
 
     fn utm() -> Utm {
         Utm {
@@ -249,30 +189,6 @@ mod tests {
             );
             assert_eq!(build_destination(&url, "", &Utm::default()), plain);
         }
-    }
-
-    #[test]
-    fn only_web_pages_are_destinations() {
-        assert_eq!(
-            check_template("https://bücher.example/ä").unwrap(),
-            "https://xn--bcher-kva.example/%C3%A4"
-        );
-        assert_eq!(
-            check_template("javascript:alert(1)"),
-            Err(DestinationError::Scheme("javascript".into()))
-        );
-        assert_eq!(
-            check_template("https://a:b@x.example/"),
-            Err(DestinationError::Credentials)
-        );
-        assert!(matches!(
-            check_template("/relative"),
-            Err(DestinationError::NotAUrl(_))
-        ));
-        assert_eq!(
-            check_template(&format!("https://x.example/{}", "a".repeat(9_000))),
-            Err(DestinationError::TooLong)
-        );
     }
 
     proptest! {

@@ -9,23 +9,29 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::utf8_percent_encode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
-use super::destination::{DestinationError, VALUE, check_fixed};
-use crate::model::hit::{Limit, plain_ampersands};
+use crate::model::hit::Limit;
+
+/// Values of ours: everything but unreserved characters.
+pub(super) const VALUE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Greatest number of a part.
 const MOST_NUMBER: usize = 99;
 
 /// One `{p<number>}` in a template, by its bytes.
-struct Part {
-    start: usize,
-    end: usize,
-    number: usize,
+pub(super) struct Part {
+    pub start: usize,
+    pub end: usize,
+    pub number: usize,
 }
 
-fn parts(template: &str) -> impl Iterator<Item = Part> + '_ {
+pub(super) fn parts(template: &str) -> impl Iterator<Item = Part> + '_ {
     template.match_indices("{p").filter_map(|(start, _)| {
         let rest = &template[start + 2..];
         let length = rest.find('}')?;
@@ -46,7 +52,7 @@ fn number(digits: &str) -> Option<usize> {
 
 /// Where the path begins: what stands before it decides who answers. A template without a plain
 /// scheme and host at its start is all host.
-fn origin_end(template: &str) -> usize {
+pub(super) fn origin_end(template: &str) -> usize {
     let host = ["https://", "http://"]
         .iter()
         .find(|scheme| template.starts_with(**scheme))
@@ -173,75 +179,12 @@ pub fn is_listed(host: &str, hosts: &[String]) -> bool {
     })
 }
 
-/// Checks a template and brings it into the form that can stand in a header, as
-/// [`super::check_template`] does. `hosts` are those that may come of a personal host.
-///
-/// # Errors
-/// What is fixed of the URL cannot be a destination, or a value of a reader would choose more than
-/// path, query and fragment.
-pub fn check_personal_template(url: &str, hosts: &[String]) -> Result<String, DestinationError> {
-    let url = &*plain_ampersands(url.trim());
-    let parts: Vec<Part> = parts(url).collect();
-    let Some(first) = parts.first() else {
-        return check_host(check_fixed(url)?, hosts);
-    };
-    // Words that stand for the parts while the URL is parsed; none of them is in it.
-    let word = (0_u32..)
-        .map(|salt| format!("zq{salt}x"))
-        .find(|word| !url.to_ascii_lowercase().contains(word))
-        .unwrap_or_default();
-    let (mut probe, mut at) = (String::with_capacity(url.len() + 32), 0);
-    for part in &parts {
-        probe.push_str(&url[at..part.start]);
-        probe.push_str(&format!("{word}{}z", part.number));
-        at = part.end;
-    }
-    probe.push_str(&url[at..]);
-    if first.start == 0 {
-        // The whole URL comes from the reader, or its scheme: what it is shows at the click.
-        return match check_fixed(&format!("https://{probe}")) {
-            _ if hosts.is_empty() => Err(DestinationError::PersonalHost),
-            Ok(_) if !url.chars().any(char::is_control) && !url[first.end..].starts_with(':') => {
-                Ok(url.to_owned())
-            }
-            Ok(_) => Err(DestinationError::NotAUrl(
-                url::ParseError::RelativeUrlWithoutBase,
-            )),
-            Err(error) => Err(error),
-        };
-    }
-    let mut text = check_fixed(&probe)?;
-    for part in &parts {
-        text = text.replace(
-            &format!("{word}{}z", part.number),
-            &format!("{{p{}}}", part.number),
-        );
-    }
-    check_host(text, hosts)
-}
-
-/// What the host of a checked URL may be. Here and not before the URL is parsed: in a host escapes
-/// are read, so `%7Bp1%7D` is a personal part there.
-fn check_host(text: String, hosts: &[String]) -> Result<String, DestinationError> {
-    let host = &text[..origin_end(&text)];
-    if !is_personal(host) {
-        return Ok(text);
-    }
-    if hosts.is_empty() {
-        return Err(DestinationError::PersonalHost);
-    }
-    // The colon of the scheme, and no other: a port would never pass the check at the click.
-    if host.matches(':').count() > 1 {
-        return Err(DestinationError::PersonalPort);
-    }
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::link::check_personal_template;
 
     fn values(query: &str) -> PersonalValues {
         let mut values = PersonalValues::default();
@@ -286,48 +229,6 @@ mod tests {
             1,
             "the rest is of the page"
         );
-    }
-
-    #[test]
-    fn a_personal_host_is_refused_where_no_hosts_are_listed() {
-        for url in [
-            "https://{p1}/",
-            "https://{p1}.shop.example/",
-            "https://shop.example{p1}",
-            "https://shop.example{p1}/x",
-            "https://{p1}",
-            "{p1}",
-            "{p1}/path",
-            "http://a.{p2}.example?x",
-            "https://x.example%7Bp1%7D/",
-            "https://x.example%7bp1}/{p2}",
-            "https://x.example\u{ff5b}p1\u{ff5d}/",
-        ] {
-            assert_eq!(
-                check_personal_template(url, &[]),
-                Err(DestinationError::PersonalHost),
-                "{url}"
-            );
-            assert!(check_personal_template(url, &listed()).is_ok(), "{url}");
-        }
-    }
-
-    #[test]
-    fn scheme_port_and_user_are_never_personal() {
-        for url in [
-            "{p1}://shop.example/",
-            "h{p1}://shop.example/",
-            "https://shop.example:{p1}/",
-            "https://shop.example:8{p1}/",
-            "https://{p1}@shop.example/",
-            "https://a:{p1}@shop.example/",
-            "https://{p1}:8443/",
-            "javascript:{p1}",
-        ] {
-            for hosts in [&[][..], &listed()] {
-                assert!(check_personal_template(url, hosts).is_err(), "{url}");
-            }
-        }
     }
 
     #[test]

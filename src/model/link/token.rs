@@ -14,9 +14,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::keys::{Keys, Purpose, TAG_BYTES};
 use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, DeliveryId, LinkId};
+use crate::model::keys::{Keys, Purpose, TAG_BYTES};
 
 /// Minutes from the Unix epoch to 2026-01-01T00:00Z.
 pub const TOKEN_EPOCH_MINUTES: i64 = 29_453_760;

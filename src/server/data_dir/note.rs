@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::write_whole;
-use crate::model::link::KeyPrint;
+use crate::model::keys::KeyPrint;
 
 const FILE: &str = "server.json";
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::id::{Broadlog, likeliest, read_broadlog, read_hex};
 use crate::model::hit::{BroadlogId, DeliveryId, Hit, Provenance, VisitorId};
-use crate::model::link::Purpose;
+use crate::model::keys::Purpose;
 use crate::tracking::inbound::Inbound;
 use crate::tracking::native::ADOBES_VISITOR;
 use crate::tracking::{Rules, foreign_visitor, native};

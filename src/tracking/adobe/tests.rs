@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, DeliveryId, Hit, Kind, LinkId, Provenance, Utm};
-use crate::model::link::{Keys, LinkRecord};
+use crate::model::keys::Keys;
+use crate::model::link::LinkRecord;
 use crate::tracking::{AdobeMode, Rules};
 
 pub(super) fn rules(mode: AdobeMode) -> Rules {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::clock::Micros;
 use crate::model::hit::VisitorId;
-use crate::model::link::Keys;
+use crate::model::keys::Keys;
 use crate::tracking::MappRules;
 
 pub(super) const NOW: Micros = Micros(1_795_300_000_000_000);

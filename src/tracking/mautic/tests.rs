@@ -324,7 +324,7 @@ fn mautics_browser_is_ours_from_the_first_visit_on() {
         "the cookie first"
     );
     let own = rules().keys.seal(
-        crate::model::link::Purpose::Visitor,
+        crate::model::keys::Purpose::Visitor,
         "0190a5a0000070008000000000000000",
     );
     let ours = of(

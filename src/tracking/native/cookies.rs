@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{BROADLOG_COOKIE, DELIVERY_COOKIE, read_delivery};
 use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, Hit, Provenance, VisitorId};
-use crate::model::link::Purpose;
+use crate::model::keys::Purpose;
 use crate::tracking::Rules;
 use crate::tracking::inbound::Inbound;
 

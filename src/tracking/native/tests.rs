@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::clock::Micros;
 use crate::model::hit::{Limit, LinkId, Money, Utm};
-use crate::model::link::Keys;
+use crate::model::keys::Keys;
 use crate::tracking::Reply;
 
 const NOW: Micros = Micros(1_795_000_000_000_000);

@@ -6,7 +6,7 @@ use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::model::hit::Hit;
-use crate::model::link::{Keys, Purpose};
+use crate::model::keys::{Keys, Purpose};
 use crate::tracking::adobe::LAST_DELIVERY_COOKIE;
 use crate::tracking::mapp::OPTOUT_COOKIE;
 use crate::tracking::native::{self, BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use sillage::model::hit::{BroadlogId, DeliveryId, LinkId};
-use sillage::model::link::{Keys, LinkToken};
+use sillage::model::keys::Keys;
+use sillage::model::link::LinkToken;
 
 use crate::harness::SIGNING_KEY;
 

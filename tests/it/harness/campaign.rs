@@ -3,7 +3,8 @@
 use sillage::both;
 use sillage::model::clock::Clock;
 use sillage::model::hit::{BroadlogId, DeliveryId, LinkId};
-use sillage::model::link::{Keys, LinkToken};
+use sillage::model::keys::Keys;
+use sillage::model::link::LinkToken;
 use sillage::store::Tags;
 use sqlx::types::Json;
 use uuid::Uuid;

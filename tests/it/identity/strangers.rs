@@ -7,7 +7,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use sillage::both;
 use sillage::model::hit::VisitorId;
-use sillage::model::link::{Keys, Purpose};
+use sillage::model::keys::{Keys, Purpose};
 use sillage::store::Tags;
 use sillage::tracking::foreign_visitor;
 use sqlx::types::Json;

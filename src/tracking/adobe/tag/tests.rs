@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::hit::{BroadlogId, Money};
-use crate::model::link::Purpose;
+use crate::model::keys::Purpose;
 use crate::tracking::adobe::tests::{rules, tagged};
 use crate::tracking::foreign_visitor;
 

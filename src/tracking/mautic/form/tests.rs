@@ -13,7 +13,7 @@ use super::*;
 use crate::model::clock::Micros;
 use crate::model::form::FormField;
 use crate::model::hit::VisitorId;
-use crate::model::link::{Keys, Purpose};
+use crate::model::keys::{Keys, Purpose};
 use crate::tracking::foreign_visitor;
 
 const NOW: Micros = Micros(1_795_000_000_000_000);

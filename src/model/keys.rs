@@ -17,7 +17,7 @@ type HmacSha256 = Hmac<Sha256>;
 
 /// Bytes of a truncated signature. 64 bits: a forger would need 2^63 requests on average for one
 /// valid id.
-pub(super) const TAG_BYTES: usize = 8;
+pub(crate) const TAG_BYTES: usize = 8;
 
 /// What a signature is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,12 +169,12 @@ impl Keys {
     }
 
     /// Number of the key that signs.
-    pub(super) fn signing_number(&self) -> u8 {
+    pub(crate) fn signing_number(&self) -> u8 {
         self.keys.first().map_or(0, |key| key.number)
     }
 
     /// Signs with the first key.
-    pub(super) fn sign(&self, purpose: Purpose, message: &[u8]) -> [u8; TAG_BYTES] {
+    pub(crate) fn sign(&self, purpose: Purpose, message: &[u8]) -> [u8; TAG_BYTES] {
         self.keys
             .first()
             .map_or([0; TAG_BYTES], |key| key.tag(purpose, message, &[]))
@@ -219,7 +219,7 @@ impl Keys {
     }
 
     /// Verifies with the key of a number.
-    pub(super) fn verify(&self, number: u8, purpose: Purpose, message: &[u8], tag: &[u8]) -> bool {
+    pub(crate) fn verify(&self, number: u8, purpose: Purpose, message: &[u8], tag: &[u8]) -> bool {
         self.keys
             .iter()
             .find(|key| key.number == number)
