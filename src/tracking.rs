@@ -2,18 +2,24 @@
 //! functions: no I/O, no clock, no ids (the server fills in [`crate::model::hit::HitId`] and a new
 //! visitor afterwards), so a recorded request is a whole test.
 
-pub mod adobe;
 pub mod inbound;
+mod landing;
+mod message;
+mod multipart;
+mod page;
+pub mod session;
+pub mod verdict;
+pub mod visitor;
+
+pub mod adobe;
 pub mod mapp;
 pub mod mautic;
 pub mod native;
-pub mod verdict;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::identity;
-use crate::model::hit::{Hit, Limit, VisitorId, clean};
+use crate::model::hit::{Hit, Limit, clean};
 use crate::model::keys::Keys;
 
 /// Most parameters that are read of one request, or of one line of a batch; a hit notes where there
@@ -118,19 +124,4 @@ fn plain_address(value: &[u8]) -> Option<String> {
     let value = percent_encoding::percent_decode(value).decode_utf8().ok()?;
     let address = value.trim_matches(|c: char| c == '+' || c.is_whitespace());
     identity::is_address(address).then(|| address.to_owned())
-}
-
-/// The visitor that a vendor's own, unsigned id stands for. It is derived, so that nobody can name
-/// a visitor of ours by sending its id as a vendor's, and it shows that it is
-/// ([`VisitorId::is_derived`]). `vendor` keeps equal ids of two vendors apart.
-pub fn foreign_visitor(vendor: &str, id: &str) -> VisitorId {
-    let digest = Sha256::new()
-        .chain_update(vendor)
-        .chain_update([0])
-        .chain_update(id)
-        .finalize();
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    // Version 8: made of something else. Ours have version 7.
-    VisitorId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }

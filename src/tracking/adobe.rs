@@ -23,7 +23,7 @@ use std::borrow::Cow;
 
 use memchr::memchr_iter;
 
-pub use earlier::{LAST_DELIVERY_COOKIE, read_visitor, visitor};
+pub use earlier::LAST_DELIVERY_COOKIE;
 pub use id::{MessageId, Target};
 pub use link::{Claim, click, message};
 pub use tag::{NO_SESSION, NO_TAG, NO_VISITOR, tag};

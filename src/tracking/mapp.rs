@@ -22,8 +22,9 @@ mod sender;
 
 use uuid::Uuid;
 
-use super::native::take_referrer;
-use super::{Rules, foreign_visitor, verdict};
+use super::message::take_referrer;
+use super::visitor::foreign_visitor;
+use super::{Rules, verdict};
 use crate::model::clock::Micros;
 use crate::model::hit::{Dialect, Hit, HitId, Kind, Limit, Verdict, plain_ampersands};
 use crate::model::link;

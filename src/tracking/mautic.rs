@@ -20,16 +20,11 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value as Json};
 
 use self::php::{Key, Value};
-use super::{Rules, foreign_visitor, native};
+use super::Rules;
+use super::message::message_hit;
 use crate::model::hit::{DeliveryId, Dialect, Hit, Kind, Limit, Provenance, clean};
 use crate::tracking::inbound::Inbound;
 
-/// Name of Mautic's cookie and parameter for the browser.
-pub const DEVICE: &str = "mautic_device_id";
-/// Mautic's cookie for its contact.
-const CONTACT_COOKIE: &str = "mtc_id";
-/// Characters of an id that Mautic gave a browser.
-const DEVICE_CHARS: usize = 23;
 /// Characters of a link's id.
 const REDIRECT_CHARS: usize = 25;
 /// Longest `ct` and `d` in base64.
@@ -127,7 +122,7 @@ fn decoded_pair(pair: &str) -> (Cow<'_, str>, Cow<'_, str>) {
 /// be a hash.
 pub fn open(inbound: &Inbound<'_>, rules: &Rules, hash: &str) -> Option<Hit> {
     let key = message_key(hash)?;
-    let mut hit = native::message_hit(inbound, rules, Kind::Open, None);
+    let mut hit = message_hit(inbound, rules, Kind::Open, None);
     hit.dialect = Dialect::Mautic;
     hit.foreign_mut().message_key = Some(key);
     Some(hit)
@@ -138,33 +133,6 @@ fn message_key(hash: &str) -> Option<String> {
     let is_hash =
         (5..=64).contains(&hash.len()) && hash.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_hash.then(|| format!("mautic:{hash}"))
-}
-
-/// The browser as Mautic knew it, for a hit that has no visitor of ours: after a move the first
-/// visit carries on the old one. The cookie is stronger than the parameter.
-pub fn take_device(hit: &mut Hit, inbound: &Inbound<'_>, parameter: Option<&str>) {
-    // Of several of one name the last: what was made first is sent first. What is no text is noted
-    // where our own ids are read.
-    let cookies = |name| inbound.cookies(name).filter_map(Result::ok);
-    let cookie = cookies(DEVICE).filter(|id| is_device_id(id)).last();
-    let parameter = parameter.filter(|id| is_device_id(id));
-    if let Some(id) = cookie.or(parameter) {
-        native::set_unsigned_visitor(hit, foreign_visitor("mautic", id), id);
-    }
-    if parameter.is_some() {
-        hit.dialect = Dialect::Mautic;
-    }
-    // Mautic's number of the contact: nobody here has it, but who moves may want to look it up.
-    let is_number =
-        |id: &&str| (1..=20).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit());
-    if let Some(id) = cookies(CONTACT_COOKIE).filter(is_number).last() {
-        hit.keep(CONTACT_COOKIE, id);
-    }
-}
-
-/// Whether an unsigned id has the form that Mautic gave them.
-pub fn is_device_id(id: &str) -> bool {
-    id.len() == DEVICE_CHARS && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Reads a `ct`: the message where nothing signed has named one, the campaign where nothing has

@@ -2,14 +2,12 @@
 //! before the domain was moved here.
 
 use percent_encoding::percent_decode_str;
-use uuid::Uuid;
 
 use super::id::{Broadlog, likeliest, read_broadlog, read_hex};
-use crate::model::hit::{BroadlogId, DeliveryId, Hit, Provenance, VisitorId};
+use crate::model::hit::{BroadlogId, DeliveryId, Hit, Provenance};
 use crate::model::keys::Purpose;
 use crate::tracking::inbound::Inbound;
-use crate::tracking::native::ADOBES_VISITOR;
-use crate::tracking::{Rules, foreign_visitor, native};
+use crate::tracking::{Rules, session, visitor};
 
 /// Permanent cookie, signed: the delivery that was clicked last. Adobe's own is `nllastdelid`.
 pub const LAST_DELIVERY_COOKIE: &str = "lastDeliveryId";
@@ -25,27 +23,15 @@ pub(super) fn take_visitor(hit: &mut Hit, inbound: &Inbound<'_>) {
     if hit.visitor_id.is_some() {
         return;
     }
-    if let Some(id) = read_cookie(hit, inbound, VISITOR, read_visitor) {
-        let text = format!("{ADOBES_VISITOR}{}", id.hyphenated());
-        native::set_unsigned_visitor(hit, visitor(id), &text);
+    if let Some(id) = read_cookie(hit, inbound, VISITOR, visitor::read_adobes) {
+        let text = format!("{}{}", visitor::ADOBES, id.hyphenated());
+        visitor::set_unsigned(hit, visitor::adobes(id), &text);
     }
-}
-
-/// Adobe's id of a browser. A word that is no UUID may be everybody's: it must not make one visitor
-/// of all of them.
-pub fn read_visitor(text: &str) -> Option<Uuid> {
-    let id = Uuid::try_parse(text.trim()).ok()?;
-    (!id.is_nil()).then_some(id)
-}
-
-/// The visitor that it stands for.
-pub fn visitor(id: Uuid) -> VisitorId {
-    foreign_visitor("adobe", &id.simple().to_string())
 }
 
 /// Message and delivery of the session; true where there is one.
 pub(super) fn take_session(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) -> bool {
-    native::take_session(hit, inbound, rules);
+    session::take_session(hit, inbound, rules);
     if hit.delivery_id.is_some() || hit.broadlog_id.is_some() || hit.message_key().is_some() {
         return true;
     }
@@ -80,7 +66,7 @@ fn read_session(value: &str) -> Option<(Broadlog, u64)> {
 
 /// The delivery that was clicked last; true where a signed cookie says so.
 pub(super) fn take_last_delivery(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) -> bool {
-    let signed = native::newest(
+    let signed = session::newest(
         hit,
         inbound,
         rules,
@@ -88,7 +74,7 @@ pub(super) fn take_last_delivery(hit: &mut Hit, inbound: &Inbound<'_>, rules: &R
         Purpose::LastDeliveryCookie,
         "last delivery not signed by us",
     );
-    if let Some((id, provenance)) = signed.and_then(|signed| native::read_delivery(signed.value)) {
+    if let Some((id, provenance)) = signed.and_then(|signed| session::read_delivery(signed.value)) {
         hit.delivery_id = Some(id);
         hit.provenance = provenance;
         return true;

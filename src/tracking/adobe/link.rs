@@ -10,7 +10,8 @@ use super::{decoded, raw_pairs};
 use crate::model::hit::{BroadlogId, DeliveryId, Dialect, Hit, Kind, Limit, LinkId, Provenance};
 use crate::model::link::{LinkRecord, PersonalValues};
 use crate::tracking::inbound::Inbound;
-use crate::tracking::{MOST_PARAMETERS, Rules, native};
+use crate::tracking::message::{message_hit, take_referrer};
+use crate::tracking::{MOST_PARAMETERS, Rules};
 
 /// What a link or an open pixel says of itself. Nothing of it is proved.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,10 +166,10 @@ pub fn message(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim) -> Hit {
 }
 
 fn claimed_hit(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim, kind: Kind) -> Hit {
-    let mut hit = native::message_hit(inbound, rules, kind, None);
+    let mut hit = message_hit(inbound, rules, kind, None);
     hit.dialect = Dialect::Adobe;
     take_visitor(&mut hit, inbound);
-    native::take_referrer(&mut hit, inbound);
+    take_referrer(&mut hit, inbound);
     hit.provenance = Provenance::Unsigned;
     hit.note("unsigned link");
     hit.delivery_id = claim.id.delivery.map(likeliest).map(DeliveryId);

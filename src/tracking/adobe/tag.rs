@@ -20,7 +20,8 @@ use crate::model::hit::{
     Verdict, read_amount, read_whole,
 };
 use crate::tracking::inbound::Inbound;
-use crate::tracking::{AdobeMode, MOST_PARAMETERS, Rules, address_with_plus, native, verdict};
+use crate::tracking::page::take_page_utm;
+use crate::tracking::{AdobeMode, MOST_PARAMETERS, Rules, address_with_plus, verdict, visitor};
 
 /// Why a tag is no hit: the mode wants a session.
 pub const NO_SESSION: &str = "no session";
@@ -46,7 +47,7 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
     if inbound.method == http::Method::HEAD {
         hit.judge(Verdict::Scanner, "HEAD request");
     }
-    native::take_visitor(&mut hit, inbound, rules, None);
+    visitor::take_visitor(&mut hit, inbound, rules, None);
     take_visitor(&mut hit, inbound);
     let has_session = take_session(&mut hit, inbound, rules);
     let (mut forced, mut beside_amount, mut names_recipient) = (None, None, false);
@@ -97,7 +98,7 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
     if let Some(referer) = inbound.header("referer") {
         hit.page_url = hit.take_url("page_url", &referer);
     }
-    native::take_page_utm(&mut hit);
+    take_page_utm(&mut hit);
     if let (false, Some(delivery)) = (has_session, forced) {
         hit.delivery_id = Some(delivery);
         hit.provenance = Provenance::Claimed;

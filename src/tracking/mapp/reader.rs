@@ -7,8 +7,9 @@ use super::sender::{Sender, is_override};
 use super::{OPTOUT_COOKIE, VENDOR, fields, is_ever_id, new_hit, products, split_sites};
 use crate::identity;
 use crate::model::hit::{Currency, Hit, Kind, Limit, MoneyError, read_amount};
-use crate::tracking::foreign_visitor;
-use crate::tracking::native::{self, kind_of, take_page_utm};
+use crate::tracking::page::{kind_of, take_page_utm};
+use crate::tracking::session::take_session;
+use crate::tracking::visitor::{self, foreign_visitor};
 
 /// Where a hit of the operator's own path names its track ids.
 const SITE_PARAMETER: &str = "trackId";
@@ -131,7 +132,7 @@ fn take_common(
     match anonymous {
         Some(why) => forget(&mut hit, why),
         None if sender.has_cookies => {
-            native::take_session(&mut hit, sender.inbound, sender.rules);
+            take_session(&mut hit, sender.inbound, sender.rules);
         }
         None => {}
     }
@@ -367,7 +368,7 @@ fn take_visitor(hit: &mut Hit, sender: &Sender<'_>, site: &str, parameters: &Par
             hit.visitor_id = Some(foreign_visitor(VENDOR, &id));
             hit.keep("eid", &id);
         }
-        None => native::take_visitor(hit, sender.inbound, sender.rules, None),
+        None => visitor::take_visitor(hit, sender.inbound, sender.rules, None),
     }
 }
 

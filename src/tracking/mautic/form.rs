@@ -12,15 +12,18 @@ mod post;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+pub use super::super::multipart::{MOST_TEXT, Unreadable};
 pub use answer::{Said, json, message_page, messenger_page, page_origin, return_location};
 pub use check::FieldError;
-pub use post::{MOST_TEXT, Post, Unreadable, each_part};
+pub use post::Post;
 
-use super::super::{Rules, native, verdict};
-use super::DEVICE;
 use crate::model::form::{FieldKind, Form, FormId};
 use crate::model::hit::{Dialect, Hit, HitId, Kind, Limit, Verdict};
 use crate::tracking::inbound::Inbound;
+use crate::tracking::page::take_page_utm;
+use crate::tracking::session::take_session;
+use crate::tracking::visitor::{DEVICE, take_visitor};
+use crate::tracking::{Rules, verdict};
 
 /// Longest text of a field that is kept: a long letter.
 const TEXT: Limit = Limit(20_000);
@@ -71,9 +74,9 @@ pub fn submit(
         hit.verdict = Verdict::Human;
         hit.note("sent by a trusted server");
     }
-    native::take_session(&mut hit, inbound, rules);
+    take_session(&mut hit, inbound, rules);
     // A site that passes its forms on (TYPO3's plugin) gives its visitor's id beside the form.
-    native::take_visitor(&mut hit, inbound, rules, post.outer(DEVICE));
+    take_visitor(&mut hit, inbound, rules, post.outer(DEVICE));
     hit.event = hit.take("event", &form.name, Limit::NAME);
     take_page(&mut hit, inbound, post);
     let results = take_fields(&mut hit, id, form, post);
@@ -87,7 +90,7 @@ fn take_page(hit: &mut Hit, inbound: &Inbound<'_>, post: &Post) {
     if let Some(page) = page {
         hit.page_url = hit.take_url("page_url", page);
     }
-    native::take_page_utm(hit);
+    take_page_utm(hit);
 }
 
 /// Fields into `extra`, contact fields and results.

@@ -9,6 +9,7 @@ use super::*;
 use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, HitId, TagChange};
 use crate::tracking::native::tests::{assert_fits, hostile_text, inbound, rules};
+use crate::tracking::visitor::{DEVICE, foreign_visitor};
 use crate::tracking::{Reply, native};
 
 const HASH: &str = "5f9c1d2e8a7b3c4d5e6f70";

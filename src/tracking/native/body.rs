@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use crate::model::hit::{Hit, Limit, clean, clean_bytes};
 use crate::tracking::MOST_PARAMETERS;
 use crate::tracking::inbound::Inbound;
-use crate::tracking::mautic::form::each_part;
+use crate::tracking::multipart::{each_part, is_multipart};
 
 /// Parameters of a body.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -37,11 +37,7 @@ pub(super) fn read<'b>(hit: &mut Hit, inbound: &Inbound<'b>) -> Given<'b> {
         return Given::default();
     }
     let content_type = inbound.header("content-type").unwrap_or_default();
-    let is_multipart = content_type
-        .trim_start()
-        .get(..10)
-        .is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/"));
-    let list = if is_multipart {
+    let list = if is_multipart(&content_type) {
         read_parts(&content_type, inbound.body)
     } else if matches!(body[0], b'{' | b'[') {
         read_json(body)

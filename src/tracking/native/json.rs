@@ -7,15 +7,16 @@ use std::net::IpAddr;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::super::verdict;
 use super::hint::{nearest, one_of, quote};
-use super::pixel::{kind_of, take_page_utm, take_site, take_tags};
+use super::pixel::{take_site, take_tags};
 use crate::identity;
 use crate::model::clock::Micros;
 use crate::model::hit::{
     Authority, BroadlogId, ContactId, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit,
     LinkId, Provenance, Verdict, VisitorId, clean, clean_lines, read_amount, read_whole,
 };
+use crate::tracking::page::{kind_of, take_page_utm};
+use crate::tracking::verdict;
 
 /// The years 0 to 9999 in UTC: an offset can lead out of them, and then the time could be stored
 /// but not told.

@@ -6,14 +6,18 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::super::{Decoded, MOST_PARAMETERS, Reply, Rules, address_with_plus, mautic, verdict};
-use super::{body, take_landing, take_session, take_visitor};
+use super::body;
 use crate::identity;
 use crate::model::hit::{
     Amount, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, MoneyError, Provenance,
     TagChange, plain_ampersands, plain_pair, read_amount, read_whole,
 };
 use crate::tracking::inbound::Inbound;
+use crate::tracking::landing::{LANDING_PARAMETER, take_landing};
+use crate::tracking::page::{kind_of, page_query, take_page_utm};
+use crate::tracking::session::take_session;
+use crate::tracking::visitor::{DEVICE, take_visitor};
+use crate::tracking::{Decoded, MOST_PARAMETERS, Reply, Rules, address_with_plus, mautic, verdict};
 
 /// Most tags of one hit.
 const MAX_TAGS: usize = 100;
@@ -126,17 +130,6 @@ fn raw_pairs(raw: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         })
 }
 
-/// What a hit with these values is, where the request does not say it.
-pub(in crate::tracking) fn kind_of(hit: &Hit) -> Kind {
-    if hit.revenue.is_some() || hit.order_id.is_some() {
-        Kind::Transaction
-    } else if hit.event.is_some() {
-        Kind::Event
-    } else {
-        Kind::Pageview
-    }
-}
-
 struct Reader<'r> {
     rules: &'r Rules,
     device: Option<String>,
@@ -180,10 +173,10 @@ impl Reader<'_> {
             }
             "order_id" => hit.order_id = hit.take(name, &value, Limit::NAME),
             "idempotency_key" => hit.idempotency_key = hit.take(name, &value, Limit::NAME),
-            mautic::DEVICE => self.device = Some(value.into_owned()),
+            DEVICE => self.device = Some(value.into_owned()),
             "d" => self.payload = Some(value.into_owned()),
             "ct" => self.click_through = Some(value.into_owned()),
-            super::LANDING_PARAMETER => self.landing = Some(value.into_owned()),
+            LANDING_PARAMETER => self.landing = Some(value.into_owned()),
             "revenue" => {
                 // A page that has no order sends `undefined`; what else cannot be read is a
                 // purchase all the same.
@@ -287,32 +280,10 @@ pub(super) fn take_site(hit: &mut Hit, site: &str) {
     }
 }
 
-/// The query of the page's own URL.
-fn page_query(hit: &Hit) -> Option<&str> {
-    let (_, query) = hit
-        .page_url
-        .as_deref()?
-        .split('#')
-        .next()?
-        .split_once('?')?;
-    Some(query)
-}
-
 /// Mautic's click-through in the page's own URL.
 fn page_click_through(hit: &Hit) -> Option<String> {
     let query = page_query(hit).filter(|query| query.contains("ct="))?;
     form_urlencoded::parse(query.as_bytes())
         .find(|(name, value)| name == "ct" && !value.is_empty())
         .map(|(_, value)| value.into_owned())
-}
-
-/// Campaign parameters in the page's own URL, where the request gave none.
-pub(in crate::tracking) fn take_page_utm(hit: &mut Hit) {
-    let Some(query) = page_query(hit).filter(|query| query.contains("utm_")) else {
-        return;
-    };
-    let query = query.to_owned();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        hit.take_utm_if_none(&name, &value);
-    }
 }

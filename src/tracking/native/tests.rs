@@ -5,10 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::*;
 use crate::model::clock::Micros;
-use crate::model::hit::{Limit, LinkId, Money, Utm};
+use crate::model::hit::{
+    BroadlogId, DeliveryId, Dialect, HitId, Limit, LinkId, Money, Provenance, Utm, VisitorId,
+};
 use crate::model::keys::Keys;
 use crate::tracking::Reply;
 

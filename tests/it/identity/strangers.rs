@@ -9,7 +9,7 @@ use sillage::both;
 use sillage::model::hit::VisitorId;
 use sillage::model::keys::{Keys, Purpose};
 use sillage::store::Tags;
-use sillage::tracking::foreign_visitor;
+use sillage::tracking::visitor::foreign_visitor;
 use sqlx::types::Json;
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::model::hit::{BroadlogId, Money};
 use crate::model::keys::Purpose;
 use crate::tracking::adobe::tests::{rules, tagged};
-use crate::tracking::foreign_visitor;
+use crate::tracking::visitor::foreign_visitor;
 
 #[test]
 fn a_tag_is_read_whole() {

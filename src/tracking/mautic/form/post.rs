@@ -2,84 +2,16 @@
 //! multipart, read as PHP reads it.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
-use futures_util::stream;
-use multer::Multipart;
 
 use crate::model::form::{Form, FormId};
-use crate::model::hit::{clean_bytes, plain_pair};
+use crate::model::hit::plain_pair;
+use crate::tracking::multipart::{Unreadable, each_part, is_multipart};
+use crate::tracking::visitor::DEVICE;
 
 /// Most fields that are read: PHP's own limit (`max_input_vars`).
 const MOST_FIELDS: usize = 1_000;
-/// Most bytes of all fields' names and texts together; files do not count.
-pub const MOST_TEXT: usize = 1 << 20;
-
-/// A body that cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
-    /// Multipart whose boundary is missing.
-    #[error("The form's data has no boundary.")]
-    Boundary,
-    /// Multipart that ends in the middle, or that is none.
-    #[error("The form's data is incomplete.")]
-    Incomplete,
-    /// More than [`MOST_TEXT`].
-    #[error("The form's data is too large.")]
-    TooLarge,
-}
-
-/// Gives name and text of each part of a multipart body to `take`, until it says that there is room
-/// for no more. Of a file it is the name.
-///
-/// # Errors
-/// It is broken, or its texts are too large.
-pub fn each_part(
-    content_type: &str,
-    body: &Bytes,
-    take: impl FnMut(&str, String) -> bool,
-) -> Result<(), Unreadable> {
-    let boundary = multer::parse_boundary(content_type).map_err(|_| Unreadable::Boundary)?;
-    read_parts(boundary, body.clone(), take)
-        // All bytes are there, so nothing is ever waited for.
-        .now_or_never()
-        .unwrap_or(Err(Unreadable::Incomplete))
-}
-
-async fn read_parts(
-    boundary: String,
-    body: Bytes,
-    mut take: impl FnMut(&str, String) -> bool,
-) -> Result<(), Unreadable> {
-    let whole = stream::once(async move { Ok::<_, Infallible>(body) });
-    let mut parts = Multipart::new(whole, boundary);
-    let mut size = 0;
-    while let Some(part) = parts
-        .next_field()
-        .await
-        .map_err(|_| Unreadable::Incomplete)?
-    {
-        let Some(name) = part.name().map(str::to_owned) else {
-            continue;
-        };
-        let file = part.file_name().map(str::to_owned);
-        let content = part.bytes().await.map_err(|_| Unreadable::Incomplete)?;
-        let text = match file {
-            Some(name) => name,
-            None => clean_bytes(&content).into_owned(),
-        };
-        size += name.len() + text.len();
-        if size > MOST_TEXT {
-            return Err(Unreadable::TooLarge);
-        }
-        if !take(&name, text) {
-            break;
-        }
-    }
-    Ok(())
-}
 
 /// What was posted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,12 +32,8 @@ impl Post {
     /// Multipart that is broken or whose texts are too large.
     pub fn read(content_type: Option<&str>, body: &Bytes) -> Result<Self, Unreadable> {
         let kind = content_type.unwrap_or_default();
-        let is_multipart = kind
-            .trim_start()
-            .get(..10)
-            .is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/"));
         let mut post = Self::default();
-        if is_multipart {
+        if is_multipart(kind) {
             each_part(kind, body, |name, text| post.take(name, text))?;
         } else {
             // PHP can be set to part pairs with `&amp;` (`arg_separator.output`).
@@ -209,9 +137,7 @@ impl Post {
         let outer = self
             .outer
             .iter()
-            .filter(|(name, _)| {
-                !knows(name) && !["form_id", super::DEVICE].contains(&name.as_str())
-            })
+            .filter(|(name, _)| !knows(name) && !["form_id", DEVICE].contains(&name.as_str()))
             .map(|(name, value)| (name.clone(), value.clone()));
         inner.chain(outer).collect()
     }

@@ -14,7 +14,7 @@ use crate::model::clock::Micros;
 use crate::model::form::FormField;
 use crate::model::hit::VisitorId;
 use crate::model::keys::{Keys, Purpose};
-use crate::tracking::foreign_visitor;
+use crate::tracking::visitor::foreign_visitor;
 
 const NOW: Micros = Micros(1_795_000_000_000_000);
 const URLENCODED: Option<&str> = Some("application/x-www-form-urlencoded");

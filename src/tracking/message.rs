@@ -1,0 +1,46 @@
+//! What every hit of a message has, whatever dialect its link or pixel is written in: who fetched
+//! it, the message that a token proves, the visitor and the page before.
+
+use http::header::REFERER;
+use uuid::Uuid;
+
+use super::inbound::Inbound;
+use super::{Rules, verdict, visitor};
+use crate::model::hit::{Dialect, Hit, HitId, Kind, Provenance, Verdict};
+use crate::model::link::LinkToken;
+
+/// A hit of a message, with the message and its proof where there is a token.
+pub(crate) fn message_hit(
+    inbound: &Inbound<'_>,
+    rules: &Rules,
+    kind: Kind,
+    token: Option<&LinkToken>,
+) -> Hit {
+    let mut hit = Hit::new(
+        HitId(Uuid::nil()),
+        inbound.received_at,
+        kind,
+        Dialect::Native,
+    );
+    verdict::judge_request(&mut hit, inbound);
+    if inbound.method == http::Method::HEAD {
+        hit.judge(Verdict::Scanner, "HEAD request");
+    }
+    if let Some(token) = token {
+        hit.delivery_id = Some(token.delivery_id);
+        hit.broadlog_id = Some(token.broadlog_id).filter(|id| id.0 != 0);
+        hit.provenance = Provenance::Link;
+        if token.is_too_soon(inbound.received_at) {
+            hit.judge(Verdict::Suspect, "within the minute of sending");
+        }
+    }
+    visitor::take_visitor(&mut hit, inbound, rules, None);
+    hit
+}
+
+/// The page that the browser says it came from.
+pub(crate) fn take_referrer(hit: &mut Hit, inbound: &Inbound<'_>) {
+    if let Some(referrer) = inbound.header(REFERER) {
+        hit.referrer = hit.take_url("referrer", &referrer);
+    }
+}
