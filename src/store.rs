@@ -14,6 +14,7 @@ pub mod imports;
 mod link_rows;
 pub mod maintenance;
 pub mod messages;
+mod migrations;
 pub mod orders;
 pub mod page_tags;
 pub mod persons;
@@ -269,14 +270,10 @@ impl Store {
     pub async fn migrate(&self) -> Result<(), StoreError> {
         match &self.pools {
             Either::Postgres(sessions) => {
-                sqlx::migrate!("migrations/postgres")
-                    .run(sessions.pool())
-                    .await?
+                migrations::postgres().run(sessions.pool()).await?;
             }
             Either::Sqlite(pools) => {
-                sqlx::migrate!("migrations/sqlite")
-                    .run(&pools.write)
-                    .await?
+                migrations::sqlite().run(&pools.write).await?;
             }
         }
         Ok(())

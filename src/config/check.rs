@@ -246,7 +246,8 @@ fn wrong_level(filter: &str) -> Option<String> {
             }
         }
     }
-    if let Err(error) = tracing_subscriber::EnvFilter::try_new(filter) {
+    let plain: String = filter.chars().filter(|c| !c.is_whitespace()).collect();
+    if let Err(error) = plain.parse::<tracing_subscriber::filter::Targets>() {
         return Some(format!("is no filter ({error}); {allowed}"));
     }
     (!has_general).then(|| {

@@ -4,9 +4,10 @@ use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry, reload};
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::{Log, LogFormat};
 
@@ -37,7 +38,7 @@ pub fn start_logging(log: &Log) {
 }
 
 /// What is logged; set by the first start of logging.
-static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Logs from now on what `level` says.
 pub fn set_level(level: &str) {
@@ -48,11 +49,13 @@ pub fn set_level(level: &str) {
     }
 }
 
-fn filter(level: &str) -> EnvFilter {
+fn filter(level: &str) -> Targets {
     // sqlx logs every statement at debug, with its text; the database's own log is the place for
     // that.
-    EnvFilter::try_new(format!("sqlx=warn,hyper=warn,{level}"))
-        .unwrap_or_else(|_| EnvFilter::new("info"))
+    let plain: String = level.chars().filter(|c| !c.is_whitespace()).collect();
+    format!("sqlx=warn,hyper=warn,{plain}")
+        .parse()
+        .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO))
 }
 
 /// The process's Prometheus recorder; installed by the first call.

@@ -25,7 +25,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{
     PgConnectOptions, PgConnection, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo,
 };
-use sqlx::{AssertSqlSafe, Connection as _, Describe, Execute, Executor, PgPool, Postgres, SqlStr};
+use sqlx::{AssertSqlSafe, Connection as _, Execute, Executor, PgPool, Postgres, SqlStr};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -290,16 +290,6 @@ impl<'c> Executor<'c> for &'c mut PgSession {
             waiting.wait(connection.prepare_with(sql, parameters)).await
         })
     }
-
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<Postgres>>>
-    where
-        'c: 'e,
-    {
-        Box::pin(async move {
-            let (connection, mut waiting) = self.parts()?;
-            waiting.wait(connection.describe(sql)).await
-        })
-    }
 }
 
 impl<'c> Executor<'c> for &'c PgSessions {
@@ -353,13 +343,6 @@ impl<'c> Executor<'c> for &'c PgSessions {
         'c: 'e,
     {
         Box::pin(async move { self.acquire().await?.prepare_with(sql, parameters).await })
-    }
-
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<Postgres>>>
-    where
-        'c: 'e,
-    {
-        Box::pin(async move { self.acquire().await?.describe(sql).await })
     }
 }
 
