@@ -6,3 +6,4 @@ pub mod form;
 pub mod hit;
 pub mod keys;
 pub mod link;
+pub mod secret;

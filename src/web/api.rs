@@ -28,6 +28,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::error::Problem;
 use super::{App, Tables};
+use crate::model::secret::is_same_secret;
 
 /// How long a call waits for the first attempt to make the tables: a first start takes a second, an
 /// upgrade may take longer.
@@ -148,15 +149,5 @@ pub fn is_admin(token: &str, headers: &HeaderMap) -> bool {
         .map(|value| value.as_bytes().trim_ascii())
         .and_then(|value| value.split_first_chunk::<6>())
         .filter(|(scheme, rest)| scheme.eq_ignore_ascii_case(b"bearer") && rest.starts_with(b" "));
-    given.is_some_and(|(_, given)| is_same(token.as_bytes(), given.trim_ascii()))
-}
-
-/// Compares a secret in constant time.
-pub fn is_same(secret: &[u8], given: &[u8]) -> bool {
-    given.len() == secret.len()
-        && given
-            .iter()
-            .zip(secret)
-            .fold(0, |differs, (a, b)| differs | (a ^ b))
-            == 0
+    given.is_some_and(|(_, given)| is_same_secret(token.as_bytes(), given.trim_ascii()))
 }

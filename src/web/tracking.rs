@@ -19,4 +19,4 @@ pub use script::Script;
 pub(in crate::web) use outcome::Outcome;
 pub(in crate::web) use route::Route;
 
-use super::{App, EMBEDDABLE, Tracking, Visit, api, error, hide, page};
+use super::{App, EMBEDDABLE, Tracking, Visit, error, hide, page};

@@ -8,10 +8,9 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
-use sha2::{Digest as _, Sha256};
-
 use super::parameters::Parameters;
 use crate::model::hit::{Hit, Limit, clean_bytes};
+use crate::model::secret::is_same_secret;
 use crate::tracking::inbound::Inbound;
 use crate::tracking::{Rules, verdict};
 
@@ -91,7 +90,7 @@ impl<'r> Sender<'r> {
                 secrets
                     .iter()
                     .filter(|(of, _)| of == site)
-                    .any(|(_, secret)| is_same(secret, given))
+                    .any(|(_, secret)| is_same_secret(secret.as_bytes(), given.as_bytes()))
             })
     }
 
@@ -181,16 +180,6 @@ pub fn is_override(name: &str) -> bool {
 
 fn is_secret(name: &str) -> bool {
     name.eq_ignore_ascii_case(SECRET)
-}
-
-/// Compares digests: how long it takes tells nothing of the secret, not even its length.
-fn is_same(secret: &str, given: &str) -> bool {
-    let (secret, given) = (Sha256::digest(secret), Sha256::digest(given));
-    secret
-        .iter()
-        .zip(given.iter())
-        .fold(0, |differs, (a, b)| differs | (a ^ b))
-        == 0
 }
 
 /// An address, with or without a port. A private one is taken: visitors of an intranet have one.

@@ -8,8 +8,9 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::SemaphorePermit;
 
-use super::{App, api};
+use super::App;
 use crate::model::hit::Hit;
+use crate::model::secret::is_same_secret;
 use crate::queue::sink::{Receipt, Sink};
 
 /// No reader waits for a stream, and megabytes take the disk longer than a click.
@@ -125,7 +126,7 @@ impl App {
         self.debug_key.as_ref().is_some_and(|key| {
             request
                 .get(DEBUG_HEADER)
-                .is_some_and(|given| api::is_same(key.as_bytes(), given.as_bytes()))
+                .is_some_and(|given| is_same_secret(key.as_bytes(), given.as_bytes()))
         })
     }
 }

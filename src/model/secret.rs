@@ -1,0 +1,32 @@
+//! Comparing what a request gives with a secret: the one place that does.
+//!
+//! Signatures of links and cookies are compared by `hmac`, whose check is of the same kind.
+
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// Whether a request knows a secret. The time it takes tells nothing of the secret, not its length
+/// either: what is compared are digests.
+pub fn is_same_secret(secret: &[u8], given: &[u8]) -> bool {
+    let (secret, given) = (Sha256::digest(secret), Sha256::digest(given));
+    secret.as_slice().ct_eq(given.as_slice()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn only_the_secret_is_the_secret(secret in "\\PC{0,40}", given in "\\PC{0,40}") {
+            let is_same = |given: &str| is_same_secret(secret.as_bytes(), given.as_bytes());
+            prop_assert!(is_same(&secret));
+            prop_assert_eq!(is_same(&given), secret == given);
+            let longer = format!("{secret}x");
+            prop_assert!(!is_same(&longer));
+            prop_assert!(!is_same_secret(longer.as_bytes(), secret.as_bytes()));
+        }
+    }
+}
