@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::hit::LeastProof;
+use crate::model::host_pattern::HostPattern;
 use crate::tracking::AdobeMode;
 
 pub use load::{Flags, Problems};
@@ -201,7 +202,7 @@ section!(
         #[serde(with = "humantime_serde")]
         refresh: Duration = Duration::from_secs(2),
         /// Hosts that may stand in a destination whose host comes from the link's own parameters.
-        personal_hosts: Vec<String> = Vec::new(),
+        personal_hosts: Vec<HostPattern> = Vec::new(),
     }
 );
 section!(
@@ -219,7 +220,7 @@ section!(
         /// Whether its own cookies are set.
         third_party_cookies: bool = false,
         /// Hosts that `re.pl` may lead to.
-        redirect_hosts: Vec<String> = Vec::new(),
+        redirect_hosts: Vec<HostPattern> = Vec::new(),
         /// `"<track id>:<at least 16 characters>"`: who sends the secret may name another client's
         /// address, agent and page.
         secrets: Vec<Secret> = Vec::new(),

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod draft;
 pub mod form;
 pub mod hit;
+pub mod host_pattern;
 pub mod keys;
 pub mod link;
 pub mod secret;

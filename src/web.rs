@@ -33,6 +33,7 @@ pub use tracking::{CookieMaker, Cors, Script};
 use self::tracking::{Outcome, Route, adobe, client_ip, collect, form, mapp, redirect, script};
 use crate::config::{self, Paths};
 use crate::model::clock::Clock;
+use crate::model::host_pattern::HostPattern;
 use crate::queue::sink::Sink;
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
@@ -294,7 +295,7 @@ pub struct App {
     /// Whether redirects hand visits over to other domains.
     pub landing_parameter: bool,
     /// Hosts that a destination with a personal host may have.
-    pub personal_hosts: Vec<String>,
+    pub personal_hosts: Vec<HostPattern>,
     /// Mapp's section.
     pub mapp: config::Mapp,
     /// What makes verdicts visible.

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+pub(super) use self::lists::meant_host;
+
 use super::words::{allowed, did_you_mean, nearest};
 use super::{Config, Secret};
 

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::Config;
 use super::words::SECRETS;
+use crate::model::host_pattern::HostPattern;
 
 /// Secrets of config.example.toml.
 const EXAMPLES: [&str; 2] = ["0123456789abcdef0123456789abcdef", "0123456789abcdef"];
@@ -75,9 +76,7 @@ impl Config {
         if let Some(host) = host
             && !self.cookies.domains.is_empty()
             && !self.cookies.domains.iter().any(|domain| {
-                let domain = domain.trim_start_matches('.').to_ascii_lowercase();
-                host.strip_suffix(&domain)
-                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+                HostPattern::parse_domain(domain).is_ok_and(|domain| domain.covers(&host))
             })
         {
             doubts.push(format!(

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, Limit, LinkId, Utm, clean};
+use crate::model::host_pattern::HostPattern;
 use crate::model::link::{DestinationError, check_personal_template, check_template};
 use crate::tracking::native::quote;
 
@@ -95,7 +96,7 @@ impl NewLink {
     ///
     /// # Errors
     /// The same.
-    pub fn check_with(self, personal_hosts: &[String]) -> Result<Self, DraftError> {
+    pub fn check_with(self, personal_hosts: &[HostPattern]) -> Result<Self, DraftError> {
         if let Some(slug) = &self.slug {
             check_slug(slug)?;
         }

@@ -13,6 +13,7 @@ use url::Url;
 
 pub use check::FormError;
 
+use crate::model::host_pattern::covers;
 use crate::model::link::check_template;
 
 /// One form.
@@ -123,10 +124,7 @@ impl Form {
             || self
                 .allowed_hosts
                 .iter()
-                .any(|pattern| match pattern.strip_prefix('*') {
-                    Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
-                    None => host == pattern,
-                })
+                .any(|pattern| covers(pattern, host))
     }
 
     /// Its own page.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::{DestinationError, check_personal_template, check_template};
 pub use destination::build_destination;
-pub use personal::{PersonalValues, fill, is_listed, is_personal};
+pub use personal::{PersonalValues, fill, is_personal};
 pub use repaired::{Repaired, is_whole_name, query_behind, repair_name};
 pub use token::{LinkToken, TOKEN_EPOCH_MINUTES};
 

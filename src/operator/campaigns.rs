@@ -3,6 +3,7 @@
 use super::{DraftError, NewDelivery, NewLink, random_slug};
 use crate::model::clock::Clock;
 use crate::model::hit::DeliveryId;
+use crate::model::host_pattern::HostPattern;
 use crate::store::deliveries::{Delivery, Link, Taken};
 use crate::store::{self, Store};
 
@@ -65,7 +66,7 @@ pub async fn create_delivery(
 pub async fn create_links(
     store: &Store,
     clock: &Clock,
-    personal_hosts: &[String],
+    personal_hosts: &[HostPattern],
     delivery_id: DeliveryId,
     drafts: Vec<NewLink>,
 ) -> Result<(Delivery, Vec<Link>), SendingError> {
@@ -110,7 +111,7 @@ pub async fn create_links(
 pub async fn create_short_link(
     store: &Store,
     clock: &Clock,
-    personal_hosts: &[String],
+    personal_hosts: &[HostPattern],
     draft: NewLink,
 ) -> Result<(Option<Delivery>, Link), SendingError> {
     let draft = draft

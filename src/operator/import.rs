@@ -27,6 +27,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::model::clock::{Clock, Micros};
+use crate::model::host_pattern::HostPattern;
 use crate::operator::{NewDelivery, NewLink};
 use crate::store::imports::ImportedPageTag;
 use crate::store::{self, Store};
@@ -124,7 +125,7 @@ pub struct ImportRules {
     pub unique: Vec<String>,
     /// Hosts that a destination with a personal host may lead to; the redirect looks the host up
     /// among them.
-    pub personal_hosts: Vec<String>,
+    pub personal_hosts: Vec<HostPattern>,
     /// Whether deliveries that were made here become the other system's where they have the same
     /// number.
     pub adopt: bool,

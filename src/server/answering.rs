@@ -60,7 +60,7 @@ impl Answering {
                 &config.cookies.domains,
                 base_url.starts_with("https://"),
             ),
-            cors: Cors::new(config.cors.origins.clone(), &base_url),
+            cors: Cors::new(&config.cors.origins, &base_url),
             proxies: config.trust.proxies.clone(),
             senders: config.trust.senders.clone(),
             paths: config.paths.clone(),

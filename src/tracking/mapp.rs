@@ -27,7 +27,7 @@ use super::visitor::foreign_visitor;
 use super::{Rules, verdict};
 use crate::model::clock::Micros;
 use crate::model::hit::{Dialect, Hit, HitId, Kind, Limit, Verdict, plain_ampersands};
-use crate::model::link;
+use crate::model::host_pattern::{HostPattern, is_listed};
 use crate::tracking::inbound::Inbound;
 
 pub use reader::{is_anonymous, take_hits};
@@ -175,7 +175,7 @@ pub fn optout(inbound: &Inbound<'_>, rules: &Rules, sites: &str) -> (Vec<Hit>, i
 }
 
 /// The target of `re.pl`, where it lies on one of the hosts: `www.example.com`, `*.example.com`.
-pub fn read_target(query: &str, hosts: &[String]) -> Option<url::Url> {
+pub fn read_target(query: &str, hosts: &[HostPattern]) -> Option<url::Url> {
     let target = form_urlencoded::parse(query.as_bytes())
         .find(|(name, _)| name == "t")?
         .1;
@@ -189,8 +189,7 @@ pub fn read_target(query: &str, hosts: &[String]) -> Option<url::Url> {
     let is_web = matches!(target.scheme(), "http" | "https");
     let is_plain = target.username().is_empty() && target.password().is_none();
     let host = target.host_str()?;
-    let host = host.strip_suffix('.').unwrap_or(host);
-    (is_web && is_plain && link::is_listed(host, hosts)).then_some(target)
+    (is_web && is_plain && is_listed(host, hosts)).then_some(target)
 }
 
 /// The clicks of a redirect; the content id names what was clicked.

@@ -9,6 +9,7 @@ use url::Url;
 use super::Found;
 use crate::config::Config;
 use crate::config::words::{Duplicates, allowed, did_you_mean};
+use crate::model::host_pattern::HostPattern;
 
 pub(super) fn check_networks(config: &Config, found: &mut Found) {
     for (key, networks) in [
@@ -55,19 +56,6 @@ pub(super) fn check_names(config: &Config, found: &mut Found) {
         if let Some(wrong) = wrong_domain(domain) {
             let text = format!("{wrong}; {}", allowed("cookies.domains"));
             found.item("cookies.domains", index, domain, text);
-        }
-    }
-    for (key, hosts) in [
-        ("links.personal_hosts", &config.links.personal_hosts),
-        ("mapp.redirect_hosts", &config.mapp.redirect_hosts),
-    ] {
-        for (index, host) in hosts.iter().enumerate() {
-            let name = host.strip_prefix("*.").unwrap_or(host);
-            if name.contains('*') || url::Host::parse(name).is_err() {
-                let near = host_of(host);
-                let text = format!("is no host{near}; {}", allowed(key));
-                found.item(key, index, host, text);
-            }
         }
     }
     for (key, fields) in [
@@ -123,29 +111,28 @@ fn wrong_origin(origin: &str) -> Option<String> {
 
 fn wrong_domain(domain: &str) -> Option<String> {
     let name = domain.strip_prefix('.').unwrap_or(domain);
-    let labels: Vec<&str> = name.split('.').collect();
-    let is_label = |label: &&str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
     if name.parse::<IpAddr>().is_ok() {
         return Some("is an address, and browsers take no domain that is one".to_owned());
     }
-    if !labels.iter().all(is_label) {
+    let Ok(pattern) = HostPattern::parse_domain(domain) else {
         return Some(format!("is no domain{}", host_of(domain)));
-    }
-    (labels.len() < 2).then(|| "is a whole top-level domain, which no browser takes".to_owned())
+    };
+    pattern
+        .is_top_level()
+        .then(|| "is a whole top-level domain, which no browser takes".to_owned())
 }
 
-/// ` (did you mean …?)` where what should be a host is a URL or has a star.
+/// ` (did you mean …?)` where what should be a domain is a URL or has a star.
 fn host_of(text: &str) -> String {
-    let meant = Url::parse(text)
+    did_you_mean(meant_host(text))
+}
+
+/// The host in what should be one, and is a URL, a pattern of another list or has a port.
+pub(in crate::config) fn meant_host(text: &str) -> Option<String> {
+    Url::parse(text)
         .ok()
         .and_then(|url| url.host_str().map(str::to_owned))
         .or_else(|| text.strip_prefix("*.").map(str::to_owned))
         .or_else(|| text.split_once(['/', ':']).map(|(host, _)| host.to_owned()))
-        .filter(|host| host.contains('.') && !host.contains(['*', ' ']));
-    did_you_mean(meant)
+        .filter(|host| host.contains('.') && !host.contains(['*', ' ']))
 }

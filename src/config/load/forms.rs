@@ -4,6 +4,7 @@ use figment::value::Value;
 
 use super::Place;
 use super::known::Known;
+use crate::config::check::meant_host;
 use crate::config::words::{SECRETS, allowed, did_you_mean, nearest};
 
 /// A value of the wrong type or form. Of a list each item that is, where single ones are.
@@ -27,10 +28,12 @@ pub(super) fn wrong_type(
             false => format!(" = {}", serde_json::to_value(value).unwrap_or_default()),
         };
         let place = place.told(item);
-        format!(
-            "{place}: {key}{shown}: cannot be taken{near}; {}",
-            allowed(key)
-        )
+        let is_host = matches!(key, "links.personal_hosts" | "mapp.redirect_hosts");
+        let wrong = match is_host && !is_list && value.as_str().is_some() {
+            true => "is no host",
+            false => "cannot be taken",
+        };
+        format!("{place}: {key}{shown}: {wrong}{near}; {}", allowed(key))
     };
     let items: Vec<String> = value
         .as_array()
@@ -71,6 +74,10 @@ fn meant(key: &str, text: &str) -> String {
             .parse::<std::net::IpAddr>()
             .ok()
             .map(|address| ipnet::IpNet::from(address).to_string()),
+        "links.personal_hosts" | "mapp.redirect_hosts" => match text.strip_prefix('.') {
+            Some(domain) => Some(format!("*.{domain}")),
+            None => meant_host(text),
+        },
         _ if text.parse::<u64>().is_ok() && allowed(key).contains("duration") => {
             Some(format!("{text}s"))
         }

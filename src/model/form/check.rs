@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use url::Url;
-
 use super::{Form, FormField};
 use crate::model::hit::{Limit, clean};
+use crate::model::host_pattern::HostPattern;
 use crate::model::link::check_template;
 
 /// Most fields: a hit's `extra` has room for 200 entries.
@@ -188,24 +187,13 @@ fn alias_of(name: &str) -> String {
 }
 
 /// A host in the form in which URLs hold it, or a pattern for all hosts below one.
-fn check_host(text: &str) -> Result<String, &'static str> {
-    let text = text.trim();
-    let (prefix, host) = match text.strip_prefix("*.") {
-        Some(host) => ("*.", host),
-        None => ("", text),
-    };
-    if host.contains(['/', ':', '@', '?', '#', '*', '\\']) && !host.starts_with('[') {
-        return Err("is no host name such as www.example.com or *.example.com");
+fn check_host(text: &str) -> Result<String, String> {
+    let pattern = HostPattern::parse(text.trim()).map_err(|wrong| wrong.to_string())?;
+    // `*.com` would let anybody in.
+    if pattern.is_top_level() {
+        return Err("is open to a whole top-level domain".to_owned());
     }
-    let url = Url::parse(&format!("https://{host}/")).ok();
-    match url.as_ref().and_then(Url::host_str) {
-        // `*.com` would let anybody in.
-        Some(host) if !prefix.is_empty() && !host.contains('.') => {
-            Err("is open to a whole top-level domain")
-        }
-        Some(host) if host.len() <= 255 => Ok(format!("{prefix}{host}")),
-        _ => Err("is no host name such as www.example.com or *.example.com"),
-    }
+    Ok(pattern.into())
 }
 
 #[cfg(test)]
@@ -306,6 +294,8 @@ mod tests {
             ("https://a.shop.example/", true),
             ("https://a.b.shop.example/", true),
             ("https://BÜCHER.example/", true),
+            ("https://www.example.com./x", false),
+            ("https://a.shop.example./", true),
             ("https://shop.example/", false),
             ("https://evilshop.example/", false),
             ("https://example.com/", false),

@@ -5,6 +5,7 @@ use url::Url;
 
 use super::personal::{Part, is_personal, origin_end, parts};
 use crate::model::hit::{Limit, plain_ampersands};
+use crate::model::host_pattern::HostPattern;
 
 /// Why a URL cannot be a link's destination.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +65,10 @@ fn check_fixed(url: &str) -> Result<String, DestinationError> {
 /// # Errors
 /// What is fixed of the URL cannot be a destination, or a value of a reader would choose more than
 /// path, query and fragment.
-pub fn check_personal_template(url: &str, hosts: &[String]) -> Result<String, DestinationError> {
+pub fn check_personal_template(
+    url: &str,
+    hosts: &[HostPattern],
+) -> Result<String, DestinationError> {
     let url = &*plain_ampersands(url.trim());
     let parts: Vec<Part> = parts(url).collect();
     let Some(first) = parts.first() else {
@@ -107,7 +111,7 @@ pub fn check_personal_template(url: &str, hosts: &[String]) -> Result<String, De
 
 /// What the host of a checked URL may be. Here and not before the URL is parsed: in a host escapes
 /// are read, so `%7Bp1%7D` is a personal part there.
-fn check_host(text: String, hosts: &[String]) -> Result<String, DestinationError> {
+fn check_host(text: String, hosts: &[HostPattern]) -> Result<String, DestinationError> {
     let host = &text[..origin_end(&text)];
     if !is_personal(host) {
         return Ok(text);
@@ -126,7 +130,9 @@ fn check_host(text: String, hosts: &[String]) -> Result<String, DestinationError
 mod tests {
     use super::*;
 
-    const LISTED: &str = "*.shop.example";
+    fn listed() -> [HostPattern; 1] {
+        [HostPattern::parse("*.shop.example").unwrap()]
+    }
 
     #[test]
     fn only_web_pages_are_destinations() {
@@ -172,10 +178,7 @@ mod tests {
                 Err(DestinationError::PersonalHost),
                 "{url}"
             );
-            assert!(
-                check_personal_template(url, &[LISTED.to_owned()]).is_ok(),
-                "{url}"
-            );
+            assert!(check_personal_template(url, &listed()).is_ok(), "{url}");
         }
     }
 
@@ -191,7 +194,7 @@ mod tests {
             "https://{p1}:8443/",
             "javascript:{p1}",
         ] {
-            for hosts in [&[][..], &[LISTED.to_owned()]] {
+            for hosts in [&[][..], &listed()] {
                 assert!(check_personal_template(url, hosts).is_err(), "{url}");
             }
         }

@@ -13,6 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 use crate::model::hit::Limit;
+use crate::model::host_pattern::{HostPattern, is_listed};
 
 /// Values of ours: everything but unreserved characters.
 pub(super) const VALUE: &AsciiSet = &NON_ALPHANUMERIC
@@ -126,7 +127,7 @@ impl PersonalValues {
 pub fn fill<'t>(
     template: &'t str,
     values: &PersonalValues,
-    hosts: &[String],
+    hosts: &[HostPattern],
 ) -> Option<Cow<'t, str>> {
     if !is_personal(template) {
         return Some(Cow::Borrowed(template));
@@ -159,24 +160,13 @@ pub fn fill<'t>(
 }
 
 /// A URL whose host a reader may have chosen.
-fn checked(url: &str, hosts: &[String]) -> Option<String> {
+fn checked(url: &str, hosts: &[HostPattern]) -> Option<String> {
     let url = Url::parse(url).ok()?;
     let is_plain = matches!(url.scheme(), "http" | "https")
         && url.username().is_empty()
         && url.password().is_none()
         && url.port().is_none();
     (is_plain && is_listed(url.host_str()?, hosts)).then(|| url.into())
-}
-
-/// Whether a host is one of a list such as `["www.example.com", "*.example.com"]`; the second means
-/// all below `example.com`.
-pub fn is_listed(host: &str, hosts: &[String]) -> bool {
-    hosts.iter().any(|listed| match listed.strip_prefix("*.") {
-        Some(domain) => host
-            .strip_suffix(domain.to_ascii_lowercase().as_str())
-            .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
-        None => host.eq_ignore_ascii_case(listed),
-    })
 }
 
 #[cfg(test)]
@@ -192,8 +182,10 @@ mod tests {
         values
     }
 
-    fn listed() -> Vec<String> {
-        vec!["www.example.com".to_owned(), "*.shop.example".to_owned()]
+    fn listed() -> Vec<HostPattern> {
+        ["www.example.com", "*.shop.example"]
+            .map(|text| HostPattern::parse(text).unwrap())
+            .into()
     }
 
     #[test]
@@ -253,6 +245,11 @@ mod tests {
                 "{p1}",
                 "https://www.example.com/a?b=c#d",
                 Some("https://www.example.com/a?b=c#d"),
+            ),
+            (
+                "https://{p1}/x",
+                "www.example.com.",
+                Some("https://www.example.com./x"),
             ),
             ("https://{p1}/x", "shop.example", None),
             ("https://{p1}/x", "evil.example", None),

@@ -11,6 +11,7 @@ use super::columns::{Cells, Column, ColumnError, Header, plain, quote};
 use super::people::SentMessage;
 use super::{Draft, Reader, mautic, template};
 use crate::model::hit::{BroadlogId, DeliveryId, Limit, LinkId, PageTagKind, clean};
+use crate::model::host_pattern::HostPattern;
 use crate::operator::{NewDelivery, NewLink, NewPageTag};
 use crate::store::imports::ImportedPageTag;
 
@@ -70,7 +71,7 @@ fn url_type(text: Option<&str>) -> Result<UrlType, String> {
     })
 }
 
-pub(super) fn read_urls(header: &Header, hosts: &[String]) -> Result<Reader, ColumnError> {
+pub(super) fn read_urls(header: &Header, hosts: &[HostPattern]) -> Result<Reader, ColumnError> {
     let number = header.need(
         "id",
         &[

@@ -6,6 +6,7 @@
 //! which host a click goes to, so a destination whose host is personal is refused, unless the
 //! operator has listed the hosts that it may become.
 
+use crate::model::host_pattern::HostPattern;
 use crate::model::link::{DestinationError, check_personal_template};
 
 /// Most personal parts of one destination.
@@ -32,7 +33,7 @@ pub enum TemplateError {
 ///
 /// # Errors
 /// See [`TemplateError`].
-pub fn from_adobe(source: &str, hosts: &[String]) -> Result<String, TemplateError> {
+pub fn from_adobe(source: &str, hosts: &[HostPattern]) -> Result<String, TemplateError> {
     let text: String = split(source.trim())?
         .iter()
         .map(|piece| match piece {
@@ -153,7 +154,7 @@ mod tests {
         assert_eq!(
             from_adobe(
                 "https://<%= a %>.shop.example/x",
-                &["*.shop.example".to_owned()]
+                &[HostPattern::parse("*.shop.example").unwrap()]
             )
             .unwrap(),
             "https://{p1}.shop.example/x"

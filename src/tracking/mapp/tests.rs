@@ -330,7 +330,7 @@ fn what_the_pixel_hid_is_read() {
 
 #[test]
 fn redirects_lead_to_listed_hosts_only() {
-    let hosts = ["www.example.com".to_owned(), "*.shop.example".to_owned()];
+    let hosts = ["www.example.com", "*.shop.example"].map(|text| HostPattern::parse(text).unwrap());
     let target = |t: &str| {
         let t: String = form_urlencoded::byte_serialize(t.as_bytes()).collect();
         read_target(&format!("c=x&t={t}"), &hosts).map(|url| url.to_string())
@@ -339,6 +339,7 @@ fn redirects_lead_to_listed_hosts_only() {
         "https://www.example.com/a?b=c#d",
         "http://a.shop.example/",
         "https://a.b.shop.example:8443/",
+        "https://www.example.com./",
     ] {
         assert_eq!(target(good).as_deref(), Some(good));
     }

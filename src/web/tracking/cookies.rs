@@ -6,6 +6,7 @@ use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::model::hit::Hit;
+use crate::model::host_pattern::HostPattern;
 use crate::model::keys::{Keys, Purpose};
 use crate::tracking::adobe::LAST_DELIVERY_COOKIE;
 use crate::tracking::mapp::OPTOUT_COOKIE;
@@ -32,8 +33,7 @@ pub struct CookieMaker {
 /// What follows a cookie's value. It is the same for every browser, so it is written once.
 #[derive(Clone, Debug)]
 struct Attributes {
-    /// Without a leading dot.
-    domain: Option<String>,
+    domain: Option<HostPattern>,
     /// Gone when the browser closes.
     session: String,
     /// One year from now.
@@ -45,14 +45,14 @@ struct Attributes {
 impl CookieMaker {
     /// `domains` as configured; `is_https` where the public reaches us so.
     pub fn new(keys: Keys, domains: &[String], is_https: bool) -> Self {
-        let mut domains: Vec<String> = domains
+        let mut domains: Vec<HostPattern> = domains
             .iter()
-            .map(|domain| domain.trim_start_matches('.').to_ascii_lowercase())
+            .filter_map(|domain| HostPattern::parse_domain(domain).ok())
             .collect();
-        domains.sort_by_key(|domain| std::cmp::Reverse(domain.len()));
-        let attributes = |domain: Option<String>| {
+        domains.sort_by_key(|domain| std::cmp::Reverse(domain.host().len()));
+        let attributes = |domain: Option<HostPattern>| {
             let of = |max_age| {
-                let mut cookie = cookie(is_https, domain.as_deref());
+                let mut cookie = cookie(is_https, domain.as_ref());
                 cookie.set_max_age(max_age);
                 attributes(&cookie)
             };
@@ -133,7 +133,7 @@ impl CookieMaker {
     ) {
         let known = self.attributes(request);
         if let Some(id) = ever_id {
-            let mut cookie = cookie(self.is_https, known.domain.as_deref());
+            let mut cookie = cookie(self.is_https, known.domain.as_ref());
             cookie.set_max_age(Duration::days(180));
             let name = format!("{EVER_ID_COOKIE}{site}");
             append(&name, &id, &attributes(&cookie), answer);
@@ -149,7 +149,7 @@ impl CookieMaker {
             ..=0 => ("", 0),
             days => ("1", days.min(MOST_OPTOUT_DAYS)),
         };
-        let mut cookie = cookie(self.is_https, self.attributes(request).domain.as_deref());
+        let mut cookie = cookie(self.is_https, self.attributes(request).domain.as_ref());
         cookie.set_http_only(false);
         cookie.set_max_age(Duration::days(days));
         append(OPTOUT_COOKIE, value, &attributes(&cookie), answer);
@@ -177,31 +177,27 @@ impl CookieMaker {
             return None;
         }
         let host = std::str::from_utf8(request.get(http::header::HOST)?.as_bytes()).ok()?;
-        let host = host
-            .rsplit_once(':')
-            .map_or(host, |(host, _)| host)
-            .to_ascii_lowercase();
-        self.domains.iter().find(|known| known.covers(&host))
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        self.domains.iter().find(|known| known.covers(host))
     }
 
     /// Whether pages of a host get our cookies as their own.
     pub fn is_own_host(&self, host: &str, own: &str) -> bool {
-        host == own || self.domains.iter().any(|known| known.covers(host))
+        host.eq_ignore_ascii_case(own) || self.domains.iter().any(|known| known.covers(host))
     }
 }
 
 impl Attributes {
-    /// Whether a host is the domain or below it.
+    /// Whether a host is the domain or below it. Not with a dot at its end: browsers give cookies
+    /// of the domain to no such host.
     fn covers(&self, host: &str) -> bool {
-        self.domain
-            .as_deref()
-            .and_then(|domain| host.strip_suffix(domain))
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        let domain = self.domain.as_ref();
+        !host.ends_with('.') && domain.is_some_and(|domain| domain.covers(host))
     }
 }
 
 /// A session cookie; its name and value are of no account.
-fn cookie(is_https: bool, domain: Option<&str>) -> Cookie<'static> {
+fn cookie(is_https: bool, domain: Option<&HostPattern>) -> Cookie<'static> {
     // Third-party requests of the script need SameSite=None, which browsers take with Secure only.
     let same_site = if is_https {
         SameSite::None
@@ -215,7 +211,7 @@ fn cookie(is_https: bool, domain: Option<&str>) -> Cookie<'static> {
         .secure(is_https)
         .build();
     if let Some(domain) = domain {
-        cookie.set_domain(domain.to_owned());
+        cookie.set_domain(domain.host().to_owned());
     }
     cookie
 }
