@@ -13,11 +13,19 @@
 //! What was lost is told in the header [`MENDED_HEADER`](crate::tracking::inbound::MENDED_HEADER),
 //! and the hit notes it. Other methods and the API are not touched: their senders read the refusal.
 //!
+//! hyper's own options do not do this, which `heads/hyper.rs` proves: `max_headers` moves every
+//! request's header table to the heap, and there is still a number above which nobody gets to the
+//! page; `max_header_size` only says when to refuse; `ignore_invalid_headers` passes over lines that
+//! frame a body (`Content-Length : 3`), so that a proxy in front and we would disagree on where the
+//! next request begins; and none of them cuts a target.
+//!
 //! Which bytes are a body is never mended, else a client behind a shared proxy could hide a request
 //! inside another one: lines that decide it (and those that say who the client is) pass as they
 //! came, and after a head whose framing is not plain the rest of the connection passes unseen. An
 //! ordinary request is looked at where it lies, without a copy.
 
+#[cfg(test)]
+mod hyper;
 mod line;
 mod mender;
 

@@ -1,6 +1,6 @@
 //! One line of a head: what it is, and how a target is encoded and cut.
 
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memmem, memrchr};
 
 /// Targets up to here pass uncut; hyper's own limit is 65,534.
 pub(super) const MOST_TARGET: usize = 60_000;
@@ -44,6 +44,20 @@ pub(super) fn frames_body(name: &[u8]) -> bool {
             "upgrade",
         ],
     )
+}
+
+/// Whether a malformed line could be read as one that frames the body by somebody less strict, such
+/// as a proxy in front (`Transfer-Encoding\x0b: chunked`, `Content-Length 3`). hyper refuses such a
+/// line, and with it the request; without the line it would take what may be a body for a request.
+pub(super) fn resembles_framing(line: &[u8]) -> bool {
+    let letters: Vec<u8> = line
+        .iter()
+        .filter(|byte| byte.is_ascii_alphabetic())
+        .map(u8::to_ascii_lowercase)
+        .collect();
+    ["contentlength", "transferencoding"]
+        .iter()
+        .any(|name| memmem::find(&letters, name.as_bytes()).is_some())
 }
 
 /// Lines that say who is there and what for: a flood of others must not push them out.

@@ -7,7 +7,7 @@ use memchr::{memchr, memchr_iter, memchr3, memrchr};
 
 use super::line::{
     MOST_TARGET, cut_target, encode_target, frames_body, is_mendable, is_request_line, is_token,
-    is_value, is_value_byte, name_and_value, names_client, without_end,
+    is_value, is_value_byte, name_and_value, names_client, resembles_framing, without_end,
 };
 use crate::tracking::inbound::MENDED_HEADER;
 
@@ -246,12 +246,16 @@ impl Mender {
         let bare = name.trim_ascii();
         self.framing.see(bare, value);
         // A folded line may go on with one that frames the body: hyper refuses it.
-        let is_verbatim = text.starts_with(b" ") || text.starts_with(b"\t") || frames_body(bare);
+        let is_malformed = name.len() == text.len() || !is_token(name);
+        let is_verbatim = text.starts_with(b" ")
+            || text.starts_with(b"\t")
+            || frames_body(bare)
+            || is_malformed && resembles_framing(name);
         if is_verbatim || names_client(bare) {
             if has_gap {
                 return Err(io::Error::other("a header line is too long"));
             }
-        } else if name.len() == text.len() || !is_token(name) {
+        } else if is_malformed {
             self.is_repaired = true;
             return Ok(());
         } else if self.lines == MOST_LINES

@@ -159,6 +159,29 @@ fn header_floods_and_broken_headers_leave_a_head_that_hyper_takes() {
     assert!(out.len() < 128 << 10 && out.contains("b: c\r\n") && out.contains("mended: cut"));
 }
 
+/// A proxy in front may read them as a body's length. Left out, they would turn that body into a
+/// request of its own; as they came, hyper refuses them.
+#[test]
+fn malformed_lines_that_could_frame_a_body_reach_hyper_as_they_came() {
+    for line in [
+        "Transfer-Encoding\u{b}: chunked",
+        "\u{b}Transfer-Encoding: chunked",
+        "Transfer Encoding: chunked",
+        "transfer-encoding",
+        "Content-Length 3",
+        "Content-Length : 3",
+        "\0Content-Length: 3",
+        "X\u{0}\u{c}content-length: 3",
+    ] {
+        let input =
+            format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\nGET /inner HTTP/1.1\r\n\r\n");
+        assert!(
+            whole(input.as_bytes()).contains(&format!("\r\n{line}\r\n")),
+            "{line:?}"
+        );
+    }
+}
+
 #[test]
 fn the_api_and_posts_are_left_to_hyper() {
     for start in ["GET /api/v1/hits?", "POST /mtc/event?"] {
