@@ -1,12 +1,13 @@
-//! Every block of the documentation, run as it stands, on both databases: README.md, and
-//! `static/docs/*.md` where there are any.
+//! Every block of the documentation, run as it stands, on both databases: README.md and the pages
+//! of the manual, `static/docs/*.md`.
 //!
 //! What to know when you write a block:
-//! - `sh` blocks of a file run one after the other in one shell with `set -e`, in a directory of
-//!   their own, beside a server that was started there with `--demo` and nothing else: its data
-//!   directory is `data`, its first delivery the demo's. A variable of one block is there in the
-//!   next. curl fails on every status from 400 on. Replaced are addresses only: see
-//!   [`Place::put_into`].
+//! - A page continues where README.md ends, and knows no other page: README's `sh` blocks run before
+//!   its own, and what they sent is in the database by then.
+//! - `sh` blocks run one after the other in one shell with `set -e`, in a directory of their own,
+//!   beside a server that was started there with `--demo` and nothing else: its data directory is
+//!   `data`, its first delivery the demo's. A variable of one block is there in the next. curl fails
+//!   on every status from 400 on. Replaced are addresses only: see [`Place::put_into`].
 //! - `sql` runs on the database after all that, and has to find something; queries of other systems
 //!   run on tables that [`VENDORS`] makes.
 //! - `toml` goes through `check-config`, `nginx` is started and asked, scripts in `js` and `html`
@@ -31,8 +32,9 @@ use crate::harness::{
 
 /// How blocks begin that are not run, and why.
 const NOT_RUN: &[(&str, &str)] = &[
+    // Whatever profile it names.
     (
-        "cargo run --release",
+        "cargo run ",
         "builds the program; the test starts what it would start",
     ),
     ("docker build", "needs Docker"),
@@ -40,7 +42,6 @@ const NOT_RUN: &[(&str, &str)] = &[
         "apt-get install",
         "installs packages for the benchmark, and runs it",
     ),
-    ("tests/run", "is what runs this"),
 ];
 
 /// Queries of other systems, by how they begin, and tables with the columns that their
@@ -60,8 +61,12 @@ const VENDORS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What another system's exports hold.
+/// What another system's exports hold, and one of ours.
 const FILES: &[(&str, &str)] = &[
+    (
+        "links.csv",
+        "slug,url,label\nspring,https://www.example.com/spring,Spring\n",
+    ),
     (
         "deliveries.csv",
         "iDeliveryId,sLabel,tsContact\n9000001,November,2025-11-01 09:00:00\n",
@@ -91,7 +96,7 @@ const FILES: &[(&str, &str)] = &[
 
 /// A fenced block.
 struct Block {
-    /// `README.md:42`
+    /// `static/docs/mail.md:42`
     place: String,
     language: String,
     text: String,
@@ -99,7 +104,7 @@ struct Block {
 
 fn blocks(file: &Path) -> Vec<Block> {
     let text = std::fs::read_to_string(file).unwrap();
-    let name = file.file_name().unwrap().to_str().unwrap();
+    let name = file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
     let mut blocks = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
@@ -113,7 +118,7 @@ fn blocks(file: &Path) -> Vec<Block> {
             .flat_map(|line| [line.get(indent..).unwrap_or_default(), "\n"])
             .collect();
         blocks.push(Block {
-            place: format!("{name}:{}", number + 2),
+            place: format!("{}:{}", name.display(), number + 2),
             language: language.trim().to_owned(),
             text,
         });
@@ -121,14 +126,16 @@ fn blocks(file: &Path) -> Vec<Block> {
     blocks
 }
 
+/// README.md and the pages of the manual.
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = vec![root.join("README.md")];
-    if let Ok(dir) = std::fs::read_dir(root.join("static/docs")) {
-        let more = dir.map(|entry| entry.unwrap().path());
-        files.extend(more.filter(|file| file.extension().is_some_and(|end| end == "md")));
-        files.sort();
-    }
+    let dir = std::fs::read_dir(root.join("static/docs")).unwrap();
+    let pages = dir.map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = pages
+        .filter(|file| file.extension().is_some_and(|end| end == "md"))
+        .collect();
+    files.sort();
+    files.insert(0, root.join("README.md"));
     files
 }
 
@@ -203,6 +210,18 @@ wait $id
     format!("{}:{}", place.display(), std::env::var("PATH").unwrap())
 }
 
+/// Waits in a shell until what was sent is in the database.
+fn stored(server: &str) -> String {
+    format!(
+        r#"tries=0
+until spool=$(curl -s http://{server}/readyz) &&
+    [[ $spool == *'"backlog":0,'* && $spool == *'"unwritten":0'* ]]; do
+    tries=$((tries + 1)); [ $tries -lt 600 ] || exit 1; sleep 0.05
+done
+"#
+    )
+}
+
 /// Runs a program to its end, off the threads that wait for the server.
 async fn run(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap())
@@ -216,8 +235,13 @@ fn told(output: &Output) -> String {
 }
 
 async fn every_block_of_the_documentation_runs_as_it_stands(engine: Engine) {
-    for file in documents() {
-        let blocks = runnable(&file);
+    let documents = documents();
+    let readme = runnable(&documents[0]);
+    for (index, file) in documents.iter().enumerate() {
+        let blocks = runnable(file);
+        if blocks.is_empty() {
+            continue;
+        }
         let dir = new_dir("documentation");
         let server = TestServer::on(engine)
             .data_dir(&dir.join("data"))
@@ -256,14 +280,21 @@ async fn every_block_of_the_documentation_runs_as_it_stands(engine: Engine) {
             );
         }
 
+        let commands = |blocks: &[Block]| -> String {
+            let of_shell = blocks.iter().filter(|block| block.language == "sh");
+            of_shell
+                .map(|block| {
+                    let text = place.put_into(&block.text);
+                    format!("echo '== {}' >&2\n{text}", block.place)
+                })
+                .collect()
+        };
         let mut script = "set -euo pipefail\n".to_owned();
-        for block in of("sh") {
-            script += &format!(
-                "echo '== {}' >&2\n{}",
-                block.place,
-                place.put_into(&block.text)
-            );
+        if index > 0 {
+            script += &commands(&readme);
+            script += &stored(&place.server);
         }
+        script += &commands(&blocks);
         script += "echo == done >&2\n";
         let (host, port) = postgres.split_once(':').unwrap();
         let mut shell = Command::new("bash");
@@ -383,8 +414,8 @@ async fn serve_behind(server: &TestServer, block: &Block) {
         "{}",
         nginx.errors()
     );
-    // Nobody from outside comes to the API.
-    for path in ["/api/v1/hits", "/metrics", "/readyz"] {
+    // Nobody from outside comes to the operator's side.
+    for path in ["/api/v1/hits", "/docs/", "/metrics", "/readyz"] {
         assert_eq!(client.get(path).await.status, 403, "{path}");
     }
     // A form with a file, a batch: longer than nginx takes by itself.
@@ -419,14 +450,11 @@ fn what_is_not_run_is_there() {
         assert_eq!(there.count(), 1, "{start} ({why})");
     }
     // A variable that nobody sets is an empty token.
-    for place in [
-        "README.md",
-        "static/demo/shop.html",
-        "static/demo/mail.html",
-    ] {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(place);
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        assert!(!text.contains("$SILLAGE_ADMIN_TOKEN"), "{place}");
+    let demo = ["static/demo/shop.html", "static/demo/mail.html"];
+    let demo = demo.map(|place| Path::new(env!("CARGO_MANIFEST_DIR")).join(place));
+    for file in documents().iter().chain(&demo) {
+        let text = std::fs::read_to_string(file).unwrap();
+        assert!(!text.contains("$SILLAGE_ADMIN_TOKEN"), "{}", file.display());
     }
 }
 

@@ -272,7 +272,7 @@ print(len(rows))";
             "{table}: {told}"
         );
     }
-    // Into columns of the types that README names; lists are texts in a CSV.
+    // Into columns of the types that the manual names; lists are texts in a CSV.
     let url = PostgresServer::new_shared_database().await;
     let mut there = sqlx::PgConnection::connect(&url).await.unwrap();
     sqlx::raw_sql(

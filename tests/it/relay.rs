@@ -1,4 +1,4 @@
-//! The files of `static/relay`, as the README tells people to copy them: run as they are against a
+//! The files of `static/relay`, as the manual tells people to copy them: run as they are against a
 //! tracker that writes down what reaches it, and against the server. Nothing of them is changed
 //! here but names, addresses and the certificate.
 
