@@ -244,7 +244,6 @@ pub async fn run(
         tokio::spawn(after(tables.clone(), stopped.clone(), opening))
     });
 
-    // Weak: the spool ends when nobody can offer it hits any more.
     let measured = Arc::downgrade(&state);
     let metrics_task = listeners
         .metrics
@@ -269,8 +268,10 @@ pub async fn run(
     });
     serving.await;
 
-    // Nobody can offer hits any more. First the disk has them all, then the database gets what time
-    // allows.
+    // First the disk has all hits, then the database gets what time allows.
+    if tokio::time::timeout(drain, spool.close()).await.is_err() {
+        tracing::warn!("the disk did not take all hits within half of the budget");
+    }
     stop.send_replace(true);
     drop((app, state));
     for task in [
@@ -285,7 +286,6 @@ pub async fn run(
     {
         task.abort();
     }
-    drop(spool);
     let budget = config.server.shutdown;
     finish("projection", projecting, budget).await;
     finish("spool", writer, budget).await;

@@ -32,6 +32,7 @@ mod reader;
 mod salvage;
 mod writer;
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -63,37 +64,56 @@ pub struct SpoolLimits {
 /// Most offers that wait in memory for the writer.
 const QUEUE: usize = 65_536;
 
+/// What was offered at once. Tens of thousands may wait for a slow disk, so each is small: the
+/// frames take what they need and no more, and where nobody waits there is nobody to tell.
 struct Entry {
-    body: Vec<u8>,
-    claim: Claim,
+    body: Box<[u8]>,
     account: Account,
 }
 
 /// What an offer is owed: its outcome, to whoever waits for it, or to the figures.
 struct Account {
+    /// Zero once it is settled.
     hits: u32,
-    outcome: Option<oneshot::Sender<Result<(), Refused>>>,
+    caller: Option<Caller>,
+}
+
+/// Who waits for an outcome, and may take the offer back before.
+struct Caller {
+    claim: Claim,
+    outcome: oneshot::Sender<Result<(), Refused>>,
 }
 
 impl Account {
+    /// The writer takes the offer; false where the caller has withdrawn it.
+    fn claim(&self) -> bool {
+        self.caller
+            .as_ref()
+            .is_none_or(|caller| caller.claim.take())
+    }
+
     fn settle(mut self, outcome: Result<(), Refused>) {
         self.pay(outcome);
     }
 
     /// Whoever offered them knows already.
     fn forget(mut self) {
-        self.outcome = None;
+        self.hits = 0;
+        self.caller = None;
     }
 
     fn pay(&mut self, outcome: Result<(), Refused>) {
-        let Some(waiting) = self.outcome.take() else {
-            return;
-        };
-        if waiting.send(outcome).is_err()
-            && let Err(refused) = outcome
+        let hits = std::mem::take(&mut self.hits);
+        if let Some(caller) = self.caller.take()
+            && caller.outcome.send(outcome).is_ok()
         {
-            count_lost(u64::from(self.hits), refused);
-            writer::LOSSES.note_lost(self.hits as usize, refused);
+            return;
+        }
+        if let Err(refused) = outcome
+            && hits > 0
+        {
+            count_lost(u64::from(hits), refused);
+            writer::LOSSES.note_lost(hits as usize, refused);
         }
     }
 }
@@ -117,13 +137,30 @@ struct Opened {
     number: u64,
 }
 
-/// Handle of the spool; cheap to clone.
+/// The end of the spool that takes hits; cheap to clone.
 #[derive(Clone)]
-pub struct Spool(Arc<Shared>);
-
-struct Shared {
+pub struct Spool {
     queue: mpsc::Sender<Entry>,
+    shared: Arc<Shared>,
+}
+
+/// How far the spool's end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It takes offers.
+    Open,
+    /// It refuses them; what was offered before is being written.
+    Closing,
+    /// Nothing waits in memory, and nothing will.
+    Written,
+}
+
+/// What both ends and the writer share.
+struct Shared {
     limits: SpoolLimits,
+    /// [`Phase`] is no longer `Open`: asked at every offer.
+    is_closed: AtomicBool,
+    phase: watch::Sender<Phase>,
     /// Bytes and hits on disk that the database has not yet.
     bytes: AtomicU64,
     backlog: AtomicU64,
@@ -143,7 +180,7 @@ struct Shared {
     /// Highest group on disk.
     written: watch::Sender<i64>,
     /// Highest group that the database has: up to here the writer deletes.
-    done: Arc<AtomicI64>,
+    done: AtomicI64,
     counters: Counters,
 }
 
@@ -162,8 +199,12 @@ const REASONS: [Refused; 6] = [
 ];
 
 impl Spool {
-    /// Opens or creates the spool in a directory and starts its writer. The handle of the writer
-    /// ends when every clone of the spool is gone and all that waited is on disk.
+    /// Opens or creates the spool in a directory and starts its writer.
+    ///
+    /// The writer ends, and its handle with it, when three things are true: the spool was closed
+    /// ([`Spool::close`]) or every clone of it is gone, all that was offered is written, and the
+    /// reader was dropped. What the reader marked as done is deleted then, and the journal is
+    /// folded in.
     ///
     /// # Errors
     /// The file can neither be opened nor be put aside, for another reason than its disk.
@@ -187,8 +228,9 @@ impl Spool {
         }
         metrics::counter!("sillage_spool_damaged_total").increment(0);
         let shared = Arc::new(Shared {
-            queue,
             limits,
+            is_closed: AtomicBool::new(false),
+            phase: watch::Sender::new(Phase::Open),
             bytes: AtomicU64::new(0),
             backlog: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
@@ -199,7 +241,7 @@ impl Spool {
             aside: AtomicU64::new(0),
             opened: watch::Sender::new(None),
             written: watch::Sender::new(0),
-            done: Arc::new(AtomicI64::new(0)),
+            done: AtomicI64::new(0),
             counters: Counters {
                 accepted: metrics::counter!("sillage_hits_accepted_total"),
                 early: metrics::counter!("sillage_hits_answered_early_total"),
@@ -210,152 +252,199 @@ impl Spool {
             dir,
             shared.opened.subscribe(),
             shared.written.subscribe(),
+            shared.phase.subscribe(),
             Arc::clone(&is_damaged),
         );
-        let done = Arc::clone(&shared.done);
         let keeper = writer::Keeper::new(dir, clock, opened, is_damaged, &shared);
-        let writer = tokio::spawn(writer::run(
-            keeper,
-            entries,
-            Arc::downgrade(&shared),
-            done,
-            limits,
-        ));
-        Ok((Self(shared), reader, writer))
+        let writer = tokio::spawn(writer::run(keeper, entries, Arc::clone(&shared)));
+        Ok((Self { queue, shared }, reader, writer))
+    }
+
+    /// Closes the spool, whoever else holds it: offers are refused with [`Refused::Stopping`] from
+    /// here on. Returns when everything that was offered before is settled: on disk, or refused by
+    /// it and told. That takes as long as the disk does, so callers set a limit.
+    ///
+    /// Reading goes on: the writer ends when the reader is dropped too, see [`Spool::open`]. So a
+    /// server stops in this order: close the spool, let the projection store what time allows, drop
+    /// the projection, wait for the writer.
+    ///
+    /// Closing twice is no mistake; both wait.
+    pub async fn close(&self) {
+        let shared = &*self.shared;
+        shared.is_closed.store(true, Ordering::Release);
+        shared.phase.send_if_modified(|phase| {
+            let is_open = *phase == Phase::Open;
+            if is_open {
+                *phase = Phase::Closing;
+            }
+            is_open
+        });
+        // An error is for a sender that is gone, and this is one.
+        let _ = shared
+            .phase
+            .subscribe()
+            .wait_for(|phase| *phase == Phase::Written)
+            .await;
     }
 
     /// The id under which the database remembers this spool's position; none until there was room
     /// to open the file.
     pub fn id(&self) -> Option<Uuid> {
-        self.0.opened.borrow().map(|opened| opened.start.id)
+        self.shared.opened.borrow().map(|opened| opened.start.id)
     }
 
     /// Damaged spools in the directory that were put aside.
     pub fn aside(&self) -> u64 {
-        self.0.aside.load(Ordering::Relaxed)
+        self.shared.aside.load(Ordering::Relaxed)
     }
 
     /// Hits on disk that the database has not yet.
     pub fn backlog(&self) -> u64 {
-        self.0.backlog.load(Ordering::Relaxed)
+        self.shared.backlog.load(Ordering::Relaxed)
     }
 
     /// Hits in memory that the disk has not yet. Who asks for the backlog after it misses none.
     pub fn unwritten(&self) -> u64 {
-        self.0.unwritten.load(Ordering::Acquire)
+        self.shared.unwritten.load(Ordering::Acquire)
     }
 
     /// Bytes on disk that the database has not yet.
     pub fn bytes(&self) -> u64 {
-        self.0.bytes.load(Ordering::Relaxed)
+        self.shared.bytes.load(Ordering::Relaxed)
     }
 
     /// How long the oldest hit on disk has waited for the database, exact to a second; zero where
     /// none waits.
     pub fn oldest_waits(&self) -> Duration {
-        let done = self.0.done.load(Ordering::Acquire);
-        self.0.ages.oldest(done, *self.0.written.borrow())
+        let done = self.shared.done.load(Ordering::Acquire);
+        self.shared.ages.oldest(done, *self.shared.written.borrow())
     }
 
     /// Most bytes of hits on disk.
     pub fn limit(&self) -> u64 {
-        self.0.limits.max_bytes
+        self.shared.limits.max_bytes
     }
 
     /// Hits taken since the start.
     pub fn accepted(&self) -> u64 {
-        self.0.accepted.load(Ordering::Relaxed)
+        self.shared.accepted.load(Ordering::Relaxed)
     }
 
     /// Whether hits can be taken now.
     pub fn is_taking(&self) -> bool {
-        !self.0.disk_fails.load(Ordering::Relaxed) && self.bytes() < self.0.limits.max_bytes
+        !self.shared.disk_fails.load(Ordering::Relaxed)
+            && self.bytes() < self.shared.limits.max_bytes
     }
 
     /// Whether less than half of the limit is used.
     pub fn has_room(&self) -> bool {
-        self.bytes() < self.0.limits.max_bytes / 2
+        self.bytes() < self.shared.limits.max_bytes / 2
     }
 
     /// Tells that the database has all groups up to `seq`: they may go.
     pub fn mark_done(&self, seq: i64) {
-        self.0.done.fetch_max(seq, Ordering::AcqRel);
+        self.shared.done.fetch_max(seq, Ordering::AcqRel);
     }
 }
 
-impl Spool {
-    fn is_full(&self) -> bool {
-        let shared = &*self.0;
-        shared.bytes.load(Ordering::Relaxed) + shared.waiting.load(Ordering::Relaxed)
-            >= shared.limits.max_bytes
+impl Shared {
+    /// Why nothing is taken now, as far as it is known without trying.
+    fn refusal(&self) -> Option<Refused> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Some(Refused::Stopping);
+        }
+        let held = self.bytes.load(Ordering::Relaxed) + self.waiting.load(Ordering::Relaxed);
+        (held >= self.limits.max_bytes).then_some(Refused::Full)
     }
+}
 
-    fn offer_frames(&self, body: Vec<u8>, hits: u32) -> Receipt {
-        let shared = &*self.0;
-        let (outcome, receiver) = oneshot::channel();
-        let claim = Claim::default();
+/// Bytes beyond which the memory of a large offer is not kept for the next.
+const MOST_SCRATCH: usize = 64 << 10;
+
+/// The frames of hits, in as many bytes as they need: written into a growing list they would leave
+/// a third of it unused, in each of the entries that wait.
+fn frames_of(hits: &[Hit]) -> Box<[u8]> {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        for hit in hits {
+            encode_frame(hit, scratch);
+        }
+        let frames = scratch.as_slice().into();
+        if scratch.capacity() > MOST_SCRATCH {
+            *scratch = Vec::new();
+        }
+        frames
+    })
+}
+
+impl Spool {
+    /// Hands frames to the writer.
+    fn send(&self, body: Box<[u8]>, hits: u32, caller: Option<Caller>) -> Result<(), Refused> {
+        let shared = &*self.shared;
         let bytes = body.len() as u64;
-        let entry = Entry {
-            body,
-            claim: claim.clone(),
-            account: Account {
-                hits,
-                outcome: Some(outcome),
-            },
-        };
+        let account = Account { hits, caller };
+        let hits = u64::from(hits);
         // Before sending: the writer may be done with the entry before this thread goes on.
         shared.waiting.fetch_add(bytes, Ordering::Relaxed);
-        shared
-            .unwritten
-            .fetch_add(u64::from(hits), Ordering::Relaxed);
-        let sent = shared.queue.try_send(entry);
-        if sent.is_err() {
-            shared.waiting.fetch_sub(bytes, Ordering::Relaxed);
-            shared
-                .unwritten
-                .fetch_sub(u64::from(hits), Ordering::Relaxed);
-        }
-        match sent {
-            Ok(()) => {
-                let hits = u64::from(hits);
-                shared.accepted.fetch_add(hits, Ordering::Relaxed);
-                shared.counters.accepted.increment(hits);
-                Receipt::pending(receiver, claim)
-            }
-            Err(mpsc::error::TrySendError::Full(entry)) => {
-                entry.account.forget();
-                Receipt::refused(Refused::Busy)
-            }
-            Err(mpsc::error::TrySendError::Closed(entry)) => {
-                entry.account.forget();
-                Receipt::refused(Refused::Stopping)
-            }
+        shared.unwritten.fetch_add(hits, Ordering::Relaxed);
+        let Err(error) = self.queue.try_send(Entry { body, account }) else {
+            shared.accepted.fetch_add(hits, Ordering::Relaxed);
+            shared.counters.accepted.increment(hits);
+            return Ok(());
+        };
+        shared.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        shared.unwritten.fetch_sub(hits, Ordering::Relaxed);
+        let (entry, refused) = match error {
+            mpsc::error::TrySendError::Full(entry) => (entry, Refused::Busy),
+            mpsc::error::TrySendError::Closed(entry) => (entry, Refused::Stopping),
+        };
+        entry.account.forget();
+        Err(refused)
+    }
+
+    /// The same, with a receipt.
+    fn send_watched(&self, body: Box<[u8]>, hits: u32) -> Receipt {
+        let (outcome, receiver) = oneshot::channel();
+        let claim = Claim::default();
+        let caller = Caller {
+            claim: claim.clone(),
+            outcome,
+        };
+        match self.send(body, hits, Some(caller)) {
+            Ok(()) => Receipt::pending(receiver, claim),
+            Err(refused) => Receipt::refused(refused),
         }
     }
 }
 
 impl Sink for Spool {
     fn offer(&self, hits: &[Hit]) -> Receipt {
-        if self.is_full() {
-            return Receipt::refused(Refused::Full);
+        match self.shared.refusal() {
+            Some(refused) => Receipt::refused(refused),
+            None => self.send_watched(frames_of(hits), hits.len() as u32),
         }
-        let mut body = Vec::with_capacity(512 * hits.len());
-        for hit in hits {
-            encode_frame(hit, &mut body);
+    }
+
+    fn offer_unwatched(&self, hits: &[Hit]) -> Result<(), Refused> {
+        match self.shared.refusal() {
+            Some(refused) => Err(refused),
+            None => self.send(frames_of(hits), hits.len() as u32, None),
         }
-        self.offer_frames(body, hits.len() as u32)
     }
 
     fn offer_each(&self, hits: &mut dyn Iterator<Item = Hit>) -> Receipt {
-        if self.is_full() {
-            return Receipt::refused(Refused::Full);
+        if let Some(refused) = self.shared.refusal() {
+            return Receipt::refused(refused);
         }
         let (mut body, mut count) = (Vec::new(), 0);
         for hit in hits {
             encode_frame(&hit, &mut body);
             count += 1;
         }
-        self.offer_frames(body, count)
+        self.send_watched(body.into_boxed_slice(), count)
     }
 
     fn count_lost(&self, hits: usize, refused: Refused) {
@@ -364,7 +453,84 @@ impl Sink for Spool {
     }
 
     fn count_early(&self, hits: usize) {
-        self.0.counters.early.increment(hits as u64);
+        self.shared.counters.early.increment(hits as u64);
         writer::EARLY.note_early(hits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::clock::Micros;
+    use crate::model::hit::{Dialect, HitId, Kind};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn hit(number: u128) -> Hit {
+        Hit::new(
+            HitId(Uuid::from_u128(number)),
+            Micros(1),
+            Kind::Click,
+            Dialect::Native,
+        )
+    }
+
+    async fn open(dir: &Path, linger: Duration) -> (Spool, SpoolReader, JoinHandle<()>) {
+        let limits = SpoolLimits {
+            max_bytes: 1 << 20,
+            linger,
+        };
+        let clock = Clock::fixed(Micros(1_000 * Micros::SECOND));
+        Spool::open(dir, limits, &clock).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_closed_spool_refuses_offers_and_has_written_those_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, mut reader, writer) = open(dir.path(), Duration::from_millis(50)).await;
+        let other = spool.clone();
+        for number in 0..100 {
+            spool.offer_unwatched(&[hit(number)]).unwrap();
+        }
+        spool.close().await;
+        assert_eq!((spool.unwritten(), spool.backlog()), (0, 100));
+        assert_eq!(other.offer_unwatched(&[hit(1_000)]), Err(Refused::Stopping));
+        assert_eq!(
+            other.offer(&[hit(1_000)]).refusal(),
+            Some(Refused::Stopping)
+        );
+        other.close().await;
+
+        // The reader's end goes on, and what it has stored is deleted before the writer ends.
+        let start = reader.start().await.unwrap();
+        assert!(reader.wait_after(start.deleted_to).await);
+        let groups = reader.read(start.deleted_to, 1_000).await.unwrap();
+        assert_eq!(
+            groups.iter().map(|group| group.hits.len()).sum::<usize>(),
+            100
+        );
+        let last = groups.last().unwrap().seq;
+        assert!(!reader.wait_after(last).await, "nothing comes any more");
+        spool.mark_done(last);
+        assert!(!writer.is_finished(), "it waits for the reader");
+        drop(reader);
+        writer.await.unwrap();
+        assert_eq!(status(dir.path()).await.unwrap().hits, 0);
+    }
+
+    #[tokio::test]
+    async fn a_spool_that_nobody_holds_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, reader, writer) = open(dir.path(), Duration::ZERO).await;
+        let receipt = spool.offer(&[hit(1), hit(2)]);
+        drop((spool, reader));
+        writer.await.unwrap();
+        receipt.durable(PATIENCE).await.unwrap();
+        assert_eq!(status(dir.path()).await.unwrap().hits, 2);
+    }
+
+    #[test]
+    fn an_entry_that_nobody_waits_for_is_its_frames_and_a_few_words() {
+        assert!(size_of::<Entry>() <= 40, "{}", size_of::<Entry>());
     }
 }

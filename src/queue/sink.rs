@@ -16,6 +16,13 @@ pub trait Sink: Send + Sync + 'static {
     /// Takes hits, all or none of them. Returns at once; the receipt says when they are durable.
     fn offer(&self, hits: &[Hit]) -> Receipt;
 
+    /// Takes hits whose outcome nobody waits for, all or none of them. What does not become durable
+    /// in the end, the queue counts as lost.
+    ///
+    /// # Errors
+    /// None of them is taken, and the queue has not counted them.
+    fn offer_unwatched(&self, hits: &[Hit]) -> Result<(), Refused>;
+
     /// Takes hits that are made one by one, all or none of them: ten thousand never stand in memory
     /// together. Returns when the last is made.
     fn offer_each(&self, hits: &mut dyn Iterator<Item = Hit>) -> Receipt;

@@ -10,10 +10,10 @@ use sqlx::{ConnectOptions, Connection as _, Row, SqliteConnection};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::Opened;
 use super::file::{FILE, options};
 use super::frame::{BadFrame, decode_frames};
 use super::salvage::write_id;
+use super::{Opened, Phase};
 use crate::model::hit::Hit;
 use crate::sqlite::{Trouble, trouble};
 
@@ -47,7 +47,9 @@ pub struct SpoolReader {
     /// The file that it reads.
     number: u64,
     opened: watch::Receiver<Option<Opened>>,
+    /// Nobody else watches it: while this is there, the writer goes on deleting.
     written: watch::Receiver<i64>,
+    phase: watch::Receiver<Phase>,
     is_damaged: Arc<AtomicBool>,
 }
 
@@ -56,6 +58,7 @@ impl SpoolReader {
         dir: &Path,
         opened: watch::Receiver<Option<Opened>>,
         written: watch::Receiver<i64>,
+        phase: watch::Receiver<Phase>,
         is_damaged: Arc<AtomicBool>,
     ) -> Self {
         Self {
@@ -64,6 +67,7 @@ impl SpoolReader {
             number: 0,
             opened,
             written,
+            phase,
             is_damaged,
         }
     }
@@ -71,7 +75,11 @@ impl SpoolReader {
     /// Waits until the file is open, which a full disk may hold up; none when the spool is closed
     /// before.
     pub async fn start(&mut self) -> Option<SpoolStart> {
-        let opened = self.opened.wait_for(Option::is_some).await.ok()?;
+        let opened = tokio::select! {
+            biased;
+            opened = self.opened.wait_for(Option::is_some) => *opened.ok()?,
+            _ = self.phase.wait_for(|phase| *phase == Phase::Written) => None,
+        };
         opened.map(|opened| opened.start)
     }
 
@@ -99,10 +107,12 @@ impl SpoolReader {
     /// Waits until a group after `position` is written; false when the spool is closed and there is
     /// none.
     pub async fn wait_after(&mut self, position: i64) -> bool {
-        self.written
-            .wait_for(|written| *written > position)
-            .await
-            .is_ok()
+        let more = tokio::select! {
+            biased;
+            more = self.written.wait_for(|written| *written > position) => more.is_ok(),
+            _ = self.phase.wait_for(|phase| *phase == Phase::Written) => false,
+        };
+        more || *self.written.borrow() > position
     }
 
     /// Groups after `position`, at least one where there is one, until `hits` is reached.

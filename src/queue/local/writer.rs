@@ -2,16 +2,16 @@
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::file::{SpoolFile, is_full};
 use super::salvage::{self, Known};
-use super::{Entry, Opened, Shared, SpoolLimits, SpoolStart};
+use super::{Entry, Opened, Phase, Shared, SpoolStart};
 use crate::model::clock::{Clock, Micros};
 use crate::queue::sink::Refused;
 use crate::sqlite::{Trouble, trouble};
@@ -124,10 +124,7 @@ impl Keeper {
 
     /// Puts right what can be: opens a file that is not open, puts a damaged one aside, and tries
     /// whether a disk that failed takes writes again, which without hits nobody else would.
-    async fn mend(&mut self, shared: &Weak<Shared>) {
-        let Some(shared) = shared.upgrade() else {
-            return;
-        };
+    async fn mend(&mut self, shared: &Shared) {
         if self.is_damaged.swap(false, Ordering::AcqRel) {
             self.damage
                 .get_or_insert_with(|| "found when it was read".to_owned());
@@ -164,14 +161,14 @@ impl Keeper {
         match opened {
             Ok(file) => {
                 self.damage = None;
-                self.adopt(file, &shared);
+                self.adopt(file, shared);
             }
             Err(error) => WRITE_ERRORS.note_error(&error, error.is_disk()),
         }
     }
 
-    async fn delete(&mut self, shared: &Weak<Shared>) {
-        let (Some(shared), Some(file)) = (shared.upgrade(), &mut self.file) else {
+    async fn delete(&mut self, shared: &Shared) {
+        let Some(file) = &mut self.file else {
             return;
         };
         let done = shared.done.load(Ordering::Acquire);
@@ -216,13 +213,14 @@ impl Keeper {
     }
 }
 
+/// Writes what is offered until the spool is closed, and deletes what is done until its reader is
+/// gone too.
 pub(super) async fn run(
     mut keeper: Keeper,
     mut entries: mpsc::Receiver<Entry>,
-    shared: Weak<Shared>,
-    done: Arc<AtomicI64>,
-    limits: SpoolLimits,
+    shared: Arc<Shared>,
 ) {
+    let mut phase = shared.phase.subscribe();
     let mut batch = Vec::with_capacity(MOST);
     loop {
         tokio::select! {
@@ -231,9 +229,25 @@ pub(super) async fn run(
                 if count == 0 {
                     break;
                 }
-                gather(&mut entries, &mut batch, limits.linger).await;
+                gather(&mut entries, &mut batch, shared.limits.linger).await;
                 commit(&mut keeper, &mut batch, &shared).await;
             }
+            // What is in the queue by then is still received.
+            () = closing(&mut phase), if !entries.is_closed() => {
+                entries.close();
+                continue;
+            }
+            () = tokio::time::sleep(DELETE_EVERY) => {}
+        }
+        keeper.mend(&shared).await;
+        keeper.delete(&shared).await;
+    }
+    drop(batch);
+    shared.phase.send_replace(Phase::Written);
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.written.closed() => break,
             () = tokio::time::sleep(DELETE_EVERY) => {}
         }
         keeper.mend(&shared).await;
@@ -244,7 +258,7 @@ pub(super) async fn run(
         return;
     };
     // What was stored on the way out: left here it would look as if it waited.
-    let done = done.load(Ordering::Acquire);
+    let done = shared.done.load(Ordering::Acquire);
     if done > keeper.deleted_to
         && let Err(error) = file.delete(done).await
     {
@@ -258,6 +272,11 @@ pub(super) async fn run(
                 does it")
         }
     }
+}
+
+async fn closing(phase: &mut watch::Receiver<Phase>) {
+    // An error is for a sender that is gone, which lives as long as the writer.
+    let _ = phase.wait_for(|phase| *phase == Phase::Closing).await;
 }
 
 /// Takes what is about to arrive too: a commit costs the same for one hit as for fifty. Connections
@@ -280,20 +299,26 @@ async fn gather(entries: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>, lin
 }
 
 /// Writes what waits, in commits of bounded size, and settles every account.
-async fn commit(keeper: &mut Keeper, batch: &mut Vec<Entry>, shared: &Weak<Shared>) {
-    let mut rest = std::mem::take(batch).into_iter().peekable();
-    while rest.peek().is_some() {
-        let (mut body, mut hits, mut accounts) = (Vec::new(), 0_u32, Vec::new());
+async fn commit(keeper: &mut Keeper, batch: &mut Vec<Entry>, shared: &Shared) {
+    let mut left: usize = batch.iter().map(|entry| entry.body.len()).sum();
+    let mut rest = batch.drain(..);
+    while rest.len() > 0 {
+        let (mut body, mut hits) = (Vec::new(), 0_u32);
+        let mut accounts = Vec::with_capacity(rest.len());
         let (mut waited, mut unwritten) = (0, 0);
         while body.len() < MOST_BYTES
             && let Some(entry) = rest.next()
         {
-            waited += entry.body.len() as u64;
+            let length = entry.body.len();
+            waited += length as u64;
             unwritten += u64::from(entry.account.hits);
-            if entry.claim.take() {
-                if body.is_empty() {
-                    body = entry.body;
+            if entry.account.claim() {
+                if body.is_empty() && rest.len() == 0 {
+                    body = entry.body.into_vec();
                 } else {
+                    if body.is_empty() {
+                        body.reserve_exact(left.min(MOST_BYTES + length));
+                    }
                     body.extend_from_slice(&entry.body);
                 }
                 hits += entry.account.hits;
@@ -301,6 +326,7 @@ async fn commit(keeper: &mut Keeper, batch: &mut Vec<Entry>, shared: &Weak<Share
             } else {
                 entry.account.forget();
             }
+            left -= length;
         }
         let bytes = body.len() as u64;
         let first = keeper.last + 1;
@@ -309,26 +335,23 @@ async fn commit(keeper: &mut Keeper, batch: &mut Vec<Entry>, shared: &Weak<Share
         } else {
             keeper.append(hits, body).await
         };
-        if let Some(shared) = shared.upgrade() {
-            shared.waiting.fetch_sub(waited, Ordering::Relaxed);
-            if hits > 0 {
-                shared.disk_fails.store(outcome.is_err(), Ordering::Relaxed);
-            }
-            if outcome.is_ok() && hits > 0 {
-                shared.bytes.fetch_add(bytes, Ordering::Relaxed);
-                shared.backlog.fetch_add(u64::from(hits), Ordering::Relaxed);
-                let done = shared.done.load(Ordering::Acquire);
-                let written = *shared.written.borrow();
-                shared.ages.note(first, written, done);
-                shared.written.send_replace(keeper.last);
-            }
-            shared.unwritten.fetch_sub(unwritten, Ordering::Release);
+        shared.waiting.fetch_sub(waited, Ordering::Relaxed);
+        if hits > 0 {
+            shared.disk_fails.store(outcome.is_err(), Ordering::Relaxed);
         }
+        if outcome.is_ok() && hits > 0 {
+            shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+            shared.backlog.fetch_add(u64::from(hits), Ordering::Relaxed);
+            let done = shared.done.load(Ordering::Acquire);
+            let written = *shared.written.borrow();
+            shared.ages.note(first, written, done);
+            shared.written.send_replace(keeper.last);
+        }
+        shared.unwritten.fetch_sub(unwritten, Ordering::Release);
         for account in accounts {
             account.settle(outcome);
         }
     }
-    *batch = Vec::with_capacity(MOST);
 }
 
 /// A log line a second at most for what happens to thousands of hits at once.

@@ -178,6 +178,10 @@ impl Sink for Onlooker {
         self.offer_each(&mut hits.iter().cloned())
     }
 
+    fn offer_unwatched(&self, hits: &[Hit]) -> Result<(), Refused> {
+        self.offer(hits).refusal().map_or(Ok(()), Err)
+    }
+
     fn offer_each(&self, hits: &mut dyn Iterator<Item = Hit>) -> Receipt {
         if let Ok(mut seen) = self.0.lock() {
             seen.hits.extend(hits.take(MOST_HITS));

@@ -299,14 +299,14 @@ impl App {
         for hit in hits.iter_mut() {
             hit.id = HitId(self.clock.new_id(hit.received_at));
         }
-        let receipt = self.sink.offer(hits);
         let kept = if !self.is_durable {
             // What becomes of them, the sink counts.
-            receipt.refusal().map_or(Ok(Kept::Durable), Err)
+            self.sink.offer_unwatched(hits).map(|()| Kept::Durable)
         } else if can_send_again {
+            let receipt = self.sink.offer(hits);
             receipt.durable_or_taken_back(self.patience).await
         } else {
-            receipt.durable(self.patience).await
+            self.sink.offer(hits).durable(self.patience).await
         };
         match kept {
             Ok(Kept::Durable) => {}
