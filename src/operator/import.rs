@@ -13,6 +13,7 @@
 
 mod adobe;
 mod columns;
+mod draft;
 mod links;
 mod mautic;
 mod own;
@@ -28,16 +29,14 @@ use tokio::sync::mpsc;
 
 use crate::model::clock::{Clock, Micros};
 use crate::model::host_pattern::HostPattern;
-use crate::operator::{NewDelivery, NewLink};
-use crate::store::imports::ImportedPageTag;
 use crate::store::{self, Store};
 
 pub use columns::ColumnError;
 pub use table::{Place, TableError};
 
 use columns::Header;
-use people::{NewContact, SentMessage};
-use table::{Row, Table};
+use draft::{Draft, Origin, Outcome, ReadRow, Stored};
+use table::Table;
 
 /// Rows of a transaction.
 const BATCH: usize = 4_000;
@@ -90,31 +89,6 @@ impl Source {
             self,
             Self::AdobeBroadlogs | Self::MauticEmailStats | Self::MauticContacts
         )
-    }
-}
-
-/// Whose numbers deliveries have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Adobe,
-    Mautic,
-}
-
-impl Origin {
-    /// As the table says it.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Adobe => "adobe",
-            Self::Mautic => "mautic",
-        }
-    }
-
-    /// What a delivery is called of which nothing but the number is known.
-    fn label(self, id: i64) -> String {
-        match self {
-            Self::Adobe => format!("Adobe delivery {id}"),
-            Self::Mautic => format!("Mautic e-mail {id}"),
-        }
     }
 }
 
@@ -188,37 +162,7 @@ pub enum ImportError {
     Database(#[from] store::Error),
 }
 
-/// What a row asks for.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Draft {
-    Link(NewLink),
-    PageTag(ImportedPageTag),
-    Delivery(NewDelivery),
-    Message(SentMessage),
-    Contact(NewContact),
-    /// Nothing that is kept here.
-    Ignored,
-}
-
-/// What became of a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Made,
-    Changed,
-    Unchanged,
-    Refused(String),
-}
-
-/// Drafts of one kind and the rows of the batch that they stand in.
-pub(crate) type Drafts<'b, T> = Vec<(usize, &'b T)>;
-/// What became of the rows of a batch, and how many deliveries were made for them. None: another
-/// writer came in between, so once more.
-pub(crate) type Stored = Option<(Vec<(usize, Outcome)>, u64)>;
-
 type Batch = Vec<(Place, Result<Draft, String>)>;
-/// Reads a row of one kind of file; an error is the reason of a refusal.
-type Reader = Box<dyn Fn(&Row<'_>) -> Result<Draft, String>>;
-
 /// Reads a file and stores its rows.
 ///
 /// # Errors
@@ -292,7 +236,7 @@ fn read_batches(
 ) -> Result<(), ImportError> {
     let (mut table, names) = Table::open(input)?;
     let header = Header::new(names);
-    let read: Reader = match source {
+    let read: ReadRow = match source {
         Source::AdobeUrls => adobe::read_urls(&header, &rules.personal_hosts)?,
         Source::AdobeDeliveries => adobe::read_deliveries(&header)?,
         Source::AdobeBroadlogs => adobe::read_broadlogs(&header, &rules.unique)?,

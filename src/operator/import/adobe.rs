@@ -7,9 +7,9 @@
 
 use uuid::Uuid;
 
-use super::columns::{Cells, Column, ColumnError, Header, plain, quote};
-use super::people::SentMessage;
-use super::{Draft, Reader, mautic, template};
+use super::columns::{Cells, Column, ColumnError, Header, name, plain, quote};
+use super::draft::{Draft, ReadRow, SentMessage};
+use super::template;
 use crate::model::hit::{BroadlogId, DeliveryId, Limit, LinkId, PageTagKind, clean};
 use crate::model::host_pattern::HostPattern;
 use crate::operator::{NewDelivery, NewLink, NewPageTag};
@@ -24,15 +24,6 @@ fn id(number: Option<i64>, name: &str) -> Result<i64, String> {
         Some(0) => Err(format!("{name} is 0")),
         Some(number) if (i64::from(i32::MIN)..0).contains(&number) => Ok(number + (1 << 32)),
         Some(number) => Ok(number),
-    }
-}
-
-/// A number from 1 on.
-pub(super) fn positive(number: Option<i64>, name: &str) -> Result<i64, String> {
-    match number {
-        Some(number) if number > 0 => Ok(number),
-        Some(_) => Err(format!("{name} is not from 1 on")),
-        None => Err(format!("{name} is empty")),
     }
 }
 
@@ -71,7 +62,7 @@ fn url_type(text: Option<&str>) -> Result<UrlType, String> {
     })
 }
 
-pub(super) fn read_urls(header: &Header, hosts: &[HostPattern]) -> Result<Reader, ColumnError> {
+pub(super) fn read_urls(header: &Header, hosts: &[HostPattern]) -> Result<ReadRow, ColumnError> {
     let number = header.need(
         "id",
         &[
@@ -108,7 +99,7 @@ pub(super) fn read_urls(header: &Header, hosts: &[HostPattern]) -> Result<Reader
             UrlType::Web | UrlType::Transaction => {
                 let tag = NewPageTag {
                     identifier: tag.needed(row)?.to_owned(),
-                    label: mautic::name(label.text(row)?),
+                    label: label.name(row)?,
                     kind: if kind == UrlType::Web {
                         PageTagKind::Web
                     } else {
@@ -135,7 +126,7 @@ pub(super) fn read_urls(header: &Header, hosts: &[HostPattern]) -> Result<Reader
             slug: None,
             url: template::from_adobe(source.needed(row)?, &hosts)
                 .map_err(|error| error.to_string())?,
-            label: mautic::name(label.text(row)?),
+            label: label.name(row)?,
             category: match kind {
                 UrlType::Optout => Some("optout".to_owned()),
                 UrlType::Mirror => Some("mirror".to_owned()),
@@ -148,7 +139,7 @@ pub(super) fn read_urls(header: &Header, hosts: &[HostPattern]) -> Result<Reader
     }))
 }
 
-pub(super) fn read_deliveries(header: &Header) -> Result<Reader, ColumnError> {
+pub(super) fn read_deliveries(header: &Header) -> Result<ReadRow, ColumnError> {
     let number = header.need("id", &["id", "ideliveryid", "deliveryid", "primarykey"])?;
     let label = header.need(
         "label",
@@ -167,7 +158,7 @@ pub(super) fn read_deliveries(header: &Header) -> Result<Reader, ColumnError> {
     Ok(Box::new(move |row| {
         NewDelivery {
             id: Some(DeliveryId(id(number.number(row)?, "id")?)),
-            label: mautic::name(Some(label.needed(row)?)).unwrap_or_default(),
+            label: name(label.needed(row)?).unwrap_or_default(),
             sent_at: sent_at.time(row)?,
             expires_at: expires_at.time(row)?,
             expiration_url: expiration_url.text(row)?.map(str::to_owned),
@@ -179,7 +170,7 @@ pub(super) fn read_deliveries(header: &Header) -> Result<Reader, ColumnError> {
     }))
 }
 
-pub(super) fn read_broadlogs(header: &Header, unique: &[String]) -> Result<Reader, ColumnError> {
+pub(super) fn read_broadlogs(header: &Header, unique: &[String]) -> Result<ReadRow, ColumnError> {
     let number = header.need("id", &["id", "ibroadlogid", "broadlogid", "primarykey"])?;
     let uuid = header.find("uuid", &["uuid", "suuid", "broadloguuid"])?;
     let delivery = header.need("delivery-id", &DELIVERY)?;

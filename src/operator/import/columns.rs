@@ -10,6 +10,7 @@ use time::{Date, PrimitiveDateTime};
 
 use super::table::Row;
 use crate::model::clock::Micros;
+use crate::model::hit::{Limit, clean};
 
 /// What a header lacks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +37,12 @@ pub fn plain(name: &str) -> String {
         .filter(|c| c.is_alphanumeric())
         .flat_map(char::to_lowercase)
         .collect()
+}
+
+/// A name for people to read: cut where it is too long, none where nothing is left.
+pub fn name(text: &str) -> Option<String> {
+    let name = clean(text, Limit::NAME).0;
+    (!name.is_empty()).then(|| name.into_owned())
 }
 
 /// The names of a table's columns.
@@ -137,6 +144,25 @@ pub trait Cells {
         text.parse()
             .map(Some)
             .map_err(|_| format!("{} {} is no whole number", self.what(), quote(text)))
+    }
+
+    /// A number from 1 on.
+    ///
+    /// # Errors
+    /// It is no number, or a smaller one.
+    fn positive(&self, row: &Row<'_>) -> Result<Option<i64>, String> {
+        match self.number(row)? {
+            Some(number) if number < 1 => Err(format!("{} is not from 1 on", self.what())),
+            number => Ok(number),
+        }
+    }
+
+    /// A name for people to read, see [`name`].
+    ///
+    /// # Errors
+    /// It is no text.
+    fn name(&self, row: &Row<'_>) -> Result<Option<String>, String> {
+        Ok(self.text(row)?.and_then(name))
     }
 
     /// A time; one without an offset is UTC, as databases export it.

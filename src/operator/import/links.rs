@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Drafts, ImportRules, Origin, Outcome, Stored};
+use super::ImportRules;
+use super::draft::{Drafts, Origin, Outcome, Stored};
 use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, LinkId};
 use crate::operator::{NewDelivery, NewLink};

@@ -9,14 +9,10 @@ use std::collections::BTreeSet;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::columns::{Cells as _, Column, ColumnError, Header, plain};
-use super::people::{NewContact, SentMessage};
-use super::{Draft, Reader, adobe};
+use super::columns::{Cells as _, Column, ColumnError, Header, name, plain};
+use super::draft::{Draft, MAUTIC_ID, NewContact, ReadRow, SentMessage};
 use crate::model::hit::{DeliveryId, Limit, clean, plain_ampersands};
 use crate::operator::NewLink;
-
-/// The field that keeps Mautic's number of a contact.
-pub(super) const MAUTIC_ID: &str = "mautic_id";
 
 /// Tokens of a person's fields; the second is the older name.
 const TOKENS: [&str; 2] = ["contactfield=", "leadfield="];
@@ -37,13 +33,7 @@ const NOT_THE_PERSON: [&str; 12] = [
     "socialcache",
 ];
 
-/// A name for people to read: cut where it is too long, none where nothing is left.
-pub(super) fn name(text: Option<&str>) -> Option<String> {
-    let name = clean(text?, Limit::NAME).0.into_owned();
-    (!name.is_empty()).then_some(name)
-}
-
-pub(super) fn read_redirects(header: &Header) -> Result<Reader, ColumnError> {
+pub(super) fn read_redirects(header: &Header) -> Result<ReadRow, ColumnError> {
     let slug = header.need("redirect_id", &["redirectid"])?;
     let url = header.need("url", &["url"])?;
     let is_published = header.find("is_published", &["ispublished"])?;
@@ -102,7 +92,7 @@ fn next_token(url: &str) -> Option<(&str, Cow<'_, str>, &str)> {
         .min_by_key(|(before, ..)| before.len())
 }
 
-pub(super) fn read_email_stats(header: &Header) -> Result<Reader, ColumnError> {
+pub(super) fn read_email_stats(header: &Header) -> Result<ReadRow, ColumnError> {
     let hash = header.need("tracking_hash", &["trackinghash"])?;
     let delivery = header.need("email_id", &["emailid", "email"])?;
     let address = header.need("email_address", &["emailaddress"])?;
@@ -135,14 +125,14 @@ pub(super) fn read_email_stats(header: &Header) -> Result<Reader, ColumnError> {
     }))
 }
 
-pub(super) fn read_contacts(header: &Header) -> Result<Reader, ColumnError> {
+pub(super) fn read_contacts(header: &Header) -> Result<ReadRow, ColumnError> {
     let id = header.need("id", &["id", "leadid", "contactid"])?;
     let tags = header.find("tags", &["tags"])?;
     // Whoever exports two columns of one name means one of them, but which?
     let mut seen = BTreeSet::new();
     let mut fields: Vec<(String, Column)> = Vec::new();
-    for name in header.names() {
-        let bare = plain(name);
+    for title in header.names() {
+        let bare = plain(title);
         if bare.is_empty()
             || bare == "tags"
             || NOT_THE_PERSON.contains(&bare.as_str())
@@ -155,29 +145,31 @@ pub(super) fn read_contacts(header: &Header) -> Result<Reader, ColumnError> {
             .filter(|column| *column != id && column.index != id.index)
         {
             fields.push((
-                clean(&name.to_lowercase(), Limit::WORD).0.replace(' ', "_"),
+                clean(&title.to_lowercase(), Limit::WORD)
+                    .0
+                    .replace(' ', "_"),
                 column,
             ));
         }
     }
     Ok(Box::new(move |row| {
-        let number = adobe::positive(id.number(row)?, "id")?;
+        let number = id.positive(row)?.ok_or("id is empty")?;
         let mut contact = NewContact {
             fields: vec![(MAUTIC_ID.to_owned(), number.to_string())],
             tags: Vec::new(),
         };
-        for (name, column) in &fields {
+        for (field, column) in &fields {
             let text = column
                 .text(row)
-                .map_err(|_| format!("{name} is not UTF-8 or holds a NUL byte"))?;
+                .map_err(|_| format!("{field} is not UTF-8 or holds a NUL byte"))?;
             if let Some(text) = text {
-                contact.fields.push((name.clone(), text.to_owned()));
+                contact.fields.push((field.clone(), text.to_owned()));
             }
         }
         if let Some(text) = tags.text(row)? {
             contact.tags = text
                 .split(['|', ','])
-                .filter_map(|tag| name(Some(&plain_ampersands(tag))))
+                .filter_map(|tag| name(&plain_ampersands(tag)))
                 .collect();
         }
         Ok(Draft::Contact(contact))

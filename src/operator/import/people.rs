@@ -5,39 +5,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::ImportRules;
+use super::draft::{Drafts, MAUTIC_ID, NewContact, Origin, Outcome, SentMessage, Stored};
 use super::links::{Deliveries, reserve};
-use super::mautic::MAUTIC_ID;
-use super::{Drafts, ImportRules, Origin, Outcome, Stored};
 use crate::identity::{Resolver, check_fields, normalise, wanted, wanted_contacts};
 use crate::model::clock::{Clock, Micros};
-use crate::model::hit::{BroadlogId, ContactId, DeliveryId, Hit, TagChange};
+use crate::model::hit::{BroadlogId, ContactId, Hit, TagChange};
 use crate::operator::messages::evidence;
 use crate::store::imports::ImportedMessage;
 use crate::store::{self, Tx};
-
-/// A message of another system.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SentMessage {
-    /// Its number there, where links carry it.
-    pub id: Option<BroadlogId>,
-    /// Its name there: `mautic:<tracking hash>`, `adobe:<uuid>`.
-    pub key: Option<String>,
-    /// Campaign.
-    pub delivery_id: DeliveryId,
-    /// What is known of who got it.
-    pub fields: Vec<(String, String)>,
-    /// When it was sent.
-    pub sent_at: Option<Micros>,
-}
-
-/// A person of another system.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NewContact {
-    /// Fields by name.
-    pub fields: Vec<(String, String)>,
-    /// Tags to be added.
-    pub tags: Vec<String>,
-}
 
 pub(super) async fn store_messages(
     tx: &mut Tx,

@@ -1,0 +1,89 @@
+//! What the rows of a file ask for, whoever wrote it, and what becomes of them.
+
+use super::table::Row;
+use crate::model::clock::Micros;
+use crate::model::hit::{BroadlogId, DeliveryId};
+use crate::operator::{NewDelivery, NewLink};
+use crate::store::imports::ImportedPageTag;
+
+/// The field that keeps Mautic's number of a contact.
+pub(super) const MAUTIC_ID: &str = "mautic_id";
+
+/// Whose numbers deliveries have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Adobe,
+    Mautic,
+}
+
+impl Origin {
+    /// As the table says it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Adobe => "adobe",
+            Self::Mautic => "mautic",
+        }
+    }
+
+    /// What a delivery is called of which nothing but the number is known.
+    pub(super) fn label(self, id: i64) -> String {
+        match self {
+            Self::Adobe => format!("Adobe delivery {id}"),
+            Self::Mautic => format!("Mautic e-mail {id}"),
+        }
+    }
+}
+
+/// What a row asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Draft {
+    Link(NewLink),
+    PageTag(ImportedPageTag),
+    Delivery(NewDelivery),
+    Message(SentMessage),
+    Contact(NewContact),
+    /// Nothing that is kept here.
+    Ignored,
+}
+
+/// A message of another system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SentMessage {
+    /// Its number there, where links carry it.
+    pub id: Option<BroadlogId>,
+    /// Its name there: `mautic:<tracking hash>`, `adobe:<uuid>`.
+    pub key: Option<String>,
+    /// Campaign.
+    pub delivery_id: DeliveryId,
+    /// What is known of who got it.
+    pub fields: Vec<(String, String)>,
+    /// When it was sent.
+    pub sent_at: Option<Micros>,
+}
+
+/// A person of another system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NewContact {
+    /// Fields by name.
+    pub fields: Vec<(String, String)>,
+    /// Tags to be added.
+    pub tags: Vec<String>,
+}
+
+/// What became of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Made,
+    Changed,
+    Unchanged,
+    Refused(String),
+}
+
+/// Drafts of one kind and the rows of the batch that they stand in.
+pub(super) type Drafts<'b, T> = Vec<(usize, &'b T)>;
+/// What became of the rows of a batch, and how many deliveries were made for them. None: another
+/// writer came in between, so once more.
+pub(super) type Stored = Option<(Vec<(usize, Outcome)>, u64)>;
+
+/// Reads a row of one kind of file; an error is the reason of a refusal.
+pub(super) type ReadRow = Box<dyn Fn(&Row<'_>) -> Result<Draft, String>>;
