@@ -5,6 +5,7 @@
 //! told with the name of the field.
 
 mod campaigns;
+mod contacts;
 pub mod export;
 pub mod import;
 pub mod messages;

@@ -2,14 +2,14 @@
 //! would change about people.
 //!
 //! The promise behind it: nobody writes into another's record, and what is not proved never changes
-//! what is. The resolver asks [`Evidence::may`] before it changes anything and decides nothing by
+//! what is. The resolver asks [`Standing::may`] before it changes anything and decides nothing by
 //! itself. `static/docs/identity.md` shows the same table to operators; a test holds the two equal,
 //! and another tries every cell.
 
-/// What names the person of a hit, strongest first. Where several name the same person, the
-/// strongest of them counts.
+/// What names the person, strongest first, and with it what whoever says so may do. Where several
+/// name the same person, the strongest of them counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Evidence {
+pub enum Standing {
     /// An authenticated sender names the contact by its id.
     SenderById,
     /// An authenticated sender names the contact by a unique field.
@@ -20,7 +20,7 @@ pub enum Evidence {
     SenderByVisitor,
     /// An authenticated sender names a visitor that no proof has bound to the contact: it vouches
     /// for what it says of the browser, not for whose the browser is.
-    SenderByClaim,
+    SenderByClaimedVisitor,
     /// The signed link of a message.
     Link,
     /// The signed session cookie or landing parameter of a click on such a link.
@@ -30,7 +30,7 @@ pub enum Evidence {
     /// The visitor that made the contact, as long as nothing signed or authenticated has named it.
     Maker,
     /// A visitor that is bound to the contact without proof, or whose own id is not signed by us.
-    Claim,
+    ClaimedVisitor,
     /// A unique field that the configuration lets the public name.
     PublicField,
     /// A unique field that a form maps.
@@ -85,7 +85,7 @@ pub enum May {
 use May::{AsClaim as CLAIM, No as NO, Yes as YES};
 
 /// Every row.
-const EVIDENCE: usize = 15;
+const STANDINGS: usize = 15;
 /// Every column.
 const CHANGES: usize = 11;
 
@@ -106,23 +106,23 @@ pub const COLUMNS: [(Change, &str); CHANGES] = [
 
 /// The table.
 #[rustfmt::skip]
-pub const TABLE: [(Evidence, [May; CHANGES]); EVIDENCE] = [
-    //                           Make   Fill   Overwrite  AddUnique  ReplaceUnique  AddTag  RemoveTag  Bind   TakeOver  Complete  Merge
-    (Evidence::SenderById,      [NO,    YES,   YES,       YES,       YES,           YES,    YES,       YES,   YES,      YES,      YES]),
-    (Evidence::SenderByField,   [YES,   YES,   YES,       YES,       YES,           YES,    YES,       YES,   YES,      YES,      YES]),
-    (Evidence::SenderByMessage, [NO,    YES,   YES,       YES,       NO,            YES,    YES,       YES,   YES,      YES,      NO]),
-    (Evidence::SenderByVisitor, [NO,    YES,   YES,       YES,       NO,            YES,    YES,       NO,    NO,       NO,       NO]),
-    (Evidence::SenderByClaim,   [NO,    NO,    NO,        NO,        NO,            NO,     NO,        NO,    NO,       NO,       NO]),
-    (Evidence::Link,            [NO,    YES,   YES,       YES,       NO,            YES,    YES,       YES,   YES,      YES,      NO]),
-    (Evidence::Session,         [NO,    YES,   YES,       YES,       NO,            YES,    YES,       YES,   YES,      YES,      NO]),
-    (Evidence::Visitor,         [NO,    YES,   YES,       YES,       NO,            YES,    YES,       NO,    NO,       NO,       NO]),
-    (Evidence::Maker,           [NO,    YES,   YES,       YES,       NO,            YES,    YES,       CLAIM, CLAIM,    YES,      NO]),
-    (Evidence::Claim,           [NO,    YES,   NO,        NO,        NO,            NO,     NO,        NO,    NO,       NO,       NO]),
-    (Evidence::PublicField,     [YES,   YES,   NO,        NO,        NO,            NO,     NO,        CLAIM, CLAIM,    YES,      NO]),
-    (Evidence::FormField,       [YES,   YES,   NO,        NO,        NO,            NO,     NO,        CLAIM, CLAIM,    YES,      NO]),
-    (Evidence::Recipient,       [NO,    NO,    NO,        NO,        NO,            NO,     NO,        CLAIM, NO,       YES,      NO]),
-    (Evidence::Unsigned,        [NO,    YES,   NO,        NO,        NO,            NO,     NO,        CLAIM, NO,       YES,      NO]),
-    (Evidence::Nobody,          [NO,    NO,    NO,        NO,        NO,            NO,     NO,        NO,    NO,       NO,       NO]),
+pub const TABLE: [(Standing, [May; CHANGES]); STANDINGS] = [
+    //                                    Make   Fill   Overwrite  AddUnique  ReplaceUnique  AddTag  RemoveTag  Bind   TakeOver  Complete  Merge
+    (Standing::SenderById,             [NO,    YES,   YES,       YES,       YES,           YES,    YES,       YES,   YES,      YES,      YES]),
+    (Standing::SenderByField,          [YES,   YES,   YES,       YES,       YES,           YES,    YES,       YES,   YES,      YES,      YES]),
+    (Standing::SenderByMessage,        [NO,    YES,   YES,       YES,       NO,            YES,    YES,       YES,   YES,      YES,      NO]),
+    (Standing::SenderByVisitor,        [NO,    YES,   YES,       YES,       NO,            YES,    YES,       NO,    NO,       NO,       NO]),
+    (Standing::SenderByClaimedVisitor, [NO,    NO,    NO,        NO,        NO,            NO,     NO,        NO,    NO,       NO,       NO]),
+    (Standing::Link,                   [NO,    YES,   YES,       YES,       NO,            YES,    YES,       YES,   YES,      YES,      NO]),
+    (Standing::Session,                [NO,    YES,   YES,       YES,       NO,            YES,    YES,       YES,   YES,      YES,      NO]),
+    (Standing::Visitor,                [NO,    YES,   YES,       YES,       NO,            YES,    YES,       NO,    NO,       NO,       NO]),
+    (Standing::Maker,                  [NO,    YES,   YES,       YES,       NO,            YES,    YES,       CLAIM, CLAIM,    YES,      NO]),
+    (Standing::ClaimedVisitor,         [NO,    YES,   NO,        NO,        NO,            NO,     NO,        NO,    NO,       NO,       NO]),
+    (Standing::PublicField,            [YES,   YES,   NO,        NO,        NO,            NO,     NO,        CLAIM, CLAIM,    YES,      NO]),
+    (Standing::FormField,              [YES,   YES,   NO,        NO,        NO,            NO,     NO,        CLAIM, CLAIM,    YES,      NO]),
+    (Standing::Recipient,              [NO,    NO,    NO,        NO,        NO,            NO,     NO,        CLAIM, NO,       YES,      NO]),
+    (Standing::Unsigned,               [NO,    YES,   NO,        NO,        NO,            NO,     NO,        CLAIM, NO,       YES,      NO]),
+    (Standing::Nobody,                 [NO,    NO,    NO,        NO,        NO,            NO,     NO,        NO,    NO,       NO,       NO]),
 ];
 
 impl May {
@@ -136,7 +136,7 @@ impl May {
     }
 }
 
-impl Evidence {
+impl Standing {
     /// What it is called in the documentation.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -144,12 +144,14 @@ impl Evidence {
             Self::SenderByField => "API: names the contact by a unique field",
             Self::SenderByMessage => "API: names a message",
             Self::SenderByVisitor => "API: names a visitor that a proof has bound",
-            Self::SenderByClaim => "API: names a visitor that no proof has bound",
+            Self::SenderByClaimedVisitor => "API: names a visitor that no proof has bound",
             Self::Link => "the signed link of a message",
             Self::Session => "the signed session cookie or landing parameter of such a click",
             Self::Visitor => "a signed visitor id that a proof has bound",
             Self::Maker => "the visitor that made the contact, while nothing else has proved it",
-            Self::Claim => "a visitor id that is bound without proof, or that we did not sign",
+            Self::ClaimedVisitor => {
+                "a visitor id that is bound without proof, or that we did not sign"
+            }
             Self::PublicField => "a unique field in `contacts.public`",
             Self::FormField => "a unique field that a form maps",
             Self::Recipient => "Adobe's `rcpid`",
@@ -160,7 +162,7 @@ impl Evidence {
         }
     }
 
-    /// Whether this evidence may make a change to the contact that it names.
+    /// Whether who has this standing may make a change to the contact that it names.
     pub fn may(self, change: Change) -> May {
         TABLE[self as usize].1[change as usize]
     }

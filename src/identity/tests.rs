@@ -1,8 +1,50 @@
 //! Who a hit belongs to, rule by rule.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::evidence::NamedMessage;
 use super::*;
 use crate::model::clock::Micros;
-use crate::model::hit::{Dialect, HitId, Kind, TagChange, Verdict};
+use crate::model::hit::{
+    Authority, BroadlogId, ContactId, DeliveryId, Dialect, Hit, HitId, Kind, Provenance, TagChange,
+    Verdict, VisitorId,
+};
+
+impl<N: FnMut() -> Uuid> Resolver<'_, N> {
+    fn find<'h>(&mut self, hit: &'h Hit) -> Finding<'h> {
+        self.resolve(&Evidence::from(hit))
+    }
+
+    fn whose(&mut self, hit: &Hit) -> Option<ContactId> {
+        self.find(hit).contact
+    }
+}
+
+/// The notes of a finding, as a hit joins them.
+fn notes(finding: &Finding<'_>) -> String {
+    let notes = finding
+        .leftovers
+        .iter()
+        .filter_map(|left| left.note.as_deref());
+    notes.collect::<Vec<_>>().join("; ")
+}
+
+/// The fields that stay with the hit.
+fn left<'f>(finding: &'f Finding<'_>) -> Vec<(&'f str, &'f str)> {
+    let fields = finding
+        .leftovers
+        .iter()
+        .filter_map(|left| left.field.as_ref());
+    fields.map(|(name, value)| (*name, &**value)).collect()
+}
+
+/// Message 5, as a vendor's name in a link proves it.
+const MESSAGE: NamedMessage = NamedMessage {
+    id: BroadlogId(5),
+    provenance: Provenance::Unsigned,
+};
 
 fn id(n: u128) -> ContactId {
     ContactId(Uuid::from_u128(n))
@@ -17,11 +59,7 @@ fn bound(n: u128, is_proved: bool) -> Binding {
     Binding { contact, is_proved }
 }
 
-fn hit(fields: &[(&str, &str)]) -> Cow<'static, Hit> {
-    Cow::Owned(owned(fields))
-}
-
-fn owned(fields: &[(&str, &str)]) -> Hit {
+fn hit(fields: &[(&str, &str)]) -> Hit {
     let mut hit = Hit::new(
         HitId(Uuid::nil()),
         Micros(0),
@@ -69,17 +107,14 @@ fn a_browser_known_as_a_that_names_b_becomes_b_and_a_stays_as_it_was() {
         .insert(VisitorId(Uuid::from_u128(9)), bound(1, true));
     let mut resolver = resolver(known, &unique);
     let mut named = hit(&[("email", " B@x "), ("firstname", "Bea")]);
-    named.to_mut().visitor_id = visitor(9);
-    assert_eq!(resolver.resolve(&mut named), Some(id(2)));
+    named.visitor_id = visitor(9);
+    assert_eq!(resolver.whose(&named), Some(id(2)));
     let mut later = hit(&[]);
-    later.to_mut().visitor_id = visitor(9);
-    assert_eq!(resolver.resolve(&mut later), Some(id(2)));
-    let (changes, contacts) = resolver.finish();
-    assert_eq!(
-        contacts[&id(1)].fields,
-        BTreeMap::from([("email".into(), "a@x".into())])
-    );
-    assert_eq!(contacts[&id(2)].fields["firstname"], "Bea");
+    later.visitor_id = visitor(9);
+    assert_eq!(resolver.whose(&later), Some(id(2)));
+    let changes = resolver.finish();
+    assert_eq!(changes.contacts.len(), 1);
+    assert_eq!(changes.contacts[&id(2)].fields["firstname"], "Bea");
     assert_eq!(changes.visitors.len(), 1);
     assert!(changes.completed.is_empty() && changes.keys.is_empty());
 }
@@ -93,11 +128,11 @@ fn a_value_nobody_has_goes_to_a_only_where_the_field_is_empty() {
         .insert(VisitorId(Uuid::from_u128(9)), bound(1, true));
     let mut resolver = resolver(known, &unique);
     let mut added = hit(&[("customer_id", "7")]);
-    added.to_mut().visitor_id = visitor(9);
-    assert_eq!(resolver.resolve(&mut added), Some(id(1)));
+    added.visitor_id = visitor(9);
+    assert_eq!(resolver.whose(&added), Some(id(1)));
     let mut other = hit(&[("email", "new@x")]);
-    other.to_mut().visitor_id = visitor(9);
-    assert_eq!(resolver.resolve(&mut other), Some(id(1_001)));
+    other.visitor_id = visitor(9);
+    assert_eq!(resolver.whose(&other), Some(id(1_001)));
 }
 
 #[test]
@@ -105,20 +140,22 @@ fn an_anonymous_visitor_makes_no_contact_and_is_completed_when_named() {
     let unique = unique();
     let mut resolver = resolver(Known::default(), &unique);
     let mut anonymous = hit(&[("firstname", "X")]);
-    anonymous.to_mut().visitor_id = visitor(9);
-    assert_eq!(resolver.resolve(&mut anonymous), None);
-    assert_eq!(anonymous.extra.as_ref().unwrap()["firstname"], "X");
+    anonymous.visitor_id = visitor(9);
+    let finding = resolver.find(&anonymous);
+    assert_eq!(finding.contact, None);
+    assert_eq!(left(&finding), [("firstname", "X")]);
+    assert_eq!(notes(&finding), "");
     let mut named = hit(&[("email", "n@x")]);
-    named.to_mut().visitor_id = visitor(9);
-    named.to_mut().tags = vec![TagChange {
+    named.visitor_id = visitor(9);
+    named.tags = vec![TagChange {
         name: "t".into(),
         remove: false,
     }];
-    let contact = resolver.resolve(&mut named).unwrap();
-    let (changes, contacts) = resolver.finish();
+    let contact = resolver.whose(&named).unwrap();
+    let changes = resolver.finish();
     assert_eq!(changes.completed[&VisitorId(Uuid::from_u128(9))], contact);
-    assert_eq!(contacts.len(), 1);
-    assert_eq!(contacts[&contact].tags, ["t"]);
+    assert_eq!(changes.contacts.len(), 1);
+    assert_eq!(changes.contacts[&contact].tags, ["t"]);
 }
 
 #[test]
@@ -136,19 +173,16 @@ fn the_signed_link_wins_over_a_named_field_and_that_over_the_session() {
         (Provenance::Claimed, 2),
     ] {
         let mut named = hit(&[("email", "b@x")]);
-        named.to_mut().broadlog_id = Some(BroadlogId(5));
-        named.to_mut().provenance = provenance;
-        assert_eq!(
-            resolver.resolve(&mut named),
-            Some(id(expected)),
-            "{provenance:?}"
-        );
-        assert_eq!(named.delivery_id, Some(DeliveryId(3)));
+        named.broadlog_id = Some(BroadlogId(5));
+        named.provenance = provenance;
+        let finding = resolver.find(&named);
+        assert_eq!(finding.contact, Some(id(expected)), "{provenance:?}");
+        assert_eq!(finding.delivery, Some(DeliveryId(3)));
     }
     let mut claimed = hit(&[]);
-    claimed.to_mut().broadlog_id = Some(BroadlogId(5));
-    claimed.to_mut().provenance = Provenance::Claimed;
-    assert_eq!(resolver.resolve(&mut claimed), None);
+    claimed.broadlog_id = Some(BroadlogId(5));
+    claimed.provenance = Provenance::Claimed;
+    assert_eq!(resolver.whose(&claimed), None);
 }
 
 #[test]
@@ -161,15 +195,15 @@ fn only_an_authenticated_call_merges() {
         .visitors
         .insert(VisitorId(Uuid::from_u128(9)), bound(2, true));
     let mut resolver = resolver(known, &unique);
-    let mut public = hit(&[("email", "a@x"), ("customer_id", "7")]);
-    assert_eq!(resolver.resolve(&mut public), Some(id(1)));
+    let public = hit(&[("email", "a@x"), ("customer_id", "7")]);
+    assert_eq!(resolver.whose(&public), Some(id(1)));
     let mut authenticated = hit(&[("email", "a@x"), ("customer_id", "7")]);
-    authenticated.to_mut().authority = Authority::Authenticated;
-    assert_eq!(resolver.resolve(&mut authenticated), Some(id(1)));
+    authenticated.authority = Authority::Authenticated;
+    assert_eq!(resolver.whose(&authenticated), Some(id(1)));
     let mut later = hit(&[]);
-    later.to_mut().visitor_id = visitor(9);
-    assert_eq!(resolver.resolve(&mut later), Some(id(1)));
-    assert_eq!(resolver.finish().0.merges, [(id(2), id(1))]);
+    later.visitor_id = visitor(9);
+    assert_eq!(resolver.whose(&later), Some(id(1)));
+    assert_eq!(resolver.finish().merges, [(id(2), id(1))]);
 }
 
 #[test]
@@ -181,12 +215,12 @@ fn a_bot_binds_no_visitor() {
         .insert(BroadlogId(5), (id(1), DeliveryId(3)));
     let mut resolver = resolver(known, &unique);
     let mut click = hit(&[]);
-    click.to_mut().broadlog_id = Some(BroadlogId(5));
-    click.to_mut().provenance = Provenance::Link;
-    click.to_mut().visitor_id = visitor(9);
-    click.to_mut().verdict = Verdict::Bot;
-    assert_eq!(resolver.resolve(&mut click), Some(id(1)));
-    assert!(resolver.finish().0.visitors.is_empty());
+    click.broadlog_id = Some(BroadlogId(5));
+    click.provenance = Provenance::Link;
+    click.visitor_id = visitor(9);
+    click.verdict = Verdict::Bot;
+    assert_eq!(resolver.whose(&click), Some(id(1)));
+    assert!(resolver.finish().visitors.is_empty());
 }
 
 #[test]
@@ -204,14 +238,14 @@ fn an_unsigned_message_names_the_person_but_takes_no_browser_over() {
     let mut resolver = resolver(known, &unique);
     for browser in [8, 9] {
         let mut click = hit(&[]);
-        click.to_mut().foreign_mut().message_key = Some("mautic:5".into());
-        click.to_mut().visitor_id = visitor(browser);
-        assert_eq!(resolver.resolve(&mut click), Some(id(1)));
-        assert_eq!(click.broadlog_id, Some(BroadlogId(5)));
-        assert_eq!(click.delivery_id, Some(DeliveryId(3)));
-        assert_eq!(click.provenance, Provenance::Unsigned);
+        click.foreign_mut().message_key = Some("mautic:5".into());
+        click.visitor_id = visitor(browser);
+        let finding = resolver.find(&click);
+        assert_eq!(finding.contact, Some(id(1)));
+        assert_eq!(finding.message, Some(MESSAGE));
+        assert_eq!(finding.delivery, Some(DeliveryId(3)));
     }
-    let visitors: Vec<_> = resolver.finish().0.visitors.into_iter().collect();
+    let visitors: Vec<_> = resolver.finish().visitors.into_iter().collect();
     assert_eq!(visitors, [(VisitorId(Uuid::from_u128(8)), bound(1, false))]);
 }
 
@@ -231,24 +265,22 @@ fn a_message_in_a_pages_address_names_nobody_in_a_known_browser() {
         .visitors
         .insert(VisitorId(Uuid::from_u128(9)), bound(2, true));
     let mut resolver = resolver(known, &unique);
-    for (browser, person, message) in [
-        (7, 1, Some(BroadlogId(5))),
-        (8, 1, Some(BroadlogId(5))),
-        (9, 2, None),
-    ] {
+    for (browser, person, message) in [(7, 1, Some(MESSAGE)), (8, 1, Some(MESSAGE)), (9, 2, None)] {
         let mut page = hit(&[]);
-        let foreign = page.to_mut().foreign_mut();
+        let foreign = page.foreign_mut();
         foreign.message_key = Some("mautic:5".into());
         foreign.is_from_page = true;
-        page.to_mut().visitor_id = visitor(browser);
-        page.to_mut().delivery_id = Some(DeliveryId(99));
-        page.to_mut().provenance = Provenance::Claimed;
-        assert_eq!(resolver.resolve(&mut page), Some(id(person)), "{browser}");
-        assert_eq!(page.broadlog_id, message);
-        let own = message.map_or(DeliveryId(99), |_| DeliveryId(3));
-        assert_eq!(page.delivery_id, Some(own), "a claim gives way");
+        page.visitor_id = visitor(browser);
+        page.delivery_id = Some(DeliveryId(99));
+        page.provenance = Provenance::Claimed;
+        let finding = resolver.find(&page);
+        assert_eq!(finding.contact, Some(id(person)), "{browser}");
+        assert_eq!(finding.message, message);
+        assert_eq!(finding.delivery, message.map(|_| DeliveryId(3)));
+        let told = message.map_or("message of somebody else", |_| "");
+        assert_eq!(notes(&finding), told);
     }
-    let visitors: Vec<_> = resolver.finish().0.visitors.into_iter().collect();
+    let visitors: Vec<_> = resolver.finish().visitors.into_iter().collect();
     assert_eq!(visitors, [(VisitorId(Uuid::from_u128(8)), bound(1, false))]);
 }
 
@@ -267,14 +299,13 @@ fn a_recipient_names_an_existing_contact_and_sets_nothing() {
         ("firstname", "a", Some(id(2))),
     ] {
         let mut tagged = hit(&[]);
-        tagged.to_mut().broadlog_id = Some(BroadlogId(5));
-        tagged.to_mut().provenance = Provenance::Session;
-        tagged.to_mut().foreign_mut().recipient = Some((field.into(), value.into()));
-        assert_eq!(resolver.resolve(&mut tagged), expected);
+        tagged.broadlog_id = Some(BroadlogId(5));
+        tagged.provenance = Provenance::Session;
+        tagged.foreign_mut().recipient = Some((field.into(), value.into()));
+        assert_eq!(resolver.whose(&tagged), expected);
     }
-    let (changes, contacts) = resolver.finish();
-    assert!(changes.contacts.is_empty());
-    assert_eq!(contacts.len(), 2);
+    let changes = resolver.finish();
+    assert_eq!(changes, Changes::default());
 }
 
 /// A claim that is remembered does not become a proof: what a browser said of itself gives it no
@@ -285,24 +316,25 @@ fn a_browser_that_only_said_who_it_is_never_counts_as_proof_of_it() {
     person(1, "ada@x", &mut known);
     let mut resolver = resolver(known, &unique);
     let mut claims = hit(&[("email", "ada@x"), ("firstname", "EVIL")]);
-    claims.to_mut().visitor_id = visitor(9);
-    assert_eq!(resolver.resolve(&mut claims), Some(id(1)));
+    claims.visitor_id = visitor(9);
+    assert_eq!(resolver.whose(&claims), Some(id(1)));
     for fields in [&[("firstname", "MORE")][..], &[("customer_id", "7")]] {
         let mut later = hit(fields);
-        later.to_mut().visitor_id = visitor(9);
-        later.to_mut().tags = vec![TagChange {
+        later.visitor_id = visitor(9);
+        later.tags = vec![TagChange {
             name: "evil".into(),
             remove: false,
         }];
-        resolver.resolve(&mut later);
+        resolver.whose(&later);
     }
     let mut sender = hit(&[("firstname", "said of the browser")]);
-    sender.to_mut().authority = Authority::Authenticated;
-    sender.to_mut().visitor_id = visitor(9);
-    resolver.resolve(&mut sender);
-    let (changes, contacts) = resolver.finish();
-    assert_eq!(contacts[&id(1)].fields["firstname"], "EVIL", "it was empty");
-    assert!(contacts[&id(1)].tags.is_empty());
+    sender.authority = Authority::Authenticated;
+    sender.visitor_id = visitor(9);
+    resolver.whose(&sender);
+    let changes = resolver.finish();
+    let ada = &changes.contacts[&id(1)];
+    assert_eq!(ada.fields["firstname"], "EVIL", "it was empty");
+    assert!(ada.tags.is_empty());
     let key = ("customer_id".to_owned(), "7".to_owned());
     assert_ne!(changes.keys[&key], id(1));
     assert!(!changes.visitors[&VisitorId(Uuid::from_u128(9))].is_proved);
@@ -327,14 +359,14 @@ fn a_claim_becomes_a_proof_where_a_signed_link_or_a_sender_says_the_same() {
             hit(&[])
         };
         if is_sender {
-            proof.to_mut().authority = Authority::Authenticated;
+            proof.authority = Authority::Authenticated;
         } else {
-            proof.to_mut().broadlog_id = Some(BroadlogId(5));
-            proof.to_mut().provenance = Provenance::Link;
+            proof.broadlog_id = Some(BroadlogId(5));
+            proof.provenance = Provenance::Link;
         }
-        proof.to_mut().visitor_id = visitor(9);
-        assert_eq!(resolver.resolve(&mut proof), Some(id(1)));
-        let (changes, _) = resolver.finish();
+        proof.visitor_id = visitor(9);
+        assert_eq!(resolver.whose(&proof), Some(id(1)));
+        let changes = resolver.finish();
         assert_eq!(
             changes.visitors[&VisitorId(Uuid::from_u128(9))],
             bound(1, true)
@@ -349,17 +381,15 @@ fn what_the_public_made_is_its_makers_until_a_sender_names_it() {
     let mut resolver = resolver(Known::default(), &unique);
     let mut say = |browser: u128, fields: &[(&str, &str)], tag: &str, authority| {
         let mut said = hit(fields);
-        said.to_mut().visitor_id = visitor(browser);
-        said.to_mut().authority = authority;
-        said.to_mut().tags = vec![TagChange {
+        said.visitor_id = visitor(browser);
+        said.authority = authority;
+        said.tags = vec![TagChange {
             name: tag.into(),
             remove: false,
         }];
-        let contact = resolver.resolve(&mut said).unwrap();
-        (
-            resolver.contact(contact).unwrap().clone(),
-            said.reason.clone(),
-        )
+        let finding = resolver.find(&said);
+        let contact = resolver.contact(finding.contact.unwrap()).unwrap();
+        (contact.clone(), notes(&finding))
     };
     let ada = ("email", "ada@x");
     let by = Authority::Public;
@@ -371,18 +401,18 @@ fn what_the_public_made_is_its_makers_until_a_sender_names_it() {
         ("Ada", "Rome")
     );
     assert_eq!(other.tags, ["a"]);
-    assert_eq!(why.as_deref(), Some("field not proved; tag not proved"));
+    assert_eq!(why, "field not proved; tag not proved");
     let (own, why) = say(8, &[("firstname", "Adele"), ("customer_id", "7")], "c", by);
     assert_eq!(
         (&*own.fields["firstname"], &*own.fields["customer_id"]),
         ("Adele", "7")
     );
-    assert_eq!((own.tags.len(), why), (2, None));
+    assert_eq!((own.tags.len(), why.as_str()), (2, ""));
     let (known, _) = say(7, &[ada], "d", Authority::Authenticated);
     assert_eq!(known.made_by, None);
     let (own, why) = say(8, &[("firstname", "Eve")], "e", by);
     assert_eq!(&*own.fields["firstname"], "Adele");
-    assert_eq!(why.as_deref(), Some("field not proved; tag not proved"));
+    assert_eq!(why, "field not proved; tag not proved");
 }
 
 #[test]
@@ -401,12 +431,13 @@ fn a_signed_session_writes_also_where_the_page_names_the_same_person() {
         (Provenance::Session, "Oslo"),
     ] {
         let mut page = hit(&[("email", "ada@x"), ("city", "Oslo")]);
-        page.to_mut().broadlog_id = Some(BroadlogId(5));
-        page.to_mut().provenance = provenance;
-        assert_eq!(resolver.resolve(&mut page), Some(id(1)));
+        page.broadlog_id = Some(BroadlogId(5));
+        page.provenance = provenance;
+        let finding = resolver.find(&page);
+        assert_eq!(finding.contact, Some(id(1)));
         assert_eq!(resolver.contact(id(1)).unwrap().fields["city"], city);
-        let kept = page.extra.as_ref().map(|extra| extra["city"].clone());
-        assert_eq!(kept.is_some(), provenance == Provenance::Unsigned);
+        let is_left = left(&finding) == [("city", "Oslo")];
+        assert_eq!(is_left, provenance == Provenance::Unsigned);
     }
 }
 
@@ -424,7 +455,7 @@ fn a_contact_is_loaded_for_a_visitor_that_another_hit_of_the_batch_binds() {
         .broadlogs
         .insert(BroadlogId(6), (id(2), DeliveryId(3)));
     let of = |browser, message, fields: &[(&str, &str)]| {
-        let mut hit = owned(fields);
+        let mut hit = hit(fields);
         hit.visitor_id = visitor(browser);
         hit.broadlog_id = message;
         hit
@@ -434,6 +465,28 @@ fn a_contact_is_loaded_for_a_visitor_that_another_hit_of_the_batch_binds() {
         of(8, None, &[("firstname", "Ada")]),
         of(9, Some(BroadlogId(6)), &[]),
     ];
-    let wanted = wanted_contacts(&unique, &known, hits.iter());
-    assert_eq!(wanted, BTreeSet::from([id(1)]));
+    let ids = contacts_to_load(&unique, &known, hits.iter().map(Evidence::from));
+    assert_eq!(ids, BTreeSet::from([id(1)]));
+}
+
+#[test]
+fn a_unique_value_that_names_nobody_is_left_over_and_another_is_tidied() {
+    let unique = unique();
+    let mut resolver = resolver(Known::default(), &unique);
+    let fields = [("email", "undefined"), ("firstname", "undefined")];
+    let nobody = hit(&fields);
+    let finding = resolver.find(&nobody);
+    assert_eq!(finding.contact, None);
+    assert_eq!(left(&finding), fields);
+    assert_eq!(notes(&finding), "email no address");
+    let wide = hit(&[("email", "ａｄａ＠Example.com")]);
+    let finding = resolver.find(&wide);
+    assert_eq!(notes(&finding), "");
+    let ada = resolver.contact(finding.contact.unwrap()).unwrap();
+    assert_eq!(ada.fields["email"], "ada@Example.com");
+    let mut tagged = hit(&[]);
+    tagged.foreign_mut().recipient = Some(("email".into(), "undefined".into()));
+    let finding = resolver.find(&tagged);
+    assert_eq!(left(&finding), [("email", "undefined")]);
+    assert_eq!(notes(&finding), "recipient's email no address");
 }

@@ -321,8 +321,7 @@ async fn try_batch(
         links::store_deliveries(&mut tx, deliveries, origin, rules, now).await?,
         links::store_links(&mut tx, links, origin, rules, now).await?,
         links::store_page_tags(&mut tx, tags, now).await?,
-        people::store_messages(&mut tx, clock, messages, origin, rules, now).await?,
-        people::store_contacts(&mut tx, clock, contacts, rules, now).await?,
+        people::store_people(&mut tx, clock, messages, contacts, origin, rules, now).await?,
     ] {
         let Some((told, made)) = stored else {
             tx.rollback().await?;

@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::known_ids::KnownIds;
 use super::orders::Orders;
 use super::page_tags::PageTags;
-use crate::identity::{Resolver, wanted, wanted_contacts};
+use crate::identity::{Evidence, Finding, Lookup, Resolver, contacts_to_load};
 use crate::model::clock::{Clock, Micros};
-use crate::model::hit::{Authority, Hit, LeastProof, Limit, clean};
+use crate::model::hit::{Authority, Hit, LeastProof, Limit, Provenance, clean};
 use crate::queue::local::{BadFrame, Group, decode_frames, encode_frame};
 use crate::store::figures::Figures;
 use crate::store::hit_rows::HitRow;
@@ -202,12 +202,11 @@ impl<'p> Batch<'p> {
             duplicates: self.drop_duplicates(tx, &mut hits).await?,
             ..Done::default()
         };
-        let mut known = tx
-            .load_known(&wanted(self.unique, hits.iter().copied()))
-            .await?;
-        known.contacts = tx
-            .load_contacts(&wanted_contacts(self.unique, &known, hits.iter().copied()))
-            .await?;
+        let evidence = hits.iter().map(|hit| Evidence::from(*hit));
+        let lookup = Lookup::of(self.unique, evidence.clone());
+        let mut known = tx.load_known(&lookup).await?;
+        let ids = contacts_to_load(self.unique, &known, evidence);
+        known.contacts = tx.load_contacts(&ids).await?;
         let ids = KnownIds::load(tx, &hits).await?;
         let mut page_tags = PageTags::load(tx, &hits, self.now).await?;
         let mut orders = Orders::load(tx, self.revenue, &hits).await?;
@@ -217,13 +216,14 @@ impl<'p> Batch<'p> {
         let mut counted = Vec::with_capacity(hits.len());
         let mut bookings = Vec::with_capacity(hits.len());
         hits.retain(|hit| {
-            let mut hit = Cow::Borrowed(*hit);
-            let contact = resolver.resolve(&mut hit);
-            let is_unknown = contact.is_none() && is_for_known_visitors(&hit);
-            if is_unknown {
+            let finding = resolver.resolve(&Evidence::from(*hit));
+            let contact = finding.contact;
+            if contact.is_none() && is_for_known_visitors(hit) {
                 done.unknown += 1;
                 return false;
             }
+            let mut hit = Cow::Borrowed(*hit);
+            write_down(finding, &mut hit);
             ids.settle(&mut hit, |id| resolver.message(id).map(|(_, of)| of));
             page_tags.settle(&mut hit);
             let earned = orders.settle(&hit);
@@ -242,8 +242,8 @@ impl<'p> Batch<'p> {
         for (hit, copy) in hits.iter_mut().zip(&copies) {
             *hit = copy.as_deref().unwrap_or(hit);
         }
-        let (changes, data) = resolver.finish();
-        tx.save_changes(&changes, &data, self.now).await?;
+        let changes = resolver.finish();
+        tx.save_changes(&changes, self.now).await?;
         done.refused_tags = page_tags.save(tx, self.now).await?;
         orders.save(tx).await?;
         if hits.is_empty() {
@@ -297,6 +297,32 @@ impl<'p> Batch<'p> {
             is_first
         });
         Ok((before - hits.len()) as u64)
+    }
+}
+
+/// Writes into a hit what identity has found out about it. Nearly every hit stays as it is, and is
+/// not copied.
+fn write_down(finding: Finding<'_>, hit: &mut Cow<'_, Hit>) {
+    if let Some(message) = finding.message {
+        let hit = hit.to_mut();
+        hit.broadlog_id = Some(message.id);
+        hit.provenance = message.provenance;
+        // The delivery is then the message's own, whatever else was said.
+        if message.provenance == Provenance::Unsigned {
+            hit.delivery_id = finding.delivery.or(hit.delivery_id);
+        }
+    }
+    if hit.delivery_id.is_none() && finding.delivery.is_some() {
+        hit.to_mut().delivery_id = finding.delivery;
+    }
+    for left in finding.leftovers {
+        let hit = hit.to_mut();
+        if let Some(note) = left.note {
+            hit.note(&note);
+        }
+        if let Some((name, value)) = left.field {
+            hit.keep(name, &value);
+        }
     }
 }
 

@@ -7,26 +7,27 @@ use sqlx::Row;
 use sqlx::types::Json;
 
 use super::{Bulk, Tags, Tx};
-use crate::identity::{Binding, Changes, Contact, Known, Wanted};
+use crate::identity::{Binding, Changes, Contact, Known, Lookup};
 use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, ContactId, DeliveryId, VisitorId};
 use crate::{execute_bulk, fetch_bulk};
 
 impl Tx {
-    /// Loads what is wanted, all but contacts' data. Contacts that were merged away are followed to
-    /// the survivor.
+    /// Looks up who is named, all but contacts' data. Contacts that were merged away are followed
+    /// to the survivor.
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn load_known(&mut self, wanted: &Wanted) -> sqlx::Result<Known> {
-        let message_keys: Vec<(String, BroadlogId)> = fetch_bulk!(
-            self,
-            Bulk::new().text("key", wanted.message_keys.iter().cloned()),
-            "select k.key, k.broadlog_id from {rows} join message_keys k on k.key = rows.key",
-            row => (row.try_get(0)?, BroadlogId(row.try_get(1)?))
-        )?;
-        let ids = message_keys.iter().map(|(_, id)| *id);
-        let broadlog_ids: BTreeSet<_> = wanted.broadlogs.iter().copied().chain(ids).collect();
+    pub(crate) async fn load_known(&mut self, lookup: &Lookup<'_>) -> sqlx::Result<Known> {
+        let message_keys = self
+            .message_keys(lookup.message_keys.iter().copied())
+            .await?;
+        let mut broadlog_ids = lookup.broadlogs.clone();
+        if !message_keys.is_empty() {
+            broadlog_ids.extend(message_keys.values());
+            broadlog_ids.sort_unstable();
+            broadlog_ids.dedup();
+        }
         let broadlogs = fetch_bulk!(
             self,
             Bulk::new().big("id", broadlog_ids.iter().map(|id| id.0)),
@@ -36,7 +37,7 @@ impl Tx {
         )?;
         let visitors = fetch_bulk!(
             self,
-            Bulk::new().uuid("id", wanted.visitors.iter().map(|id| id.0)),
+            Bulk::new().uuid("id", lookup.visitors.iter().map(|id| id.0)),
             "select v.id, v.contact_id, v.is_proved from {rows} join visitors v on v.id = rows.id",
             row => (
                 VisitorId(row.try_get(0)?),
@@ -46,22 +47,22 @@ impl Tx {
         let keys = fetch_bulk!(
             self,
             Bulk::new()
-                .text("field", wanted.keys.iter().map(|key| key.0.clone()))
-                .text("value", wanted.keys.iter().map(|key| key.1.clone())),
+                .text("field", lookup.keys.iter().map(|key| key.0.clone()))
+                .text("value", lookup.keys.iter().map(|key| key.1.clone())),
             "select k.field, k.value, k.contact_id from {rows} join contact_keys k on k.field = \
             rows.field and k.value = rows.value",
             row => ((row.try_get(0)?, row.try_get(1)?), ContactId(row.try_get(2)?))
         )?;
         let ids = fetch_bulk!(
             self,
-            Bulk::new().uuid("id", wanted.ids.iter().map(|id| id.0)),
+            Bulk::new().uuid("id", lookup.ids.iter().map(|id| id.0)),
             "select c.id, coalesce(c.merged_into, c.id) from {rows} join contacts c on c.id = \
             rows.id",
             row => (ContactId(row.try_get(0)?), ContactId(row.try_get(1)?))
         )?;
         Ok(Known {
             broadlogs: HashMap::from_iter(broadlogs),
-            message_keys: HashMap::from_iter(message_keys),
+            message_keys,
             visitors: HashMap::from_iter(visitors),
             keys: HashMap::from_iter(keys),
             ids: HashMap::from_iter(ids),
@@ -73,7 +74,7 @@ impl Tx {
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn load_contacts(
+    pub(crate) async fn load_contacts(
         &mut self,
         ids: &BTreeSet<ContactId>,
     ) -> sqlx::Result<HashMap<ContactId, Contact>> {
@@ -99,25 +100,20 @@ impl Tx {
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn save_changes(
+    pub(crate) async fn save_changes(
         &mut self,
         changes: &Changes,
-        contacts: &HashMap<ContactId, Contact>,
         now: Micros,
     ) -> sqlx::Result<()> {
-        let changed: Vec<_> = changes
-            .contacts
-            .iter()
-            .filter_map(|id| contacts.get(id).map(|contact| (id.0, contact)))
-            .collect();
+        let contacts = || changes.contacts.values();
         execute_bulk!(
             self,
             Bulk::new()
-                .uuid("id", changed.iter().map(|(id, _)| *id))
-                .json("fields", changed.iter().map(|(_, contact)| serde_json::to_string(&contact.fields).unwrap_or_default()))
-                .tags("tags", changed.iter().map(|(_, contact)| contact.tags.clone()))
-                .uuid_or_null("made_by", changed.iter().map(|(_, contact)| contact.made_by.map(|id| id.0)))
-                .time("now", changed.iter().map(|_| now)),
+                .uuid("id", changes.contacts.keys().map(|id| id.0))
+                .json("fields", contacts().map(|contact| serde_json::to_string(&contact.fields).unwrap_or_default()))
+                .tags("tags", contacts().map(|contact| contact.tags.clone()))
+                .uuid_or_null("made_by", contacts().map(|contact| contact.made_by.map(|id| id.0)))
+                .time("now", contacts().map(|_| now)),
             "insert into contacts (id, fields, tags, made_by, created_at, changed_at) select id, fields, tags, made_by, now, now from {rows} where true
              on conflict (id) do update set fields = excluded.fields, tags = excluded.tags, made_by = excluded.made_by, changed_at = excluded.changed_at"
         )?;
@@ -164,7 +160,7 @@ impl Tx {
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn complete_history(
+    pub(crate) async fn complete_history(
         &mut self,
         completed: &BTreeMap<VisitorId, ContactId>,
     ) -> sqlx::Result<u64> {

@@ -8,7 +8,7 @@ use sqlx::Row;
 use super::deliveries::Link;
 use super::{Bulk, Tx};
 use crate::model::clock::Micros;
-use crate::model::hit::{BroadlogId, ContactId, DeliveryId, LinkId, PageTagKind};
+use crate::model::hit::{DeliveryId, LinkId, PageTagKind};
 use crate::{execute_bulk, fetch_bulk};
 
 /// A delivery as an import may change it.
@@ -41,19 +41,6 @@ pub struct ImportedPageTag {
     pub source_url: Option<String>,
     /// Until when it counts.
     pub valid_until: Option<Micros>,
-}
-
-/// A message that was sent by another system.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImportedMessage {
-    /// Its number.
-    pub id: BroadlogId,
-    /// Campaign.
-    pub delivery_id: DeliveryId,
-    /// Who got it.
-    pub contact_id: ContactId,
-    /// When it was sent.
-    pub created_at: Micros,
 }
 
 macro_rules! link {
@@ -227,63 +214,6 @@ impl Tx {
              on conflict (identifier) do update set label = excluded.label, kind = excluded.kind, source_url = excluded.source_url,
                                                     valid_until = excluded.valid_until, changed_at = excluded.changed_at"
         )
-    }
-
-    /// Stores messages of any deliveries and the names that their vendors gave them, in a
-    /// transaction of [`super::Store::begin_lane`].
-    ///
-    /// # Errors
-    /// The database refuses; so it does where a number is taken.
-    pub async fn import_messages(
-        &mut self,
-        messages: &[ImportedMessage],
-        keys: &[(String, BroadlogId)],
-    ) -> sqlx::Result<()> {
-        let chosen: Vec<_> = messages
-            .iter()
-            .map(|message| (message.id, message.delivery_id))
-            .collect();
-        self.forget_figures_of_others(&chosen).await?;
-        execute_bulk!(
-            &mut *self,
-            Bulk::new()
-                .big("id", messages.iter().map(|message| message.id.0))
-                .big(
-                    "delivery_id",
-                    messages.iter().map(|message| message.delivery_id.0)
-                )
-                .uuid(
-                    "contact_id",
-                    messages.iter().map(|message| message.contact_id.0)
-                )
-                .time(
-                    "created_at",
-                    messages.iter().map(|message| message.created_at)
-                ),
-            "insert into broadlogs (id, delivery_id, contact_id, created_at) select id, \
-            delivery_id, contact_id, created_at from {rows} where true"
-        )?;
-        execute_bulk!(
-            &mut *self,
-            Bulk::new()
-                .text("key", keys.iter().map(|(key, _)| key.clone()))
-                .big("broadlog_id", keys.iter().map(|(_, id)| id.0)),
-            "insert into message_keys (key, broadlog_id) select key, broadlog_id from {rows} \
-            where true"
-        )?;
-        let mut counts: HashMap<i64, i64> = HashMap::new();
-        for message in messages {
-            *counts.entry(message.delivery_id.0).or_default() += 1;
-        }
-        execute_bulk!(
-            self,
-            Bulk::new()
-                .big("id", counts.keys().copied())
-                .big("count", counts.values().copied()),
-            "update deliveries set messages = deliveries.messages + rows.count from {rows} where \
-            deliveries.id = rows.id"
-        )?;
-        Ok(())
     }
 }
 

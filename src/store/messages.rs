@@ -1,6 +1,6 @@
 //! Messages: the rows that say who was sent what.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::Row;
 
@@ -11,13 +11,17 @@ use crate::{both, execute_bulk, fetch_bulk};
 
 /// A message that is to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewMessage {
+pub(crate) struct NewMessage {
     /// Its number.
     pub id: BroadlogId,
+    /// Campaign.
+    pub delivery_id: DeliveryId,
     /// Who gets it.
     pub contact_id: ContactId,
     /// `html`, `text`: the sender's word.
     pub format: Option<String>,
+    /// When it was sent.
+    pub created_at: Micros,
 }
 
 impl Tx {
@@ -27,11 +31,11 @@ impl Tx {
     /// The database refuses.
     pub async fn message_times(
         &mut self,
-        ids: &BTreeSet<BroadlogId>,
+        ids: impl IntoIterator<Item = BroadlogId>,
     ) -> sqlx::Result<HashMap<BroadlogId, Micros>> {
         let times = fetch_bulk!(
             self,
-            Bulk::new().big("id", ids.iter().map(|id| id.0)),
+            Bulk::new().big("id", ids.into_iter().map(|id| id.0)),
             "select b.id, b.created_at from {rows} join broadlogs b on b.id = rows.id",
             row => (BroadlogId(row.try_get(0)?), row.try_get::<Micros, _>(1)?)
         )?;
@@ -81,37 +85,73 @@ impl Tx {
         .map(|_| ())
     }
 
-    /// Stores new messages of a delivery, in a transaction of [`Store::begin_lane`]. Numbers that
-    /// the sender chose are never given out after.
+    /// Stores new messages, in a transaction of [`Store::begin_lane`]. Numbers that the sender chose
+    /// are never given out after.
     ///
     /// # Errors
     /// The database refuses; so it does where a number is taken.
-    pub async fn insert_messages(
-        &mut self,
-        delivery_id: DeliveryId,
-        messages: Vec<NewMessage>,
-        now: Micros,
-    ) -> sqlx::Result<()> {
-        let count = messages.len() as i64;
-        if count == 0 {
-            return Ok(());
-        }
+    pub(crate) async fn insert_messages(&mut self, messages: &[NewMessage]) -> sqlx::Result<()> {
+        let rows = || messages.iter();
         execute_bulk!(
             &mut *self,
             Bulk::new()
-                .big("id", messages.iter().map(|message| message.id.0))
-                .big("delivery_id", messages.iter().map(|_| delivery_id.0))
-                .uuid(
-                    "contact_id",
-                    messages.iter().map(|message| message.contact_id.0)
-                )
-                .time("now", messages.iter().map(|_| now))
-                .text_or_null("format", messages.into_iter().map(|message| message.format)),
+                .big("id", rows().map(|message| message.id.0))
+                .big("delivery_id", rows().map(|message| message.delivery_id.0))
+                .uuid("contact_id", rows().map(|message| message.contact_id.0))
+                .time("created_at", rows().map(|message| message.created_at))
+                .text_or_null("format", rows().map(|message| message.format.clone())),
             "insert into broadlogs (id, delivery_id, contact_id, format, created_at) select id, \
-            delivery_id, contact_id, format, now from {rows} where true"
+            delivery_id, contact_id, format, created_at from {rows} where true"
         )?;
-        let sql = "update deliveries set messages = messages + $2 where id = $1";
-        both!(self, c => sqlx::query(sql).bind(delivery_id.0).bind(count).execute(&mut **c).await.map(|_| ()))
+        let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
+        for message in messages {
+            *counts.entry(message.delivery_id.0).or_default() += 1;
+        }
+        execute_bulk!(
+            self,
+            Bulk::new()
+                .big("id", counts.keys().copied())
+                .big("count", counts.values().copied()),
+            "update deliveries set messages = deliveries.messages + rows.count from {rows} where \
+            deliveries.id = rows.id"
+        )
+        .map(|_| ())
+    }
+
+    /// The messages that their vendors' names stand for.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub(crate) async fn message_keys<'k>(
+        &mut self,
+        keys: impl IntoIterator<Item = &'k str>,
+    ) -> sqlx::Result<HashMap<String, BroadlogId>> {
+        let found = fetch_bulk!(
+            self,
+            Bulk::new().text("key", keys.into_iter().map(str::to_owned)),
+            "select k.key, k.broadlog_id from {rows} join message_keys k on k.key = rows.key",
+            row => (row.try_get(0)?, BroadlogId(row.try_get(1)?))
+        )?;
+        Ok(HashMap::from_iter(found))
+    }
+
+    /// Notes vendors' names of messages that had none.
+    ///
+    /// # Errors
+    /// The database refuses; so it does where a name is taken.
+    pub(crate) async fn insert_message_keys(
+        &mut self,
+        keys: &[(String, BroadlogId)],
+    ) -> sqlx::Result<()> {
+        execute_bulk!(
+            self,
+            Bulk::new()
+                .text("key", keys.iter().map(|(key, _)| key.clone()))
+                .big("broadlog_id", keys.iter().map(|(_, id)| id.0)),
+            "insert into message_keys (key, broadlog_id) select key, broadlog_id from {rows} \
+            where true"
+        )
+        .map(|_| ())
     }
 }
 

@@ -69,7 +69,7 @@ impl Store {
     }
 
     /// The contact that has a value of a unique field; the value is given as
-    /// [`crate::identity::normalise`] makes it.
+    /// `identity::normalise` makes it.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.

@@ -12,6 +12,7 @@ use super::draft::{Draft, ReadRow, SentMessage};
 use super::template;
 use crate::model::hit::{BroadlogId, DeliveryId, Limit, LinkId, PageTagKind, clean};
 use crate::model::host_pattern::HostPattern;
+use crate::operator::contacts::NewContact;
 use crate::operator::{NewDelivery, NewLink, NewPageTag};
 use crate::store::imports::ImportedPageTag;
 
@@ -220,7 +221,7 @@ pub(super) fn read_broadlogs(header: &Header, unique: &[String]) -> Result<ReadR
             id: id.map(BroadlogId),
             key: uuid.map(|uuid| format!("adobe:{uuid}")),
             delivery_id: DeliveryId(self::id(delivery.number(row)?, "delivery-id")?),
-            fields: person,
+            contact: NewContact::new(None, person),
             sent_at: sent_at.time(row)?,
         }))
     }))

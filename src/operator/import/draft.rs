@@ -3,6 +3,7 @@
 use super::table::Row;
 use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, DeliveryId};
+use crate::operator::contacts::NewContact;
 use crate::operator::{NewDelivery, NewLink};
 use crate::store::imports::ImportedPageTag;
 
@@ -47,7 +48,7 @@ pub(super) enum Draft {
 }
 
 /// A message of another system.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct SentMessage {
     /// Its number there, where links carry it.
     pub id: Option<BroadlogId>,
@@ -55,19 +56,10 @@ pub(super) struct SentMessage {
     pub key: Option<String>,
     /// Campaign.
     pub delivery_id: DeliveryId,
-    /// What is known of who got it.
-    pub fields: Vec<(String, String)>,
+    /// Who got it.
+    pub contact: NewContact,
     /// When it was sent.
     pub sent_at: Option<Micros>,
-}
-
-/// A person of another system.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NewContact {
-    /// Fields by name.
-    pub fields: Vec<(String, String)>,
-    /// Tags to be added.
-    pub tags: Vec<String>,
 }
 
 /// What became of a row.

@@ -10,9 +10,10 @@ use std::collections::BTreeSet;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::columns::{Cells as _, Column, ColumnError, Header, name, plain};
-use super::draft::{Draft, MAUTIC_ID, NewContact, ReadRow, SentMessage};
+use super::draft::{Draft, MAUTIC_ID, ReadRow, SentMessage};
 use crate::model::hit::{DeliveryId, Limit, clean, plain_ampersands};
 use crate::operator::NewLink;
+use crate::operator::contacts::NewContact;
 
 /// Tokens of a person's fields; the second is the older name.
 const TOKENS: [&str; 2] = ["contactfield=", "leadfield="];
@@ -119,7 +120,7 @@ pub(super) fn read_email_stats(header: &Header) -> Result<ReadRow, ColumnError> 
             id: None,
             key: Some(format!("mautic:{hash}")),
             delivery_id: DeliveryId(delivery_id),
-            fields,
+            contact: NewContact::new(None, fields),
             sent_at: sent_at.time(row)?,
         }))
     }))
@@ -154,24 +155,18 @@ pub(super) fn read_contacts(header: &Header) -> Result<ReadRow, ColumnError> {
     }
     Ok(Box::new(move |row| {
         let number = id.positive(row)?.ok_or("id is empty")?;
-        let mut contact = NewContact {
-            fields: vec![(MAUTIC_ID.to_owned(), number.to_string())],
-            tags: Vec::new(),
-        };
+        let mut values = vec![(MAUTIC_ID.to_owned(), number.to_string())];
         for (field, column) in &fields {
             let text = column
                 .text(row)
                 .map_err(|_| format!("{field} is not UTF-8 or holds a NUL byte"))?;
             if let Some(text) = text {
-                contact.fields.push((field.clone(), text.to_owned()));
+                values.push((field.clone(), text.to_owned()));
             }
         }
-        if let Some(text) = tags.text(row)? {
-            contact.tags = text
-                .split(['|', ','])
-                .filter_map(|tag| name(&plain_ampersands(tag)))
-                .collect();
-        }
+        let tags = tags.text(row)?.unwrap_or_default().split(['|', ',']);
+        let tags = tags.filter_map(|tag| name(&plain_ampersands(tag)));
+        let contact = NewContact::new(None, values).with_tags(tags);
         Ok(Draft::Contact(contact))
     }))
 }

@@ -1,0 +1,444 @@
+//! The resolver: whose evidence is, and what it changes about people.
+
+mod write;
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use super::evidence::{Browser, Evidence, Field, Finding, Leftover, NamedMessage};
+use super::known::{Binding, Changes, Contact, Known, UniqueKey};
+use super::rights::{Change, May, Standing};
+use super::unique::read_key;
+use crate::model::hit::{Authority, BroadlogId, ContactId, DeliveryId, Provenance, VisitorId};
+
+/// Stands for the maker of a contact whose first hit had no visitor: nobody is it.
+const NO_VISITOR: VisitorId = VisitorId(Uuid::nil());
+
+/// Resolves evidence in order. What it finds out holds for what is resolved after it.
+pub(crate) struct Resolver<'u, N> {
+    unique: &'u [String],
+    known: Known,
+    changes: Changes,
+    /// Contacts that are new or have different data.
+    touched: BTreeSet<ContactId>,
+    new_id: N,
+}
+
+/// Who a piece of evidence may be about, and how well that is proved.
+#[derive(Clone, Copy)]
+struct Named {
+    contact: ContactId,
+    standing: Standing,
+}
+
+/// Whom a piece of evidence names, in all ways but its fields and ids.
+struct Names {
+    by_message: Option<Named>,
+    by_browser: Option<Named>,
+    /// The recipient that a page tag names; the inner none: nobody is known by it.
+    recipient: Option<Option<ContactId>>,
+}
+
+impl Names {
+    fn of_message_or_browser(&self) -> impl Iterator<Item = Named> + Clone + use<> {
+        [self.by_message, self.by_browser].into_iter().flatten()
+    }
+}
+
+impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
+    /// Starts with what is known. `new_id` makes ids of contacts.
+    pub(crate) fn new(unique: &'u [String], known: Known, new_id: N) -> Self {
+        Self {
+            unique,
+            known,
+            changes: Changes::default(),
+            touched: BTreeSet::new(),
+            new_id,
+        }
+    }
+
+    /// What is to be changed.
+    pub(crate) fn finish(mut self) -> Changes {
+        for id in self.touched {
+            if let Some(contact) = self.known.contacts.remove(&id) {
+                self.changes.contacts.insert(id, contact);
+            }
+        }
+        self.changes
+    }
+
+    /// The receiver and the delivery of a message.
+    pub(crate) fn message(&self, id: BroadlogId) -> Option<(ContactId, DeliveryId)> {
+        self.known.broadlogs.get(&id).copied()
+    }
+
+    /// Makes a new message known to what is resolved after it.
+    pub(crate) fn note_message(
+        &mut self,
+        id: BroadlogId,
+        contact: ContactId,
+        delivery: DeliveryId,
+    ) {
+        self.known.broadlogs.insert(id, (contact, delivery));
+    }
+
+    /// The contacts that have the unique values of some evidence, each once.
+    pub(crate) fn owners(&self, evidence: &Evidence<'_>) -> Vec<ContactId> {
+        let mut owners: Vec<ContactId> = evidence
+            .keys(self.unique)
+            .filter_map(|key| self.known.keys.get(&key).copied())
+            .collect();
+        owners.sort_unstable();
+        owners.dedup();
+        owners
+    }
+
+    /// A contact's data as they are by now.
+    pub(crate) fn contact(&self, id: ContactId) -> Option<&Contact> {
+        self.known.contacts.get(&id)
+    }
+
+    /// Whether evidence names this contact, by its id or by a unique value.
+    pub(crate) fn names(&self, evidence: &Evidence<'_>, contact: ContactId) -> bool {
+        let by_id = evidence.contact_id.and_then(|id| self.known.ids.get(&id));
+        by_id == Some(&contact)
+            || evidence
+                .keys(self.unique)
+                .any(|key| self.known.keys.get(&key) == Some(&contact))
+    }
+
+    /// Finds the contact that evidence is about, and notes what the evidence changes about it, as
+    /// far as it may.
+    pub(crate) fn resolve<'e>(&mut self, evidence: &Evidence<'e>) -> Finding<'e> {
+        let mut finding = Finding::default();
+        let left = &mut finding.leftovers;
+        let fields = evidence.read_fields(self.unique, left);
+        let recipient = self.recipient(evidence, left);
+        let before = evidence
+            .browser
+            .and_then(|browser| self.binding(browser.visitor_id));
+        if let Some(name) = evidence.message_key {
+            finding.message = self.find_message(evidence, name, before, left);
+        }
+        let (broadlog_id, provenance) = match finding.message {
+            Some(message) => (Some(message.id), message.provenance),
+            None => (evidence.broadlog_id, evidence.provenance),
+        };
+        let message = broadlog_id.and_then(|id| self.message(id));
+        finding.delivery = message.map(|(_, delivery)| delivery);
+        let names = Names {
+            by_message: message.and_then(|(contact, _)| {
+                let standing = match provenance {
+                    Provenance::Link => Standing::Link,
+                    Provenance::Session => Standing::Session,
+                    Provenance::Unsigned => Standing::Unsigned,
+                    Provenance::None | Provenance::Claimed => return None,
+                };
+                Some(Named { contact, standing })
+            }),
+            by_browser: before.map(|binding| Named {
+                contact: binding.contact,
+                standing: match binding.is_proved {
+                    true => Standing::Visitor,
+                    false => Standing::ClaimedVisitor,
+                },
+            }),
+            recipient,
+        };
+        let keys: Vec<&UniqueKey> = match fields.is_empty() {
+            true => Vec::new(),
+            false => keys_in_order(self.unique, &fields),
+        };
+        let named = match evidence.authority {
+            Authority::Authenticated => self.named_by_sender(evidence, &keys, &names, left),
+            Authority::Public => self.named_by_public(evidence, &keys, &names, left),
+        };
+        let Some(named) = named else {
+            // No person to give the fields to.
+            left.extend(fields.into_iter().map(Field::left_over));
+            return finding;
+        };
+        self.write(named, evidence.tags, fields, left);
+        if let Some(browser) = evidence.browser {
+            self.bind(named, before, browser);
+        }
+        finding.contact = Some(named.contact);
+        finding
+    }
+
+    /// Whose a visitor is. An id that was derived from a vendor's proves nothing, whatever the
+    /// database or an old cookie says of it.
+    fn binding(&self, visitor: VisitorId) -> Option<Binding> {
+        let binding = *self.known.visitors.get(&visitor)?;
+        Some(Binding {
+            is_proved: binding.is_proved && !visitor.is_derived(),
+            ..binding
+        })
+    }
+
+    /// Gives a browser its person, as far as that may be.
+    fn bind(&mut self, named: Named, before: Option<Binding>, browser: Browser) {
+        if !browser.counts {
+            return;
+        }
+        let Named { contact, standing } = named;
+        let may = match before {
+            None => standing.may(Change::Bind),
+            Some(before) if before.contact != contact => standing.may(Change::TakeOver),
+            // A claim that is proved now.
+            Some(before) if !before.is_proved && browser.can_be_proved => {
+                match standing.may(Change::Bind) {
+                    May::Yes => May::Yes,
+                    May::AsClaim | May::No => return,
+                }
+            }
+            Some(_) => return,
+        };
+        if may == May::No {
+            return;
+        }
+        let visitor = browser.visitor_id;
+        let binding = Binding {
+            contact,
+            is_proved: may == May::Yes && browser.can_be_proved,
+        };
+        self.known.visitors.insert(visitor, binding);
+        self.changes.visitors.insert(visitor, binding);
+        if before.is_none() && !browser.is_new && standing.allows(Change::Complete) {
+            self.changes.completed.insert(visitor, contact);
+        }
+    }
+
+    /// The message that a vendor's name stands for.
+    fn find_message(
+        &self,
+        evidence: &Evidence<'_>,
+        name: &str,
+        before: Option<Binding>,
+        left: &mut Vec<Leftover<'_>>,
+    ) -> Option<NamedMessage> {
+        let Some(&id) = self.known.message_keys.get(name) else {
+            left.push(Leftover::note("message unknown"));
+            return None;
+        };
+        let receiver = self.message(id).map(|(receiver, _)| receiver);
+        if evidence.is_from_page && before.is_some_and(|before| Some(before.contact) != receiver) {
+            left.push(Leftover::note("message of somebody else"));
+            return None;
+        }
+        let provenance = match evidence.provenance {
+            signed @ (Provenance::Link | Provenance::Session) => signed,
+            _ => Provenance::Unsigned,
+        };
+        Some(NamedMessage { id, provenance })
+    }
+
+    /// Whom a page tag names; the outer none where it names nobody.
+    fn recipient<'e>(
+        &self,
+        evidence: &Evidence<'e>,
+        left: &mut Vec<Leftover<'e>>,
+    ) -> Option<Option<ContactId>> {
+        let (field, value) = evidence.recipient?;
+        if !self.unique.iter().any(|unique| unique == field) {
+            return Some(None);
+        }
+        match read_key(field, value) {
+            Ok(key) => Some(self.known.keys.get(&key).copied()),
+            Err(why) => {
+                left.push(Leftover {
+                    note: Some(Cow::Owned(format!("recipient's {field} {}", why.note()))),
+                    field: Some((field, Cow::Borrowed(value))),
+                });
+                None
+            }
+        }
+    }
+
+    /// The person whom an authenticated sender names, and by what.
+    fn named_by_sender(
+        &mut self,
+        evidence: &Evidence<'_>,
+        keys: &[&UniqueKey],
+        names: &Names,
+        left: &mut Vec<Leftover<'_>>,
+    ) -> Option<Named> {
+        let by_id = evidence
+            .contact_id
+            .and_then(|id| self.known.ids.get(&id).copied());
+        if evidence.contact_id.is_some() && by_id.is_none() {
+            left.push(Leftover::note("contact id unknown"));
+        }
+        let of_keys = keys.iter().filter_map(|key| self.known.keys.get(*key));
+        let mut found: Vec<ContactId> = Vec::new();
+        for id in by_id.into_iter().chain(of_keys.copied()) {
+            if !found.contains(&id) {
+                found.push(id);
+            }
+        }
+        if let Some((&first, others)) = found.split_first() {
+            let standing = match by_id {
+                Some(_) => Standing::SenderById,
+                None => Standing::SenderByField,
+            };
+            if standing.allows(Change::Merge) {
+                for &other in others {
+                    self.merge(other, first);
+                }
+            }
+            return Some(self.vouched(first, standing));
+        }
+        let by_message = names.by_message.map(|named| Named {
+            standing: Standing::SenderByMessage,
+            ..named
+        });
+        let by_browser = names.by_browser.map(|Named { contact, standing }| {
+            let standing = match standing {
+                Standing::Visitor => Standing::SenderByVisitor,
+                _ => Standing::SenderByClaimedVisitor,
+            };
+            Named {
+                contact,
+                standing: standing.min(self.as_maker(contact, evidence)),
+            }
+        });
+        if keys.is_empty() {
+            return by_message.or(by_browser);
+        }
+        let with_room = [by_message, by_browser]
+            .into_iter()
+            .flatten()
+            .find(|named| {
+                named.standing.allows(Change::AddUnique) && self.has_room(named.contact, keys)
+            });
+        if let Some(Named { contact, standing }) = with_room {
+            return Some(self.vouched(contact, standing));
+        }
+        Some(Named {
+            contact: self.make(None),
+            standing: Standing::SenderByField,
+        })
+    }
+
+    /// The person of a public hit, and the strongest standing that anything gives which names this
+    /// very person.
+    fn named_by_public(
+        &mut self,
+        evidence: &Evidence<'_>,
+        keys: &[&UniqueKey],
+        names: &Names,
+        left: &mut Vec<Leftover<'_>>,
+    ) -> Option<Named> {
+        let by_field = match evidence.is_form {
+            true => Standing::FormField,
+            false => Standing::PublicField,
+        };
+        let by_link = names
+            .by_message
+            .filter(|named| named.standing == Standing::Link);
+        if by_link.is_none() && names.recipient == Some(None) {
+            left.push(Leftover::note("recipient unknown"));
+        }
+        let named = by_link
+            .or_else(|| {
+                let contact = names.recipient.flatten()?;
+                let standing = Standing::Recipient;
+                Some(Named { contact, standing })
+            })
+            .or_else(|| {
+                let owner = keys.iter().find_map(|key| self.known.keys.get(*key))?;
+                Some(Named {
+                    contact: *owner,
+                    standing: by_field,
+                })
+            })
+            .or_else(|| {
+                let named = names.by_message.or(names.by_browser);
+                named.filter(|_| keys.is_empty())
+            });
+        // All that names the person says what may be written: a name that is given openly takes
+        // nothing from a session that proves it.
+        let strongest = |contact: ContactId| {
+            names
+                .of_message_or_browser()
+                .filter_map(|other| (other.contact == contact).then_some(other.standing))
+                .chain([self.as_maker(contact, evidence)])
+                .min()
+                .unwrap_or(Standing::Nobody)
+        };
+        if let Some(Named { contact, standing }) = named {
+            let standing = standing.min(strongest(contact));
+            return Some(Named { contact, standing });
+        }
+        if keys.is_empty() {
+            return None;
+        }
+        let so_far = names
+            .of_message_or_browser()
+            .map(|Named { contact, .. }| Named {
+                contact,
+                standing: strongest(contact),
+            })
+            .find(|named| {
+                named.standing.allows(Change::AddUnique) && self.has_room(named.contact, keys)
+            });
+        if so_far.is_some() || !by_field.allows(Change::Make) {
+            return so_far;
+        }
+        let maker = evidence.browser.map(|browser| browser.visitor_id);
+        Some(Named {
+            contact: self.make(Some(maker.unwrap_or(NO_VISITOR))),
+            standing: Standing::Maker,
+        })
+    }
+
+    /// [`Standing::Maker`] where the visitor made the contact and nothing has proved it since.
+    fn as_maker(&self, contact: ContactId, evidence: &Evidence<'_>) -> Standing {
+        let maker = self.contact(contact).and_then(|contact| contact.made_by);
+        let visitor = evidence.browser.map(|browser| browser.visitor_id);
+        match maker {
+            Some(maker) if maker != NO_VISITOR && visitor == Some(maker) => Standing::Maker,
+            _ => Standing::Nobody,
+        }
+    }
+
+    /// Whether a contact has none of the fields that these values are of.
+    fn has_room(&self, contact: ContactId, keys: &[&UniqueKey]) -> bool {
+        self.contact(contact).is_some_and(|contact| {
+            keys.iter()
+                .all(|(field, _)| contact.fields.get(field).is_none_or(String::is_empty))
+        })
+    }
+
+    fn make(&mut self, made_by: Option<VisitorId>) -> ContactId {
+        let id = ContactId((self.new_id)());
+        let contact = Contact {
+            made_by,
+            ..Contact::default()
+        };
+        self.known.contacts.insert(id, contact);
+        self.touched.insert(id);
+        id
+    }
+
+    /// An authenticated sender knows the person: from now on it is more than what its first visitor
+    /// said.
+    fn vouched(&mut self, contact: ContactId, standing: Standing) -> Named {
+        if let Some(data) = self.known.contacts.get_mut(&contact)
+            && data.made_by.take().is_some()
+        {
+            self.touched.insert(contact);
+        }
+        Named { contact, standing }
+    }
+}
+
+/// The unique values of fields, in the order in which unique fields are configured.
+fn keys_in_order<'f>(unique: &[String], fields: &'f [Field<'_>]) -> Vec<&'f UniqueKey> {
+    unique
+        .iter()
+        .filter_map(|name| fields.iter().find(|field| field.name == name)?.key.as_ref())
+        .collect()
+}
