@@ -155,8 +155,7 @@ pub async fn run(
         clock: clock.clone(),
         state: Arc::<State>::clone(&state),
         tables: tables.clone(),
-        is_demo,
-        demo: Arc::default(),
+        demo: is_demo.then(Arc::default),
     };
     let app = Arc::new(answering.by(&config, &keys, admin_token));
 
@@ -251,7 +250,7 @@ pub async fn run(
     let address = listeners.public.local_addr()?;
     tracing::info!(%address, public_url = app.base_url, database = if store.is_postgres() { "postgres" } else { "sqlite" }, "serving");
     welcome.tell(&app);
-    let web = Web::new(Arc::clone(&app), config.server.max_body_bytes);
+    let web = Web::new(Arc::clone(&app));
     let reloading = {
         let web = web.clone();
         tokio::spawn(reload::follow(configured, configurations, move |config| {

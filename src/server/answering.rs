@@ -8,16 +8,19 @@ use tokio::sync::watch;
 
 use super::known_keys;
 use super::secrets::{FoundKeys, load_or_make_token};
-use crate::config::{Ack, Config, Secret};
+use crate::config::{Config, Secret};
 use crate::model::clock::Clock;
 use crate::model::keys::Keys;
 use crate::queue::local::Spool;
+use crate::queue::sink::Sink;
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
 use crate::server::data_dir::ServerNote;
 use crate::store::Store;
 use crate::tracking::{MappRules, Rules};
-use crate::web::{App, CookieMaker, Cors, Counters, DemoLinks, Script, ServerState, Tables};
+use crate::web::{
+    AdminState, CookieMaker, Cors, Counters, DemoLinks, Script, ServerState, Tables, TrackingState,
+};
 
 /// What holds beyond a configuration, so that the next one shares it.
 pub(super) struct Answering {
@@ -28,60 +31,73 @@ pub(super) struct Answering {
     pub(super) clock: Clock,
     pub(super) state: Arc<dyn ServerState>,
     pub(super) tables: watch::Receiver<Tables>,
-    pub(super) is_demo: bool,
-    pub(super) demo: Arc<OnceLock<DemoLinks>>,
+    pub(super) demo: Option<Arc<OnceLock<DemoLinks>>>,
 }
 
 impl Answering {
     /// Answers by a configuration.
-    pub(super) fn by(&self, config: &Config, keys: &Keys, admin_token: String) -> App {
+    pub(super) fn by(&self, config: &Config, keys: &Keys, token: String) -> AdminState {
+        let sink: Arc<dyn Sink> = Arc::new(self.spool.clone());
+        AdminState {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            sink: Arc::clone(&sink),
+            links: self.links.clone(),
+            forms: self.forms.clone(),
+            keys: keys.clone(),
+            token,
+            base_url: config.base_url(),
+            contacts: config.contacts.clone(),
+            paths: config.paths.clone(),
+            redirects: config.links.clone(),
+            spool: config.spool.clone(),
+            limits: config.server.clone(),
+            data_dir: config.data_dir.clone(),
+            demo: self.demo.clone(),
+            state: Arc::clone(&self.state),
+            tables: self.tables.clone(),
+            tracking: Arc::new(self.track_by(config, keys, sink)),
+        }
+    }
+
+    fn track_by(&self, config: &Config, keys: &Keys, sink: Arc<dyn Sink>) -> TrackingState {
         let base_url = config.base_url();
         let own_host = url::Url::parse(&base_url)
             .ok()
             .and_then(|url| url.host_str().map(str::to_owned))
             .unwrap_or_default();
-        App {
-            rules: Rules {
-                keys: keys.clone(),
-                unique: config.contacts.unique.clone(),
-                public: config.contacts.public.clone(),
-                adobe_mode: config.adobe.mode,
-                mapp: MappRules {
-                    secrets: mapp_secrets(&config.mapp.secrets),
-                },
-            },
-            sink: Arc::new(self.spool.clone()),
+        let is_https = base_url.starts_with("https://");
+        TrackingState {
+            rules: rules_of(config, keys),
+            sink,
             links: self.links.clone(),
             forms: self.forms.clone(),
-            store: self.store.clone(),
             clock: self.clock.clone(),
-            cookies: CookieMaker::new(
-                keys.clone(),
-                &config.cookies.domains,
-                base_url.starts_with("https://"),
-            ),
-            cors: Cors::new(&config.cors.origins, &base_url),
-            proxies: config.trust.proxies.clone(),
-            senders: config.trust.senders.clone(),
-            paths: config.paths.clone(),
-            base_url: base_url.clone(),
-            own_host,
-            fallback_url: config.links.fallback_url.clone(),
-            landing_parameter: config.links.landing_parameter,
-            personal_hosts: config.links.personal_hosts.clone(),
-            mapp: config.mapp.clone(),
-            debug_key: config.debug.key.as_ref().map(|key| key.0.clone()),
-            is_durable: config.spool.ack == Ack::Durable,
-            patience: config.spool.patience,
-            admin_token,
-            data_dir: config.data_dir.clone(),
+            cookies: CookieMaker::new(keys.clone(), &config.cookies, is_https),
+            cors: Cors::new(&config.cors, &base_url),
             script: Script::new(&config.paths),
-            is_demo: self.is_demo,
-            demo: Arc::clone(&self.demo),
-            state: Arc::clone(&self.state),
-            tables: self.tables.clone(),
+            own_host,
+            trust: config.trust.clone(),
+            paths: config.paths.clone(),
+            redirects: config.links.clone(),
+            mapp: config.mapp.clone(),
+            debug: config.debug.clone(),
+            spool: config.spool.clone(),
             counters: Counters::default(),
         }
+    }
+}
+
+/// How requests are read, in words of `tracking`, which knows no configuration.
+fn rules_of(config: &Config, keys: &Keys) -> Rules {
+    Rules {
+        keys: keys.clone(),
+        unique: config.contacts.unique.clone(),
+        public: config.contacts.public.clone(),
+        adobe_mode: config.adobe.mode,
+        mapp: MappRules {
+            secrets: mapp_secrets(&config.mapp.secrets),
+        },
     }
 }
 

@@ -8,7 +8,7 @@ use crate::model::link::LinkToken;
 use crate::operator::messages::{Recipient, store_messages};
 use crate::operator::{NewDelivery, NewLink, create_delivery, create_links};
 use crate::store::deliveries::Delivery;
-use crate::web::{App, DemoLinks};
+use crate::web::{AdminState, DemoLinks};
 
 const LABEL: &str = "Sillage demo";
 const SHOP: &str = "Shop";
@@ -18,7 +18,7 @@ const ARTICLE: &str = "Article";
 ///
 /// # Errors
 /// The database fails, or no field names a contact.
-pub(super) async fn prepare(app: &App) -> anyhow::Result<DemoLinks> {
+pub(super) async fn prepare(app: &AdminState) -> anyhow::Result<DemoLinks> {
     let delivery = match app.store.delivery_by_label(LABEL).await? {
         Some(delivery) => delivery,
         None => {
@@ -53,7 +53,7 @@ pub(super) async fn prepare(app: &App) -> anyhow::Result<DemoLinks> {
             // Unknown: a click seconds after the start is somebody trying it out, no scanner.
             sent_minute: None,
         };
-        token.encode(&app.rules.keys)
+        token.encode(&app.keys)
     };
     let (base, path) = (&app.base_url, &app.paths.redirect);
     Ok(DemoLinks {
@@ -64,7 +64,12 @@ pub(super) async fn prepare(app: &App) -> anyhow::Result<DemoLinks> {
 }
 
 /// The demo's link of a label, with the destination that it has under today's public URL.
-async fn link_to(app: &App, delivery: &Delivery, label: &str, url: &str) -> anyhow::Result<LinkId> {
+async fn link_to(
+    app: &AdminState,
+    delivery: &Delivery,
+    label: &str,
+    url: &str,
+) -> anyhow::Result<LinkId> {
     let links = app.store.links_of(delivery.id).await?;
     let found = links
         .into_iter()
@@ -93,8 +98,8 @@ async fn link_to(app: &App, delivery: &Delivery, label: &str, url: &str) -> anyh
     Ok(link.id)
 }
 
-async fn send_to_reader(app: &App, delivery: &Delivery) -> anyhow::Result<BroadlogId> {
-    let unique = &app.rules.unique;
+async fn send_to_reader(app: &AdminState, delivery: &Delivery) -> anyhow::Result<BroadlogId> {
+    let unique = &app.contacts.unique;
     let field = unique
         .iter()
         .find(|field| *field == "email")

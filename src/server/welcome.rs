@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::demo;
-use crate::web::App;
+use crate::web::AdminState;
 
 /// What is known only while the server is put together.
 pub(super) struct Welcome {
@@ -18,7 +18,7 @@ pub(super) struct Welcome {
 
 impl Welcome {
     /// Tells what holds at once.
-    pub(super) fn tell(&self, app: &App) {
+    pub(super) fn tell(&self, app: &AdminState) {
         let base = &app.base_url;
         say(&format!(
             "Sillage listens at {base}, database: {}",
@@ -30,14 +30,14 @@ impl Welcome {
                 directory):\n  {token}\n\
                  Make a tracked link, then follow its short_url:\n  \
                  curl -sS {base}/api/v1/links -H 'Authorization: Bearer {token}' -d '{{\"url\": \"https://www.example.com/\"}}'",
-                token = app.admin_token
+                token = app.token
             ));
         }
     }
 }
 
 /// Makes the demo ready, as soon as the database is, and tells where it is.
-pub(super) async fn open_demo(app: Arc<App>) {
+pub(super) async fn open_demo(app: Arc<AdminState>) {
     let mut is_told = false;
     loop {
         match demo::prepare(&app).await {
@@ -46,7 +46,9 @@ pub(super) async fn open_demo(app: Arc<App>) {
                     "Demo: a mail and a shop at {}/demo\nA tracked link, ready to click:\n  {}",
                     app.base_url, links.shop
                 ));
-                let _ = app.demo.set(links);
+                if let Some(demo) = &app.demo {
+                    let _ = demo.set(links);
+                }
                 return;
             }
             Err(error) => {

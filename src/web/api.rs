@@ -27,7 +27,7 @@ use http::header::{ALLOW, AUTHORIZATION};
 use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::error::Problem;
-use super::{App, Tables};
+use super::{AdminState, Tables};
 use crate::model::secret::is_same_secret;
 
 /// How long a call waits for the first attempt to make the tables: a first start takes a second, an
@@ -36,7 +36,7 @@ const START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// All routes of the API. Every answer that is no success is `application/problem+json`, also to
 /// paths and methods that do not exist.
-pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
+pub fn router(app: Arc<AdminState>) -> Router<Arc<AdminState>> {
     Router::new()
         // Sending.
         .route(
@@ -75,7 +75,7 @@ pub fn router(app: Arc<App>, max_body_bytes: usize) -> Router<Arc<App>> {
         // After the routes: it covers those that are there by then. `refuse_method` says which
         // methods there are.
         .method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED)
-        .layer(DefaultBodyLimit::max(max_body_bytes))
+        .layer(DefaultBodyLimit::max(app.limits.max_body_bytes))
         .layer(from_fn_with_state(app, require_admin))
 }
 
@@ -85,8 +85,12 @@ pub async fn refuse_path(uri: Uri) -> Problem {
 }
 
 /// Lets requests with the admin token through; nobody else learns even which paths there are.
-async fn require_admin(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if !is_admin(&app.admin_token, request.headers()) {
+async fn require_admin(
+    State(app): State<Arc<AdminState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !is_admin(&app.token, request.headers()) {
         let why = match request.headers().get(AUTHORIZATION) {
             None => "the admin token is missing: send it as Authorization: Bearer <token>",
             Some(_) => {
@@ -101,7 +105,11 @@ async fn require_admin(State(app): State<Arc<App>>, request: Request, next: Next
 
 /// Lets requests through once the tables are there. At a start they wait for the first attempt to
 /// make them; where that failed, or takes longer than a caller should wait, they are told so.
-async fn await_tables(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+async fn await_tables(
+    State(app): State<Arc<AdminState>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let now = *app.tables.borrow();
     let tables = match now {
         Tables::Awaited => {

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 
-use super::App;
+use super::AdminState;
 
 /// Links of the demo, made at the start with `--demo`.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +20,13 @@ pub struct DemoLinks {
 }
 
 /// `GET /demo`: the mail.
-pub async fn get_mail(State(app): State<Arc<App>>) -> Response {
-    let links = app.demo.get().cloned().unwrap_or_default();
+pub async fn get_mail(State(app): State<Arc<AdminState>>) -> Response {
+    let links = app
+        .demo
+        .as_ref()
+        .and_then(|links| links.get())
+        .cloned()
+        .unwrap_or_default();
     let page = fill(
         include_str!("../../static/demo/mail.html"),
         &[
@@ -35,7 +40,7 @@ pub async fn get_mail(State(app): State<Arc<App>>) -> Response {
 }
 
 /// `GET /demo/shop`: the landing page with the script.
-pub async fn get_shop(State(app): State<Arc<App>>) -> Response {
+pub async fn get_shop(State(app): State<Arc<AdminState>>) -> Response {
     let script = format!("{}{}", app.base_url, app.paths.script);
     let page = fill(
         include_str!("../../static/demo/shop.html"),

@@ -8,9 +8,41 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::App;
+use super::AdminState;
 use super::api::is_admin;
 use crate::web::error::Problem;
+
+/// What readiness and metrics tell of the rest of the server.
+pub trait ServerState: Send + Sync {
+    /// How it is now.
+    fn read(&self) -> Readiness;
+    /// All figures in Prometheus' text format.
+    fn metrics(&self) -> String;
+}
+
+/// How the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether the spool takes hits.
+    pub is_taking: bool,
+    /// Whether the server is on its way out.
+    pub is_stopping: bool,
+    /// Hits that wait for the disk.
+    pub unwritten: u64,
+    /// Hits that wait for the database.
+    pub backlog: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Damaged spools that were put aside and are still there.
+    pub damaged: u64,
+    /// `up`, `down` or `unknown`.
+    pub database: &'static str,
+    /// `usable`, `starting` or `down`.
+    pub api: &'static str,
+    /// Whether it has the keys that all links are signed with: `ok`, `lacking`, or `unchecked`
+    /// while no database has answered.
+    pub keys: &'static str,
+}
 
 /// `GET /livez`: the process answers.
 pub async fn get_liveness() -> &'static str {
@@ -19,7 +51,7 @@ pub async fn get_liveness() -> &'static str {
 
 /// `GET /readyz`: 200 while hits can be taken; says how the spool and the database are, and whether
 /// the API can be used.
-pub async fn get_readiness(State(app): State<Arc<App>>) -> Response {
+pub async fn get_readiness(State(app): State<Arc<AdminState>>) -> Response {
     let state = app.state.read();
     let is_ready = state.is_taking && !state.is_stopping;
     let body = json!({
@@ -46,8 +78,8 @@ pub async fn get_readiness(State(app): State<Arc<App>>) -> Response {
 }
 
 /// `GET /metrics` on the main listener: with the admin token only.
-pub async fn get_metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    if is_admin(&app.admin_token, &headers) {
+pub async fn get_metrics(State(app): State<Arc<AdminState>>, headers: HeaderMap) -> Response {
+    if is_admin(&app.token, &headers) {
         app.state.metrics().into_response()
     } else {
         Problem::new(

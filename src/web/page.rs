@@ -2,9 +2,10 @@
 //! they tell an attacker nothing.
 
 use axum::response::{Html, IntoResponse as _, Response};
-use http::{Method, StatusCode, Uri};
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
-use super::hide;
+static X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
 const STYLE: &str =
     "body{font:1.1rem/1.5 system-ui;margin:15vh auto;max-width:30rem;padding:0 1rem}";
@@ -21,6 +22,12 @@ pub(super) fn page(status: StatusCode, heading: &str, line: &str) -> Response {
     let mut response = (status, Html(page)).into_response();
     hide(response.headers_mut());
     response
+}
+
+/// Keeps an answer out of caches, where later clicks would end, and out of search engines.
+pub(super) fn hide(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(&X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
 }
 
 /// `GET /`: what this is.

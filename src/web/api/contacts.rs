@@ -19,14 +19,14 @@ use crate::store::persons::Person;
 use crate::store::stored_hits::{HitFilter, StoredHit};
 use crate::tracking::address_with_plus;
 use crate::tracking::native::{nearest, one_of, quote};
-use crate::web::App;
+use crate::web::AdminState;
 use crate::web::error::Problem;
 
 mod utm;
 
 /// `GET /contacts/{id}`. A visitor without a name that has left hits answers with `id: null`.
 pub async fn show_contact(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     path: PathText,
     NoQuery: NoQuery,
 ) -> Result<Json<Value>, Problem> {
@@ -47,19 +47,19 @@ pub async fn show_contact(
 /// `GET /contacts?email=…`: the contact that has this value of a unique field. Case and spaces
 /// around it do not matter.
 pub async fn find_contact(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
     let query = query.unwrap_or_default();
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     let (Some((field, value)), None) = (pairs.next(), pairs.next()) else {
         return Err(Problem::field(
-            app.rules.unique.join(" or "),
+            app.contacts.unique.join(" or "),
             "has to be given, and nothing else, as in ?email=ada@example.com",
         ));
     };
-    if !app.rules.unique.iter().any(|unique| *unique == field) {
-        let unique: Vec<&str> = app.rules.unique.iter().map(String::as_str).collect();
+    if !app.contacts.unique.iter().any(|unique| *unique == field) {
+        let unique: Vec<&str> = app.contacts.unique.iter().map(String::as_str).collect();
         let hint = nearest(&field, &unique)
             .map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
         let why = format!(
@@ -89,7 +89,7 @@ pub async fn find_contact(
     contact(&app, id).await
 }
 
-async fn find(app: &App, path: &PathText) -> Result<Person, Problem> {
+async fn find(app: &AdminState, path: &PathText) -> Result<Person, Problem> {
     let nobody = || {
         let id = quote(&path.0);
         let which = format_args!("{id}; GET /api/v1/contacts?email=… finds one by its address");
@@ -103,7 +103,7 @@ async fn find(app: &App, path: &PathText) -> Result<Person, Problem> {
         .ok_or_else(nobody)
 }
 
-async fn contact(app: &App, id: ContactId) -> Result<Json<Value>, Problem> {
+async fn contact(app: &AdminState, id: ContactId) -> Result<Json<Value>, Problem> {
     let contact = app
         .store
         .contact(id)
@@ -162,7 +162,7 @@ impl<'h> From<&'h StoredHit> for Entry<'h> {
 /// `GET /contacts/{id}/timeline?limit=&before=`: what a person did, newest first, up to 1,000 hits
 /// an answer.
 pub async fn show_timeline(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     path: PathText,
     ApiQuery(wanted): ApiQuery<Wanted>,
 ) -> Result<Json<Value>, Problem> {

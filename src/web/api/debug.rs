@@ -32,7 +32,8 @@ use super::json::ApiJson;
 use crate::model::hit::Hit;
 use crate::queue::sink::{Receipt, Refused, Sink};
 use crate::web::error::Problem;
-use crate::web::{App, MOST_HEAD, Mended, Outcome, Visit};
+use crate::web::tracking::{Outcome, Visit};
+use crate::web::{AdminState, MOST_HEAD, Mended, TrackingState};
 
 /// Who asks where nobody is named: an address of the documentation range, in no list of trusted
 /// networks.
@@ -46,12 +47,12 @@ const MOST_HITS: usize = 1_000;
 /// hits_left_out}`; 422 that names `url` where it is no tracking URL. `status` is null where the
 /// server would close the connection without an answer.
 pub async fn explain_request(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     ApiJson(wanted): ApiJson<Wanted>,
 ) -> Result<Json<Value>, Problem> {
     let peer = wanted.peer.unwrap_or(SOMEBODY);
     let request = write_request(wanted, &app.base_url)?;
-    match send(&app, peer, &request).await {
+    match send(&app.tracking, peer, &request).await {
         Fate::Outcome(outcome) => Ok(Json(tell(&app, *outcome).await)),
         Fate::NoTracking => Err(Problem::field(
             "url",
@@ -79,13 +80,13 @@ enum Fate {
 }
 
 /// Sends the bytes over a connection in memory.
-async fn send(app: &Arc<App>, peer: IpAddr, request: &[u8]) -> Fate {
+async fn send(tracking: &TrackingState, peer: IpAddr, request: &[u8]) -> Fate {
     let (mut client, server) = duplex(64 << 10);
     let seen = Mutex::new(None);
     let service = service_fn(|request| {
         let seen = &seen;
         async move {
-            let outcome = see(app, peer, request).await;
+            let outcome = see(tracking, peer, request).await;
             if let Ok(mut seen) = seen.lock() {
                 *seen = Some(outcome);
             }
@@ -112,17 +113,17 @@ async fn send(app: &Arc<App>, peer: IpAddr, request: &[u8]) -> Fate {
 }
 
 /// The way of a tracking request up to where its hits would be kept.
-async fn see(app: &App, peer: IpAddr, request: Request<Incoming>) -> Fate {
+async fn see(state: &TrackingState, peer: IpAddr, request: Request<Incoming>) -> Fate {
     let (parts, body) = request.into_parts();
-    let Some(route) = app.route(&parts.uri) else {
+    let Some(route) = state.route(&parts.uri) else {
         return Fate::NoTracking;
     };
     let visit = Visit::of(peer, &parts, &route);
-    let outcome = app.track(route.tracking, visit, Body::new(body)).await;
+    let outcome = state.track(route.tracking, visit, Body::new(body)).await;
     Fate::Outcome(Box::new(outcome))
 }
 
-async fn tell(app: &App, outcome: Outcome) -> Value {
+async fn tell(app: &AdminState, outcome: Outcome) -> Value {
     let Outcome {
         response,
         mut hits,
@@ -158,7 +159,7 @@ async fn tell(app: &App, outcome: Outcome) -> Value {
         "set_cookies": cookies,
         "body": tell_body(&parts.headers, parts.status, body).await,
         "refused": refused,
-        "hits": hits.iter().map(|hit| explain_hit(hit, &app.rules.unique)).collect::<Vec<_>>(),
+        "hits": hits.iter().map(|hit| explain_hit(hit, &app.contacts.unique)).collect::<Vec<_>>(),
         "hits_left_out": left_out,
     })
 }

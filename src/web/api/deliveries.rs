@@ -13,7 +13,7 @@ use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::model::hit::{DeliveryId, Utm};
 use crate::operator::export::{DeliveryLine, LinkLine};
 use crate::operator::{self, NewDelivery, SendingError};
-use crate::web::App;
+use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// A delivery as the sender gives it.
@@ -63,7 +63,7 @@ impl From<DeliveryRequest> for NewDelivery {
 
 /// `POST /deliveries`
 pub(super) async fn create_delivery(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     ApiJson(request): ApiJson<DeliveryRequest>,
 ) -> Result<(StatusCode, Json<DeliveryLine>), Problem> {
     let delivery = operator::create_delivery(&app.store, &app.clock, request.into()).await?;
@@ -89,7 +89,7 @@ pub(super) struct DeliveryList {
 
 /// `GET /deliveries?before=&limit=`
 pub(super) async fn list_deliveries(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<Listing>,
 ) -> Result<Json<DeliveryList>, Problem> {
     let limit = listing::limit(wanted.limit, USUAL_ENTRIES, MOST_ENTRIES)?;
@@ -115,7 +115,7 @@ pub(super) struct WholeDelivery {
 
 /// `GET /deliveries/{id}`
 pub(super) async fn get_delivery(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     id: PathText,
     NoQuery: NoQuery,
 ) -> Result<Json<WholeDelivery>, Problem> {

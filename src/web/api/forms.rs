@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::json::{ApiJson, Id, NoQuery, PathText, Time};
 use crate::model::form::{FieldKind, Form, FormError, FormField, FormId};
 use crate::store::forms::StoredForm;
-use crate::web::App;
+use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// A form as the operator gives it.
@@ -86,7 +86,7 @@ pub(super) struct FormAnswer {
 }
 
 impl FormAnswer {
-    fn new(stored: StoredForm, app: &App) -> Self {
+    fn new(stored: StoredForm, app: &AdminState) -> Self {
         Self {
             id: stored.id.into(),
             submit_url: format!("{}/form/submit?formId={}", app.base_url, stored.id),
@@ -105,7 +105,7 @@ pub(super) struct FormList {
 
 /// `GET /forms`: all of them, in the order of ids.
 pub(super) async fn list_forms(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     NoQuery: NoQuery,
 ) -> Result<Json<FormList>, Problem> {
     let forms = app
@@ -123,7 +123,7 @@ pub(super) async fn list_forms(
 
 /// `GET /forms/{id}`.
 pub(super) async fn get_form(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     id: PathText,
     NoQuery: NoQuery,
 ) -> Result<Json<FormAnswer>, Problem> {
@@ -145,7 +145,7 @@ fn no_form(id: Id) -> Problem {
 
 /// `POST /forms`. An `id` of its own lets pages of Mautic's go on posting to theirs.
 pub(super) async fn create_form(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     ApiJson(mut request): ApiJson<FormRequest>,
 ) -> Result<(StatusCode, Json<FormAnswer>), Problem> {
     let id = request.id.take().map(Into::into);
@@ -175,7 +175,7 @@ pub(super) async fn create_form(
 
 /// `PUT /forms/{id}`: the whole definition anew.
 pub(super) async fn change_form(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     id: PathText,
     ApiJson(mut request): ApiJson<FormRequest>,
 ) -> Result<Json<FormAnswer>, Problem> {

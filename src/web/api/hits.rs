@@ -27,7 +27,7 @@ use crate::identity::check_fields;
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{Hit, HitId};
 use crate::tracking::native::{FieldError, decode_json_hit, nearest, one_of};
-use crate::web::App;
+use crate::web::AdminState;
 use crate::web::api::idempotency::{hit_key, request_key};
 use crate::web::api::json::{no_json, why_no_json};
 use crate::web::error::Problem;
@@ -92,7 +92,7 @@ struct Reading {
 /// 413 where it is too long or holds more than 100,000 hits, 422 (with `rejected`) where no hit is
 /// valid, 503 with `Retry-After` where none is stored.
 pub async fn post_hits(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
@@ -116,7 +116,7 @@ pub async fn post_hits(
         is_lines,
         now: app.clock.now(),
         clock: app.clock.clone(),
-        unique: app.rules.unique.clone(),
+        unique: app.contacts.unique.clone(),
         key: request_key(&headers)?,
     };
     let read = if body.len() <= MOST_INLINE_BYTES {
@@ -151,7 +151,7 @@ pub async fn post_hits(
     if !hits.is_empty() {
         app.sink
             .offer(&hits)
-            .durable_or_withdrawn(app.patience)
+            .durable_or_withdrawn(app.spool.patience)
             .await?;
     }
     let taken = Taken {

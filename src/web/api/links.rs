@@ -12,7 +12,7 @@ use crate::model::link::LinkRecord;
 use crate::operator::export::LinkLine;
 use crate::operator::{self, NewLink, SendingError};
 use crate::store::deliveries::Link;
-use crate::web::App;
+use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// Most links in one request: they are made one by one in a transaction.
@@ -40,13 +40,13 @@ pub(super) struct ShortLinkRequest {
     id: Option<Id>,
 }
 
-pub(super) fn link_line(link: Link, app: &App) -> LinkLine {
+pub(super) fn link_line(link: Link, app: &AdminState) -> LinkLine {
     LinkLine::at(link, &app.base_url, &app.paths.redirect)
 }
 
 /// `POST /deliveries/{id}/links`: one link or an array of them, all or none.
 pub(super) async fn create_links(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     id: PathText,
     ApiJson(request): ApiJson<OneOrMany<LinkRequest>>,
 ) -> Result<(StatusCode, Json<OneOrMany<LinkLine>>), Problem> {
@@ -75,7 +75,7 @@ pub(super) async fn create_links(
     let made = operator::create_links(
         &app.store,
         &app.clock,
-        &app.personal_hosts,
+        &app.redirects.personal_hosts,
         delivery_id,
         drafts,
     )
@@ -109,7 +109,7 @@ pub(super) async fn create_links(
 
 /// `POST /links`: a short link.
 pub(super) async fn create_short_link(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     ApiJson(request): ApiJson<ShortLinkRequest>,
 ) -> Result<(StatusCode, Json<LinkLine>), Problem> {
     let draft = NewLink {
@@ -121,7 +121,8 @@ pub(super) async fn create_short_link(
         category: request.category,
     };
     let made =
-        operator::create_short_link(&app.store, &app.clock, &app.personal_hosts, draft).await;
+        operator::create_short_link(&app.store, &app.clock, &app.redirects.personal_hosts, draft)
+            .await;
     let (delivery, link) = made.map_err(|error| match error {
         // Here it is a field, not the path.
         SendingError::NoDelivery(id) => Problem::field(
@@ -136,7 +137,7 @@ pub(super) async fn create_short_link(
 
 /// Puts new links into the local copy. Where its file cannot be written, memory has them, and the
 /// next refresh tries again.
-async fn serve_at_once(app: &App, records: &[LinkRecord]) {
+async fn serve_at_once(app: &AdminState, records: &[LinkRecord]) {
     if let Err(error) = app.links.put(records).await {
         tracing::warn!(%error, "the local link copy cannot be written");
     }

@@ -44,7 +44,7 @@ use crate::model::clock::Clock;
 use crate::model::hit::DeliveryId;
 use crate::operator::messages::{KeyedLines, MessageError, Recipient, note_end, store_messages};
 use crate::store::Store;
-use crate::web::App;
+use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// Lines a transaction. More amortise its round trips better; fewer are answered sooner and hold
@@ -61,7 +61,7 @@ type Chunk = Vec<Result<Recipient, MessageError>>;
 
 /// `POST /deliveries/{id}/messages`
 pub(super) async fn create_messages(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     id: PathText,
     headers: HeaderMap,
     body: Body,
@@ -78,7 +78,7 @@ pub(super) async fn create_messages(
         .ok_or_else(|| no_delivery(delivery_id))?;
     let links = app.store.links_of(delivery_id).await.map_err(database)?;
     let stationery = Stationery::new(
-        app.rules.keys.clone(),
+        app.keys.clone(),
         &delivery,
         &links,
         &app.base_url,
@@ -92,7 +92,7 @@ pub(super) async fn create_messages(
     let storing = Storing {
         store: app.store.clone(),
         clock: app.clock.clone(),
-        unique: app.rules.unique.clone(),
+        unique: app.contacts.unique.clone(),
         delivery_id,
         key,
     };

@@ -14,7 +14,7 @@ use crate::operator::export::PageTagLine;
 use crate::operator::{self, NewPageTag, SendingError};
 use crate::store::page_tags::PageTag;
 use crate::tracking::native::quote;
-use crate::web::App;
+use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// Most tags in one request: they are made one by one in a transaction.
@@ -47,7 +47,7 @@ impl From<PageTagRequest> for NewPageTag {
 
 /// `POST /page-tags`: one tag or an array of them, all or none.
 pub(super) async fn create_page_tags(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     ApiJson(request): ApiJson<OneOrMany<PageTagRequest>>,
 ) -> Result<(StatusCode, Json<OneOrMany<PageTagLine>>), Problem> {
     let is_one = matches!(request, OneOrMany::One(_));
@@ -104,7 +104,7 @@ pub(super) struct PageTagList {
 
 /// `GET /page-tags?after=&limit=`
 pub(super) async fn list_page_tags(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<Listing>,
 ) -> Result<Json<PageTagList>, Problem> {
     let limit = listing::limit(wanted.limit, USUAL_ENTRIES, MOST_ENTRIES)?;
@@ -127,7 +127,7 @@ fn no_page_tag(identifier: &str) -> Problem {
     Problem::not_found("page tag", which)
 }
 
-async fn find(app: &App, identifier: &str) -> Result<PageTag, Problem> {
+async fn find(app: &AdminState, identifier: &str) -> Result<PageTag, Problem> {
     let nothing = || no_page_tag(identifier);
     // No identifier has one, and Postgres takes it for a mistake of ours.
     if identifier.contains('\0') {
@@ -142,7 +142,7 @@ async fn find(app: &App, identifier: &str) -> Result<PageTag, Problem> {
 
 /// `GET /page-tags/{identifier}`
 pub(super) async fn get_page_tag(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     identifier: PathText,
     NoQuery: NoQuery,
 ) -> Result<Json<PageTagLine>, Problem> {
@@ -163,7 +163,7 @@ pub(super) struct WholeChange {
 
 /// `PUT /page-tags/{identifier}`: what is not given is empty from then on.
 pub(super) async fn replace_page_tag(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     identifier: PathText,
     ApiJson(change): ApiJson<WholeChange>,
 ) -> Result<Json<PageTagLine>, Problem> {
@@ -204,7 +204,7 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 
 /// `PATCH /page-tags/{identifier}`: what is not given stays.
 pub(super) async fn change_page_tag(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     identifier: PathText,
     ApiJson(change): ApiJson<PartialChange>,
 ) -> Result<Json<PageTagLine>, Problem> {
@@ -235,7 +235,7 @@ fn same_identifier(had: &PageTag, given: Option<String>) -> Result<String, Probl
     }
 }
 
-async fn save(app: &App, draft: NewPageTag) -> Result<Json<PageTagLine>, Problem> {
+async fn save(app: &AdminState, draft: NewPageTag) -> Result<Json<PageTagLine>, Problem> {
     let identifier = draft.identifier.clone();
     operator::replace_page_tag(&app.store, &app.clock, draft)
         .await?

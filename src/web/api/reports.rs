@@ -13,7 +13,7 @@ use super::json::{ApiQuery, Id, PathText, Time};
 use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, Kind};
 use crate::operator::report::{self, Count, HourRow, Report, Sales};
-use crate::web::App;
+use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// The query string.
@@ -32,7 +32,7 @@ enum By {
 /// Shows a delivery's indicators; with `?by=hour` also `hours`, a row for each hour in which
 /// something happened.
 pub async fn show_report(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     path: PathText,
     ApiQuery(wanted): ApiQuery<Wanted>,
 ) -> Result<Json<Value>, Problem> {

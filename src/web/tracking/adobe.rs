@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::collect::gif;
 use super::redirect::{Asked, is_visit, lead, redirect, remember_click, set_visitor};
-use super::{App, Outcome, Visit, hide};
+use super::{Outcome, TrackingState, Visit, hide};
 use crate::model::hit::clean_bytes;
 use crate::replica::links::LinkName;
 use crate::tracking::adobe::{self, Claim, Request, Target};
@@ -15,7 +15,7 @@ use crate::tracking::adobe::{self, Claim, Request, Target};
 const MOST_REPEATED: usize = 500;
 
 /// `GET /r/?id=…`, `GET /r/<any>?tagid=…`, `GET /r/test`.
-pub(in crate::web) async fn answer_adobe(app: &App, visit: Visit<'_>) -> Outcome {
+pub(in crate::web) async fn answer_adobe(app: &TrackingState, visit: Visit<'_>) -> Outcome {
     if !matches!(visit.parts.method, Method::GET | Method::HEAD) {
         return StatusCode::METHOD_NOT_ALLOWED.into_response().into();
     }
@@ -34,7 +34,7 @@ pub(in crate::web) async fn answer_adobe(app: &App, visit: Visit<'_>) -> Outcome
 }
 
 /// A click. An id that may be one of two numbers is looked up as both.
-async fn follow_link(app: &App, visit: Visit<'_>, claim: &Claim) -> Outcome {
+async fn follow_link(app: &TrackingState, visit: Visit<'_>, claim: &Claim) -> Outcome {
     let mut link = None;
     for id in claim.link_ids() {
         link = app.links.get(LinkName::Id(id)).await;
@@ -57,7 +57,7 @@ async fn follow_link(app: &App, visit: Visit<'_>, claim: &Claim) -> Outcome {
 
 /// An open, or a push received or tapped: the GIF with 200, since Adobe's SDKs send again after
 /// anything else.
-fn take_message(app: &App, visit: Visit<'_>, claim: &Claim) -> Outcome {
+fn take_message(app: &TrackingState, visit: Visit<'_>, claim: &Claim) -> Outcome {
     let inbound = app.inbound(visit, &[]);
     let mut hit = adobe::message(&inbound, &app.rules, claim);
     let mut response = gif();
@@ -69,7 +69,7 @@ fn take_message(app: &App, visit: Visit<'_>, claim: &Claim) -> Outcome {
 
 /// A page tag: always the GIF. The visitor's cookie goes back with it, so that a site's server that
 /// calls the tag can hand it on.
-fn take_tag(app: &App, visit: Visit<'_>) -> Outcome {
+fn take_tag(app: &TrackingState, visit: Visit<'_>) -> Outcome {
     let (mut response, inbound) = (gif(), app.inbound(visit, &[]));
     let mut hit = match adobe::tag(&inbound, &app.rules) {
         Ok(hit) => hit,
@@ -88,7 +88,7 @@ fn take_tag(app: &App, visit: Visit<'_>) -> Outcome {
 
 /// `/r/test`. Its type is documented nowhere; the body is XML, and as `text/xml` no browser takes
 /// it for a page.
-fn test_answer(app: &App, visit: Visit<'_>) -> Response {
+fn test_answer(app: &TrackingState, visit: Visit<'_>) -> Response {
     let host = visit
         .parts
         .headers
@@ -106,8 +106,8 @@ fn test_answer(app: &App, visit: Visit<'_>) -> Response {
 }
 
 /// The fallback, or a page in Adobe's words.
-fn not_found(app: &App, visit: Visit<'_>) -> Response {
-    if let Some(url) = &app.fallback_url {
+fn not_found(app: &TrackingState, visit: Visit<'_>) -> Response {
+    if let Some(url) = &app.redirects.fallback_url {
         return redirect(url);
     }
     let asked = visit

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::cors::Permission;
 use super::redirect::{REPAIRED, set_visitor};
-use super::{App, EMBEDDABLE, Outcome, Visit};
+use super::{EMBEDDABLE, Outcome, TrackingState, Visit};
 use crate::model::hit::VisitorId;
 use crate::tracking::{Reply, native, verdict};
 
@@ -38,13 +38,17 @@ pub fn gif() -> Response {
 }
 
 /// `GET /mtracking.gif`: always the GIF.
-pub(in crate::web) fn get_pixel(app: &App, visit: Visit<'_>) -> Outcome {
+pub(in crate::web) fn get_pixel(app: &TrackingState, visit: Visit<'_>) -> Outcome {
     collect(app, visit, &[], Reply::Gif)
 }
 
 /// `POST /mtc/event`. An origin that may not read the answer is refused before anything is stored:
 /// its script then sends the pixel, and the hit counts once.
-pub(in crate::web) async fn post_event(app: &App, visit: Visit<'_>, body: Body) -> Outcome {
+pub(in crate::web) async fn post_event(
+    app: &TrackingState,
+    visit: Visit<'_>,
+    body: Body,
+) -> Outcome {
     let parts = visit.parts;
     let body = match read_body(body, MOST_EVENT_BYTES).await {
         Ok(body) => body,
@@ -76,7 +80,7 @@ pub(in crate::web) async fn read_body(body: Body, most: usize) -> Result<Bytes, 
 
 /// `GET /mtc`: the visitor's ids, asked after a pixel delivery. Stores nothing and never waits for
 /// the database.
-pub(in crate::web) fn get_visitor(app: &App, visit: Visit<'_>) -> Response {
+pub(in crate::web) fn get_visitor(app: &TrackingState, visit: Visit<'_>) -> Response {
     let parts = visit.parts;
     let permission = app.cors.permission(&parts.headers);
     let inbound = app.inbound(visit, &[]);
@@ -98,7 +102,7 @@ pub(in crate::web) fn get_visitor(app: &App, visit: Visit<'_>) -> Response {
 }
 
 /// `OPTIONS` of the above.
-pub(in crate::web) fn get_permission(app: &App, visit: Visit<'_>) -> Response {
+pub(in crate::web) fn get_permission(app: &TrackingState, visit: Visit<'_>) -> Response {
     let parts = visit.parts;
     let mut response = StatusCode::NO_CONTENT.into_response();
     app.cors
@@ -108,7 +112,7 @@ pub(in crate::web) fn get_permission(app: &App, visit: Visit<'_>) -> Response {
 }
 
 /// Decodes, and sets the visitor cookie.
-fn collect(app: &App, visit: Visit<'_>, body: &[u8], reply: Reply) -> Outcome {
+fn collect(app: &TrackingState, visit: Visit<'_>, body: &[u8], reply: Reply) -> Outcome {
     let inbound = app.inbound(visit, body);
     let mut decoded = native::collect(&inbound, &app.rules, reply);
     let (mut visitor, mut value) = (None, None);

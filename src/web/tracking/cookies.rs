@@ -5,6 +5,7 @@ use cookie::{Cookie, SameSite};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
+use crate::config;
 use crate::model::hit::Hit;
 use crate::model::host_pattern::HostPattern;
 use crate::model::keys::{Keys, Purpose};
@@ -43,9 +44,10 @@ struct Attributes {
 }
 
 impl CookieMaker {
-    /// `domains` as configured; `is_https` where the public reaches us so.
-    pub fn new(keys: Keys, domains: &[String], is_https: bool) -> Self {
-        let mut domains: Vec<HostPattern> = domains
+    /// `is_https` where the public reaches us so.
+    pub fn new(keys: Keys, cookies: &config::Cookies, is_https: bool) -> Self {
+        let mut domains: Vec<HostPattern> = cookies
+            .domains
             .iter()
             .filter_map(|domain| HostPattern::parse_domain(domain).ok())
             .collect();

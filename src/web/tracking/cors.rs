@@ -7,6 +7,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
+use crate::config;
 use crate::model::host_pattern::OriginPattern;
 
 /// The configured origins, and our own.
@@ -29,7 +30,8 @@ pub enum Permission {
 
 impl Cors {
     /// `own` is our public URL; its origin is always allowed.
-    pub fn new(origins: &[String], own: &str) -> Self {
+    pub fn new(configured: &config::Cors, own: &str) -> Self {
+        let origins = &configured.origins;
         let own = url::Url::parse(own).map(|url| url.origin().ascii_serialization());
         Self {
             is_open: origins.iter().any(|origin| origin == "*"),
@@ -97,7 +99,10 @@ mod tests {
     fn a_sandboxed_frame_is_nobody() {
         let mut headers = HeaderMap::new();
         headers.insert(ORIGIN, HeaderValue::from_static("null"));
-        let cors = Cors::new(&["*".into()], "http://x");
+        let any = config::Cors {
+            origins: vec!["*".into()],
+        };
+        let cors = Cors::new(&any, "http://x");
         assert_eq!(cors.permission(&headers), Permission::Refused);
         headers.insert(ORIGIN, HeaderValue::from_static("https://any.example"));
         let granted = cors.permission(&headers);

@@ -15,7 +15,7 @@ use url::Url;
 use super::collect::json_answer;
 use super::cors::Permission;
 use super::redirect::{redirect, set_visitor};
-use super::{App, Outcome, Visit, hide};
+use super::{Outcome, TrackingState, Visit, hide};
 use crate::model::form::{Form, FormId};
 use crate::tracking::inbound::Inbound;
 use crate::tracking::mautic::form::{self, MOST_TEXT, Post, Said, Unreadable};
@@ -33,7 +33,11 @@ const UNAVAILABLE: &str = "The form is not available.";
 const NOT_KEPT: &str = "Your submission could not be stored. Please send it again.";
 
 /// Answers any request to `/form/submit…`.
-pub(in crate::web) async fn answer_form(app: &App, visit: Visit<'_>, body: Body) -> Outcome {
+pub(in crate::web) async fn answer_form(
+    app: &TrackingState,
+    visit: Visit<'_>,
+    body: Body,
+) -> Outcome {
     match visit.parts.method {
         Method::POST => post_form(app, visit, body).await,
         Method::OPTIONS => get_permission(app, visit).await.into(),
@@ -42,7 +46,7 @@ pub(in crate::web) async fn answer_form(app: &App, visit: Visit<'_>, body: Body)
 }
 
 /// `OPTIONS`: the form is named in the query, since there is no body.
-async fn get_permission(app: &App, visit: Visit<'_>) -> Response {
+async fn get_permission(app: &TrackingState, visit: Visit<'_>) -> Response {
     let inbound = app.inbound(visit, &[]);
     let form = match form_in_query(&inbound) {
         Some(id) => app.forms.get(id).await,
@@ -54,7 +58,7 @@ async fn get_permission(app: &App, visit: Visit<'_>) -> Response {
 }
 
 /// One submission.
-async fn post_form(app: &App, visit: Visit<'_>, body: Body) -> Outcome {
+async fn post_form(app: &TrackingState, visit: Visit<'_>, body: Body) -> Outcome {
     let headers = &visit.parts.headers;
     let head = app.inbound(visit, &[]);
     let is_ajax = is_ajax(&head);
@@ -134,7 +138,7 @@ async fn post_form(app: &App, visit: Visit<'_>, body: Body) -> Outcome {
 
 /// A submission's form and how its page wants the answer.
 struct Page<'a> {
-    app: &'a App,
+    app: &'a TrackingState,
     inbound: &'a Inbound<'a>,
     form: &'a Form,
     post: &'a Post,
@@ -192,7 +196,7 @@ fn form_in_query(inbound: &Inbound<'_>) -> Option<FormId> {
 
 /// Origins of the configuration, and those of the hosts that the form allows: where a form may
 /// stand, its script may read the answer.
-fn permission(app: &App, headers: &HeaderMap, form: Option<&Form>) -> Permission {
+fn permission(app: &TrackingState, headers: &HeaderMap, form: Option<&Form>) -> Permission {
     match (app.cors.permission(headers), headers.get(ORIGIN), form) {
         (Permission::Refused, Some(origin), Some(form)) if is_forms_own(form, origin) => {
             Permission::Granted(origin.clone())

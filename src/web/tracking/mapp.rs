@@ -18,7 +18,7 @@ use super::collect::gif;
 use super::error::Problem;
 use super::outcome::Stream;
 use super::redirect::{is_visit, redirect, unknown_link};
-use super::{App, Outcome, Visit};
+use super::{Outcome, TrackingState, Visit};
 use crate::model::hit::{Hit, HitId};
 use crate::tracking::inbound::Inbound;
 use crate::tracking::mapp::batch::{self, Packing, Unusable};
@@ -33,7 +33,11 @@ static ROOM: Semaphore = Semaphore::const_new(96 << 10);
 static READERS: Semaphore = Semaphore::const_new(3);
 
 /// Answers any of them.
-pub(in crate::web) async fn answer_mapp(app: &App, visit: Visit<'_>, body: Body) -> Outcome {
+pub(in crate::web) async fn answer_mapp(
+    app: &TrackingState,
+    visit: Visit<'_>,
+    body: Body,
+) -> Outcome {
     let parts = visit.parts;
     let Some((sites, call)) = mapp::read_path(visit.path, &app.mapp.path) else {
         return Outcome::refused(unknown_link(app), "no path of Mapp's");
@@ -55,7 +59,7 @@ pub(in crate::web) async fn answer_mapp(app: &App, visit: Visit<'_>, body: Body)
 }
 
 /// `GET /<track id>/wt`: the GIF, and Mapp's cookies where they are switched on.
-fn get_hit(app: &App, visit: Visit<'_>, sites: &str) -> Outcome {
+fn get_hit(app: &TrackingState, visit: Visit<'_>, sites: &str) -> Outcome {
     let inbound = app.inbound(visit, &[]);
     let mut found = mapp::collect(&inbound, &app.rules, sites);
     let mut response = gif();
@@ -68,7 +72,12 @@ fn get_hit(app: &App, visit: Visit<'_>, sites: &str) -> Outcome {
 
 /// Every track id has its own cookie. Who comes without any id gets one, and is its visitor from
 /// this hit on.
-fn write_cookies(app: &App, inbound: &Inbound<'_>, hits: &mut [Hit], response: &mut Response) {
+fn write_cookies(
+    app: &TrackingState,
+    inbound: &Inbound<'_>,
+    hits: &mut [Hit],
+    response: &mut Response,
+) {
     let mut made = None;
     for hit in hits {
         if hit.visitor_id.is_none() {
@@ -85,7 +94,7 @@ fn write_cookies(app: &App, inbound: &Inbound<'_>, hits: &mut [Hit], response: &
 }
 
 /// `GET /<track id>/optout?duration=<days>`: the GIF, and the cookie that later hits respect.
-fn get_optout(app: &App, visit: Visit<'_>, sites: &str) -> Outcome {
+fn get_optout(app: &TrackingState, visit: Visit<'_>, sites: &str) -> Outcome {
     let inbound = app.inbound(visit, &[]);
     let (hits, days) = mapp::optout(&inbound, &app.rules, sites);
     let mut response = gif();
@@ -97,7 +106,7 @@ fn get_optout(app: &App, visit: Visit<'_>, sites: &str) -> Outcome {
 }
 
 /// `GET /<track id>/re.pl?t=<target>&c=<content id>`: only to hosts of the configuration.
-fn get_redirect(app: &App, visit: Visit<'_>, sites: &str) -> Outcome {
+fn get_redirect(app: &TrackingState, visit: Visit<'_>, sites: &str) -> Outcome {
     let inbound = app.inbound(visit, &[]);
     let Some(target) = mapp::read_target(inbound.query, &app.mapp.redirect_hosts) else {
         app.counters.unknown_links.increment(1);
@@ -110,7 +119,7 @@ fn get_redirect(app: &App, visit: Visit<'_>, sites: &str) -> Outcome {
 
 /// `POST /<track id>/batch`. Read on a thread of its own: ten thousand lines take long enough for a
 /// redirect to wait behind them.
-async fn take_batch(app: &App, visit: Visit<'_>, body: Body, sites: &str) -> Outcome {
+async fn take_batch(app: &TrackingState, visit: Visit<'_>, body: Body, sites: &str) -> Outcome {
     let Some(packing) = Packing::of(&visit.parts.headers) else {
         return Refusal::Unknown.into();
     };
@@ -240,7 +249,7 @@ struct OwnedVisit {
 }
 
 impl OwnedVisit {
-    fn of(visit: Visit<'_>, app: &App, sites: &str) -> Self {
+    fn of(visit: Visit<'_>, app: &TrackingState, sites: &str) -> Self {
         let inbound = app.inbound(visit, &[]);
         Self {
             method: inbound.method.clone(),
@@ -275,7 +284,7 @@ struct Reading {
     collected: metrics::Counter,
 }
 
-impl App {
+impl TrackingState {
     fn clone_for_reading(&self) -> Reading {
         Reading {
             rules: self.rules.clone(),

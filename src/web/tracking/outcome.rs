@@ -8,7 +8,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::SemaphorePermit;
 
-use super::App;
+use super::TrackingState;
 use crate::model::hit::Hit;
 use crate::model::secret::is_same_secret;
 use crate::queue::sink::{Receipt, Sink};
@@ -69,7 +69,7 @@ impl From<Response> for Outcome {
     }
 }
 
-impl App {
+impl TrackingState {
     /// Makes the hits durable and gives the answer.
     pub(in crate::web) async fn settle(&self, outcome: Outcome, request: &HeaderMap) -> Response {
         let Outcome {
@@ -112,7 +112,7 @@ impl App {
         let receipt = tokio::task::spawn_blocking(move || offer(&*sink)).await;
         let is_kept = match receipt {
             Ok(receipt) => receipt
-                .durable_or_withdrawn(self.patience.max(STREAM_PATIENCE))
+                .durable_or_withdrawn(self.spool.patience.max(STREAM_PATIENCE))
                 .await
                 .is_ok(),
             Err(_) => false,
@@ -123,10 +123,10 @@ impl App {
 
     /// Whether the sender may see what becomes of its request.
     fn is_debugging(&self, request: &HeaderMap) -> bool {
-        self.debug_key.as_ref().is_some_and(|key| {
+        self.debug.key.as_ref().is_some_and(|key| {
             request
                 .get(DEBUG_HEADER)
-                .is_some_and(|given| is_same_secret(key.as_bytes(), given.as_bytes()))
+                .is_some_and(|given| is_same_secret(key.0.as_bytes(), given.as_bytes()))
         })
     }
 }

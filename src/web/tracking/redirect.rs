@@ -9,7 +9,8 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::collect::gif;
 use super::page::page;
-use super::{App, Outcome, Visit, hide};
+use super::{Outcome, TrackingState, Visit, hide};
+use crate::config::Ack;
 use crate::model::hit::{Hit, HitId, Verdict, VisitorId};
 use crate::model::link::{self, LinkRecord, LinkToken, PersonalValues, build_destination};
 use crate::queue::sink::Kept;
@@ -26,7 +27,7 @@ const GIF_SUFFIX: &str = ".gif";
 const MOST_SLUG: usize = 100;
 
 /// `GET /r/<token or slug>`.
-pub(in crate::web) async fn follow_link(app: &App, visit: Visit<'_>) -> Outcome {
+pub(in crate::web) async fn follow_link(app: &TrackingState, visit: Visit<'_>) -> Outcome {
     let name = [app.paths.redirect.as_str(), "/r"]
         .iter()
         .find_map(|prefix| visit.path.strip_prefix(prefix))
@@ -60,7 +61,7 @@ pub(in crate::web) async fn follow_link(app: &App, visit: Visit<'_>) -> Outcome 
 }
 
 /// Follows the link of a name.
-async fn follow(app: &App, visit: Visit<'_>, name: &str) -> Outcome {
+async fn follow(app: &TrackingState, visit: Visit<'_>, name: &str) -> Outcome {
     let token = LinkToken::decode(name, &app.rules.keys);
     let is_mautic = mautic::is_redirect_id(name);
     let name = if is_mautic {
@@ -119,7 +120,7 @@ impl<'q> Asked<'q> {
 /// Leads a click to its page and sets the cookies of a click. `lost` answers where there is no
 /// page: the link has expired, or its parameters choose a host that is not listed.
 pub(in crate::web) fn lead(
-    app: &App,
+    app: &TrackingState,
     inbound: &Inbound<'_>,
     link: &LinkRecord,
     asked: &Asked<'_>,
@@ -127,7 +128,7 @@ pub(in crate::web) fn lead(
     lost: impl FnOnce() -> Response,
 ) -> Outcome {
     let is_visit = is_visit(inbound);
-    let fill = |template| link::fill(template, &asked.values, &app.personal_hosts);
+    let fill = |template| link::fill(template, &asked.values, &app.redirects.personal_hosts);
     let mut response = if link.is_expired(hit.received_at) {
         hit.note("link expired");
         match link.expiration_url.as_deref().and_then(fill) {
@@ -170,7 +171,7 @@ pub(in crate::web) fn is_visit(inbound: &Inbound<'_>) -> bool {
 /// The cookies of a click: session, visitor, and where page tags count beyond the session the last
 /// delivery.
 pub(in crate::web) fn remember_click(
-    app: &App,
+    app: &TrackingState,
     inbound: &Inbound<'_>,
     hit: &mut Hit,
     response: &mut Response,
@@ -191,7 +192,7 @@ pub(in crate::web) fn remember_click(
 
 /// `GET /o/<token>.gif`, `/email/<hash>.gif`: always the GIF; an open where the token is ours or
 /// could be the hash of a message that Mautic sent: whether it is one, the projection finds out.
-pub(in crate::web) fn open_mail(app: &App, visit: Visit<'_>) -> Outcome {
+pub(in crate::web) fn open_mail(app: &TrackingState, visit: Visit<'_>) -> Outcome {
     let file = visit.path.trim_end_matches('/');
     let file = file.rsplit('/').next().unwrap_or_default();
     let is_mautic = visit.path.starts_with("/email/");
@@ -223,7 +224,7 @@ pub(in crate::web) fn open_mail(app: &App, visit: Visit<'_>) -> Outcome {
 }
 
 /// An open of the message with this token or tracking hash.
-fn open(app: &App, visit: Visit<'_>, is_mautic: bool, name: &str) -> Outcome {
+fn open(app: &TrackingState, visit: Visit<'_>, is_mautic: bool, name: &str) -> Outcome {
     let inbound = app.inbound(visit, &[]);
     let hit = match LinkToken::decode(name, &app.rules.keys) {
         Some(token) if token.link_id.is_none() => Some(native::open(&inbound, &app.rules, &token)),
@@ -243,7 +244,7 @@ fn open(app: &App, visit: Visit<'_>, is_mautic: bool, name: &str) -> Outcome {
     Outcome::of(gif(), vec![hit])
 }
 
-pub(in crate::web) fn set_visitor(app: &App, hit: &mut Hit) {
+pub(in crate::web) fn set_visitor(app: &TrackingState, hit: &mut Hit) {
     if hit.visitor_id.is_none() {
         hit.visitor_id = Some(VisitorId(app.clock.new_id(hit.received_at)));
         hit.visitor_is_new = true;
@@ -264,8 +265,8 @@ pub(in crate::web) fn redirect(location: &str) -> Response {
     response
 }
 
-pub(in crate::web) fn unknown_link(app: &App) -> Response {
-    match &app.fallback_url {
+pub(in crate::web) fn unknown_link(app: &TrackingState) -> Response {
+    match &app.redirects.fallback_url {
         Some(url) => redirect(url),
         None => not_found_page(),
     }
@@ -279,10 +280,10 @@ pub(in crate::web) fn not_found_page() -> Response {
     )
 }
 
-impl App {
+impl TrackingState {
     /// Whether the landing page is on a domain that does not get our cookies.
     pub(in crate::web) fn hands_over(&self, destination: &str) -> bool {
-        self.landing_parameter
+        self.redirects.landing_parameter
             && url::Url::parse(destination)
                 .ok()
                 .and_then(|url| {
@@ -299,14 +300,15 @@ impl App {
         for hit in hits.iter_mut() {
             hit.id = HitId(self.clock.new_id(hit.received_at));
         }
-        let kept = if !self.is_durable {
+        let patience = self.spool.patience;
+        let kept = if self.spool.ack == Ack::Fast {
             // What becomes of them, the sink counts.
             self.sink.offer_unwatched(hits).map(|()| Kept::Durable)
         } else if can_send_again {
             let receipt = self.sink.offer(hits);
-            receipt.durable_or_taken_back(self.patience).await
+            receipt.durable_or_taken_back(patience).await
         } else {
-            self.sink.offer(hits).durable(self.patience).await
+            self.sink.offer(hits).durable(patience).await
         };
         match kept {
             Ok(Kept::Durable) => {}

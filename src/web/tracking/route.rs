@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use http::Uri;
 use percent_encoding::percent_decode_str;
 
-use super::{App, Tracking};
+use super::{Tracking, TrackingState};
 use crate::model::hit::plain_query;
 use crate::model::link::query_behind;
 
@@ -41,7 +41,7 @@ pub(in crate::web) struct Route<'u> {
     pub(in crate::web) is_repaired: bool,
 }
 
-impl App {
+impl TrackingState {
     /// The tracking request of an address; none where it is something else's.
     pub(in crate::web) fn route<'u>(&self, uri: &'u Uri) -> Option<Route<'u>> {
         let (path, query) = (uri.path(), uri.query().unwrap_or_default());

@@ -14,7 +14,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
-use super::{App, EMBEDDABLE};
+use super::{EMBEDDABLE, TrackingState};
 use crate::config::Paths;
 
 /// The script as it is served.
@@ -50,7 +50,7 @@ impl Script {
 }
 
 /// `GET /mtc.js`.
-pub(in crate::web) fn get_script(app: &App, headers: &HeaderMap) -> Response {
+pub(in crate::web) fn get_script(app: &TrackingState, headers: &HeaderMap) -> Response {
     let script = &app.script;
     let known = headers
         .get(IF_NONE_MATCH)

@@ -22,7 +22,7 @@ use crate::model::hit::Kind;
 use crate::operator::export::{Format, HitStream, WantedHits, whose_hits};
 use crate::store::stored_hits::HitFilter;
 use crate::store::{self, Store};
-use crate::web::App;
+use crate::web::AdminState;
 use crate::web::api::json::{ApiQuery, Cursor, Id, Uid};
 use crate::web::api::listing;
 use crate::web::error::Problem;
@@ -61,7 +61,7 @@ fn cursor_or_start<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 /// Streams hits: `?after=<cursor>&limit=&delivery_id=&contact_id=&kind=&format=ndjson|csv`.
 /// `contact_id` may be a former id or a visitor's.
 pub async fn list_hits(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<Wanted>,
 ) -> Result<Response, Problem> {
     let limit = listing::limit(wanted.limit, USUAL_LIMIT, MOST_LIMIT)?;

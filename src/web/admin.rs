@@ -1,0 +1,68 @@
+//! What the API, the health pages and the demo are answered by: the operator's side, which may ask
+//! the database. What readers and their browsers are answered by is
+//! [`TrackingState`](super::TrackingState), and has no way from there to here.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::watch;
+
+use super::{DemoLinks, ServerState, TrackingState};
+use crate::config;
+use crate::model::clock::Clock;
+use crate::model::keys::Keys;
+use crate::queue::sink::Sink;
+use crate::replica::forms::FormCopy;
+use crate::replica::links::LinkCopy;
+use crate::store::Store;
+
+/// What the handlers of the operator's side share.
+pub struct AdminState {
+    /// The database.
+    pub store: Store,
+    /// Times and ids.
+    pub clock: Clock,
+    /// Where hits go that a sender's server posts.
+    pub sink: Arc<dyn Sink>,
+    /// Takes links that are made here, so that they redirect at once.
+    pub links: LinkCopy,
+    /// The same for forms.
+    pub forms: FormCopy,
+    /// Signs the links of messages.
+    pub keys: Keys,
+    /// Token of the API.
+    pub token: String,
+    /// Public URL without a slash at its end.
+    pub base_url: String,
+    /// What identifies a contact.
+    pub contacts: config::Contacts,
+    /// Names of URLs.
+    pub paths: config::Paths,
+    /// Where links may lead.
+    pub redirects: config::Links,
+    /// How long an answer may wait for the disk.
+    pub spool: config::Spool,
+    /// Limits of requests.
+    pub limits: config::Server,
+    /// Where a request may keep what has no room in memory.
+    pub data_dir: PathBuf,
+    /// Links of `/demo`, once they are made; none where it is not served.
+    pub demo: Option<Arc<OnceLock<DemoLinks>>>,
+    /// How the server is.
+    pub state: Arc<dyn ServerState>,
+    /// Whether the database has its tables.
+    pub tables: watch::Receiver<Tables>,
+    /// What answers tracking requests, for a look at what becomes of one.
+    pub tracking: Arc<TrackingState>,
+}
+
+/// Whether the database has its tables, which a start makes or brings up to date first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tables {
+    /// The first attempt is on its way.
+    Awaited,
+    /// An attempt failed: the database cannot be reached, or refuses. There will be another.
+    Missing,
+    /// They are there.
+    There,
+}
