@@ -7,4 +7,6 @@ pub mod hit;
 pub mod host_pattern;
 pub mod keys;
 pub mod link;
+pub mod money;
 pub mod secret;
+pub mod text;

@@ -6,205 +6,30 @@
 //! repaired is said in `reason`; what no column holds goes into `extra`, whole. Dialects fill a hit
 //! through [`Hit::new`] and the setters here; none of them writes an unchecked string.
 
-mod amount;
-mod ampersand;
 mod extra;
-mod money;
+mod foreign;
+mod ids;
 mod proof;
-mod sum;
-mod text;
+mod utm;
+mod words;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-pub use amount::{Amount, read as read_amount, read_whole};
-pub use ampersand::{plain_ampersands, plain_pair, plain_query};
-pub use money::{Currency, Money, MoneyError};
+pub use foreign::{Foreign, PageTagDraft};
+pub use ids::{BroadlogId, ContactId, DeliveryId, HitId, LinkId, VisitorId};
 pub use proof::{LeastProof, Proof};
-pub use sum::Sum;
-pub use text::{Limit, clean, clean_bytes, clean_lines};
+pub use utm::Utm;
+pub use words::{Authority, Dialect, Kind, PageTagKind, Provenance, Verdict};
 
 use crate::model::clock::Micros;
-
-macro_rules! number_id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(pub i64);
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    };
-}
-
-macro_rules! uuid_id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(pub Uuid);
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    };
-}
-
-number_id!(
-    /// One campaign sent.
-    DeliveryId
-);
-number_id!(
-    /// One message of a delivery to one contact.
-    BroadlogId
-);
-number_id!(
-    /// A tracked destination.
-    LinkId
-);
-uuid_id!(
-    /// One hit.
-    HitId
-);
-uuid_id!(
-    /// One browser or app installation.
-    VisitorId
-);
-uuid_id!(
-    /// One person.
-    ContactId
-);
-
-macro_rules! word {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "lowercase")]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
-
-        impl $name {
-            /// Every variant, in the order of declaration.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The word as it stands in the database and in answers.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-
-            /// The variant of a word.
-            pub fn parse(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
-            }
-        }
-    };
-}
-
-word!(
-    /// What happened.
-    Kind {
-        /// A tracked link was followed.
-        Click = "click",
-        /// A mail was opened (its pixel was fetched).
-        Open = "open",
-        /// A page was shown.
-        Pageview = "pageview",
-        /// Something was bought.
-        Transaction = "transaction",
-        /// Something else, named by `event`.
-        Event = "event",
-        /// A form was sent.
-        Form = "form",
-        /// A person opted out.
-        Optout = "optout",
-        /// The mail's web version was opened.
-        Mirror = "mirror",
-    }
-);
-
-word!(
-    /// The wire protocol that said it.
-    Dialect {
-        /// Our own parameters, tokens and JSON.
-        Native = "native",
-        /// Mautic's links, pixel payloads and forms.
-        Mautic = "mautic",
-        /// Adobe Campaign's links and tags.
-        Adobe = "adobe",
-        /// Mapp Intelligence's requests.
-        Mapp = "mapp",
-    }
-);
-
-word!(
-    /// Who is believed to have caused it. Only `human` and `suspect` count in figures.
-    Verdict {
-        /// A person.
-        Human = "human",
-        /// Fetched ahead of a possible click (`Sec-Purpose: prefetch`).
-        Prefetch = "prefetch",
-        /// A crawler, by its user agent.
-        Bot = "bot",
-        /// A security scanner that follows links.
-        Scanner = "scanner",
-        /// Something does not add up; `reason` says what.
-        Suspect = "suspect",
-    }
-);
-
-impl VisitorId {
-    /// Whether the id was derived from a vendor's own, unsigned one (see
-    /// `dialect::foreign_visitor`): it tells hits apart, and proves nothing, since whoever knows or
-    /// guesses the vendor's id can send it.
-    pub fn is_derived(self) -> bool {
-        self.0.get_version_num() == 8
-    }
-}
-
-impl Verdict {
-    /// Whether a hit with this verdict counts in figures.
-    pub fn counts(self) -> bool {
-        matches!(self, Self::Human | Self::Suspect)
-    }
-}
-
-/// Where a hit's broadlog and delivery come from; decides how much they prove.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provenance {
-    /// None given.
-    #[default]
-    None,
-    /// The signed link itself, or an authenticated sender: proof of this message.
-    Link,
-    /// The signed session cookie of an earlier click.
-    Session,
-    /// Given openly in the request: a hint for figures, no proof of a person.
-    Claimed,
-    /// An unsigned id of a vendor's link, or the session that its click began: who holds the mail
-    /// has it, but it can be guessed. It names the person of this hit, weaker than anything signed,
-    /// and never takes a browser over from somebody else.
-    Unsigned,
-}
-
-/// Who vouches for the fields of a hit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Authority {
-    /// Anyone: only fields that the configuration lets the public set.
-    #[default]
-    Public,
-    /// A sender with the API token: any field, and proof of who it is.
-    Authenticated,
-}
+// What is true of any text and amount is what a hit is made of.
+pub use crate::model::money::{Amount, Currency, Money, MoneyError, Sum, read_amount, read_whole};
+pub use crate::model::text::{
+    Limit, clean, clean_bytes, clean_lines, plain_ampersands, plain_pair, plain_query,
+};
 
 /// A tag to add or to take away (`ProductA,-ProductB`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,96 +38,6 @@ pub struct TagChange {
     pub name: String,
     /// True takes it away.
     pub remove: bool,
-}
-
-/// Campaign parameters, each at most 255 characters.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Utm {
-    /// `utm_source`
-    pub source: Option<String>,
-    /// `utm_medium`
-    pub medium: Option<String>,
-    /// `utm_campaign`
-    pub campaign: Option<String>,
-    /// `utm_term`
-    pub term: Option<String>,
-    /// `utm_content`
-    pub content: Option<String>,
-}
-
-impl Utm {
-    /// The slot of a parameter name.
-    pub fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
-        Some(match name {
-            "utm_source" => &mut self.source,
-            "utm_medium" => &mut self.medium,
-            "utm_campaign" => &mut self.campaign,
-            "utm_term" => &mut self.term,
-            "utm_content" => &mut self.content,
-            _ => return None,
-        })
-    }
-
-    /// Names and values that are set.
-    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        [
-            ("utm_source", &self.source),
-            ("utm_medium", &self.medium),
-            ("utm_campaign", &self.campaign),
-            ("utm_term", &self.term),
-            ("utm_content", &self.content),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| value.as_deref().map(|value| (name, value)))
-    }
-}
-
-/// What a vendor's request says that only the database can answer; the projection reads it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Foreign {
-    /// The message under a name of its vendor: `mautic:<tracking hash>`, `adobe:<uuid>`. Table
-    /// `message_keys` knows its broadlog.
-    pub message_key: Option<String>,
-    /// A unique field and its value that name an existing contact (Adobe's `rcpid`): it makes no
-    /// contact and sets nothing.
-    pub recipient: Option<(String, String)>,
-    /// The hit counts only where its visitor is known from an earlier click (Adobe's permanent
-    /// mode).
-    pub is_for_known_visitors: bool,
-    /// `page_tag` as the request describes it, to be made where there is none of the name yet.
-    pub page_tag: Option<PageTagDraft>,
-    /// Why the record goes straight into quarantine: it was answered, but it is no hit.
-    pub refused: Option<String>,
-    /// `message_key` stood in the address of a page, which can have been passed on: it names nobody
-    /// in a browser that is known.
-    pub is_from_page: bool,
-    /// The visitor's id was handed to this browser by a parameter: whoever handed it over may have
-    /// it too.
-    pub visitor_is_handed: bool,
-    /// The unsigned id that the visitor was derived from, as it goes back to the browser: never in
-    /// a form that our signature vouches for. Answers need it, and nothing else.
-    #[serde(skip)]
-    pub visitor: Option<String>,
-}
-
-word!(
-    /// What a page tag stands for.
-    PageTagKind {
-        /// A page: Adobe's `w`.
-        Web = "web",
-        /// A transaction: Adobe's `t`.
-        Transaction = "transaction",
-    }
-);
-
-/// A page tag made on the fly: `tagid=<identifier>|<w or t>|<folder>`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PageTagDraft {
-    /// What it stands for.
-    pub kind: PageTagKind,
-    /// Where its maker wants it listed.
-    pub folder: Option<String>,
 }
 
 /// One thing that happened. See the module for what holds of every hit.
@@ -502,6 +237,18 @@ impl Hit {
     pub fn take_utm_if_none(&mut self, name: &str, value: &str) {
         if let Some(None) = self.utm.slot(name) {
             self.take_utm(name, value);
+        }
+    }
+
+    /// Takes the currency that stands beside an amount where nothing else says one; `name` is the
+    /// amount's, for the note where they differ.
+    pub fn take_currency_beside(&mut self, name: &str, beside: Option<Currency>) {
+        match (self.currency, beside) {
+            (None, Some(_)) => self.currency = beside,
+            (Some(given), Some(beside)) if given != beside => {
+                self.note(&format!("{name} in another currency"));
+            }
+            _ => {}
         }
     }
 

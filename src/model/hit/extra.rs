@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use super::{Hit, Limit, clean};
+use super::Hit;
+use crate::model::text::{Limit, clean};
 
 /// Most entries.
 const MOST: usize = 200;

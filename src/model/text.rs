@@ -2,7 +2,11 @@
 //! to size. A column holds a line; a text that somebody has written into a text area, and what
 //! senders put into `extra`, may have many.
 
+mod ampersand;
+
 use std::borrow::Cow;
+
+pub use ampersand::{plain_ampersands, plain_pair, plain_query};
 
 /// Greatest length in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

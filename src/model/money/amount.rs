@@ -16,7 +16,7 @@
 //! The code of a currency, or a sign that only one currency has, says the currency as well; `$`,
 //! `£`, `¥` and `kr` are those of several.
 
-use super::{Currency, Hit, Money, MoneyError};
+use super::{Currency, Money, MoneyError};
 
 /// An amount, and the currency that stands beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,20 +103,6 @@ pub fn read(text: &str) -> Result<Amount, MoneyError> {
         money: Money::of(sign == Some('-'), &whole, places)?,
         currency: mark.flatten(),
     })
-}
-
-impl Hit {
-    /// Takes the currency that stands beside an amount where nothing else says one; `name` is the
-    /// amount's, for the note where they differ.
-    pub fn take_currency_beside(&mut self, name: &str, beside: Option<Currency>) {
-        match (self.currency, beside) {
-            (None, Some(_)) => self.currency = beside,
-            (Some(given), Some(beside)) if given != beside => {
-                self.note(&format!("{name} in another currency"));
-            }
-            _ => {}
-        }
-    }
 }
 
 fn signed(text: &str) -> (&str, Option<char>) {

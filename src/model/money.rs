@@ -1,11 +1,15 @@
 //! Exact money: no float anywhere between the wire and the sum.
 
+mod amount;
+mod sum;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::amount::read as read_amount;
+pub use amount::{Amount, read as read_amount, read_whole};
+pub use sum::Sum;
 
 /// An amount in 1/10,000 of the currency's unit: the four places of `numeric(18,4)`, in 64 bits.
 #[derive(

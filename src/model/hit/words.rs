@@ -1,0 +1,127 @@
+//! The words that say what a hit is, who said it and how much it is believed, as they stand in
+//! the database and in answers.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! word {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// Every variant, in the order of declaration.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word as it stands in the database and in answers.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// The variant of a word.
+            pub fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+word!(
+    /// What happened.
+    Kind {
+        /// A tracked link was followed.
+        Click = "click",
+        /// A mail was opened (its pixel was fetched).
+        Open = "open",
+        /// A page was shown.
+        Pageview = "pageview",
+        /// Something was bought.
+        Transaction = "transaction",
+        /// Something else, named by `event`.
+        Event = "event",
+        /// A form was sent.
+        Form = "form",
+        /// A person opted out.
+        Optout = "optout",
+        /// The mail's web version was opened.
+        Mirror = "mirror",
+    }
+);
+
+word!(
+    /// The wire protocol that said it.
+    Dialect {
+        /// Our own parameters, tokens and JSON.
+        Native = "native",
+        /// Mautic's links, pixel payloads and forms.
+        Mautic = "mautic",
+        /// Adobe Campaign's links and tags.
+        Adobe = "adobe",
+        /// Mapp Intelligence's requests.
+        Mapp = "mapp",
+    }
+);
+
+word!(
+    /// Who is believed to have caused it. Only `human` and `suspect` count in figures.
+    Verdict {
+        /// A person.
+        Human = "human",
+        /// Fetched ahead of a possible click (`Sec-Purpose: prefetch`).
+        Prefetch = "prefetch",
+        /// A crawler, by its user agent.
+        Bot = "bot",
+        /// A security scanner that follows links.
+        Scanner = "scanner",
+        /// Something does not add up; `reason` says what.
+        Suspect = "suspect",
+    }
+);
+
+impl Verdict {
+    /// Whether a hit with this verdict counts in figures.
+    pub fn counts(self) -> bool {
+        matches!(self, Self::Human | Self::Suspect)
+    }
+}
+
+/// Where a hit's broadlog and delivery come from; decides how much they prove.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provenance {
+    /// None given.
+    #[default]
+    None,
+    /// The signed link itself, or an authenticated sender: proof of this message.
+    Link,
+    /// The signed session cookie of an earlier click.
+    Session,
+    /// Given openly in the request: a hint for figures, no proof of a person.
+    Claimed,
+    /// An unsigned id of a vendor's link, or the session that its click began: who holds the mail
+    /// has it, but it can be guessed. It names the person of this hit, weaker than anything signed,
+    /// and never takes a browser over from somebody else.
+    Unsigned,
+}
+
+/// Who vouches for the fields of a hit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Authority {
+    /// Anyone: only fields that the configuration lets the public set.
+    #[default]
+    Public,
+    /// A sender with the API token: any field, and proof of who it is.
+    Authenticated,
+}
+
+word!(
+    /// What a page tag stands for.
+    PageTagKind {
+        /// A page: Adobe's `w`.
+        Web = "web",
+        /// A transaction: Adobe's `t`.
+        Transaction = "transaction",
+    }
+);
