@@ -39,7 +39,7 @@ use pace::Pace;
 /// statements; more make the figures' rows denser. SQLite has its page cache in the same memory.
 const SQLITE_BATCH: usize = 4_000;
 /// Twice as many: at the end of a batch's rows Postgres' answer is waited for some 40 ms (see
-/// `store/hit_rows.rs`).
+/// `store/hits/write.rs`).
 const POSTGRES_BATCH: usize = 8_000;
 /// Most hits a transaction. While the database works on one batch the next is read; and a commit of
 /// SQLite writes every page that was touched: messages lie all over theirs, so many batches

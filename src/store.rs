@@ -9,7 +9,7 @@ pub mod contacts;
 pub mod deliveries;
 pub mod figures;
 pub mod forms;
-pub mod hit_rows;
+pub mod hits;
 pub mod imports;
 mod link_rows;
 pub mod maintenance;
@@ -21,7 +21,6 @@ pub mod persons;
 pub mod retention;
 mod session;
 pub mod signing_keys;
-pub mod stored_hits;
 mod types;
 
 use std::path::{Path, PathBuf};
@@ -35,7 +34,7 @@ use sqlx::{Connection as _, SqlitePool};
 pub use bulk::Bulk;
 pub use link_rows::{ChangePoint, ChangedAt};
 pub use session::{PgSession, PgSessions, PgTransaction};
-pub use types::{Ip, Tags};
+pub use types::{Extra, Ip, Tags};
 
 pub use crate::sqlite::SqliteTransaction;
 use crate::sqlite::{Trouble, trouble};

@@ -15,8 +15,8 @@ use crate::identity::normalise;
 use crate::model::hit::{DeliveryId, Kind};
 use crate::operator::export::{self, HitStream, Pages, WantedHits, whose_hits};
 use crate::server;
+use crate::store::hits::{HitFilter, Whose};
 use crate::store::persons::Person;
-use crate::store::stored_hits::{HitFilter, Whose};
 use crate::store::{self, Store};
 
 /// How often progress is told.

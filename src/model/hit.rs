@@ -6,6 +6,7 @@
 //! repaired is said in `reason`; what no column holds goes into `extra`, whole. Dialects fill a hit
 //! through [`Hit::new`] and the setters here; none of them writes an unchecked string.
 
+mod columns;
 mod extra;
 mod foreign;
 mod ids;
@@ -18,6 +19,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use columns::hit_columns;
+pub use columns::{COLUMNS, HitRow};
 pub use foreign::{Foreign, PageTagDraft};
 pub use ids::{BroadlogId, ContactId, DeliveryId, HitId, LinkId, VisitorId};
 pub use proof::{LeastProof, Proof};

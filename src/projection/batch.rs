@@ -14,7 +14,7 @@ use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{Authority, Hit, LeastProof, Limit, Provenance, clean};
 use crate::queue::local::{BadFrame, Group, decode_frames, encode_frame};
 use crate::store::figures::Figures;
-use crate::store::hit_rows::HitRow;
+use crate::store::hits::HitRow;
 use crate::store::maintenance::{PartitionMonth, Quarantined};
 use crate::store::{self, Store, Tx, is_refusal};
 

@@ -9,7 +9,7 @@ use sqlx::Row;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::stored_hits::Whose;
+use super::hits::Whose;
 use super::{Bulk, Either, Store, Tags};
 use crate::model::clock::Micros;
 use crate::model::hit::{ContactId, VisitorId};

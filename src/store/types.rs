@@ -2,17 +2,27 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde_json::value::RawValue;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat, PgValueRef};
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteTypeInfo, SqliteValueRef};
-use sqlx::{Decode, Encode, Postgres, Sqlite, Type};
+use sqlx::types::Json;
+use sqlx::{Decode, Encode, Postgres, Sqlite, Type, ValueRef as _};
 
 use crate::model::clock::Micros;
 use crate::model::hit::Money;
 
 /// Microseconds from 1970 to 2000, Postgres' epoch.
-pub(super) const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+
+/// A time as Postgres counts it.
+pub(super) fn postgres_time(at: Micros) -> i64 {
+    at.0.saturating_sub(POSTGRES_EPOCH)
+}
+
+/// What no column of a hit holds: a JSON object that is passed on without being read.
+pub type Extra = Json<Box<RawValue>>;
 
 impl Type<Postgres> for Micros {
     fn type_info() -> PgTypeInfo {
@@ -28,7 +38,7 @@ impl PgHasArrayType for Micros {
 
 impl Encode<'_, Postgres> for Micros {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        Encode::<Postgres>::encode(self.0.saturating_sub(POSTGRES_EPOCH), buffer)
+        Encode::<Postgres>::encode(postgres_time(*self), buffer)
     }
 }
 
@@ -149,7 +159,8 @@ impl<'r> Decode<'r, Sqlite> for Money {
     }
 }
 
-/// A list of texts: `text[]` on Postgres, a JSON array on SQLite.
+/// A list of texts: `text[]` on Postgres, a JSON array on SQLite. A column without a value is read
+/// as an empty one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags(pub Vec<String>);
 
@@ -167,6 +178,9 @@ impl Encode<'_, Postgres> for Tags {
 
 impl<'r> Decode<'r, Postgres> for Tags {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+        if value.is_null() {
+            return Ok(Self::default());
+        }
         <Vec<String> as Decode<Postgres>>::decode(value).map(Self)
     }
 }
@@ -185,6 +199,9 @@ impl Encode<'_, Sqlite> for Tags {
 
 impl<'r> Decode<'r, Sqlite> for Tags {
     fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
+        if value.is_null() {
+            return Ok(Self::default());
+        }
         Ok(Self(serde_json::from_str(
             <&str as Decode<Sqlite>>::decode(value)?,
         )?))

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::model::clock::Micros;
-use crate::model::hit::Money;
+use crate::model::money::Money;
+use crate::store::{Extra, Ip, Tags};
 
 /// Greatest integer that every JSON reader keeps exactly.
 const MOST_EXACT: i64 = 1 << 53;
@@ -35,14 +36,38 @@ impl<'c> Cell<'c> {
         number.map_or(Self::None, Self::Number)
     }
 
-    pub(super) fn uuid(id: Option<Uuid>) -> Self {
-        id.map_or(Self::None, Self::Uuid)
-    }
-
     pub(super) fn time(at: Option<Micros>) -> Self {
         at.map_or(Self::None, Self::Time)
     }
 }
+
+/// A column's value as a cell, of a column that always has one and of one that may have none.
+macro_rules! cell_from {
+    ($($type:ty: $value:ident => $cell:expr,)+) => {$(
+        impl<'c> From<&'c $type> for Cell<'c> {
+            fn from($value: &'c $type) -> Self {
+                $cell
+            }
+        }
+
+        impl<'c> From<&'c Option<$type>> for Cell<'c> {
+            fn from(value: &'c Option<$type>) -> Self {
+                value.as_ref().map_or(Self::None, |$value| $cell)
+            }
+        }
+    )+};
+}
+cell_from!(
+    i64: number => Self::Number(*number),
+    i32: number => Self::Number(i64::from(*number)),
+    Uuid: id => Self::Uuid(*id),
+    Micros: at => Self::Time(*at),
+    Money: amount => Self::Money(*amount),
+    String: text => Self::Text(text),
+    Tags: tags => Self::Texts(&tags.0),
+    Ip: ip => Self::Address(ip.0),
+    Extra: json => Self::Json(&json.0),
+);
 
 /// Appends a CSV line. Lists are joined by commas, as the pixel takes tags.
 pub(super) fn write_csv<'c>(cells: impl IntoIterator<Item = Cell<'c>>, out: &mut Vec<u8>) {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::hit_line::{HitLine, csv_header};
 use super::{Format, PAGE, write_json};
 use crate::model::hit::VisitorId;
-use crate::store::stored_hits::{HitFilter, StoredHit, Whose};
+use crate::store::hits::{HitFilter, StoredHit, Whose};
 use crate::store::{Result, Store};
 
 /// Which hits, and how.

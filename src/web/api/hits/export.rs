@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::model::hit::Kind;
 use crate::operator::export::{Format, HitStream, WantedHits, whose_hits};
-use crate::store::stored_hits::HitFilter;
+use crate::store::hits::HitFilter;
 use crate::store::{self, Store};
 use crate::web::AdminState;
 use crate::web::api::json::{ApiQuery, Cursor, Id, Uid};

@@ -2,113 +2,67 @@
 //!
 //! Nobody holds a snapshot while a slow client reads: a long answer is made of short queries, each
 //! of which goes on after the last `seq` of the one before. That is right because `seq` grows in
-//! the order of commits (see `LANE` in [`super`]): once a number is seen, nothing below it will
+//! the order of commits (see `LANE` in [`crate::store`]): once a number is seen, nothing below it will
 //! appear any more.
 
 use futures_util::TryStreamExt as _;
-use serde_json::value::RawValue;
-use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, FromRow as _, Row};
 use uuid::Uuid;
 
-pub use super::hit_rows::COLUMNS;
-use super::hit_rows::tag_texts;
-use super::{Ip, Store, Tags};
+use super::column::Field as _;
+use super::{COLUMNS, HitRow};
 use crate::both;
 use crate::model::clock::Micros;
-use crate::model::hit::{ContactId, DeliveryId, Hit, Kind, Money, VisitorId};
+use crate::model::hit::{ContactId, DeliveryId, Hit, Kind, VisitorId, hit_columns};
+use crate::model::money::Money;
+use crate::store::{Extra, Ip, Store, Tags};
 
 /// A page ends early where its hits' texts are this long: a thousand hits with the largest possible
 /// extras would fill the memory.
 const MOST_PAGE_BYTES: usize = 1 << 20;
 
-/// A row of `hits`. Fields are the columns.
-#[expect(
-    missing_docs,
-    reason = "the columns' meaning stands with the table and with `Hit`"
-)]
-#[derive(Clone, Debug)]
-pub struct StoredHit {
-    pub seq: i64,
-    pub id: Uuid,
-    pub received_at: Micros,
-    pub occurred_at: Option<Micros>,
-    pub kind: String,
-    pub dialect: String,
-    pub site: String,
-    pub page_url: Option<String>,
-    pub page_title: Option<String>,
-    pub page_language: Option<String>,
-    pub referrer: Option<String>,
-    pub page_tag: Option<String>,
-    pub delivery_id: Option<i64>,
-    pub broadlog_id: Option<i64>,
-    pub link_id: Option<i64>,
-    pub visitor_id: Option<Uuid>,
-    pub contact_id: Option<Uuid>,
-    pub revenue: Option<Money>,
-    pub currency: Option<String>,
-    pub order_id: Option<String>,
-    pub quantity: Option<i32>,
-    pub utm_source: Option<String>,
-    pub utm_medium: Option<String>,
-    pub utm_campaign: Option<String>,
-    pub utm_term: Option<String>,
-    pub utm_content: Option<String>,
-    pub tags: Vec<String>,
-    pub event: Option<String>,
-    pub ip: Option<Ip>,
-    pub user_agent: Option<String>,
-    pub verdict: String,
-    pub reason: Option<String>,
-    pub extra: Option<Box<RawValue>>,
-    pub proof: Option<String>,
-    pub counted_revenue: Option<Money>,
+macro_rules! row {
+    (|$row:ident, $hit:ident| $($(#[$doc:meta])* $name:ident: $type:ty = $value:expr,)+) => {
+        /// A row of `hits`. Fields are the columns.
+        #[derive(Clone, Debug)]
+        pub struct StoredHit {
+            $($(#[$doc])* pub $name: $type,)+
+        }
+
+        impl From<HitRow<'_>> for StoredHit {
+            /// The row as it would be read after it was written.
+            fn from($row: HitRow<'_>) -> Self {
+                let $hit = $row.hit;
+                Self { $($name: $value.stored(),)+ }
+            }
+        }
+
+        impl<'r, R: Row> sqlx::FromRow<'r, R> for StoredHit
+        where
+            usize: sqlx::ColumnIndex<R>,
+            $($type: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,)+
+        {
+            /// Reads a row of [`COLUMNS`]: by place, as names would be looked up for every row.
+            fn from_row(row: &'r R) -> sqlx::Result<Self> {
+                let mut places = 0..;
+                let mut next = || places.next().unwrap_or_default();
+                Ok(Self { $($name: row.try_get(next())?,)+ })
+            }
+        }
+    };
 }
+hit_columns!(row);
 
 impl StoredHit {
     /// A hit as its row would be, before the projection has looked: without a place in the order of
     /// storage and without its person, unless an authenticated sender names it.
     pub fn preview(hit: &Hit) -> Self {
-        let utm = hit.utm.clone();
-        let extra = hit.extra.as_ref().map(serde_json::value::to_raw_value);
-        Self {
+        Self::from(HitRow {
             seq: 0,
-            id: hit.id.0,
-            received_at: hit.received_at,
-            occurred_at: hit.occurred_at,
-            kind: hit.kind.as_str().to_owned(),
-            dialect: hit.dialect.as_str().to_owned(),
-            site: hit.site.clone(),
-            page_url: hit.page_url.clone(),
-            page_title: hit.page_title.clone(),
-            page_language: hit.page_language.clone(),
-            referrer: hit.referrer.clone(),
-            page_tag: hit.page_tag.clone(),
-            delivery_id: hit.delivery_id.map(|id| id.0),
-            broadlog_id: hit.broadlog_id.map(|id| id.0),
-            link_id: hit.link_id.map(|id| id.0),
-            visitor_id: hit.visitor_id.map(|id| id.0),
-            contact_id: hit.contact_id.map(|id| id.0),
-            revenue: hit.revenue,
-            currency: hit.currency.as_ref().map(|code| code.as_str().to_owned()),
-            order_id: hit.order_id.clone(),
-            quantity: hit.quantity,
-            utm_source: utm.source,
-            utm_medium: utm.medium,
-            utm_campaign: utm.campaign,
-            utm_term: utm.term,
-            utm_content: utm.content,
-            tags: tag_texts(hit).collect(),
-            event: hit.event.clone(),
-            ip: hit.ip.map(Ip),
-            user_agent: hit.user_agent.clone(),
-            verdict: hit.verdict.as_str().to_owned(),
-            reason: hit.reason.clone(),
-            extra: extra.and_then(Result::ok),
-            proof: hit.proof().map(|proof| proof.as_str().to_owned()),
+            hit,
+            contact_id: hit.contact_id,
             counted_revenue: None,
-        }
+        })
     }
 
     /// Bytes of the texts that can be long.
@@ -118,56 +72,10 @@ impl StoredHit {
             + text(&self.referrer)
             + text(&self.page_title)
             + text(&self.user_agent)
-            + self.tags.iter().map(String::len).sum::<usize>()
-            + self.extra.as_ref().map_or(0, |extra| extra.get().len())
+            + self.tags.0.iter().map(String::len).sum::<usize>()
+            + self.extra.as_ref().map_or(0, |extra| extra.0.get().len())
             + 500
     }
-}
-
-/// Reads a row of [`COLUMNS`].
-macro_rules! stored_hit {
-    ($row:expr) => {{
-        let row = $row;
-        StoredHit {
-            seq: row.try_get(0)?,
-            id: row.try_get(1)?,
-            received_at: row.try_get(2)?,
-            occurred_at: row.try_get(3)?,
-            kind: row.try_get(4)?,
-            dialect: row.try_get(5)?,
-            site: row.try_get(6)?,
-            page_url: row.try_get(7)?,
-            page_title: row.try_get(8)?,
-            page_language: row.try_get(9)?,
-            referrer: row.try_get(10)?,
-            page_tag: row.try_get(11)?,
-            delivery_id: row.try_get(12)?,
-            broadlog_id: row.try_get(13)?,
-            link_id: row.try_get(14)?,
-            visitor_id: row.try_get(15)?,
-            contact_id: row.try_get(16)?,
-            revenue: row.try_get(17)?,
-            currency: row.try_get(18)?,
-            order_id: row.try_get(19)?,
-            quantity: row.try_get(20)?,
-            utm_source: row.try_get(21)?,
-            utm_medium: row.try_get(22)?,
-            utm_campaign: row.try_get(23)?,
-            utm_term: row.try_get(24)?,
-            utm_content: row.try_get(25)?,
-            tags: row.try_get::<Option<Tags>, _>(26)?.unwrap_or_default().0,
-            event: row.try_get(27)?,
-            ip: row.try_get(28)?,
-            user_agent: row.try_get(29)?,
-            verdict: row.try_get(30)?,
-            reason: row.try_get(31)?,
-            extra: row
-                .try_get::<Option<Json<Box<RawValue>>>, _>(32)?
-                .map(|extra| extra.0),
-            proof: row.try_get(33)?,
-            counted_revenue: row.try_get(34)?,
-        }
-    }};
 }
 
 /// Whose hits.
@@ -314,7 +222,7 @@ impl Store {
             }
             let mut rows = query.fetch(pool);
             while let Some(row) = rows.try_next().await? {
-                let hit = stored_hit!(&row);
+                let hit = StoredHit::from_row(&row)?;
                 bytes += hit.bytes();
                 hits.push(hit);
                 if bytes > MOST_PAGE_BYTES {

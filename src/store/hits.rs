@@ -1,0 +1,11 @@
+//! Hits in the database. What their columns are stands in one table, `model/hit/columns.rs`; how
+//! each type of value is bound, copied and read stands in `column`, and the statements in `write`
+//! and `read`.
+
+mod column;
+mod read;
+mod write;
+
+pub use read::{HitFilter, HitPage, StoredHit, Whose};
+
+pub use crate::model::hit::{COLUMNS, HitRow};
