@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::hit::LeastProof;
 use crate::model::host_pattern::HostPattern;
-use crate::tracking::AdobeMode;
+use crate::tracking::{AdobeMode, route};
 
 pub use load::{Flags, Problems};
 
@@ -181,13 +181,13 @@ section!(
     /// Names of the public URLs, for sites whose visitors' blockers know the usual ones.
     Paths {
         /// The script.
-        script: String = "/mtc.js".to_owned(),
+        script: String = route::SCRIPT.to_owned(),
         /// The pixel.
-        pixel: String = "/mtracking.gif".to_owned(),
+        pixel: String = route::PIXEL.to_owned(),
         /// Where the script sends hits.
-        event: String = "/mtc/event".to_owned(),
+        event: String = route::EVENT.to_owned(),
         /// Tracked links.
-        redirect: String = "/r".to_owned(),
+        redirect: String = route::REDIRECT.to_owned(),
     }
 );
 section!(

@@ -1,12 +1,41 @@
-//! Dialects: each turns a request of its vendor's protocol into hits and names the answer. Pure
-//! functions: no I/O, no clock, no ids (the server fills in [`crate::model::hit::HitId`] and a new
-//! visitor afterwards), so a recorded request is a whole test.
+//! Dialects: each turns a request of its vendor's protocol into hits, an answer and cookies. Pure
+//! functions: no I/O, no clock, no ids of their own ([`inbound::Inbound`] brings time, client and
+//! the id of a new visitor along; the server fills in [`crate::model::hit::HitId`]), so a recorded
+//! request is a whole test.
+//!
+//! ```text
+//!  address ──► route ──► dialect ──────────────────────────► Decoded ──► web: keep, then render
+//!              kind,     native mautic adobe mapp            hits, reply,
+//!              rest      on message, session, visitor,       cookies,
+//!                        landing, page, click, verdict       refused
+//! ```
+//!
+//! Dialects stand on common ground and not on each other; only native reads Mautic's payloads,
+//! which its own pixel takes. Where an answer needs something that only a local copy knows (a
+//! link's destination, a form's definition), a dialect has two steps with the look-up between them.
+//!
+//! A further dialect takes:
+//!
+//! 1. its folder here, with a function from [`inbound::Inbound`] and [`Rules`] to
+//!    [`decoded::Decoded`], and its facts and cases in `tests/cases/<dialect>`;
+//! 2. a [`route::RouteKind`] with its methods and the line in [`route::Paths`] that recognises its
+//!    paths, and the line in `web/tracking.rs` that calls the function: with a look-up or a body of
+//!    its own kind between two steps, where it needs one;
+//! 3. its word in [`crate::model::hit::Dialect`], its section of the configuration, and what it
+//!    reads of that as a field of [`Rules`].
+//!
+//! Nothing else: cookies, redirects, scripts' answers, pages, counters, durability and what the
+//! debug endpoint shows come with [`decoded::Decoded`]. Only a vendor whose unsigned ids are to
+//! live on in our visitor cookie adds how it writes them to [`visitor`].
 
+mod click;
+pub mod decoded;
 pub mod inbound;
 mod landing;
 mod message;
-mod multipart;
+pub mod multipart;
 mod page;
+pub mod route;
 pub mod session;
 pub mod verdict;
 pub mod visitor;
@@ -19,32 +48,15 @@ pub mod native;
 use serde::{Deserialize, Serialize};
 
 use crate::identity;
-use crate::model::hit::{Hit, Limit, clean};
+use crate::model::hit::{Limit, clean};
+use crate::model::host_pattern::HostPattern;
 use crate::model::keys::Keys;
 
 /// Most parameters that are read of one request, or of one line of a batch; a hit notes where there
 /// were more.
 const MOST_PARAMETERS: usize = 500;
 
-/// What a dialect made of a request.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decoded {
-    /// In the order of the request; ids are nil.
-    pub hits: Vec<Hit>,
-    /// What the client is to get.
-    pub reply: Reply,
-}
-
-/// What the client is to get once the hits are safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// The 1x1 GIF.
-    Gif,
-    /// The visitor's ids as JSON, for the script.
-    Visitor,
-}
-
-/// What of the configuration decides how a request is read.
+/// What of the configuration decides how a request is read and answered.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Verify cookies and tokens.
@@ -57,6 +69,10 @@ pub struct Rules {
     pub adobe_mode: AdobeMode,
     /// Mapp's part.
     pub mapp: MappRules,
+    /// What clicks may do.
+    pub clicks: ClickRules,
+    /// Host of the public URL.
+    pub own_host: String,
 }
 
 impl Rules {
@@ -68,6 +84,8 @@ impl Rules {
             public: Vec::new(),
             adobe_mode: AdobeMode::Session,
             mapp: MappRules::default(),
+            clicks: ClickRules::default(),
+            own_host: String::new(),
         }
     }
 
@@ -103,6 +121,54 @@ pub enum AdobeMode {
 pub struct MappRules {
     /// Secrets by track id: who sends it may name another client's address, agent and page.
     pub secrets: Vec<(String, String)>,
+    /// Hosts that `re.pl` may lead to.
+    pub redirect_hosts: Vec<HostPattern>,
+    /// Whether Mapp's own cookies are set.
+    pub sets_cookies: bool,
+}
+
+/// Where clicks may lead and what they hand over.
+#[derive(Clone, Debug, Default)]
+pub struct ClickRules {
+    /// Hosts that a destination with a personal host may have.
+    pub personal_hosts: Vec<HostPattern>,
+    /// The hosts whose pages get our cookies as their own, where a click hands its visit over to
+    /// all others.
+    pub landing: Option<OwnHosts>,
+}
+
+impl ClickRules {
+    /// Whether a page is on a host that does not get our cookies, and is to be told of the visit.
+    fn hands_over(&self, destination: &str) -> bool {
+        self.landing.as_ref().is_some_and(|own| {
+            let url = url::Url::parse(destination).ok();
+            let host = url.as_ref().and_then(url::Url::host_str);
+            host.is_some_and(|host| !own.have(host))
+        })
+    }
+}
+
+/// The hosts that share our cookies.
+#[derive(Clone, Debug, Default)]
+pub struct OwnHosts {
+    /// Host of the public URL.
+    pub host: String,
+    /// Domains of the cookies.
+    pub domains: Vec<HostPattern>,
+}
+
+impl OwnHosts {
+    /// Whether pages of a host get our cookies.
+    fn have(&self, host: &str) -> bool {
+        let mut domains = self.domains.iter();
+        host.eq_ignore_ascii_case(&self.host) || domains.any(|domain| gets_cookies(host, domain))
+    }
+}
+
+/// Whether a host is a cookie's domain or lies below it. Not with a dot at its end: browsers give
+/// cookies of the domain to no such host.
+pub fn gets_cookies(host: &str, domain: &HostPattern) -> bool {
+    !host.ends_with('.') && domain.covers(host)
 }
 
 /// The e-mail address in a raw urlencoded pair whose plus stands for itself; none where the pair

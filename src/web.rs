@@ -2,6 +2,7 @@
 
 mod admin;
 pub mod api;
+mod body;
 mod demo;
 pub mod error;
 mod heads;
@@ -16,6 +17,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{any, get};
+use http::header::ALLOW;
 use http::{Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
@@ -100,8 +102,8 @@ impl Web {
 
     /// A name for the log: which kind of URL, nothing of what stands in it.
     pub fn route_name(&self, uri: &Uri) -> &'static str {
-        match self.tracking().route(uri) {
-            Some(route) => route.tracking.name(),
+        match self.tracking().paths.route(uri) {
+            Some(route) => route.kind.name(),
             None if uri.path().starts_with("/api/") => "api",
             None => "other",
         }
@@ -111,12 +113,12 @@ impl Web {
     pub async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
         let tracking = self.tracking();
         let (parts, body) = request.into_parts();
-        let Some(route) = tracking.route(&parts.uri) else {
+        let Some(route) = tracking.paths.route(&parts.uri) else {
             let method = parts.method.clone();
             let request = Request::from_parts(parts, body);
             return match Box::pin(self.router().oneshot(request)).await {
                 Ok(response) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
-                    api::refuse_method(&method, &response)
+                    error::refuse_method(&method, response.headers().get(ALLOW).cloned())
                 }
                 Ok(response) => response,
                 Err(never) => match never {},
@@ -126,8 +128,8 @@ impl Web {
             Method::POST => Body::new(body),
             _ => Body::empty(),
         };
-        let visit = tracking::Visit::of(peer.ip(), &parts, &route);
-        let outcome = tracking.track(route.tracking, visit, body).await;
+        let head = tracking::Head::of(&tracking, peer.ip(), &parts, route);
+        let outcome = tracking.decode(&head, body).await;
         tracking.settle(outcome, &parts.headers).await
     }
 }

@@ -9,14 +9,15 @@ use clap::ValueEnum;
 use http::{HeaderMap, HeaderValue, Method};
 use sillage::model::clock::{Clock, Micros};
 use sillage::model::form::{Form, FormId};
-use sillage::model::hit::{Hit, LinkId, Utm};
+use sillage::model::hit::{Hit, LinkId, Utm, VisitorId};
 use sillage::model::keys::Keys;
 use sillage::model::link::{LinkRecord, LinkToken};
 use sillage::tracking::inbound::Inbound;
 use sillage::tracking::mapp::{self, Sender, batch};
 use sillage::tracking::mautic::form::{self, Post};
 use sillage::tracking::mautic::php;
-use sillage::tracking::{Reply, Rules, adobe, native};
+use sillage::tracking::{Rules, adobe, native};
+use uuid::Uuid;
 
 use super::traffic::BROWSER;
 
@@ -119,13 +120,16 @@ impl Decoding {
         let rules = &self.rules;
         let inbound = Inbound {
             method: &Method::GET,
-            path: &request.path,
+            target: &request.path,
+            rest: "",
             query: &request.query,
+            is_repaired: false,
             headers,
             body: &request.body,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             is_trusted_sender: false,
             received_at: self.now,
+            new_visitor: VisitorId(Uuid::nil()),
         };
         match decoder {
             Decoder::Token => {
@@ -157,7 +161,7 @@ impl Decoding {
                     .flat_map(|line| batch::line_hits(&sender, "111111111111111", &defaults, line))
                     .collect()
             }
-            Decoder::Pixel => native::collect(&inbound, rules, Reply::Gif).hits,
+            Decoder::Pixel => vec![native::collect(&inbound, rules)],
             Decoder::Php => {
                 let _ = black_box(php::decode(&request.body, 1_000));
                 Vec::new()

@@ -15,8 +15,9 @@ use sillage::model::hit::{Hit, HitId, Kind, VisitorId};
 use sillage::model::keys::Purpose;
 use sillage::model::link::LinkToken;
 use sillage::tracking::inbound::Inbound;
-use sillage::tracking::native::{self, BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};
-use sillage::tracking::{Reply, Rules};
+use sillage::tracking::session::{BROADLOG_COOKIE, DELIVERY_COOKIE};
+use sillage::tracking::visitor::VISITOR_COOKIE;
+use sillage::tracking::{Rules, native};
 use uuid::Uuid;
 
 use super::mailing::Mailing;
@@ -219,19 +220,20 @@ impl Request {
     /// The hit that the server makes of it, through the same dialect.
     pub fn hit(&self, mailing: &Mailing, rules: &Rules, clock: &Clock) -> Hit {
         let headers = self.header_map();
-        let (path, query) = self
-            .target
-            .split_once('?')
-            .unwrap_or((self.target.as_str(), ""));
+        let (_, query) = self.target.split_once('?').unwrap_or_default();
+        let received_at = clock.now();
         let inbound = Inbound {
             method: &self.method,
-            path,
+            target: &self.target,
+            rest: "",
             query,
+            is_repaired: false,
             headers: &headers,
             body: self.body.as_bytes(),
             client: self.client,
             is_trusted_sender: false,
-            received_at: clock.now(),
+            received_at,
+            new_visitor: VisitorId(clock.new_id(received_at)),
         };
         let mut hit = match self.token {
             Some(token) => match token.link_id {
@@ -241,13 +243,11 @@ impl Request {
                 }
                 None => native::open(&inbound, rules, &token),
             },
-            None => native::collect(&inbound, rules, Reply::Visitor)
-                .hits
-                .remove(0),
+            None => native::collect(&inbound, rules),
         };
         hit.id = HitId(clock.new_id(hit.received_at));
         if hit.visitor_id.is_none() && hit.kind != Kind::Open {
-            hit.visitor_id = Some(VisitorId(clock.new_id(hit.received_at)));
+            hit.visitor_id = Some(inbound.new_visitor);
             hit.visitor_is_new = true;
         }
         hit

@@ -42,6 +42,15 @@ pub struct LinkRecord {
     pub utm: Utm,
 }
 
+/// What a link is known by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LinkName {
+    /// Id in a token.
+    Id(LinkId),
+    /// Name of a standalone link.
+    Slug(Box<str>),
+}
+
 impl LinkRecord {
     /// What a click on this link is.
     pub fn kind(&self) -> Kind {

@@ -22,8 +22,7 @@ use moka::sync::Cache;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::model::clock::Clock;
-use crate::model::hit::LinkId;
-use crate::model::link::LinkRecord;
+use crate::model::link::{LinkName, LinkRecord};
 use crate::store::{self, ChangePoint, Store};
 
 use file::CopyFile;
@@ -35,15 +34,6 @@ const IN_MEMORY: u64 = 20_000;
 const UNKNOWN: u64 = 10_000;
 /// Clicks that may ask the database at once.
 const ASKING: usize = 4;
-
-/// What a link is known by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum LinkName {
-    /// Id in a token.
-    Id(LinkId),
-    /// Name of a standalone link.
-    Slug(Box<str>),
-}
 
 /// The copy; cheap to clone.
 #[derive(Clone)]

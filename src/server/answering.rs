@@ -17,7 +17,8 @@ use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
 use crate::server::data_dir::ServerNote;
 use crate::store::Store;
-use crate::tracking::{MappRules, Rules};
+use crate::tracking::route::Paths;
+use crate::tracking::{ClickRules, MappRules, OwnHosts, Rules};
 use crate::web::{
     AdminState, CookieMaker, Cors, Counters, DemoLinks, Script, ServerState, Tables, TrackingState,
 };
@@ -62,10 +63,6 @@ impl Answering {
 
     fn track_by(&self, config: &Config, keys: &Keys, sink: Arc<dyn Sink>) -> TrackingState {
         let base_url = config.base_url();
-        let own_host = url::Url::parse(&base_url)
-            .ok()
-            .and_then(|url| url.host_str().map(str::to_owned))
-            .unwrap_or_default();
         let is_https = base_url.starts_with("https://");
         TrackingState {
             rules: rules_of(config, keys),
@@ -73,14 +70,12 @@ impl Answering {
             links: self.links.clone(),
             forms: self.forms.clone(),
             clock: self.clock.clone(),
-            cookies: CookieMaker::new(keys.clone(), &config.cookies, is_https),
+            cookies: CookieMaker::new(&config.cookies, is_https),
             cors: Cors::new(&config.cors, &base_url),
             script: Script::new(&config.paths),
-            own_host,
             trust: config.trust.clone(),
-            paths: config.paths.clone(),
+            paths: paths_of(config),
             redirects: config.links.clone(),
-            mapp: config.mapp.clone(),
             debug: config.debug.clone(),
             spool: config.spool.clone(),
             counters: Counters::default(),
@@ -90,6 +85,10 @@ impl Answering {
 
 /// How requests are read, in words of `tracking`, which knows no configuration.
 fn rules_of(config: &Config, keys: &Keys) -> Rules {
+    let own_host = url::Url::parse(&config.base_url())
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_owned))
+        .unwrap_or_default();
     Rules {
         keys: keys.clone(),
         unique: config.contacts.unique.clone(),
@@ -97,7 +96,29 @@ fn rules_of(config: &Config, keys: &Keys) -> Rules {
         adobe_mode: config.adobe.mode,
         mapp: MappRules {
             secrets: mapp_secrets(&config.mapp.secrets),
+            redirect_hosts: config.mapp.redirect_hosts.clone(),
+            sets_cookies: config.mapp.third_party_cookies,
         },
+        clicks: ClickRules {
+            personal_hosts: config.links.personal_hosts.clone(),
+            landing: config.links.landing_parameter.then(|| OwnHosts {
+                host: own_host.clone(),
+                domains: CookieMaker::domains(&config.cookies),
+            }),
+        },
+        own_host,
+    }
+}
+
+/// Names of the public URLs, Mapp's among them.
+fn paths_of(config: &Config) -> Paths {
+    let names = config.paths.clone();
+    Paths {
+        redirect: names.redirect,
+        script: names.script,
+        pixel: names.pixel,
+        event: names.event,
+        mapp: config.mapp.path.clone(),
     }
 }
 

@@ -23,13 +23,20 @@ use std::borrow::Cow;
 
 use memchr::memchr_iter;
 
-pub use earlier::LAST_DELIVERY_COOKIE;
 pub use id::{MessageId, Target};
 pub use link::{Claim, click, message};
 pub use tag::{NO_SESSION, NO_TAG, NO_VISITOR, tag};
 
+use super::Rules;
+use super::click::{Brought, lead, remember};
+use super::decoded::{Counted, Decoded, Reply};
+use super::inbound::Inbound;
+use super::{verdict, visitor};
 use crate::model::hit::plain_pair;
-use crate::tracking::inbound::Inbound;
+use crate::model::link::LinkRecord;
+
+/// Most characters of a URL that an answer repeats.
+const MOST_REPEATED: usize = 500;
 
 /// Whether a request below `/r` is Adobe's and not one of our links: `rest` is the path after `/r`,
 /// `query` the raw query.
@@ -84,6 +91,78 @@ pub fn read(inbound: &Inbound<'_>) -> Request {
     link::read(inbound).map_or(Request::Odd, |claim| Request::Message(Box::new(claim)))
 }
 
+/// Answers a click whose link was looked up under [`Claim::link_ids`].
+pub fn answer_click(
+    inbound: &Inbound<'_>,
+    rules: &Rules,
+    claim: &Claim,
+    link: Option<&LinkRecord>,
+) -> Decoded {
+    let Some(link) = link else {
+        return Decoded::refused(no_page(inbound), "link unknown").counted(Counted::UnknownLink);
+    };
+    let brought = Brought {
+        values: Cow::Borrowed(&claim.values),
+        query: claim.query.as_str().into(),
+    };
+    let hit = click(inbound, rules, claim, link);
+    lead(inbound, rules, link, &brought, hit, no_page)
+}
+
+/// Answers everything else: what needs no look-up.
+pub fn answer(inbound: &Inbound<'_>, rules: &Rules, request: &Request) -> Decoded {
+    match request {
+        Request::Message(claim) => answer_message(inbound, rules, claim),
+        Request::Tag => answer_tag(inbound, rules),
+        Request::Test => {
+            let host = inbound.header(http::header::HOST).unwrap_or_default();
+            let answer = test_answer(&host, &rules.own_host, inbound.received_at);
+            Decoded::of(Reply::Xml(answer), Vec::new())
+        }
+        Request::Odd => {
+            Decoded::refused(no_page(inbound), "id unreadable").counted(Counted::UnknownLink)
+        }
+    }
+}
+
+/// An open, or a push received or tapped: the GIF with 200, since Adobe's SDKs send again after
+/// anything else.
+fn answer_message(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim) -> Decoded {
+    let mut hit = message(inbound, rules, claim);
+    let mut decoded = Decoded::of(Reply::Gif, Vec::new());
+    if claim.id.target == Target::PushClick && verdict::is_visit(inbound) {
+        visitor::set_new(&mut hit, inbound);
+        decoded.cookies = remember(rules, &hit);
+    }
+    decoded.hits.push(hit);
+    decoded
+}
+
+/// A page tag: always the GIF. The visitor's cookie goes back with it, so that a site's server that
+/// calls the tag can hand it on.
+fn answer_tag(inbound: &Inbound<'_>, rules: &Rules) -> Decoded {
+    let mut hit = match tag(inbound, rules) {
+        Ok(hit) => hit,
+        Err(why) => return Decoded::refused(Reply::Gif, why),
+    };
+    let mut decoded = Decoded::of(Reply::Gif, Vec::new()).counted(Counted::Collected);
+    if verdict::is_visit(inbound) {
+        visitor::set_new(&mut hit, inbound);
+        decoded.cookies.visitor = visitor::cookie_value(rules, &hit);
+    }
+    decoded.hits.push(hit);
+    decoded
+}
+
+/// The fallback, or a page in Adobe's words.
+fn no_page(inbound: &Inbound<'_>) -> Reply {
+    Reply::NoPage(Some(format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Not \
+        found</title><p>Requested URL '{}' cannot be found</p></html>",
+        escaped(inbound.target, MOST_REPEATED)
+    )))
+}
+
 /// Raw pairs of a query without those that are empty.
 fn raw_pairs(query: &str) -> impl Iterator<Item = &str> {
     query.split('&').map(plain).filter(|pair| !pair.is_empty())
@@ -98,7 +177,7 @@ fn decoded(pair: &str) -> (Cow<'_, str>, Cow<'_, str>) {
 
 /// `/r/test`: the documented answer. `host` is what the request says, `own_host` the server's name,
 /// `at` the present time.
-pub fn test_answer(host: &str, own_host: &str, at: crate::model::clock::Micros) -> String {
+fn test_answer(host: &str, own_host: &str, at: crate::model::clock::Micros) -> String {
     let time = at.rfc3339();
     // 2026-01-31T09:00:00.000000Z
     let (date, clock) = time.split_once('T').unwrap_or((&time, ""));
@@ -115,7 +194,7 @@ pub fn test_answer(host: &str, own_host: &str, at: crate::model::clock::Micros) 
 }
 
 /// A text as it can stand in HTML and XML, quotes included, cut to so many characters.
-pub fn escaped(text: &str, most: usize) -> String {
+fn escaped(text: &str, most: usize) -> String {
     let mut out = String::with_capacity(text.len().min(most));
     for (index, c) in text.chars().filter(|c| !c.is_control()).enumerate() {
         if index == most {

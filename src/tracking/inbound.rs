@@ -7,7 +7,7 @@ use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::model::clock::Micros;
-use crate::model::hit::clean_bytes;
+use crate::model::hit::{VisitorId, clean_bytes};
 
 /// Header in which the server tells itself that a request's head did not arrive whole: `cut` or
 /// `repaired`. A client that sends it gets no more than the note.
@@ -41,10 +41,14 @@ impl PassedOver {
 pub struct Inbound<'a> {
     /// `GET`, `POST`, …
     pub method: &'a Method,
-    /// Path as it stood in the request, not decoded.
-    pub path: &'a str,
-    /// Raw query without `?`.
+    /// Path and query as they stood in the request, not decoded.
+    pub target: &'a str,
+    /// What the path leaves to the dialect: [`Route::rest`](super::route::Route::rest).
+    pub rest: &'a str,
+    /// Raw query without `?`, as it is meant.
     pub query: &'a str,
+    /// Something in or behind the address was cut away to understand it.
+    pub is_repaired: bool,
     /// All headers.
     pub headers: &'a HeaderMap,
     /// Whole body.
@@ -55,9 +59,25 @@ pub struct Inbound<'a> {
     pub is_trusted_sender: bool,
     /// When it arrived.
     pub received_at: Micros,
+    /// The visitor that it is where it comes from a browser that nobody knows yet.
+    pub new_visitor: VisitorId,
 }
 
 impl<'a> Inbound<'a> {
+    /// The same request with its body.
+    pub fn with(self, body: &'a [u8]) -> Self {
+        Self { body, ..self }
+    }
+
+    /// The same request, where more of its address had to be understood.
+    pub(crate) fn repaired(self, query: &'a str) -> Self {
+        Self {
+            query,
+            is_repaired: true,
+            ..self
+        }
+    }
+
     /// A header's text; bytes that are no UTF-8 become U+FFFD.
     pub fn header(&self, name: impl AsHeaderName) -> Option<Cow<'a, str>> {
         self.headers
@@ -111,13 +131,16 @@ mod tests {
     fn cookies(headers: &HeaderMap, name: &str) -> Vec<Result<String, PassedOver>> {
         let inbound = Inbound {
             method: &Method::GET,
-            path: "/",
+            target: "/",
+            rest: "",
             query: "",
+            is_repaired: false,
             headers,
             body: &[],
             client: IpAddr::from([127, 0, 0, 1]),
             is_trusted_sender: false,
             received_at: Micros(0),
+            new_visitor: VisitorId(uuid::Uuid::nil()),
         };
         let cookies = inbound.cookies(name);
         cookies.map(|value| value.map(str::to_owned)).collect()

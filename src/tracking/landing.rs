@@ -8,15 +8,15 @@ use crate::model::hit::{BroadlogId, DeliveryId, Hit, Provenance, VisitorId};
 use crate::model::keys::Purpose;
 
 /// Parameter that a redirect hands to a landing page on another domain.
-pub const LANDING_PARAMETER: &str = "_sl";
+pub(crate) const LANDING_PARAMETER: &str = "_sl";
 /// How long a landing parameter is believed, in minutes: long enough for a slow page, too short to
 /// be passed on with the URL.
-pub const LANDING_MINUTES: i64 = 10;
+const LANDING_MINUTES: i64 = 10;
 
 /// The parameter that a redirect hands to a page on another domain: message, campaign, visitor and
 /// minute, signed. The message of an unsigned link stays marked as such: our signature says where
 /// the reader came from, not who that is.
-pub fn landing_value(rules: &Rules, hit: &Hit) -> String {
+pub(crate) fn landing_value(rules: &Rules, hit: &Hit) -> String {
     let number = |id: Option<i64>| id.unwrap_or(0);
     // A vendor's id of the browser is not ours to sign: the page's domain makes a visitor of its
     // own.

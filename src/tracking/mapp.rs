@@ -22,6 +22,7 @@ mod sender;
 
 use uuid::Uuid;
 
+use super::decoded::{Cookies, Counted, Decoded, OwnCookie, Reply};
 use super::message::take_referrer;
 use super::visitor::foreign_visitor;
 use super::{Rules, verdict};
@@ -39,7 +40,15 @@ use parameters::Parameters;
 /// and not two.
 pub const OPTOUT_COOKIE: &str = "webtrekkOptOut";
 /// How long an opt-out holds where the request does not say it: the pixel's own default.
-pub const OPTOUT_DAYS: i64 = 1_800;
+const OPTOUT_DAYS: i64 = 1_800;
+/// Browsers keep no cookie longer than 400 days; relays and apps may.
+const MOST_OPTOUT_DAYS: i64 = 3_650;
+/// Mapp's Ever-ID, with the track id behind it.
+const EVER_ID_COOKIE: &str = "wteid_";
+/// For so many days.
+const EVER_ID_DAYS: i64 = 180;
+/// Mapp's session, with the track id behind it.
+const SESSION_COOKIE: &str = "wtsid_";
 /// Keeps equal ids of two vendors apart.
 const VENDOR: &str = "mapp";
 /// Most track ids of one request.
@@ -86,12 +95,6 @@ pub fn read_path<'p>(path: &'p str, own: &str) -> Option<(&'p str, Call)> {
     Some((sites, call))
 }
 
-/// Whether a path is Mapp's: `/<track ids>/wt…`, `/batch`, `/optout`, `/re.pl`, or the operator's
-/// own.
-pub fn recognises(path: &str, own: &str) -> bool {
-    read_path(path, own).is_some()
-}
-
 /// The track ids of a path, each once; empty where there are none.
 pub fn split_sites(sites: &str) -> Vec<&str> {
     let mut each: Vec<&str> = Vec::new();
@@ -101,6 +104,85 @@ pub fn split_sites(sites: &str) -> Vec<&str> {
         }
     }
     each
+}
+
+/// Answers one of the calls but a batch, whose lines [`batch`] reads.
+pub fn answer(inbound: &Inbound<'_>, rules: &Rules, call: Call) -> Decoded {
+    match call {
+        Call::Hit | Call::Batch => answer_hit(inbound, rules),
+        Call::Optout => answer_optout(inbound, rules),
+        Call::Redirect => answer_redirect(inbound, rules),
+    }
+}
+
+/// `GET /<track id>/wt`: the GIF, and Mapp's cookies where they are switched on.
+fn answer_hit(inbound: &Inbound<'_>, rules: &Rules) -> Decoded {
+    let mut found = collect(inbound, rules, inbound.rest);
+    let mut cookies = Cookies::default();
+    if rules.mapp.sets_cookies && verdict::is_visit(inbound) && !found.is_anonymous {
+        cookies.own = name_browser(inbound, &mut found.hits);
+    }
+    Decoded {
+        cookies,
+        counted: Counted::Collected,
+        ..Decoded::of(Reply::Gif, found.hits)
+    }
+}
+
+/// Every track id has its own cookies: its Ever-ID, where there is one, and the mark of a session.
+/// Who comes without any id gets one, and is its visitor from this hit on.
+fn name_browser(inbound: &Inbound<'_>, hits: &mut [Hit]) -> Vec<OwnCookie> {
+    let (mut made, mut cookies) = (None, Vec::with_capacity(2 * hits.len()));
+    for hit in hits {
+        if hit.visitor_id.is_none() {
+            let id = made.get_or_insert_with(|| {
+                new_ever_id(inbound.received_at, inbound.new_visitor.0.as_u128())
+            });
+            set_ever_id(hit, id);
+        }
+        if let Some(id) = ever_id(hit) {
+            cookies.push(OwnCookie {
+                name: format!("{EVER_ID_COOKIE}{}", hit.site).into(),
+                value: id.to_owned(),
+                days: Some(EVER_ID_DAYS),
+                is_for_scripts: false,
+            });
+        }
+        cookies.push(OwnCookie {
+            name: format!("{SESSION_COOKIE}{}", hit.site).into(),
+            value: "1".to_owned(),
+            days: None,
+            is_for_scripts: false,
+        });
+    }
+    cookies
+}
+
+/// `GET /<track id>/optout?duration=<days>`: the GIF, and the cookie that later hits respect.
+fn answer_optout(inbound: &Inbound<'_>, rules: &Rules) -> Decoded {
+    let (hits, days) = optout(inbound, rules, inbound.rest);
+    let mut decoded = Decoded::of(Reply::Gif, hits);
+    if inbound.method != http::Method::HEAD && !verdict::is_prefetch(inbound) {
+        let days = days.clamp(0, MOST_OPTOUT_DAYS);
+        decoded.cookies.own.push(OwnCookie {
+            name: OPTOUT_COOKIE.into(),
+            value: if days == 0 { "" } else { "1" }.to_owned(),
+            days: Some(days),
+            // Mapp's pixel reads it too, where the domain is the site's.
+            is_for_scripts: true,
+        });
+    }
+    decoded
+}
+
+/// `GET /<track id>/re.pl?t=<target>&c=<content id>`: only to hosts of the configuration.
+fn answer_redirect(inbound: &Inbound<'_>, rules: &Rules) -> Decoded {
+    let Some(target) = read_target(inbound.query, &rules.mapp.redirect_hosts) else {
+        let why = "redirect to a host that is not listed";
+        return Decoded::refused(Reply::NoPage(None), why).counted(Counted::UnknownLink);
+    };
+    let hits = click(inbound, rules, inbound.rest, target.as_str());
+    Decoded::of(Reply::Redirect(target.into()), hits).counted(Counted::Redirect)
 }
 
 /// The hits of a URL.
@@ -132,20 +214,20 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, sites: &str) -> Collected {
 }
 
 /// A new Ever-ID: `4` (made by the tracker), ten digits of Unix seconds, eight random ones.
-pub fn new_ever_id(now: Micros, random: u128) -> String {
+fn new_ever_id(now: Micros, random: u128) -> String {
     let seconds = now.0 / Micros::SECOND % 10_000_000_000;
     format!("4{seconds:010}{:08}", random % 100_000_000)
 }
 
 /// Makes a new Ever-ID's visitor the hit's.
-pub fn set_ever_id(hit: &mut Hit, id: &str) {
+fn set_ever_id(hit: &mut Hit, id: &str) {
     hit.visitor_id = Some(foreign_visitor(VENDOR, id));
     hit.visitor_is_new = true;
     hit.keep("eid", id);
 }
 
 /// The Ever-ID of a hit, where it looks like one.
-pub fn ever_id(hit: &Hit) -> Option<&str> {
+fn ever_id(hit: &Hit) -> Option<&str> {
     let id = hit.extra.as_ref()?.get("eid")?.as_str()?;
     is_ever_id(id).then_some(id)
 }

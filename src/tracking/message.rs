@@ -38,6 +38,9 @@ pub(crate) fn message_hit(
     hit
 }
 
+/// What a hit notes whose address had something in or behind it that is not of it.
+pub(crate) const REPAIRED: &str = "link repaired";
+
 /// The page that the browser says it came from.
 pub(crate) fn take_referrer(hit: &mut Hit, inbound: &Inbound<'_>) {
     if let Some(referrer) = inbound.header(REFERER) {

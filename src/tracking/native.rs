@@ -5,21 +5,19 @@
 mod body;
 mod hint;
 mod json;
+mod link;
 mod pixel;
 
 pub use hint::{nearest, one_of, quote};
 pub use json::{FieldError, decode_json_hit};
-pub use pixel::collect;
+pub use link::{Following, answer_click, answer_open, no_link, read_link};
+pub use pixel::{answer_event, answer_pixel, answer_visitor, collect, refuse_origin};
 
 use super::inbound::Inbound;
 use super::message::{message_hit, take_referrer};
 use super::{MOST_PARAMETERS, Rules};
 use crate::model::hit::{Hit, Kind};
 use crate::model::link::{LinkRecord, LinkToken};
-// Until the web names them where they are.
-pub use super::landing::{LANDING_MINUTES, LANDING_PARAMETER, landing_value};
-pub use super::session::{BROADLOG_COOKIE, DELIVERY_COOKIE, session_delivery, session_message};
-pub use super::visitor::{HANDED, VISITOR_COOKIE, known_visitor};
 
 /// A click on a link. `token` is none for a slug.
 pub fn click(

@@ -22,8 +22,43 @@ pub const DELIVERY_COOKIE: &str = "deliveryId";
 /// Marks a session that an unsigned link began: what it proves is no more than what the link did.
 pub(crate) const UNSIGNED: &str = "u:";
 
+/// Permanent cookie, signed: the delivery that was clicked last. Adobe's own is `nllastdelid`.
+pub const LAST_DELIVERY_COOKIE: &str = "lastDeliveryId";
+
+/// A click as the cookies of its session hold it, both with its time. Where it has no message or no
+/// delivery, an earlier one's is taken away, so that its pages do not count for the wrong campaign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionCookies {
+    /// Value of [`BROADLOG_COOKIE`].
+    pub message: Option<String>,
+    /// Value of [`DELIVERY_COOKIE`].
+    pub delivery: Option<String>,
+}
+
+/// The session that a click begins.
+pub(crate) fn sealed(rules: &Rules, hit: &Hit) -> SessionCookies {
+    let seal = |purpose, value: Option<String>| {
+        value.map(|value| rules.keys.seal_at(purpose, &value, hit.received_at))
+    };
+    SessionCookies {
+        message: seal(Purpose::BroadlogCookie, session_message(hit)),
+        delivery: seal(Purpose::DeliveryCookie, session_delivery(hit)),
+    }
+}
+
+/// Value of [`LAST_DELIVERY_COOKIE`] after a click.
+pub(crate) fn sealed_last_delivery(rules: &Rules, hit: &Hit) -> Option<String> {
+    let delivery = session_delivery(hit)?;
+    let at = hit.received_at;
+    Some(
+        rules
+            .keys
+            .seal_at(Purpose::LastDeliveryCookie, &delivery, at),
+    )
+}
+
 /// The message of a click as the session cookie holds it: its number or its vendor's name for it.
-pub fn session_message(hit: &Hit) -> Option<String> {
+pub(crate) fn session_message(hit: &Hit) -> Option<String> {
     let mark = if hit.provenance == Provenance::Link {
         ""
     } else {
@@ -37,7 +72,7 @@ pub fn session_message(hit: &Hit) -> Option<String> {
 }
 
 /// The campaign of a click as cookies hold it.
-pub fn session_delivery(hit: &Hit) -> Option<String> {
+fn session_delivery(hit: &Hit) -> Option<String> {
     let id = hit.delivery_id?;
     let is_signed = hit.proof().is_some_and(Proof::is_signed);
     let mark = if is_signed { "" } else { UNSIGNED };

@@ -1,7 +1,7 @@
 //! The verdict: who is believed to have caused a hit, from the request alone.
 
 use http::header::USER_AGENT;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 
 use crate::model::hit::{Hit, Limit, Verdict};
 use crate::tracking::inbound::{Inbound, MENDED_HEADER};
@@ -56,6 +56,11 @@ pub fn is_prefetch(inbound: &Inbound<'_>) -> bool {
             .iter()
             .any(|word| has_word(value, word))
     })
+}
+
+/// Whether somebody is there whose browser may be told to remember: no HEAD, no prefetch.
+pub fn is_visit(inbound: &Inbound<'_>) -> bool {
+    inbound.method == Method::GET && !is_prefetch(inbound)
 }
 
 /// Takes client address and agent into the hit and judges it by them.

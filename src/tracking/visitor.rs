@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::Rules;
 use super::inbound::{Inbound, PassedOver};
-use crate::model::hit::{Dialect, Hit, HitId, Kind, VisitorId};
+use crate::model::hit::{Dialect, Hit, VisitorId};
 use crate::model::keys::Purpose;
 
 /// Name of the visitor cookie.
@@ -73,21 +73,34 @@ pub(crate) fn set_unsigned(hit: &mut Hit, id: VisitorId, text: &str) {
     hit.foreign_mut().visitor = Some(text.to_owned());
 }
 
-/// The visitor of a request by its cookies alone.
-pub fn known_visitor(inbound: &Inbound<'_>, rules: &Rules) -> Hit {
-    let mut hit = Hit::new(
-        HitId(Uuid::nil()),
-        inbound.received_at,
-        Kind::Pageview,
-        Dialect::Native,
-    );
-    take_visitor(&mut hit, inbound, rules, None);
-    hit
+/// Makes a hit that has no visitor the first of a new one.
+pub(crate) fn set_new(hit: &mut Hit, inbound: &Inbound<'_>) {
+    if hit.visitor_id.is_none() {
+        hit.visitor_id = Some(inbound.new_visitor);
+        hit.visitor_is_new = true;
+    }
+}
+
+/// The value of the hit's visitor in cookies and answers: an id of ours signed, a vendor's as it
+/// came. None where the hit has none.
+pub(crate) fn cookie_value(rules: &Rules, hit: &Hit) -> Option<String> {
+    let id = hit.visitor_id?;
+    if id.is_derived() {
+        return hit.foreign.as_ref()?.visitor.clone();
+    }
+    let mut buffer = Uuid::encode_buffer();
+    let id = id.0.simple().encode_lower(&mut buffer);
+    let sealed = rules.keys.seal(Purpose::Visitor, id);
+    let is_handed = hit.foreign.as_ref().is_some_and(|f| f.visitor_is_handed);
+    Some(match is_handed {
+        true => [HANDED, &sealed].concat(),
+        false => sealed,
+    })
 }
 
 /// Stands before a visitor's signed id in the cookie of a browser that it was handed to. Who takes
 /// the mark away says that the id is his own, which he could say of every id that he has.
-pub const HANDED: &str = "handed:";
+const HANDED: &str = "handed:";
 
 fn unmarked(sealed: &str) -> &str {
     sealed.strip_prefix(HANDED).unwrap_or(sealed)

@@ -23,8 +23,8 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::header::{ALLOW, AUTHORIZATION};
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode, Uri};
 
 use super::error::Problem;
 use super::{AdminState, Tables};
@@ -131,22 +131,6 @@ async fn await_tables(
         }
     };
     Problem::starting(why).into_response()
-}
-
-/// The answer to a method that a path does not know: which it knows, as the router says in `Allow`.
-/// Outside of all routes, since that is where it says so.
-pub fn refuse_method(method: &Method, response: &Response) -> Response {
-    let allowed = response.headers().get(ALLOW).cloned();
-    let there = allowed.as_ref().and_then(|allowed| allowed.to_str().ok());
-    let why = format!(
-        "{method} is no method of this path; there are {}",
-        there.unwrap_or("none").replace(',', ", ")
-    );
-    let mut problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, why).into_response();
-    if let Some(allowed) = allowed {
-        problem.headers_mut().insert(ALLOW, allowed);
-    }
-    problem
 }
 
 /// Whether a request carries the admin token. The scheme is written in any case, with any spaces

@@ -1,8 +1,8 @@
 //! Answers to what cannot be done: RFC 9457 `application/problem+json`.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 
 use crate::queue::sink::Refused;
@@ -153,4 +153,19 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// The answer to a method that a path does not take: which it takes, as `allowed` has it. The one
+/// place that says 405.
+pub(in crate::web) fn refuse_method(method: &Method, allowed: Option<HeaderValue>) -> Response {
+    let there = allowed.as_ref().and_then(|allowed| allowed.to_str().ok());
+    let why = format!(
+        "{method} is no method of this path; there are {}",
+        there.unwrap_or("none").replace(',', ", ")
+    );
+    let mut problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, why).into_response();
+    if let Some(allowed) = allowed {
+        problem.headers_mut().insert(ALLOW, allowed);
+    }
+    problem
 }

@@ -2,43 +2,53 @@
 //! addresses of Adobe's and Mapp's. Handlers get a [`TrackingState`] and nothing else, so none of
 //! them can wait for the database.
 
-pub(in crate::web) mod adobe;
-pub(in crate::web) mod client_ip;
-pub(in crate::web) mod collect;
+mod batch;
+mod client_ip;
 mod cookies;
 mod cors;
-pub(in crate::web) mod form;
-pub(in crate::web) mod mapp;
+mod head;
 mod outcome;
-pub(in crate::web) mod redirect;
-mod route;
-pub(in crate::web) mod script;
+mod reply;
+mod script;
 
-use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::response::IntoResponse as _;
-use http::request::Parts;
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method};
 use metrics::Counter;
 
 pub use cookies::CookieMaker;
 pub use cors::Cors;
 pub use script::Script;
 
+pub(in crate::web) use head::Head;
 pub(in crate::web) use outcome::Outcome;
-use route::Route;
 
-use super::page::hide;
-use super::{error, page};
+use self::cors::Permission;
+use super::body::{Limits, Unread, read_whole};
+use super::error::refuse_method;
+use super::{body, error, page};
 use crate::config;
 use crate::model::clock::Clock;
+use crate::model::link::LinkName;
 use crate::queue::sink::Sink;
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
-use crate::tracking::Rules;
+use crate::tracking::decoded::{Decoded, Readers, Reply};
 use crate::tracking::inbound::Inbound;
+use crate::tracking::mautic::form;
+use crate::tracking::route::{Paths, RouteKind};
+use crate::tracking::{Rules, adobe, mapp, native};
+
+/// The body of what the script sends, which cuts far below.
+const EVENT_BODY: Limits = Limits {
+    bytes: 512 << 10,
+    time: Duration::from_secs(15),
+    room: None,
+};
+/// How long a form may take to arrive: files come over slow lines.
+const MOST_FORM_TIME: Duration = Duration::from_secs(60);
 
 /// Lets pages of other sites show what answers with it.
 static EMBEDDABLE: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -62,16 +72,12 @@ pub struct TrackingState {
     pub cors: Cors,
     /// The script.
     pub script: Script,
-    /// Host of the public URL.
-    pub own_host: String,
     /// Whom to believe.
     pub trust: config::Trust,
     /// Names of URLs.
-    pub paths: config::Paths,
-    /// Where links may lead, and what they hand over.
+    pub paths: Paths,
+    /// Where a click goes that leads nowhere.
     pub redirects: config::Links,
-    /// Mapp's protocol.
-    pub mapp: config::Mapp,
     /// What makes verdicts visible.
     pub debug: config::Debug,
     /// When a hit is answered.
@@ -99,135 +105,128 @@ impl Default for Counters {
     }
 }
 
-/// A request of the tracking surface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::web) enum Tracking {
-    Link,
-    Open,
-    Pixel,
-    Script,
-    Event,
-    Visitor,
-    Form,
-    Adobe,
-    Mapp,
-}
-
-impl Tracking {
-    /// For the log.
-    pub(in crate::web) fn name(self) -> &'static str {
-        match self {
-            Self::Link => "link",
-            Self::Open => "open",
-            Self::Pixel => "pixel",
-            Self::Script => "script",
-            Self::Event => "event",
-            Self::Visitor => "visitor",
-            Self::Form => "form",
-            Self::Adobe => "adobe",
-            Self::Mapp => "mapp",
-        }
-    }
-}
-
-/// The head of a tracking request and where it came from.
-#[derive(Clone, Copy)]
-pub(in crate::web) struct Visit<'a> {
-    peer: IpAddr,
-    parts: &'a Parts,
-    /// Path and raw query as they are meant, which is nearly always as they came.
-    path: &'a str,
-    query: &'a str,
-    /// Text behind the address was cut away to understand it.
-    is_repaired: bool,
-}
-
-impl<'a> Visit<'a> {
-    pub(in crate::web) fn of(peer: IpAddr, parts: &'a Parts, route: &'a Route<'a>) -> Self {
-        Self {
-            peer,
-            parts,
-            path: &route.path,
-            query: &route.query,
-            is_repaired: route.is_repaired,
-        }
-    }
-}
-
 impl TrackingState {
-    /// The tracking surface: the operator's names and the usual ones, so that links and pages of
-    /// yesterday go on working. What mail programs and installations made of an address,
-    /// [`TrackingState::route`] knows.
-    fn tracking(&self, path: &str, query: &str) -> Option<Tracking> {
-        let paths = &self.paths;
-        let below = |prefix: &str| {
-            path.strip_prefix(prefix)
-                .filter(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        if let Some(rest) = below(&paths.redirect).or_else(|| below("/r")) {
-            return if crate::tracking::adobe::recognises(rest, query) {
-                Some(Tracking::Adobe)
-            } else {
-                Some(Tracking::Link)
+    /// What a request comes to. Nothing is kept yet: [`TrackingState::settle`] does it.
+    ///
+    /// Links, pixels and the script are nearly all there is, so their way has no box in it.
+    pub(in crate::web) async fn decode(&self, head: &Head<'_>, body: Body) -> Outcome {
+        let (kind, method) = (head.route.kind, &head.parts.method);
+        if !kind.takes(method) {
+            return Outcome::Said {
+                response: refuse_method(method, Some(HeaderValue::from_static(kind.methods()))),
+                refused: Some("method not for this path"),
             };
         }
-        Some(match path {
-            _ if path.starts_with("/o/") || path.starts_with("/email/") => Tracking::Open,
-            _ if path == paths.pixel || path == "/mtracking.gif" => Tracking::Pixel,
-            _ if path == paths.event || path == "/mtc/event" => Tracking::Event,
-            _ if path == paths.script || path == "/mtc.js" => Tracking::Script,
-            "/mtc" => Tracking::Visitor,
-            "/form/submit" | "/form/submit/ajax" => Tracking::Form,
-            _ if crate::tracking::mapp::recognises(path, &self.mapp.path) => Tracking::Mapp,
-            _ => return None,
-        })
-    }
-
-    /// What a tracking request comes to. Stores nothing.
-    pub(in crate::web) async fn track(
-        &self,
-        tracking: Tracking,
-        visit: Visit<'_>,
-        body: Body,
-    ) -> Outcome {
-        match (tracking, &visit.parts.method) {
-            (Tracking::Link, &(Method::GET | Method::HEAD)) => {
-                redirect::follow_link(self, visit).await
+        let (inbound, rules) = (head.inbound(), &self.rules);
+        match kind {
+            RouteKind::Link => self.follow_link(&inbound).await.into(),
+            RouteKind::Open { is_mautic } => native::answer_open(&inbound, rules, is_mautic).into(),
+            RouteKind::Pixel => native::answer_pixel(&inbound, rules).into(),
+            RouteKind::Script => Outcome::Said {
+                response: self.script.answer(inbound.headers),
+                refused: None,
+            },
+            RouteKind::Adobe => Box::pin(self.answer_adobe(&inbound)).await.into(),
+            RouteKind::Event => Box::pin(self.answer_event(&inbound, body)).await,
+            RouteKind::Visitor => self.answer_visitor(&inbound).into(),
+            RouteKind::Form => Box::pin(self.answer_form(&inbound, body)).await.into(),
+            RouteKind::Mapp(call) if method == Method::POST && call != mapp::Call::Optout => {
+                Box::pin(self.take_batch(head, body)).await
             }
-            (Tracking::Open, &(Method::GET | Method::HEAD)) => redirect::open_mail(self, visit),
-            (Tracking::Pixel, &(Method::GET | Method::HEAD)) => collect::get_pixel(self, visit),
-            (Tracking::Script, &(Method::GET | Method::HEAD)) => {
-                script::get_script(self, &visit.parts.headers).into()
-            }
-            (Tracking::Visitor, &(Method::GET | Method::HEAD)) => {
-                collect::get_visitor(self, visit).into()
-            }
-            (Tracking::Event, &Method::POST) => {
-                Box::pin(collect::post_event(self, visit, body)).await
-            }
-            (Tracking::Event | Tracking::Visitor, &Method::OPTIONS) => {
-                collect::get_permission(self, visit).into()
-            }
-            (Tracking::Form, _) => Box::pin(form::answer_form(self, visit, body)).await,
-            (Tracking::Adobe, _) => Box::pin(adobe::answer_adobe(self, visit)).await,
-            (Tracking::Mapp, _) => Box::pin(mapp::answer_mapp(self, visit, body)).await,
-            _ => StatusCode::METHOD_NOT_ALLOWED.into_response().into(),
+            RouteKind::Mapp(call) => mapp::answer(&inbound, rules, call).into(),
         }
     }
 
-    /// A request as dialects see it.
-    fn inbound<'a>(&self, visit: Visit<'a>, body: &'a [u8]) -> Inbound<'a> {
-        let Visit { peer, parts, .. } = visit;
-        let config::Trust { proxies, senders } = &self.trust;
-        Inbound {
-            method: &parts.method,
-            path: visit.path,
-            query: visit.query,
-            headers: &parts.headers,
-            body,
-            client: client_ip::client_ip(peer, &parts.headers, proxies),
-            is_trusted_sender: client_ip::is_in(peer.to_canonical(), senders),
-            received_at: self.clock.now(),
+    /// `GET /r/<token or slug>`.
+    async fn follow_link(&self, inbound: &Inbound<'_>) -> Decoded {
+        let Some((name, following)) = native::read_link(inbound, &self.rules) else {
+            return native::no_link();
+        };
+        match self.links.get(name).await {
+            Some(link) => native::answer_click(inbound, &self.rules, &following, &link),
+            None => native::no_link(),
         }
     }
+
+    /// `GET /r/?id=…`, `GET /r/<any>?tagid=…`, `GET /r/test`. An id that may be one of two numbers
+    /// is looked up as both.
+    async fn answer_adobe(&self, inbound: &Inbound<'_>) -> Decoded {
+        let request = adobe::read(inbound);
+        let adobe::Request::Message(claim) = &request else {
+            return adobe::answer(inbound, &self.rules, &request);
+        };
+        let mut ids = claim.link_ids().peekable();
+        if ids.peek().is_none() {
+            return adobe::answer(inbound, &self.rules, &request);
+        }
+        let mut link = None;
+        for id in ids {
+            link = self.links.get(LinkName::Id(id)).await;
+            if link.is_some() {
+                break;
+            }
+        }
+        adobe::answer_click(inbound, &self.rules, claim, link.as_deref())
+    }
+
+    /// `POST /mtc/event`, and `OPTIONS` of it.
+    async fn answer_event(&self, inbound: &Inbound<'_>, body: Body) -> Outcome {
+        if inbound.method == Method::OPTIONS {
+            return preflight().into();
+        }
+        let body = match read_whole(body, EVENT_BODY).await {
+            Ok(body) => body.bytes,
+            Err(unread) => {
+                let reply = Reply::Status(unread.status());
+                return Decoded::of(reply, Vec::new()).into();
+            }
+        };
+        if self.cors.permission(inbound.headers) == Permission::Refused {
+            return native::refuse_origin().into();
+        }
+        native::answer_event(&inbound.with(&body), &self.rules).into()
+    }
+
+    /// `GET /mtc`, and `OPTIONS` of it. Never waits for the database.
+    fn answer_visitor(&self, inbound: &Inbound<'_>) -> Decoded {
+        if inbound.method == Method::OPTIONS {
+            return preflight();
+        }
+        let may_read = self.cors.permission(inbound.headers) != Permission::Refused;
+        native::answer_visitor(inbound, &self.rules, may_read)
+    }
+
+    /// `POST /form/submit` and `/form/submit/ajax`, and `OPTIONS` of them. The definition comes
+    /// from the local copy, so a submission is answered while the database is down.
+    async fn answer_form(&self, inbound: &Inbound<'_>, body: Body) -> Decoded {
+        let find = async |id| match id {
+            Some(id) => self.forms.get(id).await,
+            None => None,
+        };
+        if inbound.method == Method::OPTIONS {
+            let form = find(form::form_in_query(inbound)).await;
+            return form::permit(inbound, form.as_deref());
+        }
+        let limits = Limits {
+            bytes: form::most_bytes(inbound.headers),
+            time: MOST_FORM_TIME,
+            room: None,
+        };
+        let body = match read_whole(body, limits).await {
+            Ok(body) => body.bytes,
+            Err(Unread::TooLarge) => return form::refuse_too_large(inbound),
+            Err(unread) => return form::refuse_unread(inbound, unread.status()),
+        };
+        let asked = match form::read(inbound, &body) {
+            Ok(asked) => asked,
+            Err(refused) => return refused,
+        };
+        let form = find(asked.form).await;
+        form::answer(inbound, &self.rules, &asked, form.as_deref())
+    }
+}
+
+/// What scripts of the configured origins may do.
+fn preflight() -> Decoded {
+    Decoded::of(Reply::Preflight(Readers::Sites), Vec::new())
 }

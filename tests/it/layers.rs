@@ -269,3 +269,71 @@ fn nothing_knows_the_server_and_only_the_server_reads_the_configuration() {
         }
     }
 }
+
+#[test]
+fn a_request_becomes_an_inbound_in_one_place() {
+    let places: Vec<_> = sources()
+        .iter()
+        .flat_map(|source| {
+            let built = source.code.matches("Inbound {").count();
+            std::iter::repeat_n(source.path.clone(), built)
+        })
+        .collect();
+    assert_eq!(places, ["web/tracking/head.rs"]);
+}
+
+#[test]
+fn one_reader_takes_bodies_and_one_answer_says_405() {
+    for source in sources().iter().filter(|source| source.module == "web") {
+        // Recipients are read line by line as they come; what an explained request was answered is
+        // no request's body.
+        let reads = [
+            ".frame()",
+            "to_bytes(",
+            "Bytes::from_request",
+            "into_data_stream(",
+        ];
+        let may_read = ["web/body", "web/api/messages", "web/api/debug"];
+        if !may_read.iter().any(|place| source.path.starts_with(place)) {
+            for read in reads {
+                assert!(!source.code.contains(read), "{} reads a body", source.path);
+            }
+        }
+        if source.path.starts_with("web/tracking") {
+            let says = source.code.contains("METHOD_NOT_ALLOWED");
+            assert!(!says, "{} says 405 itself", source.path);
+        }
+    }
+}
+
+/// What dialects share lies beside them. Only native reads another's payloads, in its own pixel.
+#[test]
+fn no_dialect_knows_another_but_native_mautic() {
+    let dialects = ["adobe", "mapp", "mautic", "native"];
+    for source in sources() {
+        let Some(inner) = source.path.strip_prefix("tracking/") else {
+            continue;
+        };
+        let own = inner.split(['/', '.']).next().unwrap();
+        // Of what is no dialect, the reading of paths asks two of them whether one is theirs.
+        let may_know: &[&str] = match own {
+            "native" => &["native", "mautic"],
+            "route" => &["adobe", "mapp"],
+            own => &[own],
+        };
+        for dialect in dialects.iter().filter(|name| !may_know.contains(name)) {
+            let path = format!("{dialect}::");
+            let item = |list: &str| {
+                list.split([',', '{', '}', ';'])
+                    .any(|i| i.trim() == *dialect)
+            };
+            let knows = source.code.contains(&path)
+                || source
+                    .code
+                    .split("\nuse ")
+                    .skip(1)
+                    .any(|list| item(list.split(';').next().unwrap_or_default()));
+            assert!(!knows, "{} knows {dialect}", source.path);
+        }
+    }
+}

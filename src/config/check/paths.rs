@@ -3,35 +3,39 @@
 use super::Found;
 use crate::config::Config;
 use crate::config::words::allowed;
+use crate::tracking::mapp;
+use crate::tracking::route::{
+    EVENT, FORM, MAUTIC_OPEN, OPEN, PIXEL, PREFIXES, REDIRECT, SCRIPT, VISITOR,
+};
 
 /// What the server answers itself, with everything below it.
-const OWN_TREES: [&str; 6] = ["/api", "/demo", "/email", "/form", "/o", "/r"];
+const OWN_TREES: [&str; 6] = ["/api", "/demo", MAUTIC_OPEN, FORM, OPEN, REDIRECT];
 
 /// What it answers itself.
 const OWN_PATHS: [&str; 12] = [
     "/favicon.ico",
-    // What may stand before the usual names in Mautic's addresses.
-    "/index.php",
-    "/index_dev.php",
     "/livez",
-    "/mautic",
     "/metrics",
-    "/mtc",
-    "/mtc.js",
-    "/mtc/event",
-    "/mtracking.gif",
     "/readyz",
     "/robots.txt",
+    // What may stand before the usual names in Mautic's addresses.
+    PREFIXES[0],
+    PREFIXES[1],
+    PREFIXES[2],
+    VISITOR,
+    SCRIPT,
+    EVENT,
+    PIXEL,
 ];
 
 pub(super) fn check_paths(config: &Config, found: &mut Found) {
     let paths = &config.paths;
     // Each with the usual name, which it may have.
     let all = [
-        ("paths.redirect", paths.redirect.as_str(), "/r"),
-        ("paths.script", paths.script.as_str(), "/mtc.js"),
-        ("paths.pixel", paths.pixel.as_str(), "/mtracking.gif"),
-        ("paths.event", paths.event.as_str(), "/mtc/event"),
+        ("paths.redirect", paths.redirect.as_str(), REDIRECT),
+        ("paths.script", paths.script.as_str(), SCRIPT),
+        ("paths.pixel", paths.pixel.as_str(), PIXEL),
+        ("paths.event", paths.event.as_str(), EVENT),
         ("mapp.path", config.mapp.path.as_str(), ""),
     ];
     let is_below = |path: &str, tree: &str| {
@@ -56,7 +60,7 @@ pub(super) fn check_paths(config: &Config, found: &mut Found) {
         if let Some(own) = shadowed {
             let text = format!("takes the place of the server's own {own}; give a path of its own");
             found.say(key, path, text);
-        } else if !is_redirect && crate::tracking::mapp::recognises(path, "") {
+        } else if !is_redirect && mapp::read_path(path, "").is_some() {
             let text = "has the form of Mapp's /<track id>/wt, /batch, /optout or /re.pl; give a \
                 path of its own";
             found.say(key, path, text);

@@ -15,9 +15,8 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlitePool};
 
-use super::LinkName;
 use crate::model::clock::{Clock, Micros};
-use crate::model::link::LinkRecord;
+use crate::model::link::{LinkName, LinkRecord};
 use crate::sqlite::{
     SqliteTransaction, Trouble, is_to_be_replaced, keep_newest_aside, put_aside, trouble,
 };

@@ -7,10 +7,9 @@ use super::id::{Broadlog, likeliest, read_broadlog, read_hex};
 use crate::model::hit::{BroadlogId, DeliveryId, Hit, Provenance};
 use crate::model::keys::Purpose;
 use crate::tracking::inbound::Inbound;
+use crate::tracking::session::LAST_DELIVERY_COOKIE;
 use crate::tracking::{Rules, session, visitor};
 
-/// Permanent cookie, signed: the delivery that was clicked last. Adobe's own is `nllastdelid`.
-pub const LAST_DELIVERY_COOKIE: &str = "lastDeliveryId";
 /// Adobe's session cookie: broadlog and delivery.
 const SESSION: &str = "nlid";
 /// Adobe's permanent cookie: the visitor.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::clock::Micros;
-use crate::model::hit::{BroadlogId, DeliveryId, Hit, Kind, LinkId, Provenance, Utm};
+use crate::model::hit::{BroadlogId, DeliveryId, Hit, Kind, LinkId, Provenance, Utm, VisitorId};
 use crate::model::keys::Keys;
 use crate::model::link::LinkRecord;
 use crate::tracking::{AdobeMode, Rules};
@@ -30,16 +30,19 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
     headers
 }
 
-fn inbound<'a>(path: &'a str, query: &'a str, headers: &'a HeaderMap) -> Inbound<'a> {
+fn inbound<'a>(target: &'a str, query: &'a str, headers: &'a HeaderMap) -> Inbound<'a> {
     Inbound {
         method: &Method::GET,
-        path,
+        target,
+        rest: "",
+        is_repaired: false,
         query,
         headers,
         body: &[],
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         is_trusted_sender: false,
         received_at: Micros(1_800_000_000_123_456),
+        new_visitor: VisitorId(uuid::Uuid::nil()),
     }
 }
 

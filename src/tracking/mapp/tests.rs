@@ -23,6 +23,7 @@ pub(super) fn rules() -> Rules {
         public: vec!["email".to_owned(), "customer_id".to_owned()],
         mapp: MappRules {
             secrets: vec![("111".to_owned(), SECRET.to_owned())],
+            ..MappRules::default()
         },
         ..Rules::new(Keys::parse(&[format!("1:{}", "k".repeat(32))]).unwrap())
     }
@@ -45,13 +46,16 @@ pub(super) fn with<T>(asked: &Asked<'_>, read: impl FnOnce(&Inbound<'_>, &Rules)
     }
     let inbound = Inbound {
         method: &Method::GET,
-        path: "/111/wt",
+        target: "/",
+        rest: "",
+        is_repaired: false,
         query: asked.query,
         headers: &headers,
         body: &[],
         client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
         is_trusted_sender: asked.is_trusted,
         received_at: NOW,
+        new_visitor: VisitorId(uuid::Uuid::nil()),
     };
     read(&inbound, &rules())
 }
@@ -106,7 +110,7 @@ fn paths_are_told_apart() {
             "{path}"
         );
     }
-    assert!(!recognises("/own/path", ""));
+    assert!(read_path("/own/path", "").is_none());
     assert_eq!(split_sites(",111,,222,111"), ["111", "222"]);
     assert_eq!(split_sites(&"1,2,3,4,5,6,7,8,9,a,b,c".repeat(99)).len(), 10);
 }
@@ -367,4 +371,32 @@ fn redirects_lead_to_listed_hosts_only() {
     }
     assert!(read_target("t=https%3A%2F%2Fwww.example.com%2F", &[]).is_none());
     assert!(read_target("c=x", &hosts).is_none());
+}
+
+#[test]
+fn an_opt_out_is_a_cookie_that_scripts_read_and_its_end_takes_it_away() {
+    for (query, value, days) in [
+        ("", "1", OPTOUT_DAYS),
+        ("duration=30", "1", 30),
+        ("duration=99999", "1", MOST_OPTOUT_DAYS),
+        ("duration=0", "", 0),
+        ("duration=-1", "", 0),
+    ] {
+        let asked = Asked {
+            query,
+            headers: &[],
+            is_trusted: false,
+        };
+        let decoded = with(&asked, |inbound, rules| {
+            answer(inbound, rules, Call::Optout)
+        });
+        let cookie = OwnCookie {
+            name: OPTOUT_COOKIE.into(),
+            value: value.to_owned(),
+            days: Some(days),
+            is_for_scripts: true,
+        };
+        assert_eq!(decoded.cookies.own, [cookie], "{query}");
+        assert_eq!(decoded.reply, Reply::Gif);
+    }
 }

@@ -1,21 +1,23 @@
 //! Form submissions: `mauticform[…]` in, a checked submission and its answers out
 //! (`protocols/mautic.md`, "Forms and apps").
 //!
-//! [`Post::read`] reads the body, [`submit`] holds it against the form's definition, and `answer`
-//! words the reply in the way that the page asked for. Sources: Mautic's `FormBundle`
+//! [`Post::read`] reads the body, [`submit`] holds it against the form's definition, and
+//! [`answer()`] words the reply in the way that the page asked for. Sources: Mautic's `FormBundle`
 //! (`PublicController`, `SubmissionModel`) and its `mautic-form.js`; TYPO3's plugin for multipart.
 
 mod answer;
 mod check;
 mod post;
+mod reply;
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-pub use super::super::multipart::{MOST_TEXT, Unreadable};
-pub use answer::{Said, json, message_page, messenger_page, page_origin, return_location};
 pub use check::FieldError;
 pub use post::Post;
+pub use reply::{
+    Asked, answer, form_in_query, most_bytes, permit, read, refuse_too_large, refuse_unread,
+};
 
 use crate::model::form::{FieldKind, Form, FormId};
 use crate::model::hit::{Dialect, Hit, HitId, Kind, Limit, Verdict};

@@ -8,9 +8,9 @@ use serde_json::json;
 use super::*;
 use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, HitId, TagChange};
+use crate::tracking::native;
 use crate::tracking::native::tests::{assert_fits, hostile_text, inbound, rules};
 use crate::tracking::visitor::{DEVICE, foreign_visitor};
-use crate::tracking::{Reply, native};
 
 const HASH: &str = "5f9c1d2e8a7b3c4d5e6f70";
 
@@ -33,12 +33,7 @@ fn written(hash: &str) -> String {
 
 fn collect(query: &str) -> Hit {
     let headers = HeaderMap::new();
-    let decoded = native::collect(
-        &inbound(&Method::GET, query, &headers, &[]),
-        &rules(),
-        Reply::Gif,
-    );
-    decoded.hits.into_iter().next().unwrap()
+    native::collect(&inbound(&Method::GET, query, &headers, &[]), &rules())
 }
 
 fn query(pairs: &[(&str, &str)]) -> String {
@@ -305,12 +300,7 @@ fn mautics_browser_is_ours_from_the_first_visit_on() {
         let mut headers = HeaderMap::new();
         headers.insert("cookie", HeaderValue::from_str(cookie).unwrap());
         let query = query(&[(DEVICE, parameter)]);
-        let decoded = native::collect(
-            &inbound(&Method::GET, &query, &headers, &[]),
-            &rules(),
-            Reply::Gif,
-        );
-        decoded.hits.into_iter().next().unwrap()
+        native::collect(&inbound(&Method::GET, &query, &headers, &[]), &rules())
     };
     let known = Some(foreign_visitor("mautic", old));
     let by_cookie = of(&format!("mautic_device_id={old}; mtc_id=42"), "");
@@ -351,12 +341,8 @@ fn fingerprints_are_fields_and_stay_with_the_hit() {
     let mut rules = rules();
     rules.public = vec!["resolution".to_owned()];
     let query = query(&[("resolution", "1920x1080"), ("platform", "Win32")]);
-    let decoded = native::collect(
-        &inbound(&Method::GET, &query, &headers, &[]),
-        &rules,
-        Reply::Gif,
-    );
-    let hit = &decoded.hits[0];
+    let hit = native::collect(&inbound(&Method::GET, &query, &headers, &[]), &rules);
+
     assert_eq!(
         hit.fields,
         [("resolution".to_owned(), "1920x1080".to_owned())]

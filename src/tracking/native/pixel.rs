@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use http::StatusCode;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::body;
@@ -12,12 +14,14 @@ use crate::model::hit::{
     Amount, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, MoneyError, Provenance,
     TagChange, plain_ampersands, plain_pair, read_amount, read_whole,
 };
+use crate::tracking::decoded::{Cookies, Counted, Decoded, Readers, Reply};
 use crate::tracking::inbound::Inbound;
 use crate::tracking::landing::{LANDING_PARAMETER, take_landing};
+use crate::tracking::message::REPAIRED;
 use crate::tracking::page::{kind_of, page_query, take_page_utm};
 use crate::tracking::session::take_session;
-use crate::tracking::visitor::{DEVICE, take_visitor};
-use crate::tracking::{Decoded, MOST_PARAMETERS, Reply, Rules, address_with_plus, mautic, verdict};
+use crate::tracking::visitor::{self, DEVICE, take_visitor};
+use crate::tracking::{MOST_PARAMETERS, Rules, address_with_plus, mautic, verdict};
 
 /// Most tags of one hit.
 const MAX_TAGS: usize = 100;
@@ -34,7 +38,7 @@ const FINGERPRINT: [&str; 7] = [
 ];
 
 /// One hit from the query, and from the body where there is one (the body wins).
-pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
+pub fn collect(inbound: &Inbound<'_>, rules: &Rules) -> Hit {
     let mut hit = Hit::new(
         HitId(Uuid::nil()),
         inbound.received_at,
@@ -110,10 +114,86 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, reply: Reply) -> Decoded {
         true => Kind::Transaction,
         false => kind_of(&hit),
     };
+    hit
+}
+
+/// `GET /mtracking.gif`: always the GIF.
+pub fn answer_pixel(inbound: &Inbound<'_>, rules: &Rules) -> Decoded {
+    let (hit, cookies) = collect_of_visitor(inbound, rules);
     Decoded {
-        hits: vec![hit],
-        reply,
+        cookies,
+        counted: Counted::Collected,
+        ..Decoded::of(Reply::Gif, vec![hit])
     }
+}
+
+/// `POST /mtc/event`: the visitor's ids, and whether the hit was kept.
+pub fn answer_event(inbound: &Inbound<'_>, rules: &Rules) -> Decoded {
+    let (hit, cookies) = collect_of_visitor(inbound, rules);
+    let answer = |success: u8| {
+        let (id, value) = (hit.visitor_id.map(|id| id.0), &cookies.visitor);
+        let body = json!({
+            "success": success, "id": id, "sid": value, "device_id": value, "events": [],
+        });
+        Reply::Json(StatusCode::OK, body, Readers::Sites)
+    };
+    let (reply, if_lost) = (answer(1), Some(Box::new(answer(0))));
+    Decoded {
+        if_lost,
+        cookies,
+        counted: Counted::Collected,
+        ..Decoded::of(reply, vec![hit])
+    }
+}
+
+/// What a script gets whose page may not read the answer. Nothing is kept: the script then sends
+/// the pixel, and the hit counts once.
+pub fn refuse_origin() -> Decoded {
+    let body = json!({ "success": 0 });
+    let reply = Reply::Json(StatusCode::FORBIDDEN, body, Readers::Sites);
+    Decoded::of(reply, Vec::new()).counted(Counted::RefusedOrigin)
+}
+
+/// `GET /mtc`: the visitor's ids by its cookies, asked after a pixel delivery. Keeps nothing.
+/// `may_read` says whether the asking page may know them.
+pub fn answer_visitor(inbound: &Inbound<'_>, rules: &Rules, may_read: bool) -> Decoded {
+    let (mut body, mut cookies) = (json!({}), Cookies::default());
+    if may_read && !verdict::is_prefetch(inbound) {
+        let mut asked = Hit::new(
+            HitId(Uuid::nil()),
+            inbound.received_at,
+            Kind::Pageview,
+            Dialect::Native,
+        );
+        take_visitor(&mut asked, inbound, rules, None);
+        visitor::set_new(&mut asked, inbound);
+        let (id, value) = (asked.visitor_id, visitor::cookie_value(rules, &asked));
+        body = json!({ "id": id.map(|id| id.0), "sid": value, "device_id": value });
+        cookies.visitor = value;
+    }
+    Decoded {
+        cookies,
+        ..Decoded::of(
+            Reply::Json(StatusCode::OK, body, Readers::Sites),
+            Vec::new(),
+        )
+    }
+}
+
+/// The hit, and the visitor that it is of.
+fn collect_of_visitor(inbound: &Inbound<'_>, rules: &Rules) -> (Hit, Cookies) {
+    let mut hit = collect(inbound, rules);
+    if inbound.is_repaired {
+        hit.note(REPAIRED);
+    }
+    if !verdict::is_prefetch(inbound) {
+        visitor::set_new(&mut hit, inbound);
+    }
+    let cookies = Cookies {
+        visitor: visitor::cookie_value(rules, &hit),
+        ..Cookies::default()
+    };
+    (hit, cookies)
 }
 
 /// Names and values of what is urlencoded. An address keeps its plus.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -12,8 +12,14 @@ use crate::model::clock::Micros;
 use crate::model::hit::{
     BroadlogId, DeliveryId, Dialect, HitId, Limit, LinkId, Money, Provenance, Utm, VisitorId,
 };
+use crate::model::host_pattern::HostPattern;
 use crate::model::keys::Keys;
-use crate::tracking::Reply;
+use crate::model::link::LinkName;
+use crate::tracking::OwnHosts;
+use crate::tracking::decoded::{Cookies, Counted, Decoded, Readers, Reply};
+use crate::tracking::landing::landing_value;
+use crate::tracking::session::{BROADLOG_COOKIE, DELIVERY_COOKIE};
+use crate::tracking::visitor::VISITOR_COOKIE;
 
 const NOW: Micros = Micros(1_795_000_000_000_000);
 
@@ -216,13 +222,16 @@ pub(in crate::tracking) fn inbound<'a>(
 ) -> Inbound<'a> {
     Inbound {
         method,
-        path: "/",
+        target: "/",
+        rest: "",
+        is_repaired: false,
         query,
         headers,
         body,
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         is_trusted_sender: false,
         received_at: NOW,
+        new_visitor: VisitorId(Uuid::nil()),
     }
 }
 
@@ -247,9 +256,7 @@ proptest! {
     #[test]
     fn every_pixel_gives_one_hit_that_fits(pairs in pairs(), raw in prop::collection::vec(any::<u8>(), 0..60), headers in headers()) {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        let decoded = collect(&inbound(&Method::GET, &query, &headers, &raw), &rules(), Reply::Gif);
-        assert_eq!(decoded.hits.len(), 1);
-        assert_fits(&decoded.hits[0]);
+        assert_fits(&collect(&inbound(&Method::GET, &query, &headers, &raw), &rules()));
     }
 
     #[test]
@@ -350,12 +357,8 @@ fn a_request_that_did_not_arrive_whole_is_noted() {
             "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
         ),
     );
-    let decoded = collect(
-        &inbound(&Method::GET, "", &headers, &[]),
-        &rules(),
-        Reply::Gif,
-    );
-    assert_eq!(decoded.hits[0].reason.as_deref(), Some("request cut"));
+    let hit = collect(&inbound(&Method::GET, "", &headers, &[]), &rules());
+    assert_eq!(hit.reason.as_deref(), Some("request cut"));
 }
 
 #[test]
@@ -364,12 +367,7 @@ fn a_landing_parameter_says_no_more_than_its_click() {
     let rules = rules();
     let land = |click: &Hit| {
         let query = format!("_sl={}", landing_value(&rules, click));
-        let decoded = collect(
-            &inbound(&Method::GET, &query, &headers, &[]),
-            &rules,
-            Reply::Gif,
-        );
-        decoded.hits.into_iter().next().unwrap()
+        collect(&inbound(&Method::GET, &query, &headers, &[]), &rules)
     };
     let mut click = Hit::new(HitId(Uuid::nil()), NOW, Kind::Click, Dialect::Native);
     click.visitor_id = Some(VisitorId(Uuid::from_u128(9)));
@@ -409,4 +407,94 @@ fn a_landing_parameter_says_no_more_than_its_click() {
     let unsigned = land(&click);
     assert_eq!(ids(&unsigned), ids(&click));
     assert_eq!(unsigned.provenance, Provenance::Unsigned);
+}
+
+/// What a request for a link comes to once its link was found.
+fn followed(request: &Inbound<'_>, rules: &Rules) -> Decoded {
+    let (name, following) = read_link(request, rules).unwrap();
+    assert_eq!(name, LinkName::Slug("shoes".into()));
+    answer_click(request, rules, &following, &link())
+}
+
+#[test]
+fn a_click_needs_the_request_and_its_link_and_nothing_else() {
+    let (headers, mut rules) = (HeaderMap::new(), rules());
+    let request = Inbound {
+        rest: "shoes",
+        ..inbound(&Method::GET, "utm_source=news", &headers, &[])
+    };
+    let page = |reply: Reply| match reply {
+        Reply::Redirect(page) => page,
+        reply => panic!("{reply:?}"),
+    };
+    let decoded = followed(&request, &rules);
+    assert_eq!(page(decoded.reply), "https://shop.example/?utm_source=news");
+    assert_eq!(decoded.counted, Counted::Redirect);
+    let [hit] = &decoded.hits[..] else {
+        panic!("one hit");
+    };
+    assert_eq!(hit.visitor_id, Some(request.new_visitor));
+    assert!(hit.visitor_is_new);
+    let visitor = decoded.cookies.visitor.unwrap();
+    let session = decoded.cookies.session.unwrap();
+    assert_eq!((session.message, session.delivery), (None, None));
+
+    // Who comes again is known by that cookie.
+    let cookie = format!("{VISITOR_COOKIE}={visitor}");
+    let mut again = HeaderMap::new();
+    again.insert("cookie", HeaderValue::from_str(&cookie).unwrap());
+    let decoded = followed(
+        &Inbound {
+            headers: &again,
+            ..request
+        },
+        &rules,
+    );
+    assert!(!decoded.hits[0].visitor_is_new);
+
+    let head = Inbound {
+        method: &Method::HEAD,
+        ..request
+    };
+    assert_eq!(followed(&head, &rules).cookies, Cookies::default());
+    let repaired = Inbound {
+        rest: "shoes).",
+        ..request
+    };
+    let reason = followed(&repaired, &rules).hits[0].reason.clone().unwrap();
+    assert!(reason.ends_with("link repaired"), "{reason}");
+
+    for (domain, hands_over) in [("other.example", true), ("shop.example", false)] {
+        rules.clicks.landing = Some(OwnHosts {
+            host: "t.example".to_owned(),
+            domains: vec![HostPattern::parse_domain(domain).unwrap()],
+        });
+        let page = page(followed(&request, &rules).reply);
+        assert_eq!(page.contains("&_sl="), hands_over, "{page}");
+    }
+}
+
+#[test]
+fn a_script_is_told_whether_its_hit_was_kept() {
+    let (headers, rules) = (HeaderMap::new(), rules());
+    let request = inbound(&Method::POST, "", &headers, b"page_url=a");
+    let decoded = answer_event(&request, &rules);
+    let visitor = decoded.cookies.visitor.unwrap();
+    for (reply, success) in [(decoded.reply, 1), (*decoded.if_lost.unwrap(), 0)] {
+        let Reply::Json(StatusCode::OK, body, Readers::Sites) = reply else {
+            panic!("{reply:?}");
+        };
+        assert_eq!(body["success"], success);
+        assert_eq!(body["id"], request.new_visitor.0.to_string());
+        assert_eq!(
+            (&body["sid"], &body["device_id"]),
+            (&json!(visitor), &json!(visitor))
+        );
+    }
+    let unread = answer_visitor(&request, &rules, false);
+    assert_eq!(unread.cookies, Cookies::default());
+    assert_eq!(
+        unread.reply,
+        Reply::Json(StatusCode::OK, json!({}), Readers::Sites)
+    );
 }

@@ -1,10 +1,9 @@
 //! `POST /api/v1/debug/decode`: what would become of a request, without its happening.
 //!
 //! The request is written out as its client would send it and goes through the very parts that a
-//! real one meets: head mending, hyper, the choice of the handler, the handler with its links. Only
-//! the last step is left out: no hit is offered to the spool. What the handlers count
-//! (`sillage_redirects_total` and its like) they count here too. The answer's cookies are told as
-//! data; none is set.
+//! real one meets: head mending, hyper, the reading of its path, its dialect with the links. Only
+//! the last step is left out: no hit is offered to the spool, and nothing is counted. The answer's
+//! cookies are told as data; none is set.
 
 mod hit;
 mod request;
@@ -31,8 +30,9 @@ use self::request::{Wanted, write_request};
 use super::json::ApiJson;
 use crate::model::hit::Hit;
 use crate::queue::sink::{Receipt, Refused, Sink};
+use crate::tracking::decoded::{Cookies, Reply};
 use crate::web::error::Problem;
-use crate::web::tracking::{Outcome, Visit};
+use crate::web::tracking::{Head, Outcome};
 use crate::web::{AdminState, MOST_HEAD, Mended, TrackingState};
 
 /// Who asks where nobody is named: an address of the documentation range, in no list of trusted
@@ -53,7 +53,7 @@ pub async fn explain_request(
     let peer = wanted.peer.unwrap_or(SOMEBODY);
     let request = write_request(wanted, &app.base_url)?;
     match send(&app.tracking, peer, &request).await {
-        Fate::Outcome(outcome) => Ok(Json(tell(&app, *outcome).await)),
+        Fate::Outcome(outcome, request) => Ok(Json(tell(&app, *outcome, &request).await)),
         Fate::NoTracking => Err(Problem::field(
             "url",
             "is no tracking URL of this server: give one such as /r/<id> or /mtracking.gif",
@@ -73,7 +73,8 @@ pub async fn explain_request(
 
 /// What became of the request.
 enum Fate {
-    Outcome(Box<Outcome>),
+    /// With the headers of the request.
+    Outcome(Box<Outcome>, HeaderMap),
     NoTracking,
     /// It did not come through; the status that its sender would see.
     NotTaken(Option<u16>),
@@ -115,35 +116,39 @@ async fn send(tracking: &TrackingState, peer: IpAddr, request: &[u8]) -> Fate {
 /// The way of a tracking request up to where its hits would be kept.
 async fn see(state: &TrackingState, peer: IpAddr, request: Request<Incoming>) -> Fate {
     let (parts, body) = request.into_parts();
-    let Some(route) = state.route(&parts.uri) else {
+    let Some(route) = state.paths.route(&parts.uri) else {
         return Fate::NoTracking;
     };
-    let visit = Visit::of(peer, &parts, &route);
-    let outcome = state.track(route.tracking, visit, Body::new(body)).await;
-    Fate::Outcome(Box::new(outcome))
+    let head = Head::of(state, peer, &parts, route);
+    let outcome = state.decode(&head, Body::new(body)).await;
+    Fate::Outcome(Box::new(outcome), parts.headers)
 }
 
-async fn tell(app: &AdminState, outcome: Outcome) -> Value {
-    let Outcome {
-        response,
-        mut hits,
-        refused,
-        stream,
-        ..
-    } = outcome;
-    let mut left_out = 0;
-    if let Some(stream) = stream {
-        // As the server reads it: on a thread of its own, with its place in memory.
-        let read = tokio::task::spawn_blocking(move || {
-            let onlooker = Onlooker::default();
-            let _ = (stream.offer)(&onlooker);
-            drop(stream.permits);
-            onlooker.0.into_inner()
-        });
-        if let Ok(Ok(Seen { hits: seen, more })) = read.await {
-            (hits, left_out) = (seen, more);
+async fn tell(app: &AdminState, outcome: Outcome, request: &HeaderMap) -> Value {
+    let render = |reply, cookies| app.tracking.render(reply, cookies, request);
+    let (response, Seen { hits, more }, refused) = match outcome {
+        Outcome::Decoded(decoded) => {
+            let response = render(decoded.reply, &decoded.cookies);
+            let seen = Seen {
+                hits: decoded.hits,
+                more: 0,
+            };
+            (response, seen, decoded.refused)
         }
-    }
+        Outcome::Batch(batch) => {
+            // As the server reads it: on a thread of its own, with its place in memory.
+            let read = tokio::task::spawn_blocking(move || {
+                let onlooker = Onlooker::default();
+                let _ = (batch.offer)(&onlooker);
+                drop(batch.permits);
+                onlooker.0.into_inner()
+            });
+            let seen = read.await.ok().and_then(Result::ok).unwrap_or_default();
+            let reply = Reply::Status(StatusCode::OK);
+            (render(reply, &Cookies::default()), seen, None)
+        }
+        Outcome::Said { response, refused } => (response, Seen::default(), refused),
+    };
     let (parts, body) = response.into_parts();
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers: Vec<Value> = parts
@@ -160,7 +165,7 @@ async fn tell(app: &AdminState, outcome: Outcome) -> Value {
         "body": tell_body(&parts.headers, parts.status, body).await,
         "refused": refused,
         "hits": hits.iter().map(|hit| explain_hit(hit, &app.contacts.unique)).collect::<Vec<_>>(),
-        "hits_left_out": left_out,
+        "hits_left_out": more,
     })
 }
 

@@ -13,9 +13,7 @@ pub mod export;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
@@ -30,6 +28,7 @@ use crate::tracking::native::{FieldError, decode_json_hit, nearest, one_of};
 use crate::web::AdminState;
 use crate::web::api::idempotency::{hit_key, request_key};
 use crate::web::api::json::{no_json, why_no_json};
+use crate::web::body::WholeBody;
 use crate::web::error::Problem;
 
 /// Most hits of a request: a body of `{}` has eight million in 24 MB, and each takes most of a
@@ -94,15 +93,8 @@ struct Reading {
 pub async fn post_hits(
     State(app): State<Arc<AdminState>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    WholeBody(body): WholeBody,
 ) -> Result<Response, Problem> {
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
-        status => Problem::new(
-            status,
-            "the body did not arrive whole: send the request again",
-        ),
-    })?;
     let is_lines = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

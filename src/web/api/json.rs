@@ -7,7 +7,6 @@
 use std::fmt;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -21,6 +20,7 @@ use crate::model::form::FormId;
 use crate::model::hit::{BroadlogId, DeliveryId, LinkId};
 use crate::operator::export::serialize_whole;
 use crate::tracking::native::quote;
+use crate::web::body::WholeBody;
 use crate::web::error::Problem;
 
 /// A body of JSON, whatever its content type says.
@@ -31,16 +31,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let body =
-            Bytes::from_request(request, state)
-                .await
-                .map_err(|rejection| match rejection.status() {
-                    StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
-                    status => Problem::new(
-                        status,
-                        "the body did not arrive whole: send the request again",
-                    ),
-                })?;
+        let WholeBody(body) = WholeBody::from_request(request, state).await?;
         parse_json(&body).map(Self)
     }
 }

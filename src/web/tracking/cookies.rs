@@ -6,24 +6,17 @@ use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::config;
-use crate::model::hit::Hit;
 use crate::model::host_pattern::HostPattern;
-use crate::model::keys::{Keys, Purpose};
-use crate::tracking::adobe::LAST_DELIVERY_COOKIE;
-use crate::tracking::mapp::OPTOUT_COOKIE;
-use crate::tracking::native::{self, BROADLOG_COOKIE, DELIVERY_COOKIE, VISITOR_COOKIE};
-
-/// Mapp's Ever-ID, with the track id behind it.
-const EVER_ID_COOKIE: &str = "wteid_";
-/// Mapp's session, with the track id behind it.
-const MAPP_SESSION_COOKIE: &str = "wtsid_";
-/// Browsers keep no cookie longer than 400 days; relays and apps may.
-const MOST_OPTOUT_DAYS: i64 = 3_650;
+use crate::tracking::decoded::Cookies;
+use crate::tracking::gets_cookies;
+use crate::tracking::session::{
+    BROADLOG_COOKIE, DELIVERY_COOKIE, LAST_DELIVERY_COOKIE, SessionCookies,
+};
+use crate::tracking::visitor::VISITOR_COOKIE;
 
 /// How cookies of this server look.
 #[derive(Clone, Debug)]
 pub struct CookieMaker {
-    keys: Keys,
     is_https: bool,
     /// What follows the values of cookies on the configured domains, longest first.
     domains: Vec<Attributes>,
@@ -44,14 +37,20 @@ struct Attributes {
 }
 
 impl CookieMaker {
-    /// `is_https` where the public reaches us so.
-    pub fn new(keys: Keys, cookies: &config::Cookies, is_https: bool) -> Self {
+    /// The configured domains, longest first.
+    pub fn domains(cookies: &config::Cookies) -> Vec<HostPattern> {
         let mut domains: Vec<HostPattern> = cookies
             .domains
             .iter()
             .filter_map(|domain| HostPattern::parse_domain(domain).ok())
             .collect();
         domains.sort_by_key(|domain| std::cmp::Reverse(domain.host().len()));
+        domains
+    }
+
+    /// `is_https` where the public reaches us so.
+    pub fn new(cookies: &config::Cookies, is_https: bool) -> Self {
+        let domains = Self::domains(cookies);
         let attributes = |domain: Option<HostPattern>| {
             let of = |max_age| {
                 let mut cookie = cookie(is_https, domain.as_ref());
@@ -66,107 +65,46 @@ impl CookieMaker {
             }
         };
         Self {
-            keys,
             is_https,
             host_only: attributes(None),
             domains: domains.into_iter().map(Some).map(attributes).collect(),
         }
     }
 
-    /// The value of the hit's visitor in cookies and answers: an id of ours signed, a vendor's as
-    /// it came. None where the hit has none.
-    pub fn visitor_value(&self, hit: &Hit) -> Option<String> {
-        let id = hit.visitor_id?;
-        if id.is_derived() {
-            return hit.foreign.as_ref()?.visitor.clone();
-        }
-        let mut buffer = uuid::Uuid::encode_buffer();
-        let id = id.0.simple().encode_lower(&mut buffer);
-        let sealed = self.keys.seal(Purpose::Visitor, id);
-        let is_handed = hit.foreign.as_ref().is_some_and(|f| f.visitor_is_handed);
-        Some(match is_handed {
-            true => [native::HANDED, &sealed].concat(),
-            false => sealed,
-        })
-    }
-
-    /// The session cookies of a click, both with its time: gone when the browser closes. A click
-    /// without a message takes an earlier one's away, so that its pages do not count for the wrong
-    /// campaign.
-    pub fn write_session(&self, hit: &Hit, request: &HeaderMap, answer: &mut HeaderMap) {
-        let attributes = self.attributes(request);
-        let parts = [
-            (
-                BROADLOG_COOKIE,
-                Purpose::BroadlogCookie,
-                native::session_message(hit),
-            ),
-            (
-                DELIVERY_COOKIE,
-                Purpose::DeliveryCookie,
-                native::session_delivery(hit),
-            ),
-        ];
-        for (name, purpose, value) in parts {
-            match value {
-                Some(value) => {
-                    let sealed = self.keys.seal_at(purpose, &value, hit.received_at);
-                    append(name, &sealed, &attributes.session, answer);
-                }
-                None => append(name, "", &attributes.gone, answer),
-            }
-        }
-    }
-
-    /// The visitor cookie, one year from now; `value` is what [`Self::visitor_value`] says.
-    pub fn write_visitor(&self, value: &str, request: &HeaderMap, answer: &mut HeaderMap) {
-        let year = &self.attributes(request).year;
-        append(VISITOR_COOKIE, value, year, answer);
-    }
-
-    /// Mapp's cookies of a track id: its Ever-ID for six months, where there is one, and the mark
-    /// of a session.
-    pub fn write_ever_id(
+    /// Writes what the browser is to remember.
+    pub(in crate::web) fn write(
         &self,
-        site: &str,
-        ever_id: Option<String>,
+        cookies: &Cookies,
         request: &HeaderMap,
         answer: &mut HeaderMap,
     ) {
-        let known = self.attributes(request);
-        if let Some(id) = ever_id {
-            let mut cookie = cookie(self.is_https, known.domain.as_ref());
-            cookie.set_max_age(Duration::days(180));
-            let name = format!("{EVER_ID_COOKIE}{site}");
-            append(&name, &id, &attributes(&cookie), answer);
-        }
-        let name = format!("{MAPP_SESSION_COOKIE}{site}");
-        append(&name, "1", &known.session, answer);
-    }
-
-    /// Mapp's opt-out for so many days; none or fewer take it away. Its pixel reads the cookie too,
-    /// where the domain is the site's.
-    pub fn write_optout(&self, days: i64, request: &HeaderMap, answer: &mut HeaderMap) {
-        let (value, days) = match days {
-            ..=0 => ("", 0),
-            days => ("1", days.min(MOST_OPTOUT_DAYS)),
-        };
-        let mut cookie = cookie(self.is_https, self.attributes(request).domain.as_ref());
-        cookie.set_http_only(false);
-        cookie.set_max_age(Duration::days(days));
-        append(OPTOUT_COOKIE, value, &attributes(&cookie), answer);
-    }
-
-    /// The delivery clicked last, one year from now.
-    pub fn write_last_delivery(&self, hit: &Hit, request: &HeaderMap, answer: &mut HeaderMap) {
-        let Some(delivery) = native::session_delivery(hit) else {
+        if *cookies == Cookies::default() {
             return;
-        };
-        let sealed = self
-            .keys
-            .seal_at(Purpose::LastDeliveryCookie, &delivery, hit.received_at);
-        let year = &self.attributes(request).year;
-        append(LAST_DELIVERY_COOKIE, &sealed, year, answer);
+        }
+        let known = self.attributes(request);
+        if let Some(SessionCookies { message, delivery }) = &cookies.session {
+            for (name, value) in [(BROADLOG_COOKIE, message), (DELIVERY_COOKIE, delivery)] {
+                match value {
+                    Some(value) => append(name, value, &known.session, answer),
+                    None => append(name, "", &known.gone, answer),
+                }
+            }
+        }
+        let lasting = [
+            (VISITOR_COOKIE, &cookies.visitor),
+            (LAST_DELIVERY_COOKIE, &cookies.last_delivery),
+        ];
+        for (name, value) in lasting {
+            if let Some(value) = value {
+                append(name, value, &known.year, answer);
+            }
+        }
+        for own in &cookies.own {
+            let mut cookie = cookie(self.is_https, known.domain.as_ref());
+            cookie.set_http_only(!own.is_for_scripts);
+            cookie.set_max_age(own.days.map(Duration::days));
+            append(&own.name, &own.value, &attributes(&cookie), answer);
+        }
     }
 
     /// How cookies look on the configured domain that the request's host belongs to.
@@ -182,19 +120,14 @@ impl CookieMaker {
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
         self.domains.iter().find(|known| known.covers(host))
     }
-
-    /// Whether pages of a host get our cookies as their own.
-    pub fn is_own_host(&self, host: &str, own: &str) -> bool {
-        host.eq_ignore_ascii_case(own) || self.domains.iter().any(|known| known.covers(host))
-    }
 }
 
 impl Attributes {
-    /// Whether a host is the domain or below it. Not with a dot at its end: browsers give cookies
-    /// of the domain to no such host.
+    /// Whether a host is the domain or below it.
     fn covers(&self, host: &str) -> bool {
-        let domain = self.domain.as_ref();
-        !host.ends_with('.') && domain.is_some_and(|domain| domain.covers(host))
+        self.domain
+            .as_ref()
+            .is_some_and(|domain| gets_cookies(host, domain))
     }
 }
 

@@ -5,89 +5,74 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue};
-use tokio::sync::SemaphorePermit;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::TrackingState;
-use crate::model::hit::Hit;
+use super::batch::Batch;
+use crate::config::Ack;
+use crate::model::hit::{Hit, HitId};
 use crate::model::secret::is_same_secret;
-use crate::queue::sink::{Receipt, Sink};
+use crate::queue::sink::Kept;
+use crate::tracking::decoded::{Cookies, Counted, Decoded, Reply};
 
-/// No reader waits for a stream, and megabytes take the disk longer than a click.
-const STREAM_PATIENCE: Duration = Duration::from_secs(2);
+/// No reader waits for a batch, and megabytes take the disk longer than a click.
+const BATCH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Header with the key that makes verdicts visible.
 const DEBUG_HEADER: &str = "x-sillage-debug";
 
-/// What a tracking request comes to: the answer that goes out once its hits are safe.
-pub(in crate::web) struct Outcome {
-    pub(in crate::web) response: Response,
-    pub(in crate::web) hits: Vec<Hit>,
-    /// The answer where the hits could not be kept and the sender can do something about it.
-    pub(in crate::web) if_lost: Option<Box<Response>>,
-    /// Why what the request said is no hit.
-    pub(in crate::web) refused: Option<&'static str>,
-    /// Hits that are too many to stand in memory together, instead of `hits`.
-    pub(in crate::web) stream: Option<Stream>,
+/// What a tracking request comes to.
+pub(in crate::web) enum Outcome {
+    /// What a dialect made of it.
+    Decoded(Decoded),
+    /// Hits that are still to be read, and 200 once they are stored.
+    Batch(Batch),
+    /// An answer that no dialect gives.
+    Said {
+        response: Response,
+        /// Why it leaves no hit behind, where one was meant.
+        refused: Option<&'static str>,
+    },
 }
 
-/// Reads hits and offers them.
-pub(in crate::web) type Offer = Box<dyn FnOnce(&dyn Sink) -> Receipt + Send>;
-
-/// Hits that are read while they are offered, on a thread of their own. Their sender sends again
-/// what is not stored.
-pub(in crate::web) struct Stream {
-    pub(in crate::web) offer: Offer,
-    /// The places in memory that they take until they are stored.
-    pub(in crate::web) permits: Vec<SemaphorePermit<'static>>,
-}
-
-impl Outcome {
-    pub(in crate::web) fn of(response: Response, hits: Vec<Hit>) -> Self {
-        Self {
-            response,
-            hits,
-            if_lost: None,
-            refused: None,
-            stream: None,
-        }
-    }
-
-    /// An answer that leaves no hit behind, and why.
-    pub(in crate::web) fn refused(response: Response, why: &'static str) -> Self {
-        Self {
-            refused: Some(why),
-            ..Self::from(response)
-        }
-    }
-}
-
-impl From<Response> for Outcome {
-    /// An answer to what is not meant to be a hit.
-    fn from(response: Response) -> Self {
-        Self::of(response, Vec::new())
+impl From<Decoded> for Outcome {
+    fn from(decoded: Decoded) -> Self {
+        Self::Decoded(decoded)
     }
 }
 
 impl TrackingState {
     /// Makes the hits durable and gives the answer.
     pub(in crate::web) async fn settle(&self, outcome: Outcome, request: &HeaderMap) -> Response {
-        let Outcome {
-            mut response,
-            mut hits,
-            if_lost,
-            refused,
-            stream,
-        } = outcome;
+        let (mut response, hits, refused) = match outcome {
+            Outcome::Decoded(decoded) => {
+                self.count(&decoded);
+                let Decoded {
+                    mut hits,
+                    mut reply,
+                    if_lost,
+                    cookies,
+                    refused,
+                    ..
+                } = decoded;
+                let is_kept = hits.is_empty() || self.keep(&mut hits, if_lost.is_some()).await;
+                if let (false, Some(lost)) = (is_kept, if_lost) {
+                    reply = *lost;
+                }
+                (self.render(reply, &cookies, request), hits, refused)
+            }
+            Outcome::Batch(batch) => {
+                let reply = match self.keep_batch(batch).await {
+                    true => Reply::Status(StatusCode::OK),
+                    false => Reply::NotStored,
+                };
+                let response = self.render(reply, &Cookies::default(), request);
+                (response, Vec::new(), None)
+            }
+            Outcome::Said { response, refused } => (response, Vec::new(), refused),
+        };
         if let Some(reason) = refused {
             metrics::counter!("sillage_hits_refused_total", "reason" => reason).increment(1);
-        }
-        let is_kept = match stream {
-            Some(stream) => self.keep_stream(stream).await,
-            None => hits.is_empty() || self.keep(&mut hits, if_lost.is_some()).await,
-        };
-        if let (false, Some(answer)) = (is_kept, if_lost) {
-            response = *answer;
         }
         if self.is_debugging(request) {
             let verdict = hits.first().map_or("none", |hit| hit.verdict.as_str());
@@ -104,15 +89,51 @@ impl TrackingState {
         response
     }
 
-    /// Makes a stream durable, whatever `spool.ack` says: an answer means that it is stored, no
+    fn count(&self, decoded: &Decoded) {
+        let counters = &self.counters;
+        match decoded.counted {
+            Counted::Nothing => {}
+            Counted::Redirect => counters.redirects.increment(1),
+            Counted::Collected => counters.collected.increment(decoded.hits.len() as u64),
+            Counted::UnknownLink => counters.unknown_links.increment(1),
+            Counted::RefusedOrigin => counters.refused_origins.increment(1),
+        }
+    }
+
+    /// Gives hits their ids and makes them durable, or counts them as lost: the answer goes out in
+    /// any case. False where they are lost. Who can send again does not leave them to a disk that
+    /// has not taken them in time.
+    async fn keep(&self, hits: &mut [Hit], can_send_again: bool) -> bool {
+        for hit in hits.iter_mut() {
+            hit.id = HitId(self.clock.new_id(hit.received_at));
+        }
+        let patience = self.spool.patience;
+        let kept = if self.spool.ack == Ack::Fast {
+            // What becomes of them, the sink counts.
+            self.sink.offer_unwatched(hits).map(|()| Kept::Durable)
+        } else if can_send_again {
+            let receipt = self.sink.offer(hits);
+            receipt.durable_or_taken_back(patience).await
+        } else {
+            self.sink.offer(hits).durable(patience).await
+        };
+        match kept {
+            Ok(Kept::Durable) => {}
+            Ok(Kept::Open) => self.sink.count_early(hits.len()),
+            Err(refused) => self.sink.count_lost(hits.len(), refused),
+        }
+        kept.is_ok()
+    }
+
+    /// Makes a batch durable, whatever `spool.ack` says: an answer means that it is stored, no
     /// answer that it is not.
-    async fn keep_stream(&self, stream: Stream) -> bool {
-        let Stream { offer, permits } = stream;
+    async fn keep_batch(&self, batch: Batch) -> bool {
+        let Batch { offer, permits } = batch;
         let sink = Arc::clone(&self.sink);
         let receipt = tokio::task::spawn_blocking(move || offer(&*sink)).await;
         let is_kept = match receipt {
             Ok(receipt) => receipt
-                .durable_or_withdrawn(self.spool.patience.max(STREAM_PATIENCE))
+                .durable_or_withdrawn(self.spool.patience.max(BATCH_PATIENCE))
                 .await
                 .is_ok(),
             Err(_) => false,

@@ -14,7 +14,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
-use super::{EMBEDDABLE, TrackingState};
+use super::EMBEDDABLE;
 use crate::config::Paths;
 
 /// The script as it is served.
@@ -49,40 +49,41 @@ impl Script {
     }
 }
 
-/// `GET /mtc.js`.
-pub(in crate::web) fn get_script(app: &TrackingState, headers: &HeaderMap) -> Response {
-    let script = &app.script;
-    let known = headers
-        .get(IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok());
-    let is_known = known.is_some_and(|known| {
-        known
-            .split(',')
-            .any(|tag| tag.trim().trim_start_matches("W/") == script.etag)
-    });
-    let takes_gzip = headers
-        .get(ACCEPT_ENCODING)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.contains("gzip"));
-    let mut response = match (is_known, takes_gzip && !script.gzip.is_empty()) {
-        (true, _) => StatusCode::NOT_MODIFIED.into_response(),
-        (false, true) => ([(CONTENT_ENCODING, "gzip")], script.gzip.clone()).into_response(),
-        (false, false) => script.plain.clone().into_response(),
-    };
-    let answer = response.headers_mut();
-    answer.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/javascript; charset=utf-8"),
-    );
-    // An hour: a new version is on every site within it, and a visit fetches the script once.
-    answer.insert(
-        CACHE_CONTROL,
-        HeaderValue::from_static("public, max-age=3600, stale-while-revalidate=86400"),
-    );
-    answer.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    answer.insert(&EMBEDDABLE, HeaderValue::from_static("cross-origin"));
-    if let Ok(etag) = HeaderValue::try_from(&script.etag) {
-        answer.insert(ETAG, etag);
+impl Script {
+    /// `GET /mtc.js`.
+    pub(in crate::web) fn answer(&self, headers: &HeaderMap) -> Response {
+        let known = headers
+            .get(IF_NONE_MATCH)
+            .and_then(|value| value.to_str().ok());
+        let is_known = known.is_some_and(|known| {
+            known
+                .split(',')
+                .any(|tag| tag.trim().trim_start_matches("W/") == self.etag)
+        });
+        let takes_gzip = headers
+            .get(ACCEPT_ENCODING)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.contains("gzip"));
+        let mut response = match (is_known, takes_gzip && !self.gzip.is_empty()) {
+            (true, _) => StatusCode::NOT_MODIFIED.into_response(),
+            (false, true) => ([(CONTENT_ENCODING, "gzip")], self.gzip.clone()).into_response(),
+            (false, false) => self.plain.clone().into_response(),
+        };
+        let answer = response.headers_mut();
+        answer.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/javascript; charset=utf-8"),
+        );
+        // An hour: a new version is on every site within it, and a visit fetches the script once.
+        answer.insert(
+            CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=3600, stale-while-revalidate=86400"),
+        );
+        answer.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        answer.insert(&EMBEDDABLE, HeaderValue::from_static("cross-origin"));
+        if let Ok(etag) = HeaderValue::try_from(&self.etag) {
+            answer.insert(ETAG, etag);
+        }
+        response
     }
-    response
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::*;
-use crate::model::hit::Verdict;
+use crate::model::hit::{Verdict, VisitorId};
 use crate::tracking::mapp::collect;
 use crate::tracking::mapp::tests::{Asked, BROWSER, NOW, SECRET, extra, hit, hit_of, rules, with};
 
@@ -117,13 +117,16 @@ fn the_relays_agent_leaves_no_verdict_behind() {
     headers.insert("user-agent", HeaderValue::from_static(asked[0].1));
     let inbound = Inbound {
         method: &Method::GET,
-        path: "/111/wt",
+        target: "/111/wt",
+        rest: "111",
+        is_repaired: false,
         query,
         headers: &headers,
         body: &[],
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         is_trusted_sender: true,
         received_at: NOW,
+        new_visitor: VisitorId(uuid::Uuid::nil()),
     };
     let hits = collect(&inbound, &rules(), "111").hits;
     assert_eq!((hits[0].verdict, &hits[0].reason), (Verdict::Human, &None));

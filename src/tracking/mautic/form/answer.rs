@@ -169,14 +169,18 @@ pub fn messenger_page(form: &Form, answer: &Value, said: Said<'_>, origin: Optio
 
 /// A page of ours, for forms that lead nowhere else.
 pub fn message_page(form: &Form, said: Said<'_>) -> String {
+    page(&escape(&form.name), &escape(&said.text(form)))
+}
+
+/// A page of a title and a text, in HTML both.
+pub(super) fn page(title: &str, text: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
         content=\"width=device-width\">\
          <title>{}</title><style>body{{font:1.1rem/1.5 system-ui;margin:15vh \
          auto;max-width:30rem;padding:0 1rem}}</style>\
          <p>{}</p></html>",
-        escape(&form.name),
-        escape(&said.text(form))
+        title, text
     )
 }
 

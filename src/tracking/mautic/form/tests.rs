@@ -8,12 +8,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 use url::Url;
 
+use super::answer::{Said, json, messenger_page, return_location};
 use super::post::parse_name;
 use super::*;
 use crate::model::clock::Micros;
 use crate::model::form::FormField;
 use crate::model::hit::VisitorId;
 use crate::model::keys::{Keys, Purpose};
+use crate::tracking::multipart::{MOST_TEXT, Unreadable};
 use crate::tracking::visitor::foreign_visitor;
 
 const NOW: Micros = Micros(1_795_000_000_000_000);
@@ -76,13 +78,16 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
 fn inbound(headers: &HeaderMap) -> Inbound<'_> {
     Inbound {
         method: &Method::POST,
-        path: "/form/submit",
+        target: "/form/submit",
+        rest: "",
+        is_repaired: false,
         query: "formId=3",
         headers,
         body: b"",
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         is_trusted_sender: false,
         received_at: NOW,
+        new_visitor: VisitorId(uuid::Uuid::nil()),
     }
 }
 

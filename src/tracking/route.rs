@@ -1,0 +1,426 @@
+//! Which tracking request an address means: nearly always the one that it says. The path is read
+//! here and nowhere else; what it leaves to a dialect is [`Route::rest`].
+//!
+//! | came | is meant |
+//! |---|---|
+//! | `/r/x&utm_source=a` | `/r/x?utm_source=a`: a template added parameters to an address that had none |
+//! | `//r/x`, `/mautic//mtc.js` | the same with one slash: a base URL that ends with one |
+//! | `/index.php/r/x`, `/index_dev.php/…`, `/mautic/…` | the same without it: Mautic's mails and pages carry the path of their installation |
+//! | `/%72/x` | `/r/x`: the same address (RFC 3986, 6.2.2.2) |
+//! | `/mtracking.gif)` | the pixel with text behind it |
+//!
+//! What has to be understood is tried only where the address as it stands is none of ours, so
+//! nothing here costs a plain link anything. Of prefixes only those are read that Mautic's own
+//! front controllers make, its usual directory, and what the operator put before a name in
+//! `[paths]`: with any prefix, every path of a shared host that ends like one of ours would become
+//! a hit. Behind a prefix there are no paths of Mapp's, which may have any first part:
+//! `/x/v1/batch` is not a batch. New links get no prefix.
+
+use std::borrow::Cow;
+
+use http::{Method, Uri};
+use percent_encoding::percent_decode_str;
+
+use super::{adobe, mapp};
+use crate::model::hit::plain_query;
+use crate::model::link::query_behind;
+
+/// What Mautic's addresses may begin with: its front controllers, and the directory of its
+/// packages' defaults.
+pub const PREFIXES: [&str; 3] = ["/index.php", "/index_dev.php", "/mautic"];
+/// Prefixes in front of one address: `/mautic/index.php/r/x` has two.
+const MOST_PREFIXES: usize = 3;
+
+/// The usual name of tracked links.
+pub const REDIRECT: &str = "/r";
+/// The usual name of the script.
+pub const SCRIPT: &str = "/mtc.js";
+/// The usual name of the pixel.
+pub const PIXEL: &str = "/mtracking.gif";
+/// Where the script usually sends hits.
+pub const EVENT: &str = "/mtc/event";
+/// Where the script asks for its visitor.
+pub const VISITOR: &str = "/mtc";
+/// Open pixels of our own mails, with what stands below.
+pub const OPEN: &str = "/o";
+/// Open pixels of Mautic's mails, with what stands below.
+pub const MAUTIC_OPEN: &str = "/email";
+/// Below it forms are submitted.
+pub const FORM: &str = "/form";
+const SUBMIT: &str = "/form/submit";
+
+/// The operator's names of the public URLs. The usual ones go on working beside them, so that links
+/// and pages of yesterday do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// Tracked links.
+    pub redirect: String,
+    /// The script.
+    pub script: String,
+    /// The pixel.
+    pub pixel: String,
+    /// Where the script sends hits.
+    pub event: String,
+    /// A further path of Mapp's hits; empty: none.
+    pub mapp: String,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            redirect: REDIRECT.to_owned(),
+            script: SCRIPT.to_owned(),
+            pixel: PIXEL.to_owned(),
+            event: EVENT.to_owned(),
+            mapp: String::new(),
+        }
+    }
+}
+
+/// What a tracking request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteKind {
+    /// A tracked link; the rest is its name.
+    Link,
+    /// An open pixel; the rest is its file's name.
+    Open {
+        /// Of one of Mautic's mails.
+        is_mautic: bool,
+    },
+    /// The pixel.
+    Pixel,
+    /// The script itself.
+    Script,
+    /// What the script sends.
+    Event,
+    /// The script asks for its visitor.
+    Visitor,
+    /// A form is submitted; the rest is `/ajax` where a script does it.
+    Form,
+    /// A link, an open pixel or a page tag of Adobe's.
+    Adobe,
+    /// One of Mapp's calls; the rest is its track ids.
+    Mapp(mapp::Call),
+}
+
+impl RouteKind {
+    /// A name for the log: nothing of what stands in the address.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Link => "link",
+            Self::Open { .. } => "open",
+            Self::Pixel => "pixel",
+            Self::Script => "script",
+            Self::Event => "event",
+            Self::Visitor => "visitor",
+            Self::Form => "form",
+            Self::Adobe => "adobe",
+            Self::Mapp(_) => "mapp",
+        }
+    }
+
+    /// The methods that it takes, as `Allow` has them.
+    pub fn methods(self) -> &'static str {
+        match self {
+            Self::Link | Self::Open { .. } | Self::Pixel | Self::Script | Self::Adobe => "GET,HEAD",
+            Self::Event | Self::Form => "POST,OPTIONS",
+            Self::Visitor => "GET,HEAD,OPTIONS",
+            Self::Mapp(mapp::Call::Hit | mapp::Call::Optout) => "GET,HEAD,POST",
+            Self::Mapp(mapp::Call::Batch) => "POST",
+            Self::Mapp(mapp::Call::Redirect) => "GET,HEAD",
+        }
+    }
+
+    /// Whether it takes a method.
+    pub fn takes(self, method: &Method) -> bool {
+        let mut methods = self.methods().split(',');
+        methods.any(|known| known == method.as_str())
+    }
+}
+
+/// A tracking request as it is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route<'u> {
+    /// What it is.
+    pub kind: RouteKind,
+    /// What the path leaves to the dialect: a link's name, a message's file, Mapp's track ids.
+    pub rest: Cow<'u, str>,
+    /// Raw, with plain ampersands where HTML has escaped them.
+    pub query: Cow<'u, str>,
+    /// Text behind the address was cut away.
+    pub is_repaired: bool,
+}
+
+impl Route<'_> {
+    /// The same on its own, for a request that another thread reads.
+    pub fn into_owned(self) -> Route<'static> {
+        Route {
+            rest: self.rest.into_owned().into(),
+            query: self.query.into_owned().into(),
+            ..self
+        }
+    }
+}
+
+impl Paths {
+    /// The tracking request of an address; none where it is something else's.
+    pub fn route<'u>(&self, uri: &'u Uri) -> Option<Route<'u>> {
+        let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+        let (path, query) = match memchr::memchr(b'&', path.as_bytes()) {
+            None => (path, plain_query(query)),
+            Some(at) => match plain_query(query) {
+                Cow::Borrowed(query) => (&path[..at], query_behind(&path[at..], query)),
+                Cow::Owned(query) => {
+                    let query = query_behind(&path[at..], &query).into_owned();
+                    (&path[..at], Cow::Owned(query))
+                }
+            },
+        };
+        let Some((kind, rest)) = self.read(path, &query) else {
+            return self.route_of_odd(path, query);
+        };
+        Some(Route {
+            kind,
+            rest: Cow::Borrowed(rest),
+            query,
+            is_repaired: false,
+        })
+    }
+
+    /// What a path means as it stands, and what it leaves to the dialect.
+    fn read<'p>(&self, path: &'p str, query: &str) -> Option<(RouteKind, &'p str)> {
+        let below = |prefix: &str| {
+            path.strip_prefix(prefix)
+                .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if let Some(rest) = below(&self.redirect).or_else(|| below(REDIRECT)) {
+            return Some(match adobe::recognises(rest, query) {
+                true => (RouteKind::Adobe, rest),
+                false => (RouteKind::Link, rest.trim_matches('/')),
+            });
+        }
+        for (prefix, is_mautic) in [(OPEN, false), (MAUTIC_OPEN, true)] {
+            if let Some(rest) = below(prefix).filter(|rest| !rest.is_empty()) {
+                let file = rest.trim_end_matches('/').rsplit('/').next();
+                return Some((RouteKind::Open { is_mautic }, file.unwrap_or_default()));
+            }
+        }
+        if let Some(rest) = below(SUBMIT).filter(|rest| matches!(*rest, "" | "/ajax")) {
+            return Some((RouteKind::Form, rest));
+        }
+        let kind = match path {
+            _ if path == self.pixel || path == PIXEL => RouteKind::Pixel,
+            _ if path == self.event || path == EVENT => RouteKind::Event,
+            _ if path == self.script || path == SCRIPT => RouteKind::Script,
+            VISITOR => RouteKind::Visitor,
+            _ => {
+                let (sites, call) = mapp::read_path(path, &self.mapp)?;
+                return Some((RouteKind::Mapp(call), sites));
+            }
+        };
+        Some((kind, ""))
+    }
+
+    #[cold]
+    fn route_of_odd<'u>(&self, path: &'u str, query: Cow<'u, str>) -> Option<Route<'u>> {
+        if let Some((kind, rest)) = self.without_prefix(path, &query) {
+            return Some(Route {
+                kind,
+                rest: Cow::Borrowed(rest),
+                query,
+                is_repaired: false,
+            });
+        }
+        if let Some(behind) = self.behind_pixel(path) {
+            let behind = percent_decode_str(behind).decode_utf8_lossy();
+            let query = match behind.starts_with(['?', '&']) {
+                true => Cow::Owned(query_behind(&behind, &query).into_owned()),
+                false => query,
+            };
+            return Some(Route {
+                kind: RouteKind::Pixel,
+                rest: Cow::Borrowed(""),
+                query,
+                is_repaired: true,
+            });
+        }
+        let plain = unescape_unreserved(path)?;
+        let (kind, rest) = self.without_prefix(&plain, &query)?;
+        Some(Route {
+            kind,
+            rest: Cow::Owned(rest.to_owned()),
+            query,
+            is_repaired: false,
+        })
+    }
+
+    /// The path without what may stand before it, where it then is one of ours.
+    fn without_prefix<'p>(&self, mut path: &'p str, query: &str) -> Option<(RouteKind, &'p str)> {
+        for prefixes in 0..=MOST_PREFIXES {
+            let slashes = path.len() - path.trim_start_matches('/').len();
+            path = path.get(slashes.checked_sub(1)?..)?;
+            match self.read(path, query) {
+                Some((RouteKind::Mapp(_), _)) if prefixes > 0 => return None,
+                Some(read) => return Some(read),
+                None => path = self.behind_prefix(path)?,
+            }
+        }
+        None
+    }
+
+    fn behind_prefix<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let named = [
+            (&self.redirect, REDIRECT),
+            (&self.pixel, PIXEL),
+            (&self.event, EVENT),
+            (&self.script, SCRIPT),
+        ];
+        named
+            .into_iter()
+            .filter_map(|(path, usual)| path.strip_suffix(usual))
+            .filter(|prefix| !prefix.is_empty())
+            .chain(PREFIXES)
+            .find_map(|prefix| {
+                path.strip_prefix(prefix)
+                    .filter(|rest| rest.starts_with('/'))
+            })
+    }
+
+    /// What stands behind the pixel's name and cannot belong to another name.
+    fn behind_pixel<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let mut path = path;
+        for _ in 0..=MOST_PREFIXES {
+            let slashes = path.len() - path.trim_start_matches('/').len();
+            path = path.get(slashes.checked_sub(1)?..)?;
+            let behind = [self.pixel.as_str(), PIXEL]
+                .iter()
+                .find_map(|pixel| path.strip_prefix(pixel));
+            if let Some(behind) = behind {
+                let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
+                return behind
+                    .bytes()
+                    .next()
+                    .is_some_and(|byte| !is_name(byte))
+                    .then_some(behind);
+            }
+            path = self.behind_prefix(path)?;
+        }
+        None
+    }
+}
+/// A path whose escapes of letters, digits and `-._~` are read; none where it has none.
+fn unescape_unreserved(path: &str) -> Option<String> {
+    let mut plain = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        plain.push_str(&rest[..at]);
+        let digits = rest.get(at + 1..at + 3);
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.map(char::from) {
+            Some(c) if c.is_ascii_alphanumeric() || "-._~".contains(c) => {
+                plain.push(c);
+                rest = &rest[at + 3..];
+            }
+            _ => {
+                plain.push('%');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    plain.push_str(rest);
+    (plain.len() < path.len()).then_some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tracking::mapp::Call;
+
+    fn read(paths: &Paths, target: &str) -> Option<(RouteKind, String, String, bool)> {
+        let uri: Uri = target.parse().unwrap();
+        let route = paths.route(&uri)?;
+        let Route {
+            kind,
+            rest,
+            query,
+            is_repaired,
+        } = route;
+        Some((kind, rest.into_owned(), query.into_owned(), is_repaired))
+    }
+
+    #[test]
+    fn a_path_is_read_once_and_leaves_the_rest_to_its_dialect() {
+        let own = Paths {
+            redirect: "/news/go".to_owned(),
+            event: "/shop/mtc/event".to_owned(),
+            mapp: "/m".to_owned(),
+            ..Paths::default()
+        };
+        let open = |is_mautic| RouteKind::Open { is_mautic };
+        for (target, kind, rest) in [
+            ("/r/abc", RouteKind::Link, "abc"),
+            ("/news/go/abc/", RouteKind::Link, "abc"),
+            ("/r", RouteKind::Link, ""),
+            ("/mautic//r/abc", RouteKind::Link, "abc"),
+            ("/%72/abc", RouteKind::Link, "abc"),
+            ("/r/?id=h1,2,3", RouteKind::Adobe, "/"),
+            ("/r/test", RouteKind::Adobe, "/test"),
+            ("/o/abc.gif", open(false), "abc.gif"),
+            ("/o/", open(false), ""),
+            ("/email/view/abc/", open(true), "abc"),
+            ("/index.php/email/abc.gif", open(true), "abc.gif"),
+            ("/mtracking.gif", RouteKind::Pixel, ""),
+            ("/shop/mtc/event", RouteKind::Event, ""),
+            ("/shop/mtc", RouteKind::Visitor, ""),
+            ("/mtc/event", RouteKind::Event, ""),
+            ("/mtc.js", RouteKind::Script, ""),
+            ("/form/submit", RouteKind::Form, ""),
+            ("/form/submit/ajax", RouteKind::Form, "/ajax"),
+            ("/m", RouteKind::Mapp(Call::Hit), ""),
+            ("/1,2/wt.pl", RouteKind::Mapp(Call::Hit), "1,2"),
+            ("/1/batch", RouteKind::Mapp(Call::Batch), "1"),
+        ] {
+            let (read_kind, read_rest, _, _) = read(&own, target).unwrap();
+            assert_eq!((read_kind, read_rest.as_str()), (kind, rest), "{target}");
+        }
+        for target in [
+            "/",
+            "/o",
+            "/email",
+            "/rx",
+            "/form/submit/x",
+            "/x/y/batch",
+            "/mtc/x",
+        ] {
+            assert_eq!(read(&own, target), None, "{target}");
+        }
+    }
+
+    #[test]
+    fn text_behind_the_pixel_and_parameters_without_a_question_mark_are_understood() {
+        let paths = Paths::default();
+        let query = |target| read(&paths, target).map(|(_, _, query, cut)| (query, cut));
+        let found = |query: &str, cut| Some((query.to_owned(), cut));
+        assert_eq!(query("/r/x&utm_source=a"), found("utm_source=a", false));
+        assert_eq!(query("/r/x&a=1?b=2"), found("a=1&b=2", false));
+        assert_eq!(query("/mtracking.gif)"), found("", true));
+        assert_eq!(query("/mtracking.gif%3Fa=1"), found("a=1", true));
+        assert_eq!(query("/mtracking.gifs"), None);
+    }
+
+    #[test]
+    fn escapes_of_unreserved_characters_are_read_and_no_others() {
+        for (path, plain) in [
+            ("/%72/a", Some("/r/a")),
+            ("/%6dtracking%2Egif", Some("/mtracking.gif")),
+            ("/%2F%72%", Some("/%2Fr%")),
+            ("/r/a%20b", None),
+            ("/%+7", None),
+            ("/%7", None),
+            ("/%\u{e4}", None),
+            ("/r", None),
+        ] {
+            assert_eq!(unescape_unreserved(path).as_deref(), plain, "{path}");
+        }
+    }
+}

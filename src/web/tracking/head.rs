@@ -1,0 +1,78 @@
+//! The head of a tracking request: everything that is known of it before its body, found out once.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use http::request::Parts;
+
+use super::{TrackingState, client_ip};
+use crate::model::clock::Micros;
+use crate::model::hit::VisitorId;
+use crate::tracking::inbound::Inbound;
+use crate::tracking::route::Route;
+
+/// A request without its body.
+#[derive(Clone, Debug)]
+pub(in crate::web) struct Head<'a> {
+    pub(in crate::web) parts: Cow<'a, Parts>,
+    pub(in crate::web) route: Route<'a>,
+    client: IpAddr,
+    is_trusted_sender: bool,
+    received_at: Micros,
+    new_visitor: VisitorId,
+}
+
+impl<'a> Head<'a> {
+    /// Of a request of the client at `peer`.
+    pub(in crate::web) fn of(
+        state: &TrackingState,
+        peer: IpAddr,
+        parts: &'a Parts,
+        route: Route<'a>,
+    ) -> Self {
+        let received_at = state.clock.now();
+        Self {
+            client: client_ip::client_ip(peer, &parts.headers, &state.trust.proxies),
+            is_trusted_sender: client_ip::is_in(peer.to_canonical(), &state.trust.senders),
+            received_at,
+            new_visitor: VisitorId(state.clock.new_id(received_at)),
+            parts: Cow::Borrowed(parts),
+            route,
+        }
+    }
+
+    /// The same on its own, for another thread.
+    pub(in crate::web) fn into_owned(self) -> Head<'static> {
+        Head {
+            parts: Cow::Owned(self.parts.into_owned()),
+            route: self.route.into_owned(),
+            client: self.client,
+            is_trusted_sender: self.is_trusted_sender,
+            received_at: self.received_at,
+            new_visitor: self.new_visitor,
+        }
+    }
+
+    /// The request as dialects see it, without a body: the one place that makes it.
+    pub(in crate::web) fn inbound(&self) -> Inbound<'_> {
+        let Parts {
+            method,
+            uri,
+            headers,
+            ..
+        } = &*self.parts;
+        Inbound {
+            method,
+            target: uri.path_and_query().map_or("/", |target| target.as_str()),
+            rest: &self.route.rest,
+            query: &self.route.query,
+            is_repaired: self.route.is_repaired,
+            headers,
+            body: &[],
+            client: self.client,
+            is_trusted_sender: self.is_trusted_sender,
+            received_at: self.received_at,
+            new_visitor: self.new_visitor,
+        }
+    }
+}
