@@ -103,7 +103,7 @@ impl Rules {
     }
 }
 
-/// Which hits of Adobe's page tags count (`protocols/adobe.md`, modes).
+/// Which hits of Adobe's page tags count (`tests/cases/adobe/PROTOCOL.md`, "Modes").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AdobeMode {

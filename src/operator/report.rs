@@ -1,7 +1,7 @@
 //! Reports: what became of a delivery.
 //!
-//! The indicators and their formulas are those of `protocols/adobe.md`, "Data and indicators". They
-//! are made of figures that are kept as the hits come, by hour, kind, link and currency, so a
+//! The indicators and their formulas are those of `tests/cases/adobe/PROTOCOL.md`, "Indicators".
+//! They are made of figures that are kept as the hits come, by hour, kind, link and currency, so a
 //! report reads hundreds of rows, however many hits there are. Two things are counted when they are
 //! asked for, both through an index: the text-only messages, and the clicking persons, for which
 //! the delivery's clicks are gone through (a figure of them would need a row for each visitor and

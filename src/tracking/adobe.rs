@@ -1,5 +1,5 @@
 //! Adobe Campaign Classic: tracked links, open pixels and web-tracking tags under `/r/`
-//! (`protocols/adobe.md`).
+//! (`tests/cases/adobe/PROTOCOL.md`).
 //!
 //! | request | what |
 //! |---|---|

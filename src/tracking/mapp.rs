@@ -1,5 +1,5 @@
 //! Mapp Intelligence (Webtrekk): hits, batches, opt-outs and redirects under `/<track id>/`
-//! (`protocols/mapp.md`).
+//! (`tests/cases/mapp/PROTOCOL.md`).
 //!
 //! What goes where: the page's URL (`X-WT-RQ`, `pu`, for a single hit the `Referer`, else the page
 //! name) is `page_url`; the page name of `p`, Mapp's content id, is `page_title`; an order value or

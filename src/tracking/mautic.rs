@@ -1,7 +1,7 @@
 //! Mautic: imported links and opens, the payloads `ct` and `d`, and the ids of its cookies
-//! (`protocols/mautic.md`). The pixel's and the script's parameters are our own vocabulary
-//! ([`super::native`]); a hit is called Mautic's where something came that only Mautic's mails,
-//! pages and apps send, so `dialect` tells what still has to be changed after a move.
+//! (`tests/cases/mautic/PROTOCOL.md`). The pixel's and the script's parameters are our own
+//! vocabulary ([`super::native`]); a hit is called Mautic's where something came that only Mautic's
+//! mails, pages and apps send, so `dialect` tells what still has to be changed after a move.
 //!
 //! `ct` and `d` are urlencode(base64(serialize(array))), unsigned. `ct` ("click-through") names the
 //! message: its tracking hash goes to the projection, which knows the message where it was

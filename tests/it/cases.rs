@@ -22,14 +22,14 @@
 //!
 //! # A case
 //! ```json
-//! { "source": "adobe.md, Tracked links", "setup": "anonymous", "proves": ["letter h"],
+//! { "source": "PROTOCOL.md, Tracked links", "setup": "anonymous", "proves": ["letter h"],
 //!   "steps": [ { "request": { "path": "/r/?id=h3e8,1", "headers": [["Referer", "https://a.example/"]] },
 //!                "answer": { "status": 302, "location": "https://shop.example/",
 //!                            "cookies": { "visitorId": { "max_age": 31536000 }, "nlid": { "session": true } } } } ],
 //!   "hits": [ { "kind": "click", "delivery_id": 4711, "visitor_id": { "same_as": "visitor" } } ] }
 //! ```
-//! - `source`: where the request comes from. `proves`: rows of `rows.txt`, word for word. `setup`:
-//!   a name, none for `setup.json`.
+//! - `source`: where the request comes from. `proves`: rows of `PROTOCOL.md`, word for word.
+//!   `setup`: a name, none for `setup.json`.
 //! - **step**: `request` or `raw` (a file with a whole request beside the case, sent byte for byte,
 //!   without the browser's cookies), `as` (whose cookies: a name, one browser a case without it),
 //!   `new_session: true` (the browser was closed before), `after_storing: true` (the hits of the
@@ -59,9 +59,9 @@
 //!   `{{link:4711/1000/815}}` and `{{open:4711/1000}}` are the paths of our own signed link and
 //!   open pixel of delivery, broadlog and link, sent long ago.
 //!
-//! # Rows: `rows.txt`
-//! A line each row of the protocol's tables; `#` begins a remark. With this file every row needs a
-//! case that proves it, and every `proves` a row.
+//! # Rows: `PROTOCOL.md`
+//! The facts of the dialect's protocol. Its tables with the head `| row | cases |` hold what is
+//! proved: every row names cases that prove it, and every `proves` is a row.
 
 mod compare;
 mod format;

@@ -2,9 +2,9 @@
 //! recipient.country %>?c=<%= recipient.id %>` becomes `https://shop.example/{p1}?c={p2}`.
 //!
 //! Adobe numbers the personal parts in the order in which they first appear and sends their values
-//! as `p1`, `p2`, … in each link (`protocols/adobe.md`). What a reader sends must never decide
-//! which host a click goes to, so a destination whose host is personal is refused, unless the
-//! operator has listed the hosts that it may become.
+//! as `p1`, `p2`, … in each link (`tests/cases/adobe/PROTOCOL.md`). What a reader sends must
+//! never decide which host a click goes to, so a destination whose host is personal is refused,
+//! unless the operator has listed the hosts that it may become.
 
 use crate::model::host_pattern::HostPattern;
 use crate::model::link::{DestinationError, check_personal_template};

@@ -1,5 +1,5 @@
 //! Who sends a request, and what it may say of somebody else: address, agent and page
-//! (`protocols/mapp.md`, Trust).
+//! (`tests/cases/mapp/PROTOCOL.md`, "Trust").
 //!
 //! Believed are the networks in `trust.senders` and who knows the track id's secret. A header wins
 //! over a parameter: a relay sets the header itself, while a parameter may be the browser's that it

@@ -1,5 +1,5 @@
 //! Form submissions: `mauticform[…]` in, a checked submission and its answers out
-//! (`protocols/mautic.md`, "Forms and apps").
+//! (`tests/cases/mautic/PROTOCOL.md`, "Forms").
 //!
 //! [`Post::read`] reads the body, [`submit`] holds it against the form's definition, and
 //! [`answer()`] words the reply in the way that the page asked for. Sources: Mautic's `FormBundle`

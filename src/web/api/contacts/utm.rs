@@ -1,5 +1,5 @@
-//! The icon of a hit with UTM values (`protocols/mautic.md`, "UTM timeline"). Names are Font
-//! Awesome's; brands are its brand icons.
+//! The icon of a hit with UTM values (`tests/cases/mautic/PROTOCOL.md`, "UTM timeline"). Names are
+//! Font Awesome's; brands are its brand icons.
 
 /// Sources that have a brand icon, by the names under which they appear in `utm_source`.
 const BRANDS: &[(&str, &str)] = &[
