@@ -60,6 +60,14 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
+/// Fails in `tests/run quick`, which must run where nothing but the build is there.
+pub fn need(program: &str) {
+    assert!(
+        std::env::var_os("SILLAGE_TESTS_QUICK").is_none(),
+        "this test needs {program}: add its name to what `quick` leaves out in tests/run"
+    );
+}
+
 /// Asks again until the condition holds; a deadline reached is a failure that says what was waited
 /// for.
 pub async fn wait_for(what: &str, within: Duration, mut condition: impl AsyncFnMut() -> bool) {

@@ -10,7 +10,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::harness::{Process, free_port, new_dir, send_signal, wait_for};
+use crate::harness::{Process, free_port, need, new_dir, send_signal, wait_for};
 
 /// Chromium's own start, on a machine that compiles at the same time.
 const STARTING: Duration = Duration::from_secs(60);
@@ -27,6 +27,7 @@ pub struct Browser {
 
 impl Browser {
     pub async fn start() -> Self {
+        need("Chromium");
         static TURN: Mutex<()> = Mutex::const_new(());
         let turn = TURN.lock().await;
         let (port, profile) = (free_port(), new_dir("chromium"));

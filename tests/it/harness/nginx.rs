@@ -18,6 +18,7 @@ impl Nginx {
     /// Starts it with what stands in its `http { }`, and waits until it listens on a port of
     /// 127.0.0.1.
     pub async fn start(http: &str, port: u16) -> Self {
+        super::need("nginx");
         let dir = scratch::new_dir("nginx");
         // As root its workers would become nobody, who may not write here.
         let user = match std::fs::metadata("/proc/self").unwrap() {

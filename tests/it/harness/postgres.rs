@@ -28,6 +28,7 @@ impl PostgresServer {
     }
 
     fn start_blocking() -> Self {
+        super::need("Postgres");
         let dir = scratch::new_dir("postgres");
         if let Some((uid, gid)) = other_user() {
             std::os::unix::fs::chown(&dir, Some(uid), Some(gid)).unwrap();

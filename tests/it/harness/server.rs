@@ -230,6 +230,7 @@ impl TestServer {
         ];
         self.env.retain(|(name, _)| !NAMES.contains(&name.as_str()));
         let Some(at) = at else { return };
+        super::need("libfaketime");
         let library = std::fs::read_dir("/usr/lib")
             .unwrap()
             .map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"))
