@@ -5,8 +5,10 @@ pub mod api;
 mod body;
 mod demo;
 pub mod error;
+mod etag;
 mod heads;
 mod health;
+mod manual;
 mod page;
 mod tracking;
 
@@ -55,6 +57,7 @@ impl Surface {
             .route("/livez", get(health::get_liveness))
             .route("/readyz", get(health::get_readiness))
             .route("/metrics", get(health::get_metrics))
+            .merge(manual::router())
             .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
             .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
             .route("/api/v1/", any(api::refuse_path))

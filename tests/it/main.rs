@@ -37,6 +37,7 @@ mod keys;
 mod killed_server;
 mod layers;
 mod mangled;
+mod manual;
 mod mapp;
 mod mautic;
 mod measuring;

@@ -1,0 +1,82 @@
+//! What the manual holds, in the order in which it is read.
+
+/// A page.
+pub(super) struct Page {
+    /// What stands behind `/docs/`: nothing for the list of pages.
+    pub(super) name: &'static str,
+    /// Its place in the repository, from which its links start.
+    pub(super) place: &'static str,
+    /// Markdown.
+    pub(super) text: &'static str,
+}
+
+impl Page {
+    /// Its first heading.
+    pub(super) fn title(&self) -> &'static str {
+        let first = self.text.lines().next().unwrap_or_default();
+        first.trim_start_matches('#').trim()
+    }
+}
+
+macro_rules! page {
+    ($name:literal) => {
+        page!($name, concat!("static/docs/", $name, ".md"))
+    };
+    ($name:literal, $place:expr) => {
+        Page {
+            name: $name,
+            place: $place,
+            text: include_str!(concat!("../../../", $place)),
+        }
+    };
+}
+
+/// All pages, the list of them first.
+pub(super) const PAGES: [Page; 20] = [
+    page!("", "static/docs/README.md"),
+    page!("start", "README.md"),
+    page!("mail"),
+    page!("website"),
+    page!("server-hits"),
+    page!("forms"),
+    page!("reading"),
+    page!("revenue"),
+    page!("identity"),
+    page!("explaining"),
+    page!("configuration"),
+    page!("operating"),
+    page!("postgres"),
+    page!("reliability"),
+    page!("benchmark"),
+    page!("adobe"),
+    page!("mautic"),
+    page!("mapp"),
+    page!("migrating"),
+    page!("changelog", "CHANGELOG.md"),
+];
+
+macro_rules! file {
+    ($place:literal, $name:literal) => {
+        ($place, $name, include_str!(concat!("../../../", $place)))
+    };
+}
+
+/// Files that pages link to: place in the repository, what stands behind `/docs/`, text.
+pub(super) const FILES: [(&str, &str, &str); 13] = [
+    file!("config.example.toml", "config.example.toml"),
+    file!("LICENSE", "LICENSE"),
+    file!("static/alerts/sillage.rules.yml", "sillage.rules.yml"),
+    file!("static/relay/batch.mjs", "relay/batch.mjs"),
+    file!("static/relay/batch.php", "relay/batch.php"),
+    file!("static/relay/batch.py", "relay/batch.py"),
+    file!("static/relay/direct.mjs", "relay/direct.mjs"),
+    file!("static/relay/direct.php", "relay/direct.php"),
+    file!("static/relay/direct.py", "relay/direct.py"),
+    file!("static/relay/nginx.conf", "relay/nginx.conf"),
+    file!("static/relay/relay.mjs", "relay/relay.mjs"),
+    file!("static/relay/relay.php", "relay/relay.php"),
+    file!("static/relay/relay.py", "relay/relay.py"),
+];
+
+/// Of all pages.
+pub(super) const STYLE: &str = include_str!("../../../static/docs/style.css");
