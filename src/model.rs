@@ -2,11 +2,14 @@
 
 pub mod clock;
 pub mod draft;
+pub mod escape;
 pub mod form;
+pub mod hint;
 pub mod hit;
 pub mod host_pattern;
 pub mod keys;
 pub mod link;
 pub mod money;
+pub mod retry;
 pub mod secret;
 pub mod text;

@@ -30,6 +30,7 @@ pub use health::{DatabaseHealth, Health};
 
 use crate::model::clock::Clock;
 use crate::model::hit::LeastProof;
+use crate::model::retry::Backoff;
 use crate::queue::local::{Spool, SpoolReader, SpoolStart};
 use crate::store::maintenance::SpoolPlace;
 use crate::store::{self, Store, is_refusal};
@@ -48,8 +49,6 @@ const POSTGRES_BATCH: usize = 8_000;
 const TRANSACTION: usize = 16_000;
 /// Least time between two transactions, so that a trickle does not cost a transaction a hit.
 const LINGER: Duration = Duration::from_millis(100);
-/// Longest wait between two tries while the database is away.
-const MOST_BACKOFF: Duration = Duration::from_secs(2);
 
 /// The task between spool and store.
 pub struct Projection {
@@ -132,7 +131,7 @@ impl Projection {
         self.target.spool_id = found.id;
         self.target.found = found;
         let mut position = found.deleted_to;
-        let mut backoff = Duration::ZERO;
+        let mut backoff = Backoff::default();
         let mut deadline = None;
         loop {
             if *stop.borrow() && deadline.is_none() {
@@ -162,13 +161,10 @@ impl Projection {
                 Round::Full => Duration::ZERO,
                 Round::Part if deadline.is_some() => Duration::ZERO,
                 Round::Part => LINGER,
-                Round::Failed => {
-                    backoff = (backoff * 2).clamp(Duration::from_millis(100), MOST_BACKOFF);
-                    backoff
-                }
+                Round::Failed => backoff.pause(),
             };
             if !matches!(round, Round::Failed) {
-                backoff = Duration::ZERO;
+                backoff = Backoff::default();
             }
             if !pause.is_zero() {
                 tokio::select! {

@@ -3,10 +3,10 @@
 use uuid::Uuid;
 
 use crate::model::clock::Micros;
+use crate::model::hint::quote;
 use crate::model::hit::{DeliveryId, Limit, LinkId, Utm, clean};
 use crate::model::host_pattern::HostPattern;
 use crate::model::link::{DestinationError, check_personal_template, check_template};
-use crate::tracking::native::quote;
 
 /// A field that cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::model::clock::{Clock, Micros};
 use crate::model::host_pattern::HostPattern;
+use crate::model::retry::Backoff;
 use crate::store::{self, Store};
 
 pub use columns::ColumnError;
@@ -46,8 +47,6 @@ const LANE_BATCH: usize = 2_000;
 const AHEAD: usize = 2;
 /// How often a batch is tried again while the database is away or busy.
 const TRIES: u32 = 30;
-/// Between two tries.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// On SQLite there is one writer at a time, and who waits looks only now and then: so long the
 /// server gets its turn.
 const TURN: Duration = Duration::from_millis(20);
@@ -274,7 +273,7 @@ async fn store_batch(
     rules: &ImportRules,
     batch: &Batch,
 ) -> Result<(Vec<(usize, Outcome)>, u64), ImportError> {
-    let mut tries = 0;
+    let (mut tries, mut backoff) = (0, Backoff::default());
     loop {
         let now = clock.now();
         match try_batch(store, clock, now, source, rules, batch).await {
@@ -284,7 +283,7 @@ async fn store_batch(
             Err(error) if tries == TRIES || store::is_refusal(&error) => return Err(error.into()),
             Err(_) => {
                 tries += 1;
-                tokio::time::sleep(TRY_AGAIN).await;
+                tokio::time::sleep(backoff.pause()).await;
             }
         }
     }

@@ -32,6 +32,7 @@ use super::click::{Brought, lead, remember};
 use super::decoded::{Counted, Decoded, Reply};
 use super::inbound::Inbound;
 use super::{verdict, visitor};
+use crate::model::escape::{html, start_of};
 use crate::model::hit::plain_pair;
 use crate::model::link::LinkRecord;
 
@@ -159,7 +160,7 @@ fn no_page(inbound: &Inbound<'_>) -> Reply {
     Reply::NoPage(Some(format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Not \
         found</title><p>Requested URL '{}' cannot be found</p></html>",
-        escaped(inbound.target, MOST_REPEATED)
+        html(&start_of(inbound.target, MOST_REPEATED))
     )))
 }
 
@@ -188,29 +189,9 @@ fn test_answer(host: &str, own_host: &str, at: crate::model::clock::Micros) -> S
         "<redir status='OK' date='{date} {seconds}.{millis}Z' build='{}' host='{}' \
         localHost='{}'/>",
         env!("CARGO_PKG_VERSION"),
-        escaped(host, 255),
-        escaped(own_host, 255),
+        html(&start_of(host, 255)),
+        html(&start_of(own_host, 255)),
     )
-}
-
-/// A text as it can stand in HTML and XML, quotes included, cut to so many characters.
-fn escaped(text: &str, most: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(most));
-    for (index, c) in text.chars().filter(|c| !c.is_control()).enumerate() {
-        if index == most {
-            out.push('…');
-            break;
-        }
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use super::message::take_referrer;
 use super::visitor::foreign_visitor;
 use super::{Rules, verdict};
 use crate::model::clock::Micros;
-use crate::model::hit::{Dialect, Hit, HitId, Kind, Limit, Verdict, plain_ampersands};
+use crate::model::hit::{Dialect, Hit, HitId, Kind, Limit, plain_ampersands};
 use crate::model::host_pattern::{HostPattern, is_listed};
 use crate::tracking::inbound::Inbound;
 
@@ -203,9 +203,7 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules, sites: &str) -> Collected {
         if parameters.p().is_none() {
             hit.note("p missing");
         }
-        if inbound.method == http::Method::HEAD {
-            hit.judge(Verdict::Scanner, "HEAD request");
-        }
+        verdict::judge_method(hit, inbound);
     }
     Collected {
         hits,
@@ -293,9 +291,7 @@ pub fn click(inbound: &Inbound<'_>, rules: &Rules, sites: &str, target: &str) ->
         if hit.extra.as_ref().is_some_and(serde_json::Map::is_empty) {
             hit.extra = None;
         }
-        if inbound.method == http::Method::HEAD {
-            hit.judge(Verdict::Scanner, "HEAD request");
-        }
+        verdict::judge_method(hit, inbound);
     }
     hits
 }

@@ -23,9 +23,7 @@ pub(crate) fn message_hit(
         Dialect::Native,
     );
     verdict::judge_request(&mut hit, inbound);
-    if inbound.method == http::Method::HEAD {
-        hit.judge(Verdict::Scanner, "HEAD request");
-    }
+    verdict::judge_method(&mut hit, inbound);
     if let Some(token) = token {
         hit.delivery_id = Some(token.delivery_id);
         hit.broadlog_id = Some(token.broadlog_id).filter(|id| id.0 != 0);

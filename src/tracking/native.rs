@@ -3,12 +3,10 @@
 //! plus a few of our own.
 
 mod body;
-mod hint;
 mod json;
 mod link;
 mod pixel;
 
-pub use hint::{nearest, one_of, quote};
 pub use json::{FieldError, decode_json_hit};
 pub use link::{Following, answer_click, answer_open, no_link, read_link};
 pub use pixel::{answer_event, answer_pixel, answer_visitor, collect, refuse_origin};

@@ -88,6 +88,14 @@ pub fn note_transport(hit: &mut Hit, inbound: &Inbound<'_>) {
     }
 }
 
+/// `HEAD` is answered as `GET` wherever that is, and its hit is kept; no browser sends it by itself,
+/// so it is a program that looks whether the link is alive.
+pub fn judge_method(hit: &mut Hit, inbound: &Inbound<'_>) {
+    if inbound.method == http::Method::HEAD {
+        hit.judge(Verdict::Scanner, "HEAD request");
+    }
+}
+
 fn has_word(value: &HeaderValue, word: &str) -> bool {
     let mut parts = value.as_bytes().windows(word.len());
     parts.any(|part| part.eq_ignore_ascii_case(word.as_bytes()))

@@ -7,6 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 
 use super::AdminState;
+use crate::model::escape::html;
 
 /// Links of the demo, made at the start with `--demo`.
 #[derive(Clone, Debug, Default)]
@@ -52,20 +53,9 @@ pub async fn get_shop(State(app): State<Arc<AdminState>>) -> Response {
 /// Puts values into a page, escaped: a public URL may hold an ampersand or, by mistake, worse.
 fn fill(page: &str, values: &[(&str, &str)]) -> String {
     values.iter().fold(page.to_owned(), |page, (place, value)| {
-        let mut escaped = String::with_capacity(value.len());
-        for c in value.chars() {
-            match c {
-                '&' => escaped.push_str("&amp;"),
-                '<' => escaped.push_str("&lt;"),
-                '>' => escaped.push_str("&gt;"),
-                '"' => escaped.push_str("&quot;"),
-                '\'' => escaped.push_str("&#39;"),
-                // Ends a line in a script's string.
-                '\\' | '\n' | '\r' => {}
-                c => escaped.push(c),
-            }
-        }
-        page.replace(place, &escaped)
+        // They end a line in a script's string.
+        let value = value.replace(['\\', '\n', '\r'], "");
+        page.replace(place, &html(&value))
     })
 }
 

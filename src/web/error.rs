@@ -5,6 +5,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 
+use crate::model::retry;
 use crate::queue::sink::Refused;
 
 /// Longest text of a problem, in characters.
@@ -149,7 +150,7 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response
                 .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("2"));
+                .insert(RETRY_AFTER, HeaderValue::from_static(retry::RETRY_AFTER));
         }
         response
     }

@@ -18,28 +18,38 @@ pub struct Utm {
 }
 
 impl Utm {
+    /// Names of the parameters and columns, in the order of the fields.
+    pub const NAMES: [&str; 5] = [
+        "utm_source",
+        "utm_medium",
+        "utm_campaign",
+        "utm_term",
+        "utm_content",
+    ];
+
     /// The slot of a parameter name.
     pub fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
-        Some(match name {
-            "utm_source" => &mut self.source,
-            "utm_medium" => &mut self.medium,
-            "utm_campaign" => &mut self.campaign,
-            "utm_term" => &mut self.term,
-            "utm_content" => &mut self.content,
-            _ => return None,
-        })
+        let slots = [
+            &mut self.source,
+            &mut self.medium,
+            &mut self.campaign,
+            &mut self.term,
+            &mut self.content,
+        ];
+        let at = Self::NAMES.iter().position(|known| *known == name)?;
+        slots.into_iter().nth(at)
     }
 
     /// Names and values that are set.
     pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        [
-            ("utm_source", &self.source),
-            ("utm_medium", &self.medium),
-            ("utm_campaign", &self.campaign),
-            ("utm_term", &self.term),
-            ("utm_content", &self.content),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| value.as_deref().map(|value| (name, value)))
+        let values = [
+            &self.source,
+            &self.medium,
+            &self.campaign,
+            &self.term,
+            &self.content,
+        ];
+        let pairs = Self::NAMES.into_iter().zip(values);
+        pairs.filter_map(|(name, value)| value.as_deref().map(|value| (name, value)))
     }
 }

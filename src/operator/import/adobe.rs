@@ -7,9 +7,10 @@
 
 use uuid::Uuid;
 
-use super::columns::{Cells, Column, ColumnError, Header, name, plain, quote};
+use super::columns::{Cells, Column, ColumnError, Header, name, plain};
 use super::draft::{Draft, ReadRow, SentMessage};
 use super::template;
+use crate::model::hint::quote;
 use crate::model::hit::{BroadlogId, DeliveryId, Limit, LinkId, PageTagKind, clean};
 use crate::model::host_pattern::HostPattern;
 use crate::operator::contacts::NewContact;

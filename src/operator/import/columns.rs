@@ -10,6 +10,7 @@ use time::{Date, PrimitiveDateTime};
 
 use super::table::Row;
 use crate::model::clock::Micros;
+use crate::model::hint::quote;
 use crate::model::hit::{Limit, clean};
 
 /// What a header lacks.
@@ -233,14 +234,6 @@ impl Cells for Option<Column> {
 
     fn what(&self) -> &'static str {
         self.as_ref().map_or("", Column::what)
-    }
-}
-
-/// A text as a reason shows it: short, without control characters.
-pub fn quote(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-        None => format!("{text:?}"),
     }
 }
 

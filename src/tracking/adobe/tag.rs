@@ -17,7 +17,7 @@ use super::{decoded, raw_pairs};
 use crate::identity;
 use crate::model::hit::{
     Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, PageTagDraft, PageTagKind, Provenance,
-    Verdict, read_amount, read_whole,
+    read_amount, read_whole,
 };
 use crate::tracking::inbound::Inbound;
 use crate::tracking::page::take_page_utm;
@@ -44,9 +44,7 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
     );
     hit.is_trusted = inbound.is_trusted_sender;
     verdict::judge_request(&mut hit, inbound);
-    if inbound.method == http::Method::HEAD {
-        hit.judge(Verdict::Scanner, "HEAD request");
-    }
+    verdict::judge_method(&mut hit, inbound);
     visitor::take_visitor(&mut hit, inbound, rules, None);
     take_visitor(&mut hit, inbound);
     let has_session = take_session(&mut hit, inbound, rules);

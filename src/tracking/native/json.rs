@@ -7,10 +7,10 @@ use std::net::IpAddr;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::hint::{nearest, one_of, quote};
 use super::pixel::{take_site, take_tags};
 use crate::identity;
 use crate::model::clock::Micros;
+use crate::model::hint::{nearest, one_of, quote};
 use crate::model::hit::{
     Authority, BroadlogId, ContactId, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit,
     LinkId, Provenance, Verdict, VisitorId, clean, clean_lines, read_amount, read_whole,

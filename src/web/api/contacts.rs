@@ -13,12 +13,12 @@ use uuid::Uuid;
 use super::json::{ApiQuery, Cursor, NoQuery, PathText};
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::identity::normalise;
+use crate::model::hint::{nearest, one_of, quote};
 use crate::model::hit::ContactId;
 use crate::operator::export::{ContactLine, HitLine};
 use crate::store::hits::{HitFilter, StoredHit};
 use crate::store::persons::Person;
 use crate::tracking::address_with_plus;
-use crate::tracking::native::{nearest, one_of, quote};
 use crate::web::AdminState;
 use crate::web::error::Problem;
 

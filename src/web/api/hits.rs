@@ -23,8 +23,9 @@ use serde_json::value::RawValue;
 
 use crate::identity::check_fields;
 use crate::model::clock::{Clock, Micros};
+use crate::model::hint::{nearest, one_of};
 use crate::model::hit::{Hit, HitId};
-use crate::tracking::native::{FieldError, decode_json_hit, nearest, one_of};
+use crate::tracking::native::{FieldError, decode_json_hit};
 use crate::web::AdminState;
 use crate::web::api::idempotency::{hit_key, request_key};
 use crate::web::api::json::{no_json, why_no_json};

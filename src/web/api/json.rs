@@ -17,9 +17,9 @@ use uuid::Uuid;
 use super::tree::{Mistake, Tree};
 use crate::model::clock::Micros;
 use crate::model::form::FormId;
+use crate::model::hint::quote;
 use crate::model::hit::{BroadlogId, DeliveryId, LinkId};
 use crate::operator::export::serialize_whole;
-use crate::tracking::native::quote;
 use crate::web::body::WholeBody;
 use crate::web::error::Problem;
 

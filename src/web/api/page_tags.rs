@@ -9,11 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::json::{ApiJson, ApiQuery, NoQuery, OneOrMany, PathText, Time};
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
+use crate::model::hint::quote;
 use crate::model::hit::PageTagKind;
 use crate::operator::export::PageTagLine;
 use crate::operator::{self, NewPageTag, SendingError};
 use crate::store::page_tags::PageTag;
-use crate::tracking::native::quote;
 use crate::web::AdminState;
 use crate::web::error::Problem;
 

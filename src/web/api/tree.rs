@@ -15,7 +15,7 @@ use serde::de::{
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 use serde_json::Number;
 
-use crate::tracking::native::{nearest, one_of, quote};
+use crate::model::hint::{nearest, one_of, quote};
 
 /// A value of JSON, with every field as often as it was given; or a query.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::TrackingState;
 use super::batch::Batch;
 use crate::config::Ack;
+use crate::model::escape::header_text;
 use crate::model::hit::{Hit, HitId};
 use crate::model::secret::is_same_secret;
 use crate::queue::sink::Kept;
@@ -79,11 +80,10 @@ impl TrackingState {
             let reason = hits.first().and_then(|hit| hit.reason.as_deref());
             let headers = response.headers_mut();
             headers.insert("x-sillage-verdict", HeaderValue::from_static(verdict));
-            if let Some(reason) = reason.or(refused) {
-                let reason = reason.replace(|c: char| !matches!(c, ' '..='~'), "?");
-                if let Ok(reason) = HeaderValue::try_from(reason) {
-                    headers.insert("x-sillage-reason", reason);
-                }
+            if let Some(reason) = reason.or(refused)
+                && let Ok(reason) = HeaderValue::from_str(&header_text(reason))
+            {
+                headers.insert("x-sillage-reason", reason);
             }
         }
         response

@@ -12,6 +12,7 @@ use super::cors::Permission;
 use super::error::Problem;
 use super::page::{hide, page};
 use super::{EMBEDDABLE, TrackingState};
+use crate::model::retry;
 use crate::tracking::decoded::{Cookies, Readers, Reply};
 
 /// A transparent 1x1 GIF: 43 bytes, where a PNG would have 67.
@@ -140,7 +141,7 @@ fn form_page(status: StatusCode, html: String, is_sealed: bool) -> Response {
         );
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(retry::RETRY_AFTER));
     }
     response
 }

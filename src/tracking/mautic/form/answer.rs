@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json as value};
 use url::Url;
 
 use super::{FieldError, Post};
+use crate::model::escape::{html, script_string};
 use crate::model::form::Form;
 use crate::model::hit::Limit;
 use crate::tracking::inbound::Inbound;
@@ -162,14 +163,14 @@ pub fn messenger_page(form: &Form, answer: &Value, said: Said<'_>, origin: Optio
     format!(
         "<!doctype html><html lang=\"en\"><head><meta \
         charset=\"utf-8\"><title>{}</title>{script}</head><body>{}</body></html>",
-        escape(&form.name),
-        escape(&said.text(form))
+        html(&form.name),
+        html(&said.text(form))
     )
 }
 
 /// A page of ours, for forms that lead nowhere else.
 pub fn message_page(form: &Form, said: Said<'_>) -> String {
-    page(&escape(&form.name), &escape(&said.text(form)))
+    page(&html(&form.name), &html(&said.text(form)))
 }
 
 /// A page of a title and a text, in HTML both.
@@ -182,35 +183,4 @@ pub(super) fn page(title: &str, text: &str) -> String {
          <p>{}</p></html>",
         title, text
     )
-}
-
-/// A text as a string of JavaScript that can stand in a `script` element: no `</script>`, no
-/// `<!--`, no line separators.
-fn script_string(text: &str) -> String {
-    let json = Value::from(text).to_string();
-    let mut safe = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c {
-            '<' | '>' | '&' | '\'' | '\u{2028}' | '\u{2029}' => {
-                safe.push_str(&format!("\\u{:04x}", c as u32));
-            }
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }

@@ -8,9 +8,9 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::lines::{MOST_LINE, TooLong};
+use crate::model::hint::quote;
 use crate::model::hit::{ContactId, Limit, clean};
 use crate::operator::messages::{MessageError, Recipient};
-use crate::tracking::native::quote;
 use crate::web::api::json::{Explained, Id, Uid, explain, why_no_json};
 
 /// Most fields of a contact in one line.

@@ -1,15 +1,13 @@
 //! Words of an error: what stood there, what is allowed, what a mistyped name was meant to be.
 
+use super::escape::start_of;
+
 /// Longest text that is quoted whole, in characters.
 const MOST_QUOTED: usize = 60;
 
 /// A text in quotation marks, cut where it is long.
 pub fn quote(text: &str) -> String {
-    let mut shown: String = text.chars().take(MOST_QUOTED).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    format!("{shown:?}")
+    format!("{:?}", start_of(text, MOST_QUOTED))
 }
 
 /// `a, b or c`
