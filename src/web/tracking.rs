@@ -1,6 +1,19 @@
 //! What answers tracking requests: links, pixels, the script and what it sends, forms, and the
 //! addresses of Adobe's and Mapp's. Handlers get a [`TrackingState`] and nothing else, so none of
 //! them can wait for the database.
+//!
+//! ```text
+//!  path ──► Route ──► Head ──► Inbound ──► dialect ──► Decoded ──► settle ──► reply
+//!           kind,     who,     plain       (look-up,               hits are
+//!           rest      when     data        body)                   durable
+//! ```
+//!
+//! None of it goes through axum's router. A path has been understood by then, with the prefixes and
+//! doubled slashes of old installations, escapes and text behind it; the router could only read it
+//! a second time, and of Mapp's paths the first part is any, of Adobe's the query decides. What its
+//! layers would do is in one place each: methods in [`RouteKind`], bodies in `web/body.rs`, origins
+//! in `cors`. For links, pixels and the script, nearly all there is, its boxes and extensions cost
+//! as much as all the rest of an answer.
 
 mod batch;
 mod client_ip;

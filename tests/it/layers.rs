@@ -146,9 +146,15 @@ fn the_words_of_a_hit_know_no_web_framework_no_database_and_no_runtime() {
         for library in ["axum", "sqlx", "tokio"] {
             assert!(!source.uses(library), "{} uses {library}", source.path);
         }
+        // One stands on the other, and nothing leads back.
+        let may_know: &[&str] = match source.module.as_str() {
+            "model" => &["model"],
+            "identity" => &["model", "identity"],
+            _ => &["model", "identity", "tracking"],
+        };
         for known in &source.knows {
             let room = known.split("::").next().unwrap();
-            assert!(is_pure(room), "{} knows {known}", source.path);
+            assert!(may_know.contains(&room), "{} knows {known}", source.path);
         }
     }
 }
