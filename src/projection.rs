@@ -31,7 +31,7 @@ pub use health::{DatabaseHealth, Health};
 use crate::model::clock::Clock;
 use crate::model::hit::LeastProof;
 use crate::model::retry::Backoff;
-use crate::queue::local::{Spool, SpoolReader, SpoolStart};
+use crate::queue::local::{Spool, SpoolReadError, SpoolReader, SpoolStart};
 use crate::store::maintenance::SpoolPlace;
 use crate::store::{self, Store, is_refusal};
 use pace::Pace;
@@ -255,7 +255,7 @@ impl Projection {
                 reader
                     .rename(id, to)
                     .await
-                    .map_err(ProjectionError::Spool)?;
+                    .map_err(|error| ProjectionError::Spool(error.into()))?;
                 tracing::error!(
                     is_copied = *is_ours,
                     old_id = %spool_id,
@@ -338,7 +338,7 @@ enum ProjectionError {
     #[error("the database: {0}")]
     Database(#[from] store::Error),
     #[error("the spool cannot be read: {0}")]
-    Spool(store::Error),
+    Spool(SpoolReadError),
 }
 
 enum Round {

@@ -156,6 +156,14 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
 /// # Errors
 /// The directory cannot be written.
 pub(crate) fn put_aside(file: &Path, now: Micros) -> io::Result<Option<PathBuf>> {
+    put_aside_as(file, "damaged", now)
+}
+
+/// The same with another word than `damaged` in the new name.
+///
+/// # Errors
+/// The directory cannot be written.
+pub(crate) fn put_aside_as(file: &Path, word: &str, now: Micros) -> io::Result<Option<PathBuf>> {
     let time: String = now
         .rfc3339()
         .chars()
@@ -165,11 +173,11 @@ pub(crate) fn put_aside(file: &Path, now: Micros) -> io::Result<Option<PathBuf>>
     let time = time.trim_end_matches('Z');
     let aside = (1..)
         .map(|number| match number {
-            1 => beside(file, &format!(".damaged-{time}Z")),
-            _ => beside(file, &format!(".damaged-{time}Z-{number}")),
+            1 => beside(file, &format!(".{word}-{time}Z")),
+            _ => beside(file, &format!(".{word}-{time}Z-{number}")),
         })
         .find(|name| std::fs::symlink_metadata(name).is_err())
-        .unwrap_or_else(|| beside(file, ".damaged"));
+        .unwrap_or_else(|| beside(file, &format!(".{word}")));
     let mut was_there = false;
     for suffix in std::iter::once("").chain(BESIDE) {
         match std::fs::rename(beside(file, suffix), beside(&aside, suffix)) {

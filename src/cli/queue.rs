@@ -13,7 +13,8 @@ use crate::config::Config;
 use crate::model::clock::Clock;
 use crate::model::hit::Hit;
 use crate::projection::retry_quarantined;
-use crate::queue::local::{self, decode_frames};
+use crate::queue::frame::decode_record;
+use crate::queue::local;
 use crate::store::maintenance::Quarantined;
 
 /// Most records that `quarantine retry --all` takes in one go.
@@ -141,10 +142,8 @@ fn describe(record: &Quarantined) -> Value {
 
 /// The hit of a record, or what of it can be shown where it cannot be decoded.
 fn hit_of(record: &Quarantined) -> Value {
-    let mut frame = (record.body.len() as u32).to_le_bytes().to_vec();
-    frame.extend_from_slice(&record.body);
-    match decode_frames(&frame).next() {
-        Some(Ok(hit)) => json!(hit),
+    match decode_record(&record.body) {
+        Ok(hit) => json!(hit),
         _ => json!({"undecodable": String::from_utf8_lossy(&record.body)}),
     }
 }

@@ -12,7 +12,8 @@ use super::page_tags::PageTags;
 use crate::identity::{Evidence, Finding, Lookup, Resolver, contacts_to_load};
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{Authority, Hit, LeastProof, Limit, Provenance, clean};
-use crate::queue::local::{BadFrame, Group, decode_frames, encode_frame};
+use crate::queue::frame::{BadFrame, Unreadable, decode_record, encode_record};
+use crate::queue::local::Group;
 use crate::store::figures::Figures;
 use crate::store::hits::HitRow;
 use crate::store::maintenance::{PartitionMonth, Quarantined};
@@ -96,7 +97,11 @@ impl<'p> Batch<'p> {
         for hit in group.hits {
             match hit {
                 Ok(hit) => match hit.foreign.as_ref().and_then(|f| f.refused.clone()) {
-                    Some(reason) => self.bad.push((group.seq, bad_frame(&hit, reason))),
+                    Some(reason) => {
+                        let bytes = encode_record(&hit);
+                        let why = Unreadable::NoHit(reason);
+                        self.bad.push((group.seq, BadFrame { bytes, why }));
+                    }
                     None => {
                         self.hits.push(hit);
                         self.positions.push(group.seq);
@@ -119,7 +124,7 @@ impl<'p> Batch<'p> {
                 tx,
                 *position,
                 bad.bytes.clone(),
-                bad.reason.clone(),
+                bad.why.to_string(),
                 &mut done,
             )
             .await?;
@@ -165,8 +170,8 @@ impl<'p> Batch<'p> {
                     Box::pin(self.store_range(tx, middle, to, done)).await
                 } else {
                     tracing::warn!(position = self.positions[from], hit = %self.hits[from].id, %error, "a hit is put into quarantine");
-                    let bad = bad_frame(&self.hits[from], error.to_string());
-                    self.put_aside(tx, self.positions[from], bad.bytes, bad.reason, done)
+                    let bytes = encode_record(&self.hits[from]);
+                    self.put_aside(tx, self.positions[from], bytes, error.to_string(), done)
                         .await
                 }
             }
@@ -376,16 +381,6 @@ fn is_for_known_visitors(hit: &Hit) -> bool {
         .is_some_and(|foreign| foreign.is_for_known_visitors)
 }
 
-/// A hit as it goes into quarantine.
-fn bad_frame(hit: &Hit, reason: String) -> BadFrame {
-    let mut frame = Vec::new();
-    encode_frame(hit, &mut frame);
-    BadFrame {
-        bytes: frame.split_off(4),
-        reason,
-    }
-}
-
 /// Tries a quarantined record again, in a transaction of its own; true where it is stored now.
 ///
 /// # Errors
@@ -399,11 +394,13 @@ pub async fn retry_quarantined(
 ) -> store::Result<bool> {
     let now = clock.now();
     let mut tx = store.begin_lane().await?;
-    let mut frame = (record.body.len() as u32).to_le_bytes().to_vec();
-    frame.extend_from_slice(&record.body);
+    let hit = decode_record(&record.body).map_err(|why| BadFrame {
+        bytes: record.body.clone(),
+        why,
+    });
     let group = Group {
         seq: record.position,
-        hits: decode_frames(&frame).collect(),
+        hits: vec![hit],
     };
     let mut batch = Batch::new(record.spool_id, clock, unique, revenue, now);
     batch.push(group);

@@ -4,8 +4,9 @@
 //! `synchronous=FULL`) and then releases every waiting answer: group commit, so one flush of the
 //! disk serves all requests that wait for it.
 //!
-//! **Format.** `spool.db`, table `groups(seq, hits, body)`; a body is a sequence of frames, each a
-//! length (u32, little-endian) and a hit as a MessagePack array (see [`crate::model::hit::Hit`]).
+//! **Format.** `spool.db`, table `groups(seq, hits, body)`; a body is a sequence of frames, see
+//! [`super::frame`]. `pragma user_version` is the number of the newest format in it; 0 in files from
+//! before the numbers.
 //! `seq` rises and is never used twice: after a start it goes on from the present time in
 //! microseconds (above every number that was ever given out, also where an old copy of the file was
 //! put back; where the clock is behind, the projection notices and has the spool take a new id).
@@ -18,7 +19,9 @@
 //! there is no room even to open the file, the server starts without it and the writer goes on
 //! trying. Process killed: SQLite's journal keeps whole groups only, and only whole groups were
 //! answered. File damaged: it is put aside, and what can be read of it goes on in a new one
-//! (`local/salvage.rs`).
+//! (`local/salvage.rs`); what cannot is counted as lost, by what was noted beside the file
+//! (`local/tally.rs`). File of a newer server: it is put aside whole and told, for that server to
+//! go on with.
 //!
 //! **Every offer is settled.** Who waits for its outcome is told. Where nobody does any more,
 //! because a reader went on to the page or answers do not wait (`spool.ack = "fast"`), what is not
@@ -26,10 +29,10 @@
 
 mod age;
 mod file;
-mod frame;
 mod pages;
 mod reader;
 mod salvage;
+mod tally;
 mod writer;
 
 use std::cell::RefCell;
@@ -45,11 +48,11 @@ use uuid::Uuid;
 
 use age::Ages;
 pub use file::{SpoolError, SpoolStatus, inspect, inspect_file, status};
-pub use frame::{BadFrame, decode_frames, encode_frame};
-pub use reader::{Group, SpoolReader, SpoolStart};
+pub use reader::{Group, SpoolReadError, SpoolReader, SpoolStart};
 
 use crate::model::clock::Clock;
 use crate::model::hit::Hit;
+use crate::queue::frame::encode_frame;
 use crate::queue::sink::{Claim, Receipt, Refused, Sink};
 
 /// What the spool may use.

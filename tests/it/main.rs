@@ -42,6 +42,7 @@ mod mapp;
 mod mautic;
 mod measuring;
 mod migrations;
+mod old_spool;
 mod operating;
 mod quarantine;
 mod relay;

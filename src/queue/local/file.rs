@@ -5,17 +5,22 @@
 //! later group would look written and be gone with the process. A file that is damaged is put
 //! aside, see [`super::salvage`].
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
 use uuid::Uuid;
 
-use super::frame::{decode_frames, split_frames};
+use super::count_lost;
 use super::salvage::{self, Known};
+use super::tally::Tally;
+use super::writer::LOSSES;
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::Hit;
-use crate::sqlite::{Trouble, is_to_be_replaced, trouble};
+use crate::queue::frame::{FORMAT, decode_frames, split_frames};
+use crate::queue::sink::Refused;
+use crate::sqlite::{Trouble, is_to_be_replaced, put_aside_as, trouble};
 
 pub(super) const FILE: &str = "spool.db";
 const BALLAST: &str = "spool.ballast";
@@ -46,6 +51,17 @@ pub enum SpoolError {
         /// Why.
         source: sqlx::Error,
     },
+    /// A newer server wrote it.
+    #[error(
+        "spool {path} has format {format}, and this version reads formats up to {FORMAT}: use the \
+        newer version that wrote it"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: i64,
+    },
     /// There is no spool here.
     #[error("there is no spool {}: no server has been started on this data directory; --data-dir \
         names another", std::path::absolute(.0).as_deref().unwrap_or(.0).display())]
@@ -74,6 +90,8 @@ pub(super) struct SpoolFile {
     /// None after an error.
     connection: Option<SqliteConnection>,
     pub(super) id: Uuid,
+    /// It was made just now.
+    is_new: bool,
     pub(super) deleted_to: i64,
     /// Highest group there is to read, or was. `last` may lie above it: taken for something to
     /// read, it would keep the projection asking the database for nothing until the first hit.
@@ -108,7 +126,8 @@ impl SpoolFile {
             )
             .await;
         }
-        if has_lost_journal(&path) {
+        let has_lost_journal = has_lost_journal(&path);
+        if has_lost_journal {
             tracing::error!(
                 path = %path.display(),
                 "the spool's journal is gone: hits that were answered last before the server \
@@ -117,18 +136,61 @@ impl SpoolFile {
             metrics::counter!("sillage_spool_damaged_total").increment(1);
         }
         let mut opened = Self::try_open(dir, &path, clock).await;
-        if let Err(error) = &opened
+        if let Err(NotOpened::Failed(error)) = &opened
             && trouble(error) == Trouble::Disk
             && release(&dir.join(BALLAST))
         {
             opened = Self::try_open(dir, &path, clock).await;
         }
+        if let Err(NotOpened::Newer(format)) = opened {
+            leave_to_newer(dir, &path, format, clock).map_err(|error| failed(error.into()))?;
+            opened = Self::try_open(dir, &path, clock).await;
+        }
         match opened {
-            Err(error) if is_to_be_replaced(&error, &path) => {
+            Err(NotOpened::Failed(error)) if is_to_be_replaced(&error, &path) => {
                 Self::renew(dir, clock, &error.to_string(), Known::default()).await
             }
-            opened => opened.map_err(failed),
+            Err(error) => Err(error.of(&path)),
+            Ok(mut file) => {
+                if file.count_missing(dir).await.map_err(failed)? && !has_lost_journal {
+                    metrics::counter!("sillage_spool_damaged_total").increment(1);
+                }
+                Ok(file)
+            }
         }
+    }
+
+    /// Counts the hits that were noted as waiting and are not there: gone with the journal, or with
+    /// the file. Whether there are any.
+    async fn count_missing(&mut self, dir: &Path) -> sqlx::Result<bool> {
+        let Some(tally) = Tally::read(dir) else {
+            return Ok(false);
+        };
+        let there: i64 = if self.is_new {
+            0
+        } else if tally.is_of(Some(self.id)) && tally.written > self.written {
+            let connection = self.connection().await?;
+            sqlx::query_scalar("select coalesce(sum(hits), 0) from groups where seq > $1")
+                .bind(tally.deleted_to)
+                .fetch_one(connection)
+                .await?
+        } else {
+            return Ok(false);
+        };
+        Tally::forget(dir);
+        self.last = self.last.max(tally.written);
+        let lost = tally.hits.saturating_sub(there as u64);
+        if lost > 0 {
+            tracing::error!(
+                path = %self.path.display(),
+                lost,
+                "the spool lacks hits that were noted as waiting: its file or its journal was \
+                taken away or cut. About so many are lost"
+            );
+            count_lost(lost, Refused::Damaged);
+            LOSSES.note_lost(lost as usize, Refused::Damaged);
+        }
+        Ok(lost > 0)
     }
 
     /// Puts the file aside and opens a new one, with what could be read of the old.
@@ -142,14 +204,15 @@ impl SpoolFile {
         let last = salvage::renew(dir, clock, why, known).await?;
         let mut file = Self::try_open(dir, &path, clock)
             .await
-            .map_err(|source| SpoolError::of(&path, source))?;
+            .map_err(|error| error.of(&path))?;
         file.last = file.last.max(last);
         Ok(file)
     }
 
-    async fn try_open(dir: &Path, path: &Path, clock: &Clock) -> sqlx::Result<Self> {
+    async fn try_open(dir: &Path, path: &Path, clock: &Clock) -> Result<Self, NotOpened> {
         let now = clock.now();
-        let mut connection = create(path, clock.new_id(now), 0).await?;
+        let new_id = clock.new_id(now);
+        let mut connection = create(path, new_id, 0).await?;
         let meta = sqlx::query("select id, deleted_to from meta")
             .fetch_one(&mut connection)
             .await?;
@@ -166,6 +229,7 @@ impl SpoolFile {
             path: path.to_owned(),
             connection: Some(connection),
             id,
+            is_new: id == new_id,
             deleted_to,
             written: last.max(deleted_to),
             last: last.max(deleted_to).max(now.0),
@@ -393,13 +457,89 @@ fn writing(path: &Path) -> SqliteConnectOptions {
         .pragma("cache_size", "-2000")
 }
 
+/// What keeps a file from being opened.
+pub(super) enum NotOpened {
+    Failed(sqlx::Error),
+    /// It has a format that is not known here.
+    Newer(i64),
+}
+
+impl From<sqlx::Error> for NotOpened {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl NotOpened {
+    pub(super) fn of(self, path: &Path) -> SpoolError {
+        match self {
+            Self::Failed(source) => SpoolError::of(path, source),
+            Self::Newer(format) => SpoolError::Newer {
+                path: path.to_owned(),
+                format,
+            },
+        }
+    }
+}
+
+/// The format of an open file; 0 before formats had a number, or in a file that is still empty.
+async fn format_of(connection: &mut SqliteConnection) -> Result<i64, NotOpened> {
+    let format: i64 = sqlx::query_scalar("pragma user_version")
+        .fetch_one(connection)
+        .await?;
+    if format > i64::from(FORMAT) {
+        return Err(NotOpened::Newer(format));
+    }
+    Ok(format)
+}
+
+/// Puts the file of a newer server aside, whole: readers get to their pages, and its hits wait for
+/// a server that can read them.
+fn leave_to_newer(dir: &Path, path: &Path, format: i64, clock: &Clock) -> io::Result<()> {
+    let aside = put_aside_as(path, &format!("format-{format}"), clock.now())?.unwrap_or_default();
+    // They are not lost.
+    Tally::forget(dir);
+    tracing::error!(
+        format,
+        reads_up_to = FORMAT,
+        aside = %aside.display(),
+        "a newer version wrote the spool: it is put aside whole, and a new one is begun. To store \
+        the hits in it, stop the newer version while `sillage spool status` says that none wait, \
+        rename the file back to spool.db and start again"
+    );
+    Ok(())
+}
+
 /// Opens a file, and makes what is not there.
 pub(super) async fn create(
     path: &Path,
     id: Uuid,
     deleted_to: i64,
-) -> sqlx::Result<SqliteConnection> {
+) -> Result<SqliteConnection, NotOpened> {
+    let is_there = std::fs::metadata(path).is_ok_and(|meta| meta.len() > 0);
     let mut connection = writing(path).create_if_missing(true).connect().await?;
+    let format = match format_of(&mut connection).await {
+        Ok(format) => format,
+        Err(error) => {
+            // Before the file is renamed.
+            let _ = connection.close().await;
+            return Err(error);
+        }
+    };
+    if format < i64::from(FORMAT) {
+        sqlx::raw_sql(AssertSqlSafe(format!("pragma user_version = {FORMAT}")))
+            .execute(&mut connection)
+            .await?;
+        if is_there {
+            tracing::info!(
+                from = format,
+                to = FORMAT,
+                "the spool's format is raised: what waits in it is read as it is, what comes is \
+                written in the new one. An older version would put that into quarantine, from \
+                where this one can store it"
+            );
+        }
+    }
     run(&mut connection, SCHEMA).await?;
     sqlx::query(
         "insert into meta (id, deleted_to) select $1, $2 where not exists (select 1 from meta)",
@@ -433,11 +573,12 @@ async fn open_read_only(dir: &Path) -> Result<SqliteConnection, SpoolError> {
     if !path.exists() {
         return Err(SpoolError::Missing(path));
     }
-    options(&path)
-        .read_only(true)
-        .connect()
-        .await
-        .map_err(|source| SpoolError::of(&path, source))
+    let opened = async {
+        let mut connection = options(&path).read_only(true).connect().await?;
+        format_of(&mut connection).await?;
+        Ok(connection)
+    };
+    opened.await.map_err(|error: NotOpened| error.of(&path))
 }
 
 /// Reads the state of the spool in a directory, also while a server uses it.
@@ -493,7 +634,8 @@ pub async fn inspect(
         after = seq;
         for frame in decode_frames(&body).take(left) {
             left -= 1;
-            each(seq, frame.map(|hit| *hit).map_err(|bad| bad.reason));
+            let hit = frame.map(|hit| *hit);
+            each(seq, hit.map_err(|bad| bad.why.to_string()));
         }
     }
     Ok(())

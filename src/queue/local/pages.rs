@@ -17,7 +17,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::frame::decode_frames;
+use crate::queue::frame::whole_frames;
 
 /// Where the header has none that can be believed.
 const PAGE_SIZE: usize = 8192;
@@ -60,7 +60,7 @@ pub(super) struct Cell {
 pub(super) struct FoundGroup {
     /// Hits that it had.
     pub(super) hits: i64,
-    /// Hits in `body`.
+    /// Hits in `body`; none where the damage spared only the row's head.
     pub(super) whole: i64,
     pub(super) body: Vec<u8>,
 }
@@ -247,25 +247,14 @@ impl Pages {
             next = four(&page, 0)?;
             body.extend_from_slice(&page[4..]);
         }
-        let is_complete = body.len() >= length;
         body.truncate(length);
-        let (mut whole, mut end) = (0, 0);
-        for frame in decode_frames(&body) {
-            if frame.is_err() {
-                break;
-            }
-            whole += 1;
-            end += 4 + four_little(&body, end)? as usize;
-        }
-        if whole == 0 {
-            return None;
-        }
-        // A group that is all there goes on as it is: the projection puts aside what cannot be read
-        // of it.
-        if !is_complete {
-            body.truncate(end);
-        }
-        Some(FoundGroup { hits, whole, body })
+        // A page that is gone was read as zeros, in the middle of a hit as well.
+        let (body, whole) = whole_frames(&body);
+        Some(FoundGroup {
+            hits,
+            whole: i64::from(whole),
+            body,
+        })
     }
 }
 
@@ -342,10 +331,6 @@ fn two(bytes: &[u8], at: usize) -> Option<u16> {
 
 fn four(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn four_little(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 /// One to eight bytes, with a sign.

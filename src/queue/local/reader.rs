@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::file::{FILE, options};
-use super::frame::{BadFrame, decode_frames};
 use super::salvage::write_id;
 use super::{Opened, Phase};
 use crate::model::hit::Hit;
+use crate::queue::frame::{BadFrame, Unreadable, decode_frames};
 use crate::sqlite::{Trouble, trouble};
 
 /// One row of the spool: what one commit made durable.
@@ -24,6 +24,26 @@ pub struct Group {
     pub seq: i64,
     /// Its hits in order of arrival.
     pub hits: Vec<Result<Box<Hit>, BadFrame>>,
+}
+
+impl Group {
+    /// Whether bytes of it are not those that were written, though SQLite reads them. (What is no
+    /// hit for another reason is whole, and goes into quarantine.)
+    fn is_damaged(&self) -> bool {
+        let mut bad = self.hits.iter().filter_map(|hit| hit.as_ref().err());
+        bad.any(|bad| matches!(bad.why, Unreadable::Damaged | Unreadable::CutOff))
+    }
+}
+
+/// The spool cannot be read now.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolReadError {
+    /// SQLite's reason.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// Records in it are not what was written.
+    #[error("records of the spool are damaged")]
+    Damaged,
 }
 
 /// How the spool was found when it was opened.
@@ -120,20 +140,27 @@ impl SpoolReader {
     /// # Errors
     /// The file cannot be read. Where it is damaged the writer is told, and the next reading is of
     /// the file that takes its place.
-    pub async fn read(&mut self, position: i64, hits: usize) -> sqlx::Result<Vec<Group>> {
+    pub async fn read(&mut self, position: i64, hits: usize) -> Result<Vec<Group>, SpoolReadError> {
         let number = self.opened.borrow().map_or(0, |opened| opened.number);
         if self.number != number {
             self.let_go().await;
             self.number = number;
         }
         let groups = self.try_read(position, hits).await;
-        if let Err(error) = &groups {
-            if trouble(error) == Trouble::Damage {
-                self.is_damaged.store(true, Ordering::Release);
-            }
+        let is_damaged = match &groups {
+            Ok(groups) => groups.iter().any(Group::is_damaged),
+            Err(error) => trouble(error) == Trouble::Damage,
+        };
+        if is_damaged {
+            self.is_damaged.store(true, Ordering::Release);
+        }
+        if is_damaged || groups.is_err() {
             self.let_go().await;
         }
-        groups
+        match groups {
+            Ok(_) if is_damaged => Err(SpoolReadError::Damaged),
+            groups => Ok(groups?),
+        }
     }
 
     async fn let_go(&mut self) {

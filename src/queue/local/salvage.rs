@@ -22,12 +22,14 @@ use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::count_lost;
 use super::file::{self, FILE, INSERT, SpoolError};
 use super::pages::{FoundGroup, Pages};
+use super::tally::Tally;
 use super::writer::LOSSES;
-use super::{count_lost, frame};
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::Hit;
+use crate::queue::frame::decode_frames;
 use crate::queue::sink::Refused;
 use crate::sqlite::put_aside;
 
@@ -44,7 +46,8 @@ const GAP: i64 = Micros::SECOND;
 pub(super) struct Known {
     pub(super) id: Option<Uuid>,
     pub(super) deleted_to: i64,
-    /// Hits that it held.
+    /// Hits that it held behind `deleted_to`. Where a server did not have it open before, the note
+    /// beside it says (`tally.rs`).
     pub(super) hits: Option<u64>,
     /// The last number given out.
     pub(super) last: i64,
@@ -75,10 +78,16 @@ pub(super) async fn renew(
         .id
         .or(found.meta.map(|(id, _)| id))
         .or_else(|| read_id(dir));
+    let tally = match known.hits {
+        Some(_) => None,
+        None => Tally::read(dir).filter(|tally| tally.is_of(id)),
+    };
     let deleted_to = found
         .meta
         .map_or(0, |(_, deleted_to)| deleted_to)
-        .max(known.deleted_to);
+        .max(known.deleted_to)
+        .max(tally.map_or(0, |tally| tally.deleted_to));
+    last = last.max(tally.map_or(0, |tally| tally.written));
     found.groups.retain(|seq, _| *seq > deleted_to);
     let unknown = if id.is_none() { found.groups.len() } else { 0 };
     if unknown > 0 {
@@ -91,8 +100,8 @@ pub(super) async fn renew(
     let is_new = known.id.is_none() && found.groups.is_empty();
     let new_id = id.filter(|_| !is_new).unwrap_or_else(|| clock.new_id(now));
     let made = async {
-        let mut connection =
-            file::create(&new, new_id, if is_new { 0 } else { deleted_to }).await?;
+        let deleted_to_start = if is_new { 0 } else { deleted_to };
+        let mut connection = file::create(&new, new_id, deleted_to_start).await?;
         if let Some(pages) = pages {
             recovered = fill(&mut connection, pages, found, deleted_to).await?;
         }
@@ -100,22 +109,20 @@ pub(super) async fn renew(
         sqlx::query("pragma wal_checkpoint(truncate)")
             .execute(&mut connection)
             .await?;
-        connection.close().await
+        connection.close().await.map_err(file::NotOpened::from)
     };
-    if let Err(source) = made.await {
+    if let Err(error) = made.await {
         remove(&new);
-        return Err(SpoolError::Database {
-            path: path.clone(),
-            source,
-        });
+        return Err(error.of(&path));
     }
     last = last.max(recovered.last);
     let aside = put_aside(&path, now).map_err(failed)?.unwrap_or_default();
     std::fs::rename(&new, &path).map_err(failed)?;
+    Tally::forget(dir);
     write_id(dir, new_id);
 
     let mut lost = recovered.lost;
-    if let Some(held) = known.hits {
+    if let Some(held) = known.hits.or(tally.map(|tally| tally.hits)) {
         lost = lost.max(held.saturating_sub(recovered.hits));
     }
     tracing::error!(
@@ -124,6 +131,7 @@ pub(super) async fn renew(
         groups = recovered.groups,
         hits = recovered.hits,
         lost,
+        is_estimate = lost > 0 && known.hits.is_none(),
         "the spool is damaged: it is put aside, and what can be read of it goes on in a new one"
     );
     if unknown > 0 {
@@ -195,9 +203,10 @@ pub(super) async fn inspect(
             each(*seq, Err("the group cannot be read".to_owned()));
             continue;
         };
-        for read in frame::decode_frames(&group.body).take(left) {
+        for read in decode_frames(&group.body).take(left) {
             left -= 1;
-            each(*seq, read.map(|hit| *hit).map_err(|bad| bad.reason));
+            let read = read.map(|hit| *hit);
+            each(*seq, read.map_err(|bad| bad.why.to_string()));
         }
         if group.whole < group.hits {
             let lost = group.hits - group.whole;
@@ -255,6 +264,10 @@ async fn fill(
             recovered.lost += 1;
             continue;
         };
+        recovered.lost += (group.hits - group.whole).max(0) as u64;
+        if group.whole == 0 {
+            continue;
+        }
         if open == 0 {
             sqlx::raw_sql("begin immediate")
                 .execute(&mut *connection)
@@ -263,7 +276,6 @@ async fn fill(
         open += group.body.len();
         recovered.groups += 1;
         recovered.hits += group.whole as u64;
-        recovered.lost += (group.hits - group.whole).max(0) as u64;
         sqlx::query(INSERT)
             .bind(seq)
             .bind(group.whole)
@@ -325,7 +337,7 @@ pub(super) fn write_id(dir: &Path, id: Uuid) {
     }
 }
 
-fn remove(file: &Path) {
+pub(super) fn remove(file: &Path) {
     for suffix in ["", "-wal", "-shm", "-journal"] {
         let mut name = file.as_os_str().to_owned();
         name.push(suffix);
@@ -337,8 +349,8 @@ fn remove(file: &Path) {
 mod tests {
     use super::*;
     use crate::model::hit::{Dialect, HitId, Kind};
+    use crate::queue::frame::encode_frame;
     use crate::queue::local::file::SpoolFile;
-    use crate::queue::local::{decode_frames, encode_frame};
 
     /// Groups that the test's spool holds, and hits in the group of a number.
     const GROUPS: i64 = 120;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::file::{SpoolFile, is_full};
 use super::salvage::{self, Known};
+use super::tally::{self, Tally};
 use super::{Entry, Opened, Phase, Shared, SpoolStart};
 use crate::model::clock::{Clock, Micros};
 use crate::queue::sink::Refused;
@@ -45,6 +46,9 @@ pub(super) struct Keeper {
     deleted_at: Instant,
     /// When opening or writing was last tried after it failed.
     tried: Instant,
+    /// What was noted beside the file, and when.
+    noted: Option<Tally>,
+    noted_at: Instant,
 }
 
 impl Keeper {
@@ -66,6 +70,8 @@ impl Keeper {
             deleted_to: 0,
             deleted_at: Instant::now(),
             tried: Instant::now(),
+            noted: None,
+            noted_at: Instant::now(),
         };
         match file {
             Some(file) => keeper.adopt(file, shared),
@@ -122,6 +128,13 @@ impl Keeper {
         }
     }
 
+    /// What is to be done between two commits.
+    async fn look_after(&mut self, shared: &Shared) {
+        self.mend(shared).await;
+        self.delete(shared).await;
+        self.note_waiting(shared).await;
+    }
+
     /// Puts right what can be: opens a file that is not open, puts a damaged one aside, and tries
     /// whether a disk that failed takes writes again, which without hits nobody else would.
     async fn mend(&mut self, shared: &Shared) {
@@ -165,6 +178,27 @@ impl Keeper {
             }
             Err(error) => WRITE_ERRORS.note_error(&error, error.is_disk()),
         }
+    }
+
+    /// Notes beside the file how many hits wait in it.
+    async fn note_waiting(&mut self, shared: &Shared) {
+        if self.file.is_none() || self.noted_at.elapsed() < tally::EVERY {
+            return;
+        }
+        let tally = Tally {
+            id: self.id,
+            deleted_to: self.deleted_to,
+            written: *shared.written.borrow(),
+            hits: shared.backlog.load(Ordering::Relaxed),
+        };
+        if self.noted == Some(tally) {
+            return;
+        }
+        self.noted = Some(tally);
+        self.noted_at = Instant::now();
+        let dir = self.dir.clone();
+        // On a thread that may wait. A disk without room leaves the note as it was.
+        let _ = tokio::task::spawn_blocking(move || tally.write(&dir)).await;
     }
 
     async fn delete(&mut self, shared: &Shared) {
@@ -239,8 +273,7 @@ pub(super) async fn run(
             }
             () = tokio::time::sleep(DELETE_EVERY) => {}
         }
-        keeper.mend(&shared).await;
-        keeper.delete(&shared).await;
+        keeper.look_after(&shared).await;
     }
     drop(batch);
     shared.phase.send_replace(Phase::Written);
@@ -250,8 +283,7 @@ pub(super) async fn run(
             () = shared.written.closed() => break,
             () = tokio::time::sleep(DELETE_EVERY) => {}
         }
-        keeper.mend(&shared).await;
-        keeper.delete(&shared).await;
+        keeper.look_after(&shared).await;
     }
     let Some(mut file) = keeper.file else {
         tracing::warn!("the spool was not open; the next start goes on from what is on disk");
@@ -265,8 +297,19 @@ pub(super) async fn run(
         tracing::warn!(%error, "stored groups could not be deleted from the spool; the next start \
             does it");
     }
+    let written = *shared.written.borrow();
     match file.close().await {
-        Ok(waiting) => tracing::info!(waiting, "spool closed"),
+        Ok(waiting) => {
+            let tally = Tally {
+                id: keeper.id,
+                deleted_to: done.max(keeper.deleted_to),
+                written,
+                hits: waiting as u64,
+            };
+            let dir = keeper.dir;
+            let _ = tokio::task::spawn_blocking(move || tally.write(&dir)).await;
+            tracing::info!(waiting, "spool closed")
+        }
         Err(error) => {
             tracing::warn!(%error, "the spool's journal could not be folded in; the next start \
                 does it")

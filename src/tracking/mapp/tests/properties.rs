@@ -52,8 +52,8 @@ fn assert_fits(hit: &Hit) {
         assert_text(value, Limit::TITLE.0);
     }
     let mut frame = Vec::new();
-    crate::queue::local::encode_frame(hit, &mut frame);
-    let read = crate::queue::local::decode_frames(&frame)
+    crate::queue::frame::encode_frame(hit, &mut frame);
+    let read = crate::queue::frame::decode_frames(&frame)
         .next()
         .unwrap()
         .unwrap();
