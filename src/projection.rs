@@ -31,7 +31,7 @@ pub use health::{DatabaseHealth, Health};
 use crate::model::clock::Clock;
 use crate::model::hit::LeastProof;
 use crate::model::retry::Backoff;
-use crate::queue::local::{Spool, SpoolReadError, SpoolReader, SpoolStart};
+use crate::queue::source::{Place, Source, SourceError, Start};
 use crate::store::maintenance::SpoolPlace;
 use crate::store::{self, Store, is_refusal};
 use pace::Pace;
@@ -51,10 +51,9 @@ const TRANSACTION: usize = 16_000;
 const LINGER: Duration = Duration::from_millis(100);
 
 /// The task between spool and store.
-pub struct Projection {
+pub struct Projection<S> {
     target: Target,
-    spool: Spool,
-    reader: SpoolReader,
+    source: S,
     pace: Pace,
     health: DatabaseHealth,
     meters: Meters,
@@ -70,14 +69,13 @@ struct Meters {
     batch_seconds: Histogram,
 }
 
-impl Projection {
-    /// Joins a spool and a store. `unique` are the fields that name a contact; `revenue` is the
+impl<S: Source> Projection<S> {
+    /// Joins a queue and a store. `unique` are the fields that name a contact; `revenue` is the
     /// least proof that makes revenue of a delivery; `give_way` bounds how long a burst may hold it
     /// up.
     pub fn new(
         store: Store,
-        spool: &Spool,
-        reader: SpoolReader,
+        source: S,
         clock: Clock,
         unique: Vec<String>,
         revenue: LeastProof,
@@ -87,7 +85,7 @@ impl Projection {
             target: Target {
                 store,
                 spool_id: Uuid::nil(),
-                found: SpoolStart::default(),
+                found: Start::default(),
                 start_id: clock.new_id(clock.now()),
                 is_ours: false,
                 stands: 0,
@@ -95,8 +93,7 @@ impl Projection {
                 unique,
                 revenue,
             },
-            spool: spool.clone(),
-            reader,
+            source,
             pace: Pace::new(give_way),
             health: DatabaseHealth::default(),
             meters: Meters {
@@ -122,7 +119,7 @@ impl Projection {
         // A disk without room may keep the spool from being opened.
         let started = tokio::select! {
             biased;
-            started = self.reader.start() => started,
+            started = self.source.start() => started,
             _ = stop.wait_for(|stop| *stop) => None,
         };
         let Some(found) = started else {
@@ -141,11 +138,11 @@ impl Projection {
                 tokio::select! {
                     biased;
                     _ = stop.wait_for(|stop| *stop), if deadline.is_none() => return Round::Stop,
-                    more = self.reader.wait_after(position) => if !more { return Round::End },
+                    more = self.source.wait_after(position) => if !more { return Round::End },
                     () = std::future::ready(()), if deadline.is_some() => return Round::End,
                 }
                 if deadline.is_none() {
-                    self.pace.give_way(&self.spool, &stop).await;
+                    self.pace.give_way(&mut self.source, &stop).await;
                 }
                 self.round(&mut position).await
             };
@@ -191,7 +188,10 @@ impl Projection {
                 *position = (*position).max(done);
                 // First of all: whoever sees an empty spool is to see a database that is up.
                 self.health.wrote();
-                self.spool.mark_done(*position);
+                self.source.mark_done(Place {
+                    spool: self.target.spool_id,
+                    seq: *position,
+                });
                 if is_full { Round::Full } else { Round::Part }
             }
             Err(error) => {
@@ -228,7 +228,7 @@ impl Projection {
                     unique,
                     revenue,
                 },
-            reader,
+            source,
             meters,
             ..
         } = self;
@@ -252,10 +252,10 @@ impl Projection {
             };
             if let Some(to) = is_stored_to {
                 let id = clock.new_id(now);
-                reader
+                source
                     .rename(id, to)
                     .await
-                    .map_err(|error| ProjectionError::Spool(error.into()))?;
+                    .map_err(ProjectionError::Spool)?;
                 tracing::error!(
                     is_copied = *is_ours,
                     old_id = %spool_id,
@@ -270,17 +270,17 @@ impl Projection {
             }
         }
         let mut done = Done::default();
-        let mut groups = reader
+        let mut groups = source
             .read(at, batch_size)
             .await
             .map_err(ProjectionError::Spool)?;
         let mut is_full = false;
         for number in 1..=batches {
-            let Some(last) = groups.last().map(|group| group.seq) else {
+            let Some(last) = groups.last().map(|group| group.place.seq) else {
                 break;
             };
             is_full = groups.iter().map(|group| group.hits.len()).sum::<usize>() >= batch_size;
-            let mut batch = Batch::new(*spool_id, clock, unique, *revenue, now);
+            let mut batch = Batch::new(clock, unique, *revenue, now);
             for group in std::mem::take(&mut groups) {
                 batch.push(group);
             }
@@ -289,7 +289,7 @@ impl Projection {
             let reads_on = is_full && number < batches;
             let (stored, next) = tokio::join!(batch.store(&mut tx, refusal), async {
                 if reads_on {
-                    reader.read(last, batch_size).await
+                    source.read(last, batch_size).await
                 } else {
                     Ok(Vec::new())
                 }
@@ -320,7 +320,7 @@ struct Target {
     /// Known when the spool is open.
     spool_id: Uuid,
     /// How it was found.
-    found: SpoolStart,
+    found: Start,
     /// This start of this server: who else moves the position works on a copy of the same spool.
     start_id: Uuid,
     /// Whether this start has moved it.
@@ -338,7 +338,7 @@ enum ProjectionError {
     #[error("the database: {0}")]
     Database(#[from] store::Error),
     #[error("the spool cannot be read: {0}")]
-    Spool(SpoolReadError),
+    Spool(SourceError),
 }
 
 enum Round {

@@ -117,7 +117,6 @@ pub async fn run(
     let forms = FormCopy::open(dir, store.clone(), config.spool.patience, &clock).await;
     let projection = Projection::new(
         store.clone(),
-        &spool,
         reader,
         clock.clone(),
         config.contacts.unique.clone(),
@@ -424,13 +423,12 @@ impl State {
     /// what it was when the database went.
     fn measure(&self) {
         let is = |name: &'static str, value: f64| metrics::gauge!(name).set(value);
-        is("sillage_spool_backlog_hits", self.spool.backlog() as f64);
-        let oldest = self.spool.oldest_waits().as_secs_f64();
-        is("sillage_spool_oldest_seconds", oldest);
-        is("sillage_spool_bytes", self.spool.bytes() as f64);
-        is("sillage_spool_limit_bytes", self.spool.limit() as f64);
-        let is_taking = self.spool.is_taking();
-        is("sillage_spool_taking", f64::from(u8::from(is_taking)));
+        let queue = self.spool.status();
+        is("sillage_spool_backlog_hits", queue.backlog as f64);
+        is("sillage_spool_oldest_seconds", queue.oldest.as_secs_f64());
+        is("sillage_spool_bytes", queue.bytes as f64);
+        is("sillage_spool_limit_bytes", queue.limit as f64);
+        is("sillage_spool_taking", f64::from(u8::from(queue.is_taking)));
         let is_up = self.health.now() == Health::Up;
         is("sillage_database_up", f64::from(u8::from(is_up)));
         // Without privileges, as far as a server without them can use it.
@@ -445,15 +443,14 @@ impl State {
 impl ServerState for State {
     fn read(&self) -> Readiness {
         let health = self.health.now();
-        // Before the backlog, in which what is written stands first.
-        let unwritten = self.spool.unwritten();
+        let queue = self.spool.status();
         Readiness {
-            unwritten,
-            is_taking: self.spool.is_taking(),
+            unwritten: queue.unwritten,
+            is_taking: queue.is_taking,
             is_stopping: self.is_stopping.load(Ordering::Relaxed),
-            backlog: self.spool.backlog(),
-            bytes: self.spool.bytes(),
-            damaged: self.spool.aside(),
+            backlog: queue.backlog,
+            bytes: queue.bytes,
+            damaged: queue.damaged,
             database: match health {
                 Health::Up => "up",
                 Health::Down => "down",

@@ -4,13 +4,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use sillage::both;
 use sillage::model::clock::Clock;
 use sillage::model::hit::LeastProof;
 use sillage::projection::Projection;
 use sillage::queue::local::{Spool, SpoolLimits};
 use sillage::queue::sink::Sink as _;
+use sillage::queue::waiting;
 use sillage::store::Store;
 use sillage::tracking::Rules;
 use tokio::sync::watch;
@@ -134,7 +134,6 @@ async fn project(database: &Database) -> anyhow::Result<Duration> {
     let last = last_group(database.dir()).await?;
     let projection = Projection::new(
         store.clone(),
-        &spool,
         reader,
         clock,
         vec!["email".to_owned()],
@@ -142,7 +141,7 @@ async fn project(database: &Database) -> anyhow::Result<Duration> {
         Duration::ZERO,
     );
     let (stop, stopped) = watch::channel(false);
-    let spool_id = spool.id().context("the spool is open")?;
+    let spool_id = waiting::status(database.dir()).await?.id;
     let started = Instant::now();
     let running = tokio::spawn(projection.run(stopped, Duration::ZERO));
     while position(&database.store, spool_id).await? < last {

@@ -14,7 +14,7 @@ use crate::model::clock::Clock;
 use crate::model::hit::Hit;
 use crate::projection::retry_quarantined;
 use crate::queue::frame::decode_record;
-use crate::queue::local;
+use crate::queue::waiting;
 use crate::store::maintenance::Quarantined;
 
 /// Most records that `quarantine retry --all` takes in one go.
@@ -66,7 +66,7 @@ pub(super) struct Which {
 impl SpoolCommand {
     pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
         match self {
-            Self::Status => print_json(&local::status(&config.data_dir).await?),
+            Self::Status => print_json(&waiting::status(&config.data_dir).await?),
             Self::Inspect { limit, file } => {
                 let mut printed = Ok(());
                 let each = |group: i64, hit: Result<Hit, String>| {
@@ -78,8 +78,8 @@ impl SpoolCommand {
                     }
                 };
                 match file {
-                    Some(file) => local::inspect_file(&file, limit, each).await?,
-                    None => local::inspect(&config.data_dir, limit, each).await?,
+                    Some(file) => waiting::inspect_file(&file, limit, each).await?,
+                    None => waiting::inspect(&config.data_dir, limit, each).await?,
                 }
                 printed
             }

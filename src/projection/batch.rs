@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
 
 use super::known_ids::KnownIds;
 use super::orders::Orders;
@@ -13,7 +12,7 @@ use crate::identity::{Evidence, Finding, Lookup, Resolver, contacts_to_load};
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{Authority, Hit, LeastProof, Limit, Provenance, clean};
 use crate::queue::frame::{BadFrame, Unreadable, decode_record, encode_record};
-use crate::queue::local::Group;
+use crate::queue::source::{Group, Place};
 use crate::store::figures::Figures;
 use crate::store::hits::HitRow;
 use crate::store::maintenance::{PartitionMonth, Quarantined};
@@ -21,7 +20,6 @@ use crate::store::{self, Store, Tx, is_refusal};
 
 /// Hits that are to be stored, with the group each stood in.
 pub struct Batch<'p> {
-    spool_id: Uuid,
     clock: &'p Clock,
     unique: &'p [String],
     revenue: LeastProof,
@@ -31,8 +29,8 @@ pub struct Batch<'p> {
         reason = "a hit has a kilobyte, and a growing list would copy them all"
     )]
     hits: Vec<Box<Hit>>,
-    positions: Vec<i64>,
-    bad: Vec<(i64, BadFrame)>,
+    places: Vec<Place>,
+    bad: Vec<(Place, BadFrame)>,
 }
 
 /// What is done about a record that the database refuses.
@@ -73,21 +71,14 @@ impl std::ops::AddAssign for Done {
 
 impl<'p> Batch<'p> {
     /// An empty batch.
-    pub fn new(
-        spool_id: Uuid,
-        clock: &'p Clock,
-        unique: &'p [String],
-        revenue: LeastProof,
-        now: Micros,
-    ) -> Self {
+    pub fn new(clock: &'p Clock, unique: &'p [String], revenue: LeastProof, now: Micros) -> Self {
         Self {
-            spool_id,
             clock,
             unique,
             revenue,
             now,
             hits: Vec::new(),
-            positions: Vec::new(),
+            places: Vec::new(),
             bad: Vec::new(),
         }
     }
@@ -100,14 +91,14 @@ impl<'p> Batch<'p> {
                     Some(reason) => {
                         let bytes = encode_record(&hit);
                         let why = Unreadable::NoHit(reason);
-                        self.bad.push((group.seq, BadFrame { bytes, why }));
+                        self.bad.push((group.place, BadFrame { bytes, why }));
                     }
                     None => {
                         self.hits.push(hit);
-                        self.positions.push(group.seq);
+                        self.places.push(group.place);
                     }
                 },
-                Err(bad) => self.bad.push((group.seq, bad)),
+                Err(bad) => self.bad.push((group.place, bad)),
             }
         }
     }
@@ -119,10 +110,10 @@ impl<'p> Batch<'p> {
     /// no more use.
     pub async fn store(self, tx: &mut Tx, refusal: Refusal) -> store::Result<Done> {
         let mut done = Done::default();
-        for (position, bad) in &self.bad {
+        for (place, bad) in &self.bad {
             self.put_aside(
                 tx,
-                *position,
+                *place,
                 bad.bytes.clone(),
                 bad.why.to_string(),
                 &mut done,
@@ -169,9 +160,9 @@ impl<'p> Batch<'p> {
                     Box::pin(self.store_range(tx, from, middle, done)).await?;
                     Box::pin(self.store_range(tx, middle, to, done)).await
                 } else {
-                    tracing::warn!(position = self.positions[from], hit = %self.hits[from].id, %error, "a hit is put into quarantine");
+                    tracing::warn!(position = self.places[from].seq, hit = %self.hits[from].id, %error, "a hit is put into quarantine");
                     let bytes = encode_record(&self.hits[from]);
-                    self.put_aside(tx, self.positions[from], bytes, error.to_string(), done)
+                    self.put_aside(tx, self.places[from], bytes, error.to_string(), done)
                         .await
                 }
             }
@@ -182,7 +173,7 @@ impl<'p> Batch<'p> {
     async fn put_aside(
         &self,
         tx: &mut Tx,
-        position: i64,
+        place: Place,
         body: Vec<u8>,
         reason: String,
         done: &mut Done,
@@ -190,8 +181,8 @@ impl<'p> Batch<'p> {
         done.quarantined += 1;
         let record = Quarantined {
             id: self.clock.new_id(self.now),
-            spool_id: self.spool_id,
-            position,
+            spool_id: place.spool,
+            position: place.seq,
             quarantined_at: self.now,
             // What a decoder says may quote what it read, which the database then refuses in turn.
             reason: clean(&reason, Limit::AGENT).0.into_owned(),
@@ -399,10 +390,13 @@ pub async fn retry_quarantined(
         why,
     });
     let group = Group {
-        seq: record.position,
+        place: Place {
+            spool: record.spool_id,
+            seq: record.position,
+        },
         hits: vec![hit],
     };
-    let mut batch = Batch::new(record.spool_id, clock, unique, revenue, now);
+    let mut batch = Batch::new(clock, unique, revenue, now);
     batch.push(group);
     let done = batch.store(&mut tx, Refusal::IsPutAside).await?;
     if done.quarantined > 0 {

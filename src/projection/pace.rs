@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::queue::local::Spool;
+use crate::queue::source::{Source, Status};
 
 /// How often the threads are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -53,7 +53,7 @@ pub struct Look {
 }
 
 impl Look {
-    fn now(spool: &Spool) -> Self {
+    fn now(queue: &Status) -> Self {
         let metrics = Handle::current().metrics();
         let threads = metrics.num_workers();
         let work = (0..threads)
@@ -63,7 +63,7 @@ impl Look {
             at: Instant::now(),
             work,
             threads,
-            accepted: spool.accepted(),
+            accepted: queue.accepted,
         }
     }
 }
@@ -122,15 +122,17 @@ impl Pace {
 
     /// Waits while there is a burst and the spool has room: at half of its limit, storing matters
     /// more than speed.
-    pub async fn give_way(&mut self, spool: &Spool, stop: &watch::Receiver<bool>) {
-        let mut look = Look::now(spool);
+    pub async fn give_way(&mut self, source: &mut impl Source, stop: &watch::Receiver<bool>) {
+        let mut queue = source.status();
+        let mut look = Look::now(&queue);
         while (self.is_burst(look) || self.is_probe_due(look.at))
             && !self.give_way.is_zero()
-            && spool.has_room()
+            && queue.has_room()
             && !*stop.borrow()
         {
             tokio::time::sleep(TICK).await;
-            look = Look::now(spool);
+            queue = source.status();
+            look = Look::now(&queue);
         }
     }
 }

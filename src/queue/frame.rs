@@ -328,8 +328,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_byte_is_lost_in_parts(body: Vec<u8>, most in 1_usize..50) {
-            let parts: Vec<u8> = split_frames(&body, most).flat_map(|(_, part)| part.to_vec()).collect();
-            prop_assert_eq!(parts, body);
+            let parts = split_frames(&body, most).flat_map(|(_, part)| part.to_vec());
+            prop_assert_eq!(parts.collect::<Vec<u8>>(), body);
         }
 
         #[test]

@@ -232,6 +232,20 @@ fn only_the_projection_joins_queue_and_store() {
     }
 }
 
+/// The others know the two ends: a second kind of queue can come in beside the first.
+#[test]
+fn only_the_server_names_a_kind_of_queue() {
+    for source in sources() {
+        if !["server", "queue"].contains(&source.module.as_str()) {
+            assert!(
+                !source.knows.contains("queue::local"),
+                "{} names a kind of queue",
+                source.path
+            );
+        }
+    }
+}
+
 #[test]
 fn sql_stays_where_the_databases_are() {
     for source in sources() {

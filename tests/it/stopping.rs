@@ -28,7 +28,7 @@ async fn every_request_that_was_taken_is_answered_and_stored_after_sigterm(engin
         .filter(|outcome| !matches!(outcome, Outcome::Failed(Failure::Refused | Failure::Closed)))
         .collect();
     assert_eq!(strange, []);
-    let spool = sillage::queue::local::status(server.data_dir())
+    let spool = sillage::queue::waiting::status(server.data_dir())
         .await
         .unwrap();
     assert_eq!(spool.hits, 0, "the database had time for all of it");

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
@@ -256,6 +256,19 @@ impl Pages {
             body,
         })
     }
+}
+
+/// Searches a file on a thread that may wait.
+///
+/// # Errors
+/// It cannot be opened.
+pub(super) async fn search(path: PathBuf) -> io::Result<(Pages, Found)> {
+    tokio::task::spawn_blocking(move || {
+        let pages = Pages::open(&path)?;
+        let found = pages.search();
+        Ok((pages, found))
+    })
+    .await?
 }
 
 /// A row of a leaf, as far as it lies in the page.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::salvage::{read_id, remove};
+use super::id::read_id;
 
 const FILE: &str = "spool.tally";
 /// Longer than any: what is left of a longer one before would make no sense.
@@ -59,7 +59,7 @@ impl Tally {
 
     /// Forgets what was noted: somebody else has counted it.
     pub(super) fn forget(dir: &Path) {
-        remove(&dir.join(FILE));
+        let _ = std::fs::remove_file(dir.join(FILE));
     }
 
     /// Whether it is about the spool of an id, as far as both are known.
