@@ -14,17 +14,19 @@
 // What everything speaks of.
 pub mod model;
 // The way of a hit.
-pub mod identity;
+mod identity;
 pub mod projection;
 pub mod queue;
-pub mod replica;
+mod replica;
 pub mod store;
 pub mod tracking;
-pub mod web;
+mod web;
 // What people do with the server: API, command line and demo come through here.
-pub mod operator;
+mod operator;
 // Around it.
-pub mod cli;
+mod cli;
 pub mod config;
-pub mod server;
+mod server;
 mod sqlite;
+
+pub use cli::run;

@@ -90,6 +90,7 @@ const STANDINGS: usize = 15;
 const CHANGES: usize = 11;
 
 /// The columns, and what they are called in the documentation.
+#[cfg(test)]
 pub const COLUMNS: [(Change, &str); CHANGES] = [
     (Change::Make, "make a contact"),
     (Change::Fill, "fill an empty field"),
@@ -125,6 +126,7 @@ pub const TABLE: [(Standing, [May; CHANGES]); STANDINGS] = [
     (Standing::Nobody,                 [NO,    NO,    NO,        NO,        NO,            NO,     NO,        NO,    NO,       NO,       NO]),
 ];
 
+#[cfg(test)]
 impl May {
     /// The word in the documentation.
     pub fn as_str(self) -> &'static str {
@@ -138,6 +140,7 @@ impl May {
 
 impl Standing {
     /// What it is called in the documentation.
+    #[cfg(test)]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SenderById => "API: names the contact by its id",
@@ -175,6 +178,7 @@ impl Standing {
 
 /// Fields that a request can name, by where it comes in: what is not among them goes into `extra`
 /// before anybody asks whose it is.
+#[cfg(test)]
 pub const SURFACES: [(&str, &str); 8] = [
     (
         "pixel `/mtracking.gif`",
