@@ -13,3 +13,4 @@ pub mod money;
 pub mod retry;
 pub mod secret;
 pub mod text;
+pub(crate) mod wire;

@@ -11,7 +11,8 @@ pub mod import;
 pub mod messages;
 mod page_tags;
 pub mod report;
+pub mod wire;
 
-pub use crate::model::draft::{DraftError, NewDelivery, NewLink, random_slug};
+pub use crate::model::draft::{DraftError, NewDelivery, NewLink, NewPageTag, random_slug};
 pub use campaigns::{SendingError, create_delivery, create_links, create_short_link};
-pub use page_tags::{NewPageTag, create_page_tags, replace_page_tag};
+pub use page_tags::{create_page_tags, replace_page_tag};

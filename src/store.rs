@@ -51,6 +51,32 @@ macro_rules! both {
     };
 }
 
+/// Reads a type's rows on either database, each field from the column of its name; what stands in
+/// no such column comes behind: `from_row!(Delivery, row => { id } { utm: Utm::from_row(row)? })`.
+/// A field that is forgotten does not compile.
+///
+/// Not sqlx's derive: it brings both drivers into the compiler's side, where they are compiled a
+/// second time.
+#[macro_export]
+macro_rules! from_row {
+    (@$of:ty, $type:ty, $row:ident => { $($field:ident),+ $(,)? }
+        $({ $($other:ident: $value:expr),+ $(,)? })?) => {
+        impl<'r> sqlx::FromRow<'r, $of> for $type {
+            fn from_row($row: &'r $of) -> sqlx::Result<Self> {
+                use sqlx::Row as _;
+                Ok(Self {
+                    $($field: $row.try_get(stringify!($field))?,)+
+                    $($($other: $value,)+)?
+                })
+            }
+        }
+    };
+    ($type:ty, $row:ident => $fields:tt $($others:tt)?) => {
+        $crate::from_row!(@sqlx::postgres::PgRow, $type, $row => $fields $($others)?);
+        $crate::from_row!(@sqlx::sqlite::SqliteRow, $type, $row => $fields $($others)?);
+    };
+}
+
 /// One of the two databases' things: pools, connections, transactions.
 #[derive(Clone, Copy, Debug)]
 pub enum Either<P, S> {

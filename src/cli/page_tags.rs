@@ -1,13 +1,13 @@
 //! `page-tag create` and `page-tag list`: the same as the API's, straight into the database.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{Args, Subcommand};
 
 use super::sending::{explain, time};
 use super::{print_json, ready_store};
 use crate::config::Config;
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::PageTagKind;
-use crate::operator::export::PageTagLine;
 use crate::operator::{NewPageTag, create_page_tags};
 
 /// Tags a query while listing.
@@ -26,8 +26,8 @@ pub(super) struct PageTagArgs {
     /// What pages send as tagid
     identifier: String,
     /// Whether a hit of it is a page or a transaction
-    #[arg(long, default_value = "web")]
-    kind: KindArg,
+    #[arg(long, default_value = "web", value_parser = kind())]
+    kind: PageTagKind,
     /// Name in reports [default: the identifier]
     #[arg(long)]
     label: Option<String>,
@@ -42,10 +42,10 @@ pub(super) struct PageTagArgs {
     valid_until: Option<Micros>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum KindArg {
-    Web,
-    Transaction,
+fn kind() -> impl clap::builder::TypedValueParser<Value = PageTagKind> {
+    let words = PageTagKind::ALL.iter().map(|kind| kind.as_str());
+    PossibleValuesParser::new(words)
+        .try_map(|word| PageTagKind::parse(&word).ok_or("no kind of page tag"))
 }
 
 impl PageTagCommand {
@@ -56,10 +56,7 @@ impl PageTagCommand {
                 let draft = NewPageTag {
                     identifier: args.identifier,
                     label: args.label,
-                    kind: match args.kind {
-                        KindArg::Web => PageTagKind::Web,
-                        KindArg::Transaction => PageTagKind::Transaction,
-                    },
+                    kind: args.kind,
                     folder: args.folder,
                     source_url: args.source_url,
                     valid_until: args.valid_until,
@@ -67,8 +64,8 @@ impl PageTagCommand {
                 let made = create_page_tags(&store, &Clock::system(), vec![draft])
                     .await
                     .map_err(explain)?;
-                for tag in made {
-                    print_json(&PageTagLine(tag))?;
+                for tag in &made {
+                    print_json(tag)?;
                 }
             }
             Self::List => {
@@ -77,8 +74,8 @@ impl PageTagCommand {
                     let tags = store.page_tags(after.as_deref(), PAGE).await?;
                     let Some(last) = tags.last() else { break };
                     after = Some(last.identifier.clone());
-                    for tag in tags {
-                        print_json(&PageTagLine(tag))?;
+                    for tag in &tags {
+                        print_json(tag)?;
                     }
                 }
             }

@@ -7,7 +7,7 @@ use super::{WrongUsage, link_place, print_json, ready_store};
 use crate::config::Config;
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{DeliveryId, LinkId, Utm};
-use crate::operator::export::{DeliveryLine, LinkLine};
+use crate::operator::wire::LinkView;
 use crate::operator::{NewDelivery, NewLink, SendingError, create_delivery, create_short_link};
 
 #[derive(Debug, Subcommand)]
@@ -103,7 +103,7 @@ impl DeliveryCommand {
             .await
             .map_err(explain)?;
         store.close().await;
-        print_json(&DeliveryLine(delivery))
+        print_json(&delivery)
     }
 }
 
@@ -130,7 +130,7 @@ impl LinkCommand {
         .await
         .map_err(explain)?;
         store.close().await;
-        print_json(&LinkLine::at(link, &place.base_url, &place.redirect))
+        print_json(&LinkView::at(link, &place.base_url, &place.redirect))
     }
 }
 

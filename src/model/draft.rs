@@ -1,12 +1,16 @@
-//! Deliveries and links as a sender gives them, checked before they reach the database.
+//! What a sender or an operator gives: deliveries, links and page tags that are to be made. The JSON
+//! of a request is read straight into a draft, and the command line fills in the same one; `check`
+//! brings it into the form in which it is stored.
 
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::model::clock::Micros;
 use crate::model::hint::quote;
-use crate::model::hit::{DeliveryId, Limit, LinkId, Utm, clean};
+use crate::model::hit::{DeliveryId, Limit, LinkId, PageTagKind, Utm, clean};
 use crate::model::host_pattern::HostPattern;
 use crate::model::link::{DestinationError, check_personal_template, check_template};
+use crate::model::wire;
 
 /// A field that cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,21 +23,26 @@ pub struct DraftError {
 }
 
 /// A campaign that is to be made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewDelivery {
-    /// None: the next number.
-    pub id: Option<DeliveryId>,
     /// Name in reports, at most 255 characters.
     pub label: String,
+    /// None: the next number.
+    #[serde(default, with = "wire::option_id")]
+    pub id: Option<DeliveryId>,
     /// `email` where none is given; at most 64 characters.
     pub channel: Option<String>,
     /// When it is or was sent.
+    #[serde(default, with = "wire::option_time")]
     pub sent_at: Option<Micros>,
     /// From then on its links lead to `expiration_url`.
+    #[serde(default, with = "wire::option_time")]
     pub expires_at: Option<Micros>,
     /// `http` or `https`.
     pub expiration_url: Option<String>,
     /// Added to destinations.
+    #[serde(default, with = "wire::utm")]
     pub utm: Utm,
 }
 
@@ -66,20 +75,23 @@ impl NewDelivery {
 }
 
 /// A link that is to be made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewLink {
-    /// None: the next number.
-    pub id: Option<LinkId>,
-    /// Campaign it belongs to; none: it stands alone.
-    pub delivery_id: Option<DeliveryId>,
-    /// Name in `/r/<slug>`.
-    pub slug: Option<String>,
     /// Destination, `http` or `https`.
     pub url: String,
+    /// Name in `/r/<slug>`.
+    pub slug: Option<String>,
+    /// Campaign it belongs to; none: it stands alone.
+    #[serde(default, with = "wire::option_id")]
+    pub delivery_id: Option<DeliveryId>,
     /// Name in reports.
     pub label: Option<String>,
     /// `optout`, `mirror`, or a word for reports.
     pub category: Option<String>,
+    /// None: the next number.
+    #[serde(default, with = "wire::option_id")]
+    pub id: Option<LinkId>,
 }
 
 impl NewLink {
@@ -110,11 +122,68 @@ impl NewLink {
     }
 }
 
-pub(crate) fn required(
-    field: &'static str,
-    text: &str,
-    limit: Limit,
-) -> Result<String, DraftError> {
+/// A page tag that is to be made or to replace what stands under its identifier.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewPageTag {
+    /// What pages send, at most 255 characters, without `|`.
+    pub identifier: String,
+    /// Name in reports; none: the identifier.
+    pub label: Option<String>,
+    /// What a hit of it is.
+    pub kind: PageTagKind,
+    /// Where it is listed.
+    pub folder: Option<String>,
+    /// The page that carries it.
+    pub source_url: Option<String>,
+    /// From then on its hits are suspect.
+    #[serde(default, with = "wire::option_time")]
+    pub valid_until: Option<Micros>,
+}
+
+impl NewPageTag {
+    /// One of which nothing else is known.
+    pub fn of(identifier: String, kind: PageTagKind) -> Self {
+        Self {
+            identifier,
+            label: None,
+            kind,
+            folder: None,
+            source_url: None,
+            valid_until: None,
+        }
+    }
+
+    /// Brings all fields into the form in which they are stored.
+    ///
+    /// # Errors
+    /// A text is too long or holds control characters, or the identifier cannot be sent.
+    pub fn check(self) -> Result<Self, DraftError> {
+        let identifier = required("identifier", &self.identifier, Limit::NAME)?;
+        // What stands behind a bar is the type in requests.
+        if identifier.contains('|') {
+            return Err(DraftError {
+                field: "identifier",
+                why: "holds a |".to_owned(),
+            });
+        }
+        Ok(Self {
+            identifier,
+            label: optional("label", self.label, Limit::NAME)?,
+            kind: self.kind,
+            folder: optional("folder", self.folder, Limit::NAME)?,
+            source_url: optional("source_url", self.source_url, Limit::URL)?,
+            valid_until: self.valid_until,
+        })
+    }
+
+    /// Name in reports.
+    pub fn label(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.identifier)
+    }
+}
+
+fn required(field: &'static str, text: &str, limit: Limit) -> Result<String, DraftError> {
     let wrong = |why: String| DraftError { field, why };
     match clean(text, limit) {
         (_, Some("cut")) => Err(wrong(format!("is longer than {} characters", limit.0))),
@@ -124,7 +193,7 @@ pub(crate) fn required(
     }
 }
 
-pub(crate) fn optional(
+fn optional(
     field: &'static str,
     text: Option<String>,
     limit: Limit,
@@ -236,6 +305,66 @@ mod tests {
         }
         let checked = delivery(" News ", None, " ").check().unwrap();
         assert_eq!((checked.label.as_str(), checked.utm.source), ("News", None));
+    }
+
+    #[test]
+    fn a_page_tag_has_an_identifier_that_can_be_sent() {
+        let good = NewPageTag {
+            folder: Some(" ".to_owned()),
+            ..NewPageTag::of(" home ".to_owned(), PageTagKind::Web)
+        };
+        for (identifier, label, folder, field) in [
+            ("", "x", "x", "identifier"),
+            ("home|w", "x", "x", "identifier"),
+            ("a\0b", "x", "x", "identifier"),
+            (&*"x".repeat(256), "x", "x", "identifier"),
+            ("home", &*"x".repeat(256), "x", "label"),
+            ("home", "x", "a\u{1}b", "folder"),
+        ] {
+            let draft = NewPageTag {
+                identifier: identifier.to_owned(),
+                label: Some(label.to_owned()),
+                folder: Some(folder.to_owned()),
+                ..good.clone()
+            };
+            assert_eq!(draft.check().unwrap_err().field, field);
+        }
+        let checked = good.check().unwrap();
+        assert_eq!((checked.label(), &checked.folder), ("home", &None));
+    }
+
+    #[test]
+    fn a_draft_is_read_from_the_json_of_a_request() {
+        let draft: NewDelivery = serde_json::from_str(
+            r#"{"label": "News", "id": "7", "sent_at": "2026-01-31T10:00:00+01:00",
+                "utm": {"source": "letter"}, "expires_at": null}"#,
+        )
+        .unwrap();
+        let expected = NewDelivery {
+            label: "News".to_owned(),
+            id: Some(DeliveryId(7)),
+            sent_at: Micros::parse_rfc3339("2026-01-31T09:00:00Z").ok(),
+            utm: Utm {
+                source: Some("letter".to_owned()),
+                ..Utm::default()
+            },
+            ..NewDelivery::default()
+        };
+        assert_eq!(draft, expected);
+        let no_utm = r#"{"label": "News", "utm": null}"#;
+        let draft: NewDelivery = serde_json::from_str(no_utm).unwrap();
+        assert_eq!(draft.utm, Utm::default());
+        for wrong in [
+            "{}",
+            r#"{"label": "News", "id": 0}"#,
+            r#"{"label": "News", "utm": {"utm_source": "letter"}}"#,
+            r#"{"label": "News", "lable": "News"}"#,
+        ] {
+            assert!(
+                serde_json::from_str::<NewDelivery>(wrong).is_err(),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

@@ -32,6 +32,18 @@ pub enum SendingError {
     Database(#[from] store::Error),
 }
 
+impl SendingError {
+    /// The same of what was given by itself: it has no place in an array.
+    #[must_use]
+    pub fn by_itself(self) -> Self {
+        match self {
+            Self::Draft(_, error) => Self::Draft(None, error),
+            Self::Taken(_, field, value) => Self::Taken(None, field, value),
+            error => error,
+        }
+    }
+}
+
 /// Makes a delivery.
 ///
 /// # Errors

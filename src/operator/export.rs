@@ -11,26 +11,23 @@
 //! before; no cell of a CSV is a formula. An export that ends early has no last cursor, or fails:
 //! it never looks whole.
 //!
-//! A row looks the same wherever it is told, so the API and the commands that make and show single
-//! rows take their lines from here too.
+//! As NDJSON a row is what the API tells of it: see [`super::wire`].
 
 mod cell;
 mod contacts;
 mod hit_line;
 mod hits;
-mod page_tags;
 mod pages;
 mod sent;
 
 use serde::{Deserialize, Serialize};
 
-pub use cell::{read_csv_text, serialize_whole};
-pub use contacts::{ContactLine, Contacts};
+pub use cell::read_csv_text;
+pub use contacts::Contacts;
 pub use hit_line::HitLine;
 pub use hits::{HitStream, WantedHits, whose_hits};
-pub use page_tags::PageTagLine;
 pub use pages::{Pages, Table};
-pub use sent::{Deliveries, DeliveryLine, LinkLine, Links};
+pub use sent::{Deliveries, Links};
 
 /// Most rows of a query: they are in memory at once.
 const PAGE: i64 = 1_000;

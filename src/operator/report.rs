@@ -13,19 +13,24 @@
 //! Hits of machines (prefetch, bot, scanner) are in no indicator; they are told by themselves.
 
 mod read;
+mod view;
 
 use std::collections::BTreeMap;
 
 pub use read::read_hours;
+pub use view::ReportView;
 
-use crate::model::clock::Micros;
-use crate::model::hit::{DeliveryId, Kind, LinkId, Sum};
+use crate::from_row;
+use crate::model::hit::{Kind, LinkId, Sum};
+use crate::store::deliveries::Delivery;
 
 /// What is told of a delivery.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// What the delivery is.
     pub delivery: Delivery,
+    /// Those of its messages that cannot tell that they were opened.
+    pub text_only: i64,
     /// Hits by kind, all hours and links together.
     pub kinds: BTreeMap<Kind, Count>,
     /// Messages that left any trace.
@@ -42,36 +47,6 @@ pub struct Report {
     pub unproved: BTreeMap<Option<String>, Sales>,
 }
 
-/// What a delivery is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivery {
-    /// Its id.
-    pub id: DeliveryId,
-    /// Its name.
-    pub label: String,
-    /// `email`, `push`, …
-    pub channel: String,
-    /// When it was sent.
-    pub sent_at: Option<Micros>,
-    /// Messages made for it: "to deliver".
-    pub messages: i64,
-    /// Those of them that cannot tell that they were opened.
-    pub text_only: i64,
-}
-
-impl Default for Delivery {
-    fn default() -> Self {
-        Self {
-            id: DeliveryId(0),
-            label: String::new(),
-            channel: String::new(),
-            sent_at: None,
-            messages: 0,
-            text_only: 0,
-        }
-    }
-}
-
 /// Hits of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
@@ -82,6 +57,8 @@ pub struct Count {
     /// By machines.
     pub machine_hits: i64,
 }
+
+from_row!(Count, row => { hits, machine_hits } { broadlogs: row.try_get("distinct_broadlogs")? });
 
 impl std::ops::AddAssign for Count {
     fn add_assign(&mut self, other: Self) {
@@ -105,6 +82,21 @@ pub struct LinkRow {
     /// Hits through it. `broadlogs` are the messages whose first click it was: over all links they
     /// add up to the recipients who clicked.
     pub count: Count,
+}
+
+from_row!(LinkRow, row => { id, url, label, category } { count: Count::default() });
+
+impl LinkRow {
+    /// One that is not there any more.
+    fn gone(id: LinkId) -> Self {
+        Self {
+            id,
+            url: None,
+            label: None,
+            category: None,
+            count: Count::default(),
+        }
+    }
 }
 
 /// Orders in one currency.
@@ -149,6 +141,20 @@ pub struct HourRow {
 }
 
 impl Report {
+    /// Of a delivery that nothing has happened to.
+    fn empty(delivery: Delivery) -> Self {
+        Self {
+            delivery,
+            text_only: 0,
+            kinds: BTreeMap::new(),
+            distinct_opens: 0,
+            clicking_persons: 0,
+            links: Vec::new(),
+            sales: BTreeMap::new(),
+            unproved: BTreeMap::new(),
+        }
+    }
+
     /// Hits of a kind.
     pub fn of(&self, kind: Kind) -> Count {
         self.kinds.get(&kind).copied().unwrap_or_default()
@@ -160,7 +166,7 @@ impl Report {
     pub fn estimated_distinct_opens(&self) -> Option<i64> {
         let (all, text) = (
             i128::from(self.delivery.messages),
-            i128::from(self.delivery.text_only),
+            i128::from(self.text_only),
         );
         let opens = i128::from(self.distinct_opens);
         match all - text {
@@ -223,14 +229,23 @@ fn average(Sum(amount): Sum, count: i64) -> Option<Sum> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::clock::Micros;
+    use crate::model::hit::{DeliveryId, Utm};
 
     fn report(messages: i64, text_only: i64, distinct_opens: i64, clicked: i64) -> Report {
+        let delivery = Delivery {
+            id: DeliveryId(7),
+            label: String::new(),
+            channel: String::new(),
+            sent_at: None,
+            expires_at: None,
+            expiration_url: None,
+            utm: Utm::default(),
+            messages,
+            created_at: Micros(0),
+        };
         Report {
-            delivery: Delivery {
-                messages,
-                text_only,
-                ..Delivery::default()
-            },
+            text_only,
             kinds: BTreeMap::from([(
                 Kind::Click,
                 Count {
@@ -241,7 +256,7 @@ mod tests {
             )]),
             distinct_opens,
             clicking_persons: clicked + 3,
-            ..Report::default()
+            ..Report::empty(delivery)
         }
     }
 

@@ -1,58 +1,79 @@
-//! Deliveries and links as senders make and see them.
+//! Deliveries and links as senders make and see them. A row is also what people are told of it:
+//! the JSON of the API, the command line and exports is derived here.
 //!
 //! Every change sets `changed_at`: that is how the servers' local copies learn of it. The number of
 //! messages is no such change.
 
 use std::collections::{BTreeSet, HashSet};
 
-use sqlx::Row;
+use serde::Serialize;
+use sqlx::Row as _;
 
 use super::{Bulk, Store, Tx};
 use crate::model::clock::Micros;
+use crate::model::draft::{NewDelivery, NewLink};
 use crate::model::hit::{DeliveryId, LinkId, Utm};
 use crate::model::link::LinkRecord;
-use crate::operator::{NewDelivery, NewLink};
-use crate::{both, fetch_bulk};
+use crate::model::wire;
+use crate::{both, fetch_bulk, from_row};
 
-/// A delivery as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A delivery as it is stored and told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Delivery {
     /// Campaign.
+    #[serde(with = "wire::id")]
     pub id: DeliveryId,
     /// Name in reports.
     pub label: String,
     /// `email` and the like.
     pub channel: String,
     /// When it is or was sent.
+    #[serde(with = "wire::option_time")]
     pub sent_at: Option<Micros>,
     /// From then on its links lead to `expiration_url`.
+    #[serde(with = "wire::option_time")]
     pub expires_at: Option<Micros>,
     /// Where they lead then.
     pub expiration_url: Option<String>,
     /// Added to destinations.
+    #[serde(with = "wire::utm")]
     pub utm: Utm,
     /// Messages made so far.
     pub messages: i64,
     /// When it was made.
+    #[serde(with = "wire::time")]
     pub created_at: Micros,
 }
 
-/// A link as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+from_row!(Delivery, row => {
+    id, label, channel, sent_at, expires_at, expiration_url, messages, created_at,
+} {
+    utm: Utm::from_row(row)?,
+});
+
+/// A link as it is stored and told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Link {
     /// Id in tokens.
+    #[serde(with = "wire::id")]
     pub id: LinkId,
     /// Campaign; none where it stands alone.
+    #[serde(with = "wire::option_id", skip_serializing_if = "Option::is_none")]
     pub delivery_id: Option<DeliveryId>,
     /// Name in `/r/<slug>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub slug: Option<String>,
     /// Destination.
     pub url: String,
     /// Name in reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// `optout`, `mirror`, or a word for reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
 }
+
+from_row!(Link, row => { id, delivery_id, slug, url, label, category });
 
 impl Link {
     /// What a server must know of it to answer a click.
@@ -89,43 +110,6 @@ impl Taken {
     }
 }
 
-macro_rules! delivery {
-    ($row:expr) => {{
-        let row = $row;
-        Ok::<_, sqlx::Error>(Delivery {
-            id: DeliveryId(row.try_get(0)?),
-            label: row.try_get(1)?,
-            channel: row.try_get(2)?,
-            sent_at: row.try_get(3)?,
-            expires_at: row.try_get(4)?,
-            expiration_url: row.try_get(5)?,
-            utm: Utm {
-                source: row.try_get(6)?,
-                medium: row.try_get(7)?,
-                campaign: row.try_get(8)?,
-                term: row.try_get(9)?,
-                content: row.try_get(10)?,
-            },
-            messages: row.try_get(11)?,
-            created_at: row.try_get(12)?,
-        })
-    }};
-}
-
-macro_rules! link {
-    ($row:expr) => {{
-        let row = $row;
-        Ok::<_, sqlx::Error>(Link {
-            id: LinkId(row.try_get(0)?),
-            delivery_id: row.try_get::<Option<i64>, _>(1)?.map(DeliveryId),
-            slug: row.try_get(2)?,
-            url: row.try_get(3)?,
-            label: row.try_get(4)?,
-            category: row.try_get(5)?,
-        })
-    }};
-}
-
 macro_rules! select_deliveries {
     ($rest:literal) => {
         concat!(
@@ -144,8 +128,7 @@ impl Store {
     /// The database refuses or cannot be reached.
     pub async fn delivery(&self, id: DeliveryId) -> sqlx::Result<Option<Delivery>> {
         let sql = select_deliveries!("where id = $1");
-        both!(self.reader(), pool => sqlx::query(sql).bind(id.0).fetch_optional(pool).await
-            .and_then(|row| row.map(|row| delivery!(row)).transpose()))
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(id).fetch_optional(pool).await)
     }
 
     /// The first delivery made with a label.
@@ -154,8 +137,7 @@ impl Store {
     /// The database refuses or cannot be reached.
     pub async fn delivery_by_label(&self, label: &str) -> sqlx::Result<Option<Delivery>> {
         let sql = select_deliveries!("where label = $1 order by created_at, id limit 1");
-        both!(self.reader(), pool => sqlx::query(sql).bind(label).fetch_optional(pool).await
-            .and_then(|row| row.map(|row| delivery!(row)).transpose()))
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(label).fetch_optional(pool).await)
     }
 
     /// Deliveries by falling ids, from below `before` on.
@@ -168,9 +150,7 @@ impl Store {
         limit: i64,
     ) -> sqlx::Result<Vec<Delivery>> {
         let sql = select_deliveries!("where $1 is null or id < $1 order by id desc limit $2");
-        let before = before.map(|id| id.0);
-        both!(self.reader(), pool => sqlx::query(sql).bind(before).bind(limit).fetch_all(pool).await
-            .and_then(|rows| rows.iter().map(|row| delivery!(row)).collect()))
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(before).bind(limit).fetch_all(pool).await)
     }
 
     /// Deliveries by rising ids, from above `after` on.
@@ -183,8 +163,7 @@ impl Store {
         limit: i64,
     ) -> sqlx::Result<Vec<Delivery>> {
         let sql = select_deliveries!("where id > $1 order by id limit $2");
-        both!(self.reader(), pool => sqlx::query(sql).bind(after.0).bind(limit).fetch_all(pool).await
-            .and_then(|rows| rows.iter().map(|row| delivery!(row)).collect()))
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(after).bind(limit).fetch_all(pool).await)
     }
 
     /// Links by rising ids, from above `after` on; those of one delivery where it is named.
@@ -199,9 +178,7 @@ impl Store {
     ) -> sqlx::Result<Vec<Link>> {
         let sql = "select id, delivery_id, slug, url, label, category from links
                    where id > $1 and ($2 is null or delivery_id = $2) order by id limit $3";
-        let delivery = delivery.map(|id| id.0);
-        both!(self.reader(), pool => sqlx::query(sql).bind(after.0).bind(delivery).bind(limit).fetch_all(pool).await
-            .and_then(|rows| rows.iter().map(|row| link!(row)).collect()))
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(after).bind(delivery).bind(limit).fetch_all(pool).await)
     }
 
     /// The links of a delivery, in the order of ids.
@@ -211,8 +188,7 @@ impl Store {
     pub async fn links_of(&self, delivery_id: DeliveryId) -> sqlx::Result<Vec<Link>> {
         let sql = "select id, delivery_id, slug, url, label, category from links where \
             delivery_id = $1 order by id";
-        both!(self.reader(), pool => sqlx::query(sql).bind(delivery_id.0).fetch_all(pool).await
-            .and_then(|rows| rows.iter().map(|row| link!(row)).collect()))
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(delivery_id).fetch_all(pool).await)
     }
 }
 
@@ -229,7 +205,7 @@ impl Tx {
             self,
             Bulk::new().big("id", ids.iter().map(|id| id.0)),
             "select d.id from {rows} join deliveries d on d.id = rows.id",
-            row => DeliveryId(row.try_get(0)?)
+            row => row.try_get::<DeliveryId, _>(0)?
         )?;
         Ok(HashSet::from_iter(known))
     }
@@ -243,7 +219,7 @@ impl Tx {
             self,
             Bulk::new().big("id", ids.iter().map(|id| id.0)),
             "select l.id from {rows} join links l on l.id = rows.id",
-            row => LinkId(row.try_get(0)?)
+            row => row.try_get::<LinkId, _>(0)?
         )?;
         Ok(HashSet::from_iter(known))
     }

@@ -1,6 +1,5 @@
 //! Forms as operators define them.
 
-use sqlx::Row;
 use sqlx::types::Json;
 
 use super::deliveries::Taken;
@@ -22,26 +21,23 @@ pub struct StoredForm {
     pub changed_at: Micros,
 }
 
-/// Turns a row of the queries below into a form; none where somebody wrote a definition by hand
-/// that is none.
-macro_rules! form {
-    ($row:expr) => {{
-        let row = $row;
-        let id: i64 = row.try_get(0)?;
-        let Json(definition): Json<serde_json::Value> = row.try_get(1)?;
-        match serde_json::from_value(definition) {
-            Ok(form) => Ok(Some(StoredForm {
-                id: FormId(id),
-                form,
-                created_at: row.try_get(2)?,
-                changed_at: row.try_get(3)?,
-            })),
-            Err(error) => {
-                tracing::warn!(form = id, %error, "a form's definition cannot be read");
-                Ok::<_, sqlx::Error>(None)
-            }
+/// Id, definition, when it was made and changed.
+type FormRow = (FormId, Json<serde_json::Value>, Micros, Micros);
+
+/// The form of a row; none where somebody wrote a definition by hand that is none.
+fn read_form((id, Json(definition), created_at, changed_at): FormRow) -> Option<StoredForm> {
+    match serde_json::from_value(definition) {
+        Ok(form) => Some(StoredForm {
+            id,
+            form,
+            created_at,
+            changed_at,
+        }),
+        Err(error) => {
+            tracing::warn!(form = id.0, %error, "a form's definition cannot be read");
+            None
         }
-    }};
+    }
 }
 
 impl Store {
@@ -51,8 +47,9 @@ impl Store {
     /// The database refuses or cannot be reached.
     pub async fn forms(&self) -> sqlx::Result<Vec<StoredForm>> {
         let sql = "select id, definition, created_at, changed_at from forms order by id";
-        both!(self.reader(), pool => sqlx::query(sql).fetch_all(pool).await
-            .and_then(|rows| rows.iter().filter_map(|row| (|| form!(row))().transpose()).collect()))
+        let rows: Vec<FormRow> =
+            both!(self.reader(), pool => sqlx::query_as(sql).fetch_all(pool).await)?;
+        Ok(rows.into_iter().filter_map(read_form).collect())
     }
 
     /// One form.
@@ -61,10 +58,9 @@ impl Store {
     /// The database refuses or cannot be reached.
     pub async fn form(&self, id: FormId) -> sqlx::Result<Option<StoredForm>> {
         let sql = "select id, definition, created_at, changed_at from forms where id = $1";
-        both!(self.reader(), pool => match sqlx::query(sql).bind(id.0).fetch_optional(pool).await? {
-            Some(row) => form!(row),
-            None => Ok(None),
-        })
+        let row: Option<FormRow> =
+            both!(self.reader(), pool => sqlx::query_as(sql).bind(id).fetch_optional(pool).await)?;
+        Ok(row.and_then(read_form))
     }
 }
 
@@ -85,7 +81,7 @@ impl Tx {
         };
         let sql = "insert into forms (id, definition, created_at, changed_at) values ($1, $2, $3, \
             $3) on conflict (id) do nothing";
-        let made = both!(self, c => sqlx::query(sql).bind(id.0).bind(Json(&form)).bind(now).execute(&mut **c).await
+        let made = both!(self, c => sqlx::query(sql).bind(id).bind(Json(&form)).bind(now).execute(&mut **c).await
             .map(|done| done.rows_affected()))?;
         Ok(if made == 1 {
             Ok(StoredForm {
@@ -111,7 +107,7 @@ impl Tx {
     ) -> sqlx::Result<Option<StoredForm>> {
         let sql =
             "update forms set definition = $2, changed_at = $3 where id = $1 returning created_at";
-        let created_at: Option<Micros> = both!(self, c => sqlx::query_scalar(sql).bind(id.0).bind(Json(&form)).bind(now)
+        let created_at: Option<Micros> = both!(self, c => sqlx::query_scalar(sql).bind(id).bind(Json(&form)).bind(now)
             .fetch_optional(&mut **c).await)?;
         Ok(created_at.map(|created_at| StoredForm {
             id,

@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 
-use sqlx::Row;
+use sqlx::{FromRow as _, Row as _};
 
 use super::deliveries::Link;
 use super::{Bulk, Tx};
 use crate::model::clock::Micros;
-use crate::model::hit::{DeliveryId, LinkId, PageTagKind};
-use crate::{execute_bulk, fetch_bulk};
+use crate::model::hit::{DeliveryId, PageTagKind};
+use crate::{execute_bulk, fetch_bulk, from_row};
 
 /// A delivery as an import may change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct ImportedDelivery {
     pub origin: Option<String>,
 }
 
+from_row!(ImportedDelivery, row => { id, label, sent_at, expires_at, expiration_url, origin });
+
 /// A page tag as an import may change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportedPageTag {
@@ -43,18 +45,7 @@ pub struct ImportedPageTag {
     pub valid_until: Option<Micros>,
 }
 
-macro_rules! link {
-    ($row:expr) => {
-        Link {
-            id: LinkId($row.try_get(0)?),
-            delivery_id: $row.try_get::<Option<i64>, _>(1)?.map(DeliveryId),
-            slug: $row.try_get(2)?,
-            url: $row.try_get(3)?,
-            label: $row.try_get(4)?,
-            category: $row.try_get(5)?,
-        }
-    };
-}
+from_row!(ImportedPageTag, row => { identifier, label, kind, source_url, valid_until });
 
 impl Tx {
     /// Links that have one of these ids or slugs.
@@ -67,14 +58,14 @@ impl Tx {
             Bulk::new().big("id", ids.iter().copied()),
             "select l.id, l.delivery_id, l.slug, l.url, l.label, l.category from {rows} join \
             links l on l.id = rows.id",
-            row => link!(row)
+            row => Link::from_row(row)?
         )?;
         let by_slug: Vec<Link> = fetch_bulk!(
             &mut *self,
             Bulk::new().text("slug", slugs.iter().cloned()),
             "select l.id, l.delivery_id, l.slug, l.url, l.label, l.category from {rows} join \
             links l on l.slug = rows.slug",
-            row => link!(row)
+            row => Link::from_row(row)?
         )?;
         links.extend(by_slug);
         Ok(links)
@@ -120,14 +111,7 @@ impl Tx {
             Bulk::new().big("id", ids),
             "select d.id, d.label, d.sent_at, d.expires_at, d.expiration_url, d.origin from \
             {rows} join deliveries d on d.id = rows.id",
-            row => (row.try_get(0)?, ImportedDelivery {
-                id: DeliveryId(row.try_get(0)?),
-                label: row.try_get(1)?,
-                sent_at: row.try_get(2)?,
-                expires_at: row.try_get(3)?,
-                expiration_url: row.try_get(4)?,
-                origin: row.try_get(5)?,
-            })
+            row => (row.try_get(0)?, ImportedDelivery::from_row(row)?)
         )?;
         Ok(found.into_iter().collect())
     }
@@ -180,13 +164,7 @@ impl Tx {
             Bulk::new().text("identifier", identifiers),
             "select t.identifier, t.label, t.kind, t.source_url, t.valid_until from {rows} join \
             page_tags t on t.identifier = rows.identifier",
-            row => (row.try_get(0)?, ImportedPageTag {
-                identifier: row.try_get(0)?,
-                label: row.try_get(1)?,
-                kind: PageTagKind::parse(&row.try_get::<String, _>(2)?).unwrap_or(PageTagKind::Web),
-                source_url: row.try_get(3)?,
-                valid_until: row.try_get(4)?,
-            })
+            row => (row.try_get(0)?, ImportedPageTag::from_row(row)?)
         )?;
         Ok(found.into_iter().collect())
     }

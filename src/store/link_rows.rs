@@ -1,34 +1,56 @@
 //! Links as servers need them for their local copies.
 
-use sqlx::Row;
-
 use super::Store;
-use crate::both;
 use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, LinkId, Utm};
 use crate::model::link::LinkRecord;
+use crate::{both, from_row};
 
-/// Turns a row of the query below into a record.
-macro_rules! link_record {
-    ($row:expr) => {{
-        let row = $row;
-        Ok::<_, sqlx::Error>(LinkRecord {
-            id: LinkId(row.try_get(0)?),
-            url: row.try_get(1)?,
-            slug: row.try_get(2)?,
-            delivery_id: row.try_get::<Option<i64>, _>(3)?.map(DeliveryId),
-            category: row.try_get(4)?,
-            expires_at: row.try_get::<Option<Micros>, _>(5)?,
-            expiration_url: row.try_get(6)?,
-            utm: Utm {
-                source: row.try_get(7)?,
-                medium: row.try_get(8)?,
-                campaign: row.try_get(9)?,
-                term: row.try_get(10)?,
-                content: row.try_get(11)?,
-            },
-        })
-    }};
+/// A link with what its delivery says of it, and when it was changed.
+struct LinkRow {
+    id: LinkId,
+    url: String,
+    slug: Option<String>,
+    delivery_id: Option<DeliveryId>,
+    category: Option<String>,
+    expires_at: Option<Micros>,
+    expiration_url: Option<String>,
+    utm: Utm,
+    changed_at: Micros,
+}
+
+from_row!(LinkRow, row => {
+    id, url, slug, delivery_id, category, expires_at, expiration_url, changed_at,
+} {
+    utm: Utm::from_row(row)?,
+});
+
+impl LinkRow {
+    fn point(&self) -> ChangePoint {
+        ChangePoint {
+            at: self.changed_at,
+            id: self.id.0,
+        }
+    }
+}
+
+impl From<LinkRow> for LinkRecord {
+    fn from(row: LinkRow) -> Self {
+        Self {
+            id: row.id,
+            url: row.url,
+            slug: row.slug,
+            delivery_id: row.delivery_id,
+            category: row.category,
+            expires_at: row.expires_at,
+            expiration_url: row.expiration_url,
+            utm: row.utm,
+        }
+    }
+}
+
+fn records(rows: Vec<LinkRow>) -> Vec<LinkRecord> {
+    rows.into_iter().map(Into::into).collect()
 }
 
 macro_rules! select_links {
@@ -51,6 +73,8 @@ pub struct ChangePoint {
     pub id: i64,
 }
 
+from_row!(ChangePoint, row => { id } { at: row.try_get("changed_at")? });
+
 impl ChangePoint {
     /// Before everything.
     pub const START: Self = Self {
@@ -70,6 +94,13 @@ pub struct ChangedAt {
     pub greatest: i64,
 }
 
+from_row!(ChangedAt, row => {
+    greatest,
+} {
+    at: row.try_get("changed_at")?,
+    rows: row.try_get("row_count")?,
+});
+
 /// A number below all.
 const LEAST: LinkId = LinkId(i64::MIN);
 
@@ -86,11 +117,11 @@ impl Store {
         let sql = select_links!(
             "where (l.changed_at, l.id) > ($1, $2) order by l.changed_at, l.id limit $3"
         );
-        both!(self.reader(), pool => sqlx::query(sql).bind(after.at).bind(after.id).bind(limit).fetch_all(pool).await
-            .and_then(|rows| rows.iter().map(|row| {
-                let record: LinkRecord = link_record!(row)?;
-                Ok((ChangePoint { at: row.try_get(12)?, id: record.id.0 }, record))
-            }).collect()))
+        let rows: Vec<LinkRow> = both!(self.reader(), pool => sqlx::query_as(sql).bind(after.at).bind(after.id).bind(limit).fetch_all(pool).await)?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.point(), row.into()))
+            .collect())
     }
 
     /// Links that were changed at one time, in the order of numbers, those above `after`.
@@ -104,9 +135,9 @@ impl Store {
         limit: i64,
     ) -> sqlx::Result<Vec<LinkRecord>> {
         let sql = select_links!("where l.changed_at = $1 and l.id > $2 order by l.id limit $3");
-        let after = after.unwrap_or(LEAST).0;
-        both!(self.reader(), pool => sqlx::query(sql).bind(at).bind(after).bind(limit).fetch_all(pool).await
-            .and_then(|rows| rows.iter().map(|row| link_record!(row)).collect()))
+        let after = after.unwrap_or(LEAST);
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(at).bind(after).bind(limit).fetch_all(pool).await)
+            .map(records)
     }
 
     /// When links were changed between two times, both included, and how many each time.
@@ -114,14 +145,9 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn link_changes(&self, from: Micros, to: Micros) -> sqlx::Result<Vec<ChangedAt>> {
-        let sql = "select changed_at, count(*), max(id) from links where changed_at between $1 \
-            and $2 group by changed_at";
-        both!(self.reader(), pool => sqlx::query(sql).bind(from).bind(to).fetch_all(pool).await
-            .and_then(|rows| rows.iter().map(|row| Ok(ChangedAt {
-                at: row.try_get(0)?,
-                rows: row.try_get(1)?,
-                greatest: row.try_get(2)?,
-            })).collect()))
+        let sql = "select changed_at, count(*) as row_count, max(id) as greatest from links
+                   where changed_at between $1 and $2 group by changed_at";
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(from).bind(to).fetch_all(pool).await)
     }
 
     /// Deliveries after a point that were changed since they were made (their expiry and campaign
@@ -136,8 +162,7 @@ impl Store {
     ) -> sqlx::Result<Vec<ChangePoint>> {
         let sql = "select changed_at, id from deliveries where (changed_at, id) > ($1, $2) and changed_at > created_at
                    order by changed_at, id limit $3";
-        both!(self.reader(), pool => sqlx::query(sql).bind(after.at).bind(after.id).bind(limit).fetch_all(pool).await
-            .and_then(|rows| rows.iter().map(|row| Ok(ChangePoint { at: row.try_get(0)?, id: row.try_get(1)? })).collect()))
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(after.at).bind(after.id).bind(limit).fetch_all(pool).await)
     }
 
     /// The links of deliveries that were changed between two times, both included, in the order of
@@ -156,9 +181,9 @@ impl Store {
             "where l.delivery_id in (select id from deliveries where changed_at between $1 and $2 and changed_at > created_at)
                and l.id > $3 order by l.id limit $4"
         );
-        let after = after.unwrap_or(LEAST).0;
-        both!(self.reader(), pool => sqlx::query(sql).bind(from).bind(to).bind(after).bind(limit).fetch_all(pool).await
-            .and_then(|rows| rows.iter().map(|row| link_record!(row)).collect()))
+        let after = after.unwrap_or(LEAST);
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(from).bind(to).bind(after).bind(limit).fetch_all(pool).await)
+            .map(records)
     }
 
     /// When deliveries were changed between two times, both included, and how many each time.
@@ -166,14 +191,9 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn delivery_changes(&self, from: Micros, to: Micros) -> sqlx::Result<Vec<ChangedAt>> {
-        let sql = "select changed_at, count(*), max(id) from deliveries where changed_at between $1 and $2 and changed_at > created_at
-                   group by changed_at";
-        both!(self.reader(), pool => sqlx::query(sql).bind(from).bind(to).fetch_all(pool).await
-            .and_then(|rows| rows.iter().map(|row| Ok(ChangedAt {
-                at: row.try_get(0)?,
-                rows: row.try_get(1)?,
-                greatest: row.try_get(2)?,
-            })).collect()))
+        let sql = "select changed_at, count(*) as row_count, max(id) as greatest from deliveries
+                   where changed_at between $1 and $2 and changed_at > created_at group by changed_at";
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(from).bind(to).fetch_all(pool).await)
     }
 
     /// One link by its id.
@@ -182,7 +202,9 @@ impl Store {
     /// The database refuses or cannot be reached.
     pub async fn link_by_id(&self, id: LinkId) -> sqlx::Result<Option<LinkRecord>> {
         let sql = select_links!("where l.id = $1");
-        both!(self.reader(), pool => sqlx::query(sql).bind(id.0).fetch_optional(pool).await.and_then(|row| row.map(|row| link_record!(row)).transpose()))
+        let row: Option<LinkRow> =
+            both!(self.reader(), pool => sqlx::query_as(sql).bind(id).fetch_optional(pool).await)?;
+        Ok(row.map(Into::into))
     }
 
     /// One link by its slug.
@@ -191,6 +213,7 @@ impl Store {
     /// The database refuses or cannot be reached.
     pub async fn link_by_slug(&self, slug: &str) -> sqlx::Result<Option<LinkRecord>> {
         let sql = select_links!("where l.slug = $1");
-        both!(self.reader(), pool => sqlx::query(sql).bind(slug).fetch_optional(pool).await.and_then(|row| row.map(|row| link_record!(row)).transpose()))
+        let row: Option<LinkRow> = both!(self.reader(), pool => sqlx::query_as(sql).bind(slug).fetch_optional(pool).await)?;
+        Ok(row.map(Into::into))
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::AssertSqlSafe;
 use time::{Date, Month};
 use uuid::Uuid;
 
 use super::{Either, Store, Tx};
-use crate::both;
 use crate::model::clock::Micros;
+use crate::{both, from_row};
 
 /// A record that the database refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Quarantined {
     /// The frame as it stood in the spool, without its length.
     pub body: Vec<u8>,
 }
+
+from_row!(Quarantined, row => { id, spool_id, position, quarantined_at, reason, body });
 
 /// A month of hits, one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +81,8 @@ pub struct SpoolPlace {
     pub start_id: Option<Uuid>,
 }
 
+from_row!(SpoolPlace, row => { position, start_id });
+
 impl Tx {
     /// How far the database has read a spool. The lane's lock keeps it from moving meanwhile.
     ///
@@ -86,15 +90,9 @@ impl Tx {
     /// The database refuses.
     pub async fn place(&mut self, spool_id: Uuid) -> sqlx::Result<SpoolPlace> {
         let sql = "select position, start_id from spool_positions where spool_id = $1";
-        both!(self, c => sqlx::query(sql).bind(spool_id).fetch_optional(&mut **c).await.and_then(|row| {
-            let Some(row) = row else {
-                return Ok(SpoolPlace::default());
-            };
-            Ok(SpoolPlace {
-                position: row.try_get(0)?,
-                start_id: row.try_get(1)?,
-            })
-        }))
+        let place: Option<SpoolPlace> =
+            both!(self, c => sqlx::query_as(sql).bind(spool_id).fetch_optional(&mut **c).await)?;
+        Ok(place.unwrap_or_default())
     }
 
     /// Moves the position on.
@@ -177,20 +175,7 @@ impl Store {
     ) -> sqlx::Result<Vec<Quarantined>> {
         let sql = "select id, spool_id, position, quarantined_at, reason, body from quarantine
                    where $1 is null or id = $1 order by quarantined_at desc, id limit $2";
-        both!(self.reader(), pool => sqlx::query(sql).bind(id).bind(limit).fetch_all(pool).await.and_then(|rows| {
-            rows.iter()
-                .map(|row| {
-                    Ok(Quarantined {
-                        id: row.try_get(0)?,
-                        spool_id: row.try_get(1)?,
-                        position: row.try_get(2)?,
-                        quarantined_at: row.try_get(3)?,
-                        reason: row.try_get(4)?,
-                        body: row.try_get(5)?,
-                    })
-                })
-                .collect()
-        }))
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(id).bind(limit).fetch_all(pool).await)
     }
 
     /// Makes the partitions of this month and the next two.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sqlx::Row;
+use sqlx::FromRow as _;
 
 use super::{Bulk, Store, Tx};
 use crate::model::clock::Micros;
@@ -37,7 +37,7 @@ impl Tx {
             self,
             Bulk::new().big("id", ids.into_iter().map(|id| id.0)),
             "select b.id, b.created_at from {rows} join broadlogs b on b.id = rows.id",
-            row => (BroadlogId(row.try_get(0)?), row.try_get::<Micros, _>(1)?)
+            row => <(BroadlogId, Micros)>::from_row(row)?
         )?;
         Ok(HashMap::from_iter(times))
     }
@@ -130,7 +130,7 @@ impl Tx {
             self,
             Bulk::new().text("key", keys.into_iter().map(str::to_owned)),
             "select k.key, k.broadlog_id from {rows} join message_keys k on k.key = rows.key",
-            row => (row.try_get(0)?, BroadlogId(row.try_get(1)?))
+            row => <(String, BroadlogId)>::from_row(row)?
         )?;
         Ok(HashMap::from_iter(found))
     }
@@ -172,7 +172,7 @@ impl Tx {
                 .text("key", keys),
             "select k.key, k.number from {rows} join sent_keys k on k.delivery_id = \
             rows.delivery_id and k.key = rows.key",
-            row => (row.try_get::<String, _>(0)?, row.try_get::<i64, _>(1)?)
+            row => <(String, i64)>::from_row(row)?
         )?;
         Ok(HashMap::from_iter(found))
     }
@@ -217,7 +217,6 @@ impl Store {
     /// The database refuses or cannot be reached.
     pub async fn first_message(&self, delivery_id: DeliveryId) -> sqlx::Result<Option<BroadlogId>> {
         let sql = "select id from broadlogs where delivery_id = $1 order by id limit 1";
-        let id: Option<i64> = both!(self.reader(), pool => sqlx::query_scalar(sql).bind(delivery_id.0).fetch_optional(pool).await)?;
-        Ok(id.map(BroadlogId))
+        both!(self.reader(), pool => sqlx::query_scalar(sql).bind(delivery_id).fetch_optional(pool).await)
     }
 }

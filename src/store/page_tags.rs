@@ -1,18 +1,20 @@
 //! Adobe's page tags: made by the API, the command line, or on the fly by the first request that
-//! describes one.
+//! describes one. A row is also what people are told of it.
 
 use std::collections::BTreeSet;
 
-use sqlx::Row;
+use serde::Serialize;
+use sqlx::{FromRow as _, Row as _};
 
 use super::{Bulk, Store, Tx};
 use crate::model::clock::Micros;
+use crate::model::draft::NewPageTag;
 use crate::model::hit::PageTagKind;
-use crate::operator::NewPageTag;
-use crate::{both, execute_bulk, fetch_bulk};
+use crate::model::wire;
+use crate::{both, execute_bulk, fetch_bulk, from_row};
 
-/// A page tag as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A page tag as it is stored and told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PageTag {
     /// What pages send, unique.
     pub identifier: String,
@@ -25,9 +27,41 @@ pub struct PageTag {
     /// The page that carries it.
     pub source_url: Option<String>,
     /// From then on its hits are suspect.
+    #[serde(with = "wire::option_time")]
     pub valid_until: Option<Micros>,
     /// When it was made.
+    #[serde(with = "wire::time")]
     pub created_at: Micros,
+}
+
+from_row!(PageTag, row => { identifier, label, kind, folder, source_url, valid_until, created_at });
+
+impl PageTag {
+    /// The tag that a draft makes.
+    pub fn of(draft: NewPageTag, created_at: Micros) -> Self {
+        Self {
+            label: draft.label().to_owned(),
+            identifier: draft.identifier,
+            kind: draft.kind,
+            folder: draft.folder,
+            source_url: draft.source_url,
+            valid_until: draft.valid_until,
+            created_at,
+        }
+    }
+}
+
+impl From<PageTag> for NewPageTag {
+    fn from(tag: PageTag) -> Self {
+        Self {
+            identifier: tag.identifier,
+            label: Some(tag.label),
+            kind: tag.kind,
+            folder: tag.folder,
+            source_url: tag.source_url,
+            valid_until: tag.valid_until,
+        }
+    }
 }
 
 /// What the projection must know of a tag.
@@ -38,6 +72,8 @@ pub struct TagRule {
     /// From then on its hits are suspect.
     pub valid_until: Option<Micros>,
 }
+
+from_row!(TagRule, row => { kind, valid_until });
 
 /// How much of what strangers may make was made on a day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,25 +86,7 @@ pub struct DayCount {
     pub refused: i64,
 }
 
-/// A word that no version of this program has written stands for a page.
-fn kind(word: &str) -> PageTagKind {
-    PageTagKind::parse(word).unwrap_or(PageTagKind::Web)
-}
-
-macro_rules! page_tag {
-    ($row:expr) => {{
-        let row = $row;
-        Ok::<_, sqlx::Error>(PageTag {
-            identifier: row.try_get(0)?,
-            label: row.try_get(1)?,
-            kind: kind(row.try_get(2)?),
-            folder: row.try_get(3)?,
-            source_url: row.try_get(4)?,
-            valid_until: row.try_get(5)?,
-            created_at: row.try_get(6)?,
-        })
-    }};
-}
+from_row!(DayCount, row => { day, used, refused });
 
 macro_rules! select_page_tags {
     ($rest:literal) => {
@@ -87,8 +105,7 @@ impl Store {
     /// The database refuses or cannot be reached.
     pub async fn page_tag(&self, identifier: &str) -> sqlx::Result<Option<PageTag>> {
         let sql = select_page_tags!("where identifier = $1");
-        both!(self.reader(), pool => sqlx::query(sql).bind(identifier).fetch_optional(pool).await
-            .and_then(|row| row.map(|row| page_tag!(row)).transpose()))
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(identifier).fetch_optional(pool).await)
     }
 
     /// Tags in the order of their identifiers, from behind `after` on.
@@ -98,8 +115,7 @@ impl Store {
     pub async fn page_tags(&self, after: Option<&str>, limit: i64) -> sqlx::Result<Vec<PageTag>> {
         let sql =
             select_page_tags!("where $1 is null or identifier > $1 order by identifier limit $2");
-        both!(self.reader(), pool => sqlx::query(sql).bind(after).bind(limit).fetch_all(pool).await
-            .and_then(|rows| rows.iter().map(|row| page_tag!(row)).collect()))
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(after).bind(limit).fetch_all(pool).await)
     }
 }
 
@@ -159,7 +175,7 @@ impl Tx {
             Bulk::new().text("identifier", identifiers.iter().map(|text| (*text).to_owned())),
             "select t.identifier, t.kind, t.valid_until from {rows} join page_tags t on \
             t.identifier = rows.identifier",
-            row => (row.try_get(0)?, TagRule { kind: kind(row.try_get(1)?), valid_until: row.try_get(2)? })
+            row => (row.try_get(0)?, TagRule::from_row(row)?)
         )
     }
 
@@ -191,10 +207,8 @@ impl Tx {
     /// The database refuses.
     pub async fn day_count(&mut self, name: &'static str, now: Micros) -> sqlx::Result<DayCount> {
         let sql = "select day, used, refused from daily_limits where name = $1";
-        let stored = both!(self, c => match sqlx::query(sql).bind(name).fetch_optional(&mut **c).await? {
-            Some(row) => Some(DayCount { day: row.try_get(0)?, used: row.try_get(1)?, refused: row.try_get(2)? }),
-            None => None,
-        });
+        let stored: Option<DayCount> =
+            both!(self, c => sqlx::query_as(sql).bind(name).fetch_optional(&mut **c).await)?;
         let today = Micros(now.0 - now.0.rem_euclid(DAY));
         let tomorrow = Micros(today.0 + DAY);
         Ok(match stored {

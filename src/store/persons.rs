@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures_util::TryStreamExt as _;
 use serde_json::Value;
-use sqlx::Row;
+use sqlx::Row as _;
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use super::hits::Whose;
 use super::{Bulk, Either, Store, Tags};
 use crate::model::clock::Micros;
 use crate::model::hit::{ContactId, VisitorId};
-use crate::{both, fetch_bulk};
+use crate::{both, fetch_bulk, from_row};
 
 /// Most visitors told of one contact, latest first: a sender that makes up a visitor for every hit
 /// must not fill an answer.
@@ -51,6 +51,15 @@ pub struct ContactRecord {
     pub changed_at: Micros,
 }
 
+from_row!(ContactRecord, row => {
+    id, created_at, changed_at,
+} {
+    former_ids: Vec::new(),
+    fields: row.try_get::<Json<_>, _>("fields")?.0,
+    tags: row.try_get::<Tags, _>("tags")?.0,
+    visitor_ids: Vec::new(),
+});
+
 impl Store {
     /// Whom an id stands for; none where neither a contact nor a hit has it.
     ///
@@ -79,7 +88,7 @@ impl Store {
         value: &str,
     ) -> sqlx::Result<Option<ContactId>> {
         let sql = "select contact_id from contact_keys where field = $1 and value = $2";
-        both!(self.reader(), pool => sqlx::query_scalar(sql).bind(field).bind(value).fetch_optional(pool).await).map(|id| id.map(ContactId))
+        both!(self.reader(), pool => sqlx::query_scalar(sql).bind(field).bind(value).fetch_optional(pool).await)
     }
 
     /// A contact by the id that survives.
@@ -87,27 +96,16 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn contact(&self, id: ContactId) -> sqlx::Result<Option<ContactRecord>> {
-        let sql = "select fields, tags, created_at, changed_at from contacts where id = $1";
-        let found = both!(self.reader(), pool => match sqlx::query(sql).bind(id.0).fetch_optional(pool).await? {
-            Some(row) => Some(ContactRecord {
-                id,
-                former_ids: Vec::new(),
-                fields: row.try_get::<Json<_>, _>(0)?.0,
-                tags: row.try_get::<Tags, _>(1)?.0,
-                visitor_ids: Vec::new(),
-                created_at: row.try_get(2)?,
-                changed_at: row.try_get(3)?,
-            }),
-            None => None,
-        });
+        let sql = "select id, fields, tags, created_at, changed_at from contacts where id = $1";
+        let found: Option<ContactRecord> =
+            both!(self.reader(), pool => sqlx::query_as(sql).bind(id).fetch_optional(pool).await)?;
         let Some(mut contact) = found else {
             return Ok(None);
         };
         contact.former_ids = self.former_ids(id).await?;
         let sql =
             "select id from visitors where contact_id = $1 order by changed_at desc, id limit $2";
-        let visitors: Vec<Uuid> = both!(self.reader(), pool => sqlx::query_scalar(sql).bind(id.0).bind(MOST_VISITORS).fetch_all(pool).await)?;
-        contact.visitor_ids = visitors.into_iter().map(VisitorId).collect();
+        contact.visitor_ids = both!(self.reader(), pool => sqlx::query_scalar(sql).bind(id).bind(MOST_VISITORS).fetch_all(pool).await)?;
         Ok(Some(contact))
     }
 
@@ -147,17 +145,9 @@ impl Store {
                    where id > $1 and merged_into is null order by id limit $2";
         let (mut contacts, mut bytes) = (Vec::new(), 0);
         both!(self.reader(), pool => {
-            let mut rows = sqlx::query(sql).bind(after.0).bind(limit).fetch(pool);
-            while let Some(row) = rows.try_next().await? {
-                let contact = ContactRecord {
-                    id: ContactId(row.try_get(0)?),
-                    former_ids: Vec::new(),
-                    fields: row.try_get::<Json<_>, _>(1)?.0,
-                    tags: row.try_get::<Tags, _>(2)?.0,
-                    visitor_ids: Vec::new(),
-                    created_at: row.try_get(3)?,
-                    changed_at: row.try_get(4)?,
-                };
+            let mut rows = sqlx::query_as(sql).bind(after).bind(limit).fetch(pool);
+            while let Some(contact) = rows.try_next().await? {
+                let contact: ContactRecord = contact;
                 bytes += contact.tags.iter().map(String::len).sum::<usize>();
                 bytes += fields_bytes(&contact.fields);
                 contacts.push(contact);
@@ -222,9 +212,7 @@ impl Store {
 
     async fn former_ids(&self, id: ContactId) -> sqlx::Result<Vec<ContactId>> {
         let sql = "select id from contacts where merged_into = $1 order by created_at, id";
-        let ids: Vec<Uuid> =
-            both!(self.reader(), pool => sqlx::query_scalar(sql).bind(id.0).fetch_all(pool).await)?;
-        Ok(ids.into_iter().map(ContactId).collect())
+        both!(self.reader(), pool => sqlx::query_scalar(sql).bind(id).fetch_all(pool).await)
     }
 }
 

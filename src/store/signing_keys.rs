@@ -1,7 +1,5 @@
 //! Fingerprints of the keys that links were signed with.
 
-use sqlx::Row as _;
-
 use super::{Store, Tx};
 use crate::both;
 use crate::model::clock::Micros;
@@ -29,18 +27,16 @@ impl Store {
     pub async fn signing_keys(&self) -> sqlx::Result<Vec<SigningKey>> {
         let sql = "select cast(number as bigint), fingerprint, first_signed_at, given_up_at from signing_keys
                    order by number, first_signed_at, fingerprint";
-        both!(self.reader(), pool => sqlx::query(sql).fetch_all(pool).await.and_then(|rows| {
-            rows.iter()
-                .map(|row| {
-                    let (number, print): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
-                    Ok(SigningKey {
-                        print: u8::try_from(number).ok().map(|number| KeyPrint { number, print }),
-                        first_signed_at: row.try_get(2)?,
-                        given_up_at: row.try_get(3)?,
-                    })
-                })
-                .collect()
-        }))
+        let rows: Vec<(i64, String, Micros, Option<Micros>)> =
+            both!(self.reader(), pool => sqlx::query_as(sql).fetch_all(pool).await)?;
+        let key = |(number, print, first_signed_at, given_up_at)| SigningKey {
+            print: u8::try_from(number)
+                .ok()
+                .map(|number| KeyPrint { number, print }),
+            first_signed_at,
+            given_up_at,
+        };
+        Ok(rows.into_iter().map(key).collect())
     }
 
     /// Whether a server has stored hits here.

@@ -8,10 +8,16 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat, PgValueRef};
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteTypeInfo, SqliteValueRef};
 use sqlx::types::Json;
-use sqlx::{Decode, Encode, Postgres, Sqlite, Type, ValueRef as _};
+use sqlx::{
+    ColumnIndex, Database, Decode, Encode, FromRow, Postgres, Row, Sqlite, Type, ValueRef as _,
+};
+use uuid::Uuid;
 
 use crate::model::clock::Micros;
-use crate::model::hit::Money;
+use crate::model::form::FormId;
+use crate::model::hit::{
+    BroadlogId, ContactId, DeliveryId, Kind, LinkId, Money, PageTagKind, Utm, VisitorId,
+};
 
 /// Microseconds from 1970 to 2000, Postgres' epoch.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -270,5 +276,93 @@ impl Encode<'_, Sqlite> for Ip {
 impl<'r> Decode<'r, Sqlite> for Ip {
     fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
         Ok(Self(<&str as Decode<Sqlite>>::decode(value)?.parse()?))
+    }
+}
+
+/// An id stands in the column of the number or UUID that it is.
+macro_rules! column_of {
+    ($inner:ty: $($id:ty),+ $(,)?) => {$(
+        impl<DB: Database> Type<DB> for $id
+        where
+            $inner: Type<DB>,
+        {
+            fn type_info() -> DB::TypeInfo {
+                <$inner as Type<DB>>::type_info()
+            }
+
+            fn compatible(info: &DB::TypeInfo) -> bool {
+                <$inner as Type<DB>>::compatible(info)
+            }
+        }
+
+        impl<'q, DB: Database> Encode<'q, DB> for $id
+        where
+            $inner: Encode<'q, DB>,
+        {
+            fn encode_by_ref(
+                &self,
+                buffer: &mut <DB as Database>::ArgumentBuffer,
+            ) -> Result<IsNull, BoxDynError> {
+                self.0.encode_by_ref(buffer)
+            }
+        }
+
+        impl<'r, DB: Database> Decode<'r, DB> for $id
+        where
+            $inner: Decode<'r, DB>,
+        {
+            fn decode(value: <DB as Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
+                <$inner as Decode<'r, DB>>::decode(value).map(Self)
+            }
+        }
+    )+};
+}
+column_of!(i64: BroadlogId, DeliveryId, FormId, LinkId);
+column_of!(Uuid: ContactId, VisitorId);
+
+/// A word is read from a text. One that no version of this program has written stands for the
+/// usual one.
+macro_rules! word_of_text {
+    ($($word:ty: $usual:ident),+ $(,)?) => {$(
+        impl<DB: Database> Type<DB> for $word
+        where
+            str: Type<DB>,
+        {
+            fn type_info() -> DB::TypeInfo {
+                <str as Type<DB>>::type_info()
+            }
+
+            fn compatible(info: &DB::TypeInfo) -> bool {
+                <str as Type<DB>>::compatible(info)
+            }
+        }
+
+        impl<'r, DB: Database> Decode<'r, DB> for $word
+        where
+            &'r str: Decode<'r, DB>,
+        {
+            fn decode(value: <DB as Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
+                let word = <&'r str as Decode<'r, DB>>::decode(value)?;
+                Ok(Self::parse(word).unwrap_or(Self::$usual))
+            }
+        }
+    )+};
+}
+word_of_text!(Kind: Event, PageTagKind: Web);
+
+/// The columns `utm_source` to `utm_content`.
+impl<'r, R: Row> FromRow<'r, R> for Utm
+where
+    &'static str: ColumnIndex<R>,
+    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        Ok(Self {
+            source: row.try_get("utm_source")?,
+            medium: row.try_get("utm_medium")?,
+            campaign: row.try_get("utm_campaign")?,
+            term: row.try_get("utm_term")?,
+            content: row.try_get("utm_content")?,
+        })
     }
 }

@@ -11,6 +11,7 @@ pub mod json;
 mod links;
 mod listing;
 mod messages;
+mod mistake;
 mod page_tags;
 mod reports;
 mod tree;

@@ -8,10 +8,9 @@ use uuid::Uuid;
 
 use crate::model::clock::Micros;
 use crate::model::money::Money;
+use crate::model::wire::serialize_whole;
 use crate::store::{Extra, Ip, Tags};
 
-/// Greatest integer that every JSON reader keeps exactly.
-const MOST_EXACT: i64 = 1 << 53;
 /// What a spreadsheet takes a text for a formula by.
 const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 
@@ -116,19 +115,6 @@ pub fn read_csv_text(cell: &str) -> &str {
     cell.strip_prefix('\'')
         .filter(|text| needs_apostrophe(text))
         .unwrap_or(cell)
-}
-
-/// A whole number in JSON: a string beyond 2^53, where readers that take numbers for floats lose
-/// digits.
-///
-/// # Errors
-/// The serializer's.
-pub fn serialize_whole<S: Serializer>(number: i64, serializer: S) -> Result<S::Ok, S::Error> {
-    if (-MOST_EXACT..=MOST_EXACT).contains(&number) {
-        serializer.serialize_i64(number)
-    } else {
-        serializer.collect_str(&number)
-    }
 }
 
 impl Serialize for Cell<'_> {

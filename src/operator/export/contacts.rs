@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -11,6 +10,7 @@ use super::cell::{Cell, write_csv};
 use super::pages::Table;
 use super::{Format, write_json};
 use crate::model::hit::ContactId;
+use crate::operator::wire::ContactView;
 use crate::store::persons::ContactRecord;
 use crate::store::{Result, Store};
 
@@ -24,55 +24,32 @@ const OWN: [&str; 6] = [
     "changed_at",
 ];
 
-/// A contact as people get it: `{id, former_ids, fields, tags, visitor_ids, created_at,
-/// changed_at}`, of its visitors the latest 1,000.
-#[derive(Clone, Copy, Debug)]
-pub struct ContactLine<'c>(pub &'c ContactRecord);
-
-impl Serialize for ContactLine<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let contact = self.0;
-        let mut map = serializer.serialize_map(Some(7))?;
-        map.serialize_entry("id", &contact.id)?;
-        map.serialize_entry("former_ids", &contact.former_ids)?;
-        map.serialize_entry("fields", &contact.fields)?;
-        map.serialize_entry("tags", &contact.tags)?;
-        map.serialize_entry("visitor_ids", &contact.visitor_ids)?;
-        map.serialize_entry("created_at", &Cell::Time(contact.created_at))?;
-        map.serialize_entry("changed_at", &Cell::Time(contact.changed_at))?;
-        map.end()
-    }
-}
-
-impl ContactLine<'_> {
-    fn write_csv(self, fields: &[String], out: &mut Vec<u8>) {
-        let contact = self.0;
-        let former: Vec<String> = contact.former_ids.iter().map(ToString::to_string).collect();
-        let visitors: Vec<String> = contact
-            .visitor_ids
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let values: Vec<Option<Cow<'_, str>>> = fields
-            .iter()
-            .map(|name| match contact.fields.get(name)? {
-                Value::String(text) => Some(Cow::Borrowed(text.as_str())),
-                other => Some(Cow::Owned(other.to_string())),
-            })
-            .collect();
-        let values = values
-            .iter()
-            .map(|value| value.as_deref().map_or(Cell::None, Cell::Text));
-        let others = [
-            Cell::Texts(&contact.tags),
-            Cell::Texts(&former),
-            Cell::Texts(&visitors),
-            Cell::Time(contact.created_at),
-            Cell::Time(contact.changed_at),
-        ];
-        let id = [Cell::Uuid(contact.id.0)];
-        write_csv(id.into_iter().chain(values).chain(others), out);
-    }
+fn write_contact(contact: &ContactRecord, fields: &[String], out: &mut Vec<u8>) {
+    let former: Vec<String> = contact.former_ids.iter().map(ToString::to_string).collect();
+    let visitors: Vec<String> = contact
+        .visitor_ids
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let values: Vec<Option<Cow<'_, str>>> = fields
+        .iter()
+        .map(|name| match contact.fields.get(name)? {
+            Value::String(text) => Some(Cow::Borrowed(text.as_str())),
+            other => Some(Cow::Owned(other.to_string())),
+        })
+        .collect();
+    let values = values
+        .iter()
+        .map(|value| value.as_deref().map_or(Cell::None, Cell::Text));
+    let others = [
+        Cell::Texts(&contact.tags),
+        Cell::Texts(&former),
+        Cell::Texts(&visitors),
+        Cell::Time(contact.created_at),
+        Cell::Time(contact.changed_at),
+    ];
+    let id = [Cell::Uuid(contact.id.0)];
+    write_csv(id.into_iter().chain(values).chain(others), out);
 }
 
 /// All contacts.
@@ -130,10 +107,9 @@ impl Table for Contacts {
     }
 
     fn write_row(&self, contact: ContactRecord, format: Format, out: &mut Vec<u8>) {
-        let line = ContactLine(&contact);
         match format {
-            Format::Ndjson => write_json(&line, out),
-            Format::Csv => line.write_csv(&self.fields, out),
+            Format::Ndjson => write_json(&ContactView::from(&contact), out),
+            Format::Csv => write_contact(&contact, &self.fields, out),
         }
     }
 }

@@ -1,152 +1,52 @@
 //! Deliveries and links, by rising ids: what was sent. A CSV of links is what `import links` reads.
 
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
-
 use super::cell::{Cell, write_csv};
 use super::pages::Table;
 use super::{Format, write_json};
-use crate::model::hit::{DeliveryId, LinkId, Utm};
-use crate::store::deliveries::{Delivery, Link};
+use crate::model::hit::{DeliveryId, LinkId};
+use crate::operator::wire::{Delivery, Link, LinkView};
 use crate::store::{Result, Store};
 
-/// Columns of a CSV of deliveries.
-const DELIVERY_COLUMNS: [&str; 13] = [
-    "id",
-    "label",
-    "channel",
-    "sent_at",
-    "expires_at",
-    "expiration_url",
-    "utm_source",
-    "utm_medium",
-    "utm_campaign",
-    "utm_term",
-    "utm_content",
-    "messages",
-    "created_at",
+/// A column of a CSV: its name, and its cell of a row.
+type Column<R> = (&'static str, for<'r> fn(&'r R) -> Cell<'r>);
+
+const DELIVERY_COLUMNS: [Column<Delivery>; 13] = [
+    ("id", |delivery| Cell::Number(delivery.id.0)),
+    ("label", |delivery| Cell::Text(&delivery.label)),
+    ("channel", |delivery| Cell::Text(&delivery.channel)),
+    ("sent_at", |delivery| Cell::time(delivery.sent_at)),
+    ("expires_at", |delivery| Cell::time(delivery.expires_at)),
+    ("expiration_url", |delivery| {
+        Cell::text(&delivery.expiration_url)
+    }),
+    ("utm_source", |delivery| Cell::text(&delivery.utm.source)),
+    ("utm_medium", |delivery| Cell::text(&delivery.utm.medium)),
+    ("utm_campaign", |delivery| {
+        Cell::text(&delivery.utm.campaign)
+    }),
+    ("utm_term", |delivery| Cell::text(&delivery.utm.term)),
+    ("utm_content", |delivery| Cell::text(&delivery.utm.content)),
+    ("messages", |delivery| Cell::Number(delivery.messages)),
+    ("created_at", |delivery| Cell::Time(delivery.created_at)),
 ];
-/// Columns of a CSV of links.
-const LINK_COLUMNS: [&str; 6] = ["id", "slug", "url", "label", "category", "delivery_id"];
 
-/// A delivery as people get it: `{id, label, channel, sent_at, expires_at, expiration_url, utm:
-/// {…}, messages, created_at}`.
-#[derive(Clone, Debug)]
-pub struct DeliveryLine(pub Delivery);
+const LINK_COLUMNS: [Column<Link>; 6] = [
+    ("id", |link| Cell::Number(link.id.0)),
+    ("slug", |link| Cell::text(&link.slug)),
+    ("url", |link| Cell::Text(&link.url)),
+    ("label", |link| Cell::text(&link.label)),
+    ("category", |link| Cell::text(&link.category)),
+    ("delivery_id", |link| {
+        Cell::number(link.delivery_id.map(|id| id.0))
+    }),
+];
 
-/// The campaign parameters that there are, without `utm_` before their names.
-struct UtmValues<'u>(&'u Utm);
-
-impl Serialize for UtmValues<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (name, value) in [
-            ("source", &self.0.source),
-            ("medium", &self.0.medium),
-            ("campaign", &self.0.campaign),
-            ("term", &self.0.term),
-            ("content", &self.0.content),
-        ] {
-            if let Some(value) = value {
-                map.serialize_entry(name, value)?;
-            }
-        }
-        map.end()
-    }
+fn write_names<R>(columns: &[Column<R>], out: &mut Vec<u8>) {
+    write_csv(columns.iter().map(|(name, _)| Cell::Text(name)), out);
 }
 
-impl Serialize for DeliveryLine {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let delivery = &self.0;
-        let mut map = serializer.serialize_map(Some(9))?;
-        map.serialize_entry("id", &Cell::Number(delivery.id.0))?;
-        map.serialize_entry("label", &delivery.label)?;
-        map.serialize_entry("channel", &delivery.channel)?;
-        map.serialize_entry("sent_at", &Cell::time(delivery.sent_at))?;
-        map.serialize_entry("expires_at", &Cell::time(delivery.expires_at))?;
-        map.serialize_entry("expiration_url", &delivery.expiration_url)?;
-        map.serialize_entry("utm", &UtmValues(&delivery.utm))?;
-        map.serialize_entry("messages", &delivery.messages)?;
-        map.serialize_entry("created_at", &Cell::Time(delivery.created_at))?;
-        map.end()
-    }
-}
-
-impl DeliveryLine {
-    fn write_csv(&self, out: &mut Vec<u8>) {
-        let delivery = &self.0;
-        let cells: [Cell<'_>; DELIVERY_COLUMNS.len()] = [
-            Cell::Number(delivery.id.0),
-            Cell::Text(&delivery.label),
-            Cell::Text(&delivery.channel),
-            Cell::time(delivery.sent_at),
-            Cell::time(delivery.expires_at),
-            Cell::text(&delivery.expiration_url),
-            Cell::text(&delivery.utm.source),
-            Cell::text(&delivery.utm.medium),
-            Cell::text(&delivery.utm.campaign),
-            Cell::text(&delivery.utm.term),
-            Cell::text(&delivery.utm.content),
-            Cell::Number(delivery.messages),
-            Cell::Time(delivery.created_at),
-        ];
-        write_csv(cells, out);
-    }
-}
-
-/// A link as people get it: `{id, delivery_id?, slug?, short_url?, url, label?, category?}`.
-#[derive(Clone, Debug)]
-pub struct LinkLine {
-    link: Link,
-    short_url: Option<String>,
-}
-
-impl LinkLine {
-    /// `base_url` without a slash at its end, `path` as in `paths.redirect`.
-    pub fn at(link: Link, base_url: &str, path: &str) -> Self {
-        let short_url = link
-            .slug
-            .as_ref()
-            .map(|slug| format!("{base_url}{path}/{slug}"));
-        Self { link, short_url }
-    }
-
-    fn write_csv(&self, out: &mut Vec<u8>) {
-        let link = &self.link;
-        let cells: [Cell<'_>; LINK_COLUMNS.len()] = [
-            Cell::Number(link.id.0),
-            Cell::text(&link.slug),
-            Cell::Text(&link.url),
-            Cell::text(&link.label),
-            Cell::text(&link.category),
-            Cell::number(link.delivery_id.map(|id| id.0)),
-        ];
-        write_csv(cells, out);
-    }
-}
-
-impl Serialize for LinkLine {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let link = &self.link;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("id", &Cell::Number(link.id.0))?;
-        if let Some(id) = link.delivery_id {
-            map.serialize_entry("delivery_id", &Cell::Number(id.0))?;
-        }
-        if let Some(slug) = &link.slug {
-            map.serialize_entry("slug", slug)?;
-        }
-        if let Some(url) = &self.short_url {
-            map.serialize_entry("short_url", url)?;
-        }
-        map.serialize_entry("url", &link.url)?;
-        if let Some(label) = &link.label {
-            map.serialize_entry("label", label)?;
-        }
-        if let Some(category) = &link.category {
-            map.serialize_entry("category", category)?;
-        }
-        map.end()
-    }
+fn write_cells<R>(columns: &[Column<R>], row: &R, out: &mut Vec<u8>) {
+    write_csv(columns.iter().map(|(_, cell)| cell(row)), out);
 }
 
 /// All deliveries.
@@ -170,14 +70,13 @@ impl Table for Deliveries {
     }
 
     fn write_header(&self, out: &mut Vec<u8>) {
-        write_csv(DELIVERY_COLUMNS.map(Cell::Text), out);
+        write_names(&DELIVERY_COLUMNS, out);
     }
 
     fn write_row(&self, delivery: Delivery, format: Format, out: &mut Vec<u8>) {
-        let line = DeliveryLine(delivery);
         match format {
-            Format::Ndjson => write_json(&line, out),
-            Format::Csv => line.write_csv(out),
+            Format::Ndjson => write_json(&delivery, out),
+            Format::Csv => write_cells(&DELIVERY_COLUMNS, &delivery, out),
         }
     }
 }
@@ -189,9 +88,9 @@ pub struct Links {
     pub store: Store,
     /// Only those of this delivery.
     pub delivery: Option<DeliveryId>,
-    /// As in [`LinkLine::at`].
+    /// As in [`LinkView::at`].
     pub base_url: String,
-    /// As in [`LinkLine::at`].
+    /// As in [`LinkView::at`].
     pub path: String,
 }
 
@@ -209,14 +108,15 @@ impl Table for Links {
     }
 
     fn write_header(&self, out: &mut Vec<u8>) {
-        write_csv(LINK_COLUMNS.map(Cell::Text), out);
+        write_names(&LINK_COLUMNS, out);
     }
 
     fn write_row(&self, link: Link, format: Format, out: &mut Vec<u8>) {
-        let line = LinkLine::at(link, &self.base_url, &self.path);
         match format {
-            Format::Ndjson => write_json(&line, out),
-            Format::Csv => line.write_csv(out),
+            Format::Ndjson => {
+                write_json(&LinkView::at(link, &self.base_url, &self.path), out);
+            }
+            Format::Csv => write_cells(&LINK_COLUMNS, &link, out),
         }
     }
 }

@@ -2,21 +2,72 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row;
-
-use super::{Count, Delivery, HourRow, LinkRow, Report, Sales};
-use crate::both;
+use super::{Count, HourRow, LinkRow, Report, Sales};
 use crate::model::clock::Micros;
-use crate::model::hit::{DeliveryId, Kind, LinkId};
+use crate::model::hit::{DeliveryId, Kind, LinkId, Money};
 use crate::store::Store;
 use crate::store::figures::joined;
+use crate::{both, from_row};
 
-/// A row of `hourly_figures` that holds orders.
+/// Hits of one kind through a link; 0 is none.
+struct LinkHits {
+    kind: Kind,
+    link_id: i64,
+    count: Count,
+    new_broadlogs: i64,
+}
+
+from_row!(LinkHits, row => { kind, link_id, new_broadlogs } { count: Count::from_row(row)? });
+
+/// Hits of one kind in an hour.
+struct HourHits {
+    hour: Micros,
+    kind: Kind,
+    count: Count,
+    new_broadlogs: i64,
+}
+
+from_row!(HourHits, row => { hour, kind, new_broadlogs } { count: Count::from_row(row)? });
+
+/// Orders of an hour in one currency; an empty one is none.
 struct SalesRow {
     hour: Micros,
-    currency: Option<String>,
-    sales: Sales,
-    unproved: Sales,
+    currency: String,
+    transactions: i64,
+    revenue: Money,
+    revenue_carry: i64,
+    quantity: i64,
+    unproved_transactions: i64,
+    unproved_revenue: Money,
+    unproved_carry: i64,
+    unproved_quantity: i64,
+}
+
+from_row!(SalesRow, row => {
+    hour, currency, transactions, revenue, revenue_carry, quantity, unproved_transactions,
+    unproved_revenue, unproved_carry, unproved_quantity,
+});
+
+impl SalesRow {
+    fn add_to(
+        self,
+        proved: &mut BTreeMap<Option<String>, Sales>,
+        unproved: &mut BTreeMap<Option<String>, Sales>,
+    ) {
+        let currency = Some(self.currency).filter(|currency| !currency.is_empty());
+        let sales = Sales {
+            transactions: self.transactions,
+            amount: joined(self.revenue, self.revenue_carry),
+            items: self.quantity,
+        };
+        add(proved, &currency, &sales);
+        let sales = Sales {
+            transactions: self.unproved_transactions,
+            amount: joined(self.unproved_revenue, self.unproved_carry),
+            items: self.unproved_quantity,
+        };
+        add(unproved, &currency, &sales);
+    }
 }
 
 impl Report {
@@ -25,45 +76,35 @@ impl Report {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn read(store: &Store, id: DeliveryId) -> sqlx::Result<Option<Self>> {
-        let Some(delivery) = read_delivery(store, id).await? else {
+        let Some(delivery) = store.delivery(id).await? else {
             return Ok(None);
         };
         let mut report = Self {
-            delivery,
+            text_only: count_text_only(store, id).await?,
             clicking_persons: count_clicking_persons(store, id).await?,
-            ..Self::default()
+            ..Self::empty(delivery)
         };
         let mut links = read_links(store, id).await?;
         // sum(bigint) is numeric on Postgres.
-        let sql = "select kind, link_id, cast(sum(hits) as bigint), cast(sum(distinct_broadlogs) as bigint),
-                          cast(sum(machine_hits) as bigint), cast(sum(new_broadlogs) as bigint)
+        let sql = "select kind, link_id, cast(sum(hits) as bigint) as hits,
+                          cast(sum(distinct_broadlogs) as bigint) as distinct_broadlogs,
+                          cast(sum(machine_hits) as bigint) as machine_hits,
+                          cast(sum(new_broadlogs) as bigint) as new_broadlogs
                    from hourly_figures where delivery_id = $1 group by kind, link_id";
-        let rows: Vec<(Kind, i64, Count, i64)> = both!(store.reader(), pool => sqlx::query(sql).bind(id.0).fetch_all(pool).await?.iter()
-            .map(|row| Ok((
-                kind(row.try_get(0)?),
-                row.try_get(1)?,
-                Count { hits: row.try_get(2)?, broadlogs: row.try_get(3)?, machine_hits: row.try_get(4)? },
-                row.try_get(5)?,
-            )))
-            .collect::<sqlx::Result<_>>())?;
-        for (kind, link, count, new_broadlogs) in rows {
-            *report.kinds.entry(kind).or_default() += count;
-            report.distinct_opens += new_broadlogs;
-            if link != 0 {
-                let row = links.entry(link).or_insert_with(|| LinkRow {
-                    id: LinkId(link),
-                    url: None,
-                    label: None,
-                    category: None,
-                    count: Count::default(),
-                });
-                row.count += count;
+        let rows: Vec<LinkHits> =
+            both!(store.reader(), pool => sqlx::query_as(sql).bind(id).fetch_all(pool).await)?;
+        for row in rows {
+            *report.kinds.entry(row.kind).or_default() += row.count;
+            report.distinct_opens += row.new_broadlogs;
+            let link = LinkId(row.link_id);
+            if row.link_id != 0 {
+                let row_of = links.entry(link).or_insert_with(|| LinkRow::gone(link));
+                row_of.count += row.count;
             }
         }
         report.links = links.into_values().collect();
         for row in read_sales(store, id).await? {
-            add(&mut report.sales, &row.currency, &row.sales);
-            add(&mut report.unproved, &row.currency, &row.unproved);
+            row.add_to(&mut report.sales, &mut report.unproved);
         }
         Ok(Some(report))
     }
@@ -74,63 +115,36 @@ impl Report {
 /// # Errors
 /// The database refuses or cannot be reached.
 pub async fn read_hours(store: &Store, id: DeliveryId) -> sqlx::Result<BTreeMap<Micros, HourRow>> {
-    let sql = "select hour, kind, cast(sum(hits) as bigint), cast(sum(distinct_broadlogs) as bigint), cast(sum(machine_hits) as bigint),
-                      cast(sum(new_broadlogs) as bigint)
+    let sql = "select hour, kind, cast(sum(hits) as bigint) as hits,
+                      cast(sum(distinct_broadlogs) as bigint) as distinct_broadlogs,
+                      cast(sum(machine_hits) as bigint) as machine_hits,
+                      cast(sum(new_broadlogs) as bigint) as new_broadlogs
                from hourly_figures where delivery_id = $1 group by hour, kind";
-    let rows: Vec<(Micros, Kind, Count, i64)> = both!(store.reader(), pool => sqlx::query(sql).bind(id.0).fetch_all(pool).await?.iter()
-        .map(|row| Ok((
-            row.try_get(0)?,
-            kind(row.try_get(1)?),
-            Count { hits: row.try_get(2)?, broadlogs: row.try_get(3)?, machine_hits: row.try_get(4)? },
-            row.try_get(5)?,
-        )))
-        .collect::<sqlx::Result<_>>())?;
+    let rows: Vec<HourHits> =
+        both!(store.reader(), pool => sqlx::query_as(sql).bind(id).fetch_all(pool).await)?;
     let mut hours: BTreeMap<Micros, HourRow> = BTreeMap::new();
-    for (hour, kind, count, new_broadlogs) in rows {
-        let row = hours.entry(hour).or_default();
-        *row.kinds.entry(kind).or_default() += count;
-        row.new_broadlogs += new_broadlogs;
+    for row in rows {
+        let hour = hours.entry(row.hour).or_default();
+        *hour.kinds.entry(row.kind).or_default() += row.count;
+        hour.new_broadlogs += row.new_broadlogs;
     }
     for row in read_sales(store, id).await? {
         let hour = hours.entry(row.hour).or_default();
-        add(&mut hour.sales, &row.currency, &row.sales);
-        add(&mut hour.unproved, &row.currency, &row.unproved);
+        row.add_to(&mut hour.sales, &mut hour.unproved);
     }
     Ok(hours)
 }
 
-async fn read_delivery(store: &Store, id: DeliveryId) -> sqlx::Result<Option<Delivery>> {
-    let sql = "select label, channel, sent_at, messages,
-                      (select count(*) from broadlogs where delivery_id = $1 and format = 'text')
-               from deliveries where id = $1";
-    both!(store.reader(), pool => match sqlx::query(sql).bind(id.0).fetch_optional(pool).await? {
-        Some(row) => Ok(Some(Delivery {
-            id,
-            label: row.try_get(0)?,
-            channel: row.try_get(1)?,
-            sent_at: row.try_get(2)?,
-            messages: row.try_get(3)?,
-            text_only: row.try_get(4)?,
-        })),
-        None => Ok(None),
-    })
+async fn count_text_only(store: &Store, id: DeliveryId) -> sqlx::Result<i64> {
+    let sql = "select count(*) from broadlogs where delivery_id = $1 and format = 'text'";
+    both!(store.reader(), pool => sqlx::query_scalar(sql).bind(id).fetch_one(pool).await)
 }
 
-async fn read_links(store: &Store, id: DeliveryId) -> sqlx::Result<BTreeMap<i64, LinkRow>> {
+async fn read_links(store: &Store, id: DeliveryId) -> sqlx::Result<BTreeMap<LinkId, LinkRow>> {
     let sql = "select id, url, label, category from links where delivery_id = $1";
-    both!(store.reader(), pool => sqlx::query(sql).bind(id.0).fetch_all(pool).await?.iter()
-        .map(|row| {
-            let id = row.try_get(0)?;
-            let link = LinkRow {
-                id: LinkId(id),
-                url: row.try_get(1)?,
-                label: row.try_get(2)?,
-                category: row.try_get(3)?,
-                count: Count::default(),
-            };
-            Ok((id, link))
-        })
-        .collect())
+    let rows: Vec<LinkRow> =
+        both!(store.reader(), pool => sqlx::query_as(sql).bind(id).fetch_all(pool).await)?;
+    Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
 /// Added up here and not by the database: SQLite's sum of integers fails when it leaves 64 bits,
@@ -139,22 +153,7 @@ async fn read_sales(store: &Store, id: DeliveryId) -> sqlx::Result<Vec<SalesRow>
     let sql = "select hour, currency, transactions, revenue, revenue_carry, quantity, unproved_transactions, unproved_revenue, unproved_carry,
                       unproved_quantity
                from hourly_figures where delivery_id = $1 and kind = 'transaction'";
-    both!(store.reader(), pool => sqlx::query(sql).bind(id.0).fetch_all(pool).await?.iter()
-        .map(|row| Ok(SalesRow {
-            hour: row.try_get(0)?,
-            currency: Some(row.try_get::<String, _>(1)?).filter(|currency| !currency.is_empty()),
-            sales: Sales {
-                transactions: row.try_get(2)?,
-                amount: joined(row.try_get(3)?, row.try_get(4)?),
-                items: row.try_get(5)?,
-            },
-            unproved: Sales {
-                transactions: row.try_get(6)?,
-                amount: joined(row.try_get(7)?, row.try_get(8)?),
-                items: row.try_get(9)?,
-            },
-        }))
-        .collect())
+    both!(store.reader(), pool => sqlx::query_as(sql).bind(id).fetch_all(pool).await)
 }
 
 async fn count_clicking_persons(store: &Store, id: DeliveryId) -> sqlx::Result<i64> {
@@ -171,8 +170,4 @@ fn add(all: &mut BTreeMap<Option<String>, Sales>, currency: &Option<String>, sal
     sum.transactions += sales.transactions;
     sum.amount += sales.amount;
     sum.items = sum.items.saturating_add(sales.items);
-}
-
-fn kind(word: &str) -> Kind {
-    Kind::parse(word).unwrap_or(Kind::Event)
 }

@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::json::{ApiQuery, Cursor, NoQuery, PathText};
-use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
+use super::json::{ApiQuery, NoQuery, PathText};
+use super::listing::{self, Cursor, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::identity::normalise;
 use crate::model::hint::{nearest, one_of, quote};
 use crate::model::hit::ContactId;
-use crate::operator::export::{ContactLine, HitLine};
+use crate::operator::export::HitLine;
+use crate::operator::wire::ContactView;
 use crate::store::hits::{HitFilter, StoredHit};
 use crate::store::persons::Person;
 use crate::tracking::address_with_plus;
@@ -29,18 +30,10 @@ pub async fn show_contact(
     State(app): State<Arc<AdminState>>,
     path: PathText,
     NoQuery: NoQuery,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     match find(&app, &path).await? {
         Person::Contact(id) => contact(&app, id).await,
-        Person::Anonymous(visitor) => Ok(Json(json!({
-            "id": null,
-            "former_ids": [],
-            "fields": {},
-            "tags": [],
-            "visitor_ids": [visitor],
-            "created_at": null,
-            "changed_at": null,
-        }))),
+        Person::Anonymous(visitor) => Ok(Json(ContactView::anonymous(&visitor)).into_response()),
     }
 }
 
@@ -49,7 +42,7 @@ pub async fn show_contact(
 pub async fn find_contact(
     State(app): State<Arc<AdminState>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let query = query.unwrap_or_default();
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     let (Some((field, value)), None) = (pairs.next(), pairs.next()) else {
@@ -103,14 +96,14 @@ async fn find(app: &AdminState, path: &PathText) -> Result<Person, Problem> {
         .ok_or_else(nobody)
 }
 
-async fn contact(app: &AdminState, id: ContactId) -> Result<Json<Value>, Problem> {
+async fn contact(app: &AdminState, id: ContactId) -> Result<Response, Problem> {
     let contact = app
         .store
         .contact(id)
         .await
         .map_err(|error| Problem::database(&error))?
         .ok_or_else(|| Problem::not_found("contact", id))?;
-    Ok(Json(json!(ContactLine(&contact))))
+    Ok(Json(ContactView::from(&contact)).into_response())
 }
 
 /// The query string of a timeline.
@@ -165,7 +158,7 @@ pub async fn show_timeline(
     State(app): State<Arc<AdminState>>,
     path: PathText,
     ApiQuery(wanted): ApiQuery<Wanted>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let limit = listing::limit(wanted.limit, USUAL_ENTRIES, MOST_ENTRIES)?;
     let person = find(&app, &path).await?;
     let before = wanted.before.map_or(i64::MAX, |cursor| cursor.0);
@@ -185,5 +178,5 @@ pub async fn show_timeline(
             .filter(|_| !page.is_last)
             .map(|hit| Cursor(hit.seq)),
     };
-    Ok(Json(serde_json::to_value(timeline).unwrap_or_default()))
+    Ok(Json(timeline).into_response())
 }

@@ -50,7 +50,7 @@ pub async fn explain_request(
     State(app): State<Arc<AdminState>>,
     ApiJson(wanted): ApiJson<Wanted>,
 ) -> Result<Json<Value>, Problem> {
-    let peer = wanted.peer.unwrap_or(SOMEBODY);
+    let peer = wanted.peer().unwrap_or(SOMEBODY);
     let request = write_request(wanted, &app.base_url)?;
     match send(&app.tracking, peer, &request).await {
         Fate::Outcome(outcome, request) => Ok(Json(tell(&app, *outcome, &request).await)),

@@ -7,67 +7,23 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::json::{ApiJson, ApiQuery, Id, NoQuery, PathText, Time};
-use super::links::link_line;
+use super::json::{ApiJson, ApiQuery, NoQuery, PathText};
+use super::links::view;
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
-use crate::model::hit::{DeliveryId, Utm};
-use crate::operator::export::{DeliveryLine, LinkLine};
+use crate::model::hit::DeliveryId;
+use crate::model::wire::Id;
+use crate::operator::wire::{Delivery, LinkView};
 use crate::operator::{self, NewDelivery, SendingError};
 use crate::web::AdminState;
 use crate::web::error::Problem;
 
-/// A delivery as the sender gives it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DeliveryRequest {
-    label: String,
-    id: Option<Id>,
-    channel: Option<String>,
-    sent_at: Option<Time>,
-    expires_at: Option<Time>,
-    expiration_url: Option<String>,
-    utm: Option<UtmFields>,
-}
-
-/// Campaign parameters, without `utm_` before their names.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UtmFields {
-    source: Option<String>,
-    medium: Option<String>,
-    campaign: Option<String>,
-    term: Option<String>,
-    content: Option<String>,
-}
-
-impl From<DeliveryRequest> for NewDelivery {
-    fn from(request: DeliveryRequest) -> Self {
-        let utm = request.utm.unwrap_or_default();
-        Self {
-            id: request.id.map(Into::into),
-            label: request.label,
-            channel: request.channel,
-            sent_at: request.sent_at.map(|at| at.0),
-            expires_at: request.expires_at.map(|at| at.0),
-            expiration_url: request.expiration_url,
-            utm: Utm {
-                source: utm.source,
-                medium: utm.medium,
-                campaign: utm.campaign,
-                term: utm.term,
-                content: utm.content,
-            },
-        }
-    }
-}
-
 /// `POST /deliveries`
 pub(super) async fn create_delivery(
     State(app): State<Arc<AdminState>>,
-    ApiJson(request): ApiJson<DeliveryRequest>,
-) -> Result<(StatusCode, Json<DeliveryLine>), Problem> {
-    let delivery = operator::create_delivery(&app.store, &app.clock, request.into()).await?;
-    Ok((StatusCode::CREATED, Json(DeliveryLine(delivery))))
+    ApiJson(draft): ApiJson<NewDelivery>,
+) -> Result<(StatusCode, Json<Delivery>), Problem> {
+    let delivery = operator::create_delivery(&app.store, &app.clock, draft).await?;
+    Ok((StatusCode::CREATED, Json(delivery)))
 }
 
 /// Which deliveries to list.
@@ -82,7 +38,7 @@ pub(super) struct Listing {
 /// Deliveries by falling ids.
 #[derive(Debug, Serialize)]
 pub(super) struct DeliveryList {
-    deliveries: Vec<DeliveryLine>,
+    deliveries: Vec<Delivery>,
     /// `before` for the rest; none where this was all.
     next: Option<Id>,
 }
@@ -100,7 +56,7 @@ pub(super) async fn list_deliveries(
         .map_err(|error| Problem::database(&error))?;
     let next = listing::next(&found, limit, |delivery| delivery.id.into());
     Ok(Json(DeliveryList {
-        deliveries: found.into_iter().map(DeliveryLine).collect(),
+        deliveries: found,
         next,
     }))
 }
@@ -109,8 +65,8 @@ pub(super) async fn list_deliveries(
 #[derive(Debug, Serialize)]
 pub(super) struct WholeDelivery {
     #[serde(flatten)]
-    delivery: DeliveryLine,
-    links: Vec<LinkLine>,
+    delivery: Delivery,
+    links: Vec<LinkView>,
 }
 
 /// `GET /deliveries/{id}`
@@ -129,11 +85,8 @@ pub(super) async fn get_delivery(
         .ok_or_else(|| no_delivery(id))?;
     let links = app.store.links_of(id).await.map_err(database)?;
     Ok(Json(WholeDelivery {
-        delivery: DeliveryLine(delivery),
-        links: links
-            .into_iter()
-            .map(|link| link_line(link, &app))
-            .collect(),
+        delivery,
+        links: links.into_iter().map(|link| view(link, &app)).collect(),
     }))
 }
 

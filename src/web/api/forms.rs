@@ -7,8 +7,10 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::json::{ApiJson, Id, NoQuery, PathText, Time};
+use super::json::{ApiJson, NoQuery, PathText};
 use crate::model::form::{FieldKind, Form, FormError, FormField, FormId};
+use crate::model::wire::Id;
+use crate::operator::wire::FormView;
 use crate::store::forms::StoredForm;
 use crate::web::AdminState;
 use crate::web::error::Problem;
@@ -73,34 +75,14 @@ impl From<FormError> for Problem {
     }
 }
 
-/// A form as it is told.
-#[derive(Debug, Serialize)]
-pub(super) struct FormAnswer {
-    id: Id,
-    #[serde(flatten)]
-    form: Form,
-    /// What its page posts to.
-    submit_url: String,
-    created_at: Time,
-    changed_at: Time,
-}
-
-impl FormAnswer {
-    fn new(stored: StoredForm, app: &AdminState) -> Self {
-        Self {
-            id: stored.id.into(),
-            submit_url: format!("{}/form/submit?formId={}", app.base_url, stored.id),
-            form: stored.form,
-            created_at: Time(stored.created_at),
-            changed_at: Time(stored.changed_at),
-        }
-    }
+fn view(stored: StoredForm, app: &AdminState) -> FormView {
+    FormView::at(stored, &app.base_url)
 }
 
 /// All forms.
 #[derive(Debug, Serialize)]
 pub(super) struct FormList {
-    forms: Vec<FormAnswer>,
+    forms: Vec<FormView>,
 }
 
 /// `GET /forms`: all of them, in the order of ids.
@@ -114,10 +96,7 @@ pub(super) async fn list_forms(
         .await
         .map_err(|error| Problem::database(&error))?;
     Ok(Json(FormList {
-        forms: forms
-            .into_iter()
-            .map(|stored| FormAnswer::new(stored, &app))
-            .collect(),
+        forms: forms.into_iter().map(|stored| view(stored, &app)).collect(),
     }))
 }
 
@@ -126,7 +105,7 @@ pub(super) async fn get_form(
     State(app): State<Arc<AdminState>>,
     id: PathText,
     NoQuery: NoQuery,
-) -> Result<Json<FormAnswer>, Problem> {
+) -> Result<Json<FormView>, Problem> {
     let id = id.id("form")?;
     let found = app
         .store
@@ -134,7 +113,7 @@ pub(super) async fn get_form(
         .await
         .map_err(|error| Problem::database(&error))?;
     found
-        .map(|stored| Json(FormAnswer::new(stored, &app)))
+        .map(|stored| Json(view(stored, &app)))
         .ok_or_else(|| no_form(id))
 }
 
@@ -147,7 +126,7 @@ fn no_form(id: Id) -> Problem {
 pub(super) async fn create_form(
     State(app): State<Arc<AdminState>>,
     ApiJson(mut request): ApiJson<FormRequest>,
-) -> Result<(StatusCode, Json<FormAnswer>), Problem> {
+) -> Result<(StatusCode, Json<FormView>), Problem> {
     let id = request.id.take().map(Into::into);
     let form = Form::from(request).check()?;
     let made = async {
@@ -160,7 +139,7 @@ pub(super) async fn create_form(
     match made.await.map_err(|error| Problem::database(&error))? {
         Ok(stored) => {
             app.forms.put(stored.id, stored.form.clone()).await;
-            Ok((StatusCode::CREATED, Json(FormAnswer::new(stored, &app))))
+            Ok((StatusCode::CREATED, Json(view(stored, &app))))
         }
         Err(taken) => Err(Problem::conflict(
             taken.field(),
@@ -178,7 +157,7 @@ pub(super) async fn change_form(
     State(app): State<Arc<AdminState>>,
     id: PathText,
     ApiJson(mut request): ApiJson<FormRequest>,
-) -> Result<Json<FormAnswer>, Problem> {
+) -> Result<Json<FormView>, Problem> {
     let id = id.id("form")?;
     if request.id.take().is_some_and(|given| given != id) {
         return Err(Problem::field(
@@ -195,7 +174,7 @@ pub(super) async fn change_form(
     match changed.await.map_err(|error| Problem::database(&error))? {
         Some(stored) => {
             app.forms.put(stored.id, stored.form.clone()).await;
-            Ok(Json(FormAnswer::new(stored, &app)))
+            Ok(Json(view(stored, &app)))
         }
         None => Err(no_form(id)),
     }

@@ -1,8 +1,9 @@
-//! JSON at the edge of the API: bodies and queries in; ids, times and cursors in both directions.
+//! JSON at the edge of the API: bodies, queries and paths in. Ids and times are those of
+//! `model/wire.rs`.
 //!
 //! Whatever is wrong with a request is a [`Problem`]: text that is no JSON 400, a body that is too
 //! large 413, a field of the wrong type, missing or unknown 422 with the field's path
-//! (`utm.source`, `[3].url`), what stands there and what is allowed: see `api/tree.rs`.
+//! (`utm.source`, `[3].url`), what stands there and what is allowed: see `api/mistake.rs`.
 
 use std::fmt;
 
@@ -10,16 +11,13 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http::StatusCode;
 use http::request::Parts;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use uuid::Uuid;
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::tree::{Mistake, Tree};
-use crate::model::clock::Micros;
-use crate::model::form::FormId;
+use super::mistake::{Mistake, Place};
+use super::tree::Tree;
 use crate::model::hint::quote;
-use crate::model::hit::{BroadlogId, DeliveryId, LinkId};
-use crate::operator::export::serialize_whole;
+use crate::model::wire::Id;
 use crate::web::body::WholeBody;
 use crate::web::error::Problem;
 
@@ -45,13 +43,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for ApiQuery<T> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let query = Tree::of_query(parts.uri.query().unwrap_or_default());
-        T::deserialize(&query).map(Self).map_err(|mistake| {
-            let Mistake { field, why, .. } = mistake;
-            Problem::field(
-                field,
-                why.replace("is no field here", "is no parameter here"),
-            )
-        })
+        T::deserialize(&query)
+            .map(Self)
+            .map_err(|mistake| Problem::field(mistake.field(), mistake.why(Place::Query)))
     }
 }
 
@@ -94,10 +88,10 @@ impl PathText {
     ///
     /// # Errors
     /// It is no positive 64-bit integer: 404 that names `what`.
-    pub fn id(&self, what: &str) -> Result<Id, Problem> {
+    pub(super) fn id(&self, what: &str) -> Result<Id, Problem> {
         Id::parse(&self.0).ok_or_else(|| {
             let id = quote(&self.0);
-            Problem::not_found(what, format_args!("{id}; an id is a {}", Digits::FORM))
+            Problem::not_found(what, format_args!("{id}; an id is a {}", Id::FORM))
         })
     }
 }
@@ -123,8 +117,14 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     }
     match explain(body, |tree| T::deserialize(tree).err()) {
         Explained::NoJson(error) => Err(no_json(body, &error)),
-        Explained::Mistake(mistake) if mistake.field.is_empty() => Err(whole(&mistake.why)),
-        Explained::Mistake(mistake) => Err(Problem::field(mistake.field, mistake.why)),
+        Explained::Mistake(mistake) => {
+            let why = mistake.why(Place::Body);
+            Err(if mistake.is_whole() {
+                whole(&why)
+            } else {
+                Problem::field(mistake.field(), why)
+            })
+        }
         Explained::Not => Err(whole(&format_args!(
             "is wrong in line {}, column {}: send it in parts of less than 2 MB to be told more",
             error.line(),
@@ -203,11 +203,27 @@ pub enum OneOrMany<T> {
 }
 
 impl<T> OneOrMany<T> {
+    /// Whether it is given by itself.
+    pub fn is_one(&self) -> bool {
+        matches!(self, Self::One(_))
+    }
+
     /// All of them.
     pub fn into_vec(self) -> Vec<T> {
         match self {
             Self::One(one) => vec![one],
             Self::Many(many) => many,
+        }
+    }
+
+    /// The answer to one that was given by itself, or to an array.
+    pub fn like(is_one: bool, mut all: Vec<T>) -> Self {
+        match all.pop() {
+            Some(one) if is_one => Self::One(one),
+            last => {
+                all.extend(last);
+                Self::Many(all)
+            }
         }
     }
 }
@@ -236,136 +252,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     }
 }
 
-/// A 64-bit id from 1 on. In JSON a number up to 2^53 and a string of digits above; both are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(pub i64);
-
-impl Id {
-    /// The id of its digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().filter(|id| *id > 0).map(Self)
-    }
-}
-
-macro_rules! id_of {
-    ($($name:ident),+) => {
-        $(impl From<$name> for Id {
-            fn from(id: $name) -> Self {
-                Self(id.0)
-            }
-        }
-
-        impl From<Id> for $name {
-            fn from(id: Id) -> Self {
-                Self(id.0)
-            }
-        })+
-    };
-}
-id_of!(DeliveryId, BroadlogId, FormId, LinkId);
-
-impl Serialize for Id {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serialize_whole(self.0, serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Digits).map(Self)
-    }
-}
-
-/// Reads a positive integer from a number or a string.
-struct Digits;
-
-impl Digits {
-    const FORM: &str = "whole number from 1 to 9223372036854775807";
-}
-
-impl Visitor<'_> for Digits {
-    type Value = i64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a {}, as a number or a string", Self::FORM)
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<i64, E> {
-        i64::try_from(number)
-            .ok()
-            .filter(|id| *id > 0)
-            .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Unsigned(number), &self))
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<i64, E> {
-        u64::try_from(number)
-            .map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(number), &self))
-            .and_then(|number| self.visit_u64(number))
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<i64, E> {
-        Id::parse(text.trim())
-            .map(|id| id.0)
-            .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
-    }
-}
-
-/// The UUID of a contact or a visitor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Uid(pub Uuid);
-
-impl<'de> Deserialize<'de> for Uid {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Uuid::try_parse(text.trim())
-            .map(Self)
-            .map_err(|_| D::Error::custom("a UUID such as 0190a5a0-0000-7000-8000-000000000000"))
-    }
-}
-
-/// A time: RFC 3339 with any offset in, UTC out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub Micros);
-
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.rfc3339())
-    }
-}
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Micros::parse_rfc3339(text.trim())
-            .map(Self)
-            .map_err(|_| D::Error::custom("an RFC 3339 time such as 2026-01-31T09:00:00Z"))
-    }
-}
-
-/// Where a listing goes on: a place in the order of storage. Opaque to the reader, so a string.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cursor(pub i64);
-
-impl Serialize for Cursor {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Cursor {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse()
-            .ok()
-            .filter(|place| *place >= 0)
-            .map(Self)
-            .ok_or_else(|| D::Error::custom("the cursor of an earlier answer, or 0 for the start"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::model::wire::Time;
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -384,39 +275,6 @@ mod tests {
     fn problem(body: &str) -> serde_json::Value {
         let problem = parse_json::<OneOrMany<Sample>>(body.as_bytes()).unwrap_err();
         problem.as_json()
-    }
-
-    #[test]
-    fn ids_are_numbers_up_to_2_to_the_53_and_strings_above() {
-        for (id, json) in [
-            (1 << 53, "9007199254740992"),
-            ((1 << 53) + 1, "\"9007199254740993\""),
-            (i64::MAX, "\"9223372036854775807\""),
-        ] {
-            assert_eq!(serde_json::to_string(&Id(id)).unwrap(), json);
-            assert_eq!(serde_json::from_str::<Id>(json).unwrap(), Id(id));
-        }
-        for wrong in [
-            "0",
-            "-1",
-            "1.0",
-            "9223372036854775808",
-            "\"\"",
-            "\"x\"",
-            "true",
-            "\"-5\"",
-        ] {
-            assert!(serde_json::from_str::<Id>(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn times_of_any_offset_are_told_in_utc() {
-        let time: Time = serde_json::from_str("\"2026-11-21T18:00:00.000001+01:00\"").unwrap();
-        assert_eq!(
-            serde_json::to_string(&time).unwrap(),
-            "\"2026-11-21T17:00:00.000001Z\""
-        );
     }
 
     #[test]

@@ -7,18 +7,19 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::json::{ApiJson, Id, OneOrMany, PathText};
+use super::json::{ApiJson, OneOrMany, PathText};
 use crate::model::link::LinkRecord;
-use crate::operator::export::LinkLine;
+use crate::model::wire::Id;
+use crate::operator::wire::{Link, LinkView};
 use crate::operator::{self, NewLink, SendingError};
-use crate::store::deliveries::Link;
 use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// Most links in one request: they are made one by one in a transaction.
 const MOST_LINKS: usize = 1_000;
 
-/// A link of a delivery as the sender gives it.
+/// A link of a delivery as the sender gives it: what names its delivery is the path, and it needs no
+/// slug.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LinkRequest {
@@ -28,20 +29,21 @@ pub(super) struct LinkRequest {
     id: Option<Id>,
 }
 
-/// A short link as the sender gives it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ShortLinkRequest {
-    url: String,
-    slug: Option<String>,
-    delivery_id: Option<Id>,
-    label: Option<String>,
-    category: Option<String>,
-    id: Option<Id>,
+impl From<LinkRequest> for NewLink {
+    fn from(request: LinkRequest) -> Self {
+        Self {
+            url: request.url,
+            label: request.label,
+            category: request.category,
+            id: request.id.map(Into::into),
+            ..Self::default()
+        }
+    }
 }
 
-pub(super) fn link_line(link: Link, app: &AdminState) -> LinkLine {
-    LinkLine::at(link, &app.base_url, &app.paths.redirect)
+/// What people are told of a link of this server.
+pub(super) fn view(link: Link, app: &AdminState) -> LinkView {
+    LinkView::at(link, &app.base_url, &app.paths.redirect)
 }
 
 /// `POST /deliveries/{id}/links`: one link or an array of them, all or none.
@@ -49,9 +51,9 @@ pub(super) async fn create_links(
     State(app): State<Arc<AdminState>>,
     id: PathText,
     ApiJson(request): ApiJson<OneOrMany<LinkRequest>>,
-) -> Result<(StatusCode, Json<OneOrMany<LinkLine>>), Problem> {
+) -> Result<(StatusCode, Json<OneOrMany<LinkView>>), Problem> {
     let delivery_id = id.id("delivery")?.into();
-    let is_one = matches!(request, OneOrMany::One(_));
+    let is_one = request.is_one();
     let requests = request.into_vec();
     if requests.len() > MOST_LINKS {
         return Err(Problem::new(
@@ -62,16 +64,7 @@ pub(super) async fn create_links(
             ),
         ));
     }
-    let drafts = requests
-        .into_iter()
-        .map(|request| NewLink {
-            id: request.id.map(Into::into),
-            url: request.url,
-            label: request.label,
-            category: request.category,
-            ..NewLink::default()
-        })
-        .collect();
+    let drafts = requests.into_iter().map(Into::into).collect();
     let made = operator::create_links(
         &app.store,
         &app.clock,
@@ -80,46 +73,24 @@ pub(super) async fn create_links(
         drafts,
     )
     .await;
-    let (delivery, links) = made.map_err(|error| match error {
-        // One link given by itself has no place in an array.
-        SendingError::Draft(_, draft) if is_one => SendingError::Draft(None, draft).into(),
-        SendingError::Taken(_, field, value) if is_one => {
-            SendingError::Taken(None, field, value).into()
-        }
-        error => Problem::from(error),
+    let (delivery, links) = made.map_err(|error| match is_one {
+        true => error.by_itself(),
+        false => error,
     })?;
     let records: Vec<_> = links
         .iter()
         .map(|link| link.record(Some(&delivery)))
         .collect();
     serve_at_once(&app, &records).await;
-    let mut answers: Vec<_> = links
-        .into_iter()
-        .map(|link| link_line(link, &app))
-        .collect();
-    let answer = match answers.pop() {
-        Some(answer) if is_one => OneOrMany::One(answer),
-        last => {
-            answers.extend(last);
-            OneOrMany::Many(answers)
-        }
-    };
-    Ok((StatusCode::CREATED, Json(answer)))
+    let views = links.into_iter().map(|link| view(link, &app)).collect();
+    Ok((StatusCode::CREATED, Json(OneOrMany::like(is_one, views))))
 }
 
 /// `POST /links`: a short link.
 pub(super) async fn create_short_link(
     State(app): State<Arc<AdminState>>,
-    ApiJson(request): ApiJson<ShortLinkRequest>,
-) -> Result<(StatusCode, Json<LinkLine>), Problem> {
-    let draft = NewLink {
-        id: request.id.map(Into::into),
-        delivery_id: request.delivery_id.map(Into::into),
-        slug: request.slug,
-        url: request.url,
-        label: request.label,
-        category: request.category,
-    };
+    ApiJson(draft): ApiJson<NewLink>,
+) -> Result<(StatusCode, Json<LinkView>), Problem> {
     let made =
         operator::create_short_link(&app.store, &app.clock, &app.redirects.personal_hosts, draft)
             .await;
@@ -132,7 +103,7 @@ pub(super) async fn create_short_link(
         error => error.into(),
     })?;
     serve_at_once(&app, &[link.record(delivery.as_ref())]).await;
-    Ok((StatusCode::CREATED, Json(link_line(link, &app))))
+    Ok((StatusCode::CREATED, Json(view(link, &app))))
 }
 
 /// Puts new links into the local copy. Where its file cannot be written, memory has them, and the

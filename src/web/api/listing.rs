@@ -1,5 +1,8 @@
 //! Lists that are told in parts: how long a part is, and where the next one goes on.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::wire;
 use crate::web::error::Problem;
 
 /// Entries of a part where no limit is given.
@@ -24,4 +27,23 @@ pub(super) fn next<T, P>(part: &[T], limit: i64, place: impl FnOnce(&T) -> P) ->
     part.last()
         .filter(|_| part.len() as i64 == limit)
         .map(place)
+}
+
+/// Where a listing goes on: a place in the order of storage. Opaque to the reader, so a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cursor(pub(super) i64);
+
+impl Serialize for Cursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let form = "the cursor of an earlier answer, or 0 for the start";
+        wire::read(deserializer, form, |text| {
+            text.parse().ok().filter(|place| *place >= 0).map(Self)
+        })
+    }
 }

@@ -1,21 +1,19 @@
 //! What a sender wrote, as a tree, to tell what is wrong with it.
 //!
 //! A body that can be read is read straight into its type, which costs nothing. One that cannot is
-//! read once more through here: the tree is deserialized with an error type of our own, so that the
-//! kind of mistake, the field, what stood there and what is allowed come from serde's calls and not
-//! from its text. A query is a tree from the start: it is short.
+//! read once more through here: the tree is deserialized with an error type of our own, [`Mistake`],
+//! which keeps what serde's calls say of the field, what stands there and what is allowed. A query
+//! is a tree from the start: it is short.
 
 use std::fmt;
 
 use serde::de::value::StringDeserializer;
-use serde::de::{
-    DeserializeSeed, Error, Expected, IntoDeserializer as _, MapAccess, SeqAccess, Unexpected,
-    Visitor,
-};
+use serde::de::{DeserializeSeed, IntoDeserializer as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 use serde_json::Number;
 
-use crate::model::hint::{nearest, one_of, quote};
+use super::mistake::{Mistake, Step};
+use crate::model::hint::{one_of, quote};
 
 /// A value of JSON, with every field as often as it was given; or a query.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,17 +26,6 @@ pub(super) enum Tree {
     Parameter(String),
     List(Vec<Tree>),
     Object(Vec<(String, Tree)>),
-}
-
-/// What is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mistake {
-    /// Path of the field, `utm.source`, `[3].url`; empty for the whole.
-    pub(super) field: String,
-    /// What is wrong with it, to be read after its name.
-    pub(super) why: String,
-    /// What its value has to be, where nobody has said yet what it is.
-    must_be: Option<String>,
 }
 
 impl Tree {
@@ -65,108 +52,12 @@ impl Tree {
     }
 
     fn must_be(&self, allowed: impl fmt::Display) -> Mistake {
-        Mistake::must_be(allowed.to_string()).of(self)
-    }
-}
-
-/// ` (did you mean x?)`, or nothing.
-fn hint(word: &str, known: &[&'static str]) -> String {
-    nearest(word, known).map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"))
-}
-
-impl Mistake {
-    fn of_field(field: &str, why: impl Into<String>) -> Self {
-        Self {
-            field: field.to_owned(),
-            why: why.into(),
-            must_be: None,
-        }
+        self.note(Mistake::must_be(allowed))
     }
 
-    fn must_be(allowed: String) -> Self {
-        Self {
-            field: String::new(),
-            why: format!("must be {allowed}"),
-            must_be: Some(allowed),
-        }
-    }
-
-    /// With the value that stands where the mistake is.
-    fn of(mut self, value: &Tree) -> Self {
-        if let Some(allowed) = self.must_be.take()
-            && self.field.is_empty()
-        {
-            self.why = format!("is wrong: it is {} and must be {allowed}", value.shown());
-        }
-        self
-    }
-
-    /// Seen from one level further out.
-    fn below(mut self, step: &str) -> Self {
-        let dot = if self.field.is_empty() || self.field.starts_with('[') {
-            ""
-        } else {
-            "."
-        };
-        self.field = format!("{step}{dot}{}", self.field);
-        self.must_be = None;
-        self
-    }
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.field, self.why)
-    }
-}
-
-impl std::error::Error for Mistake {}
-
-impl Error for Mistake {
-    /// What our own types say: what the value has to be.
-    fn custom<T: fmt::Display>(allowed: T) -> Self {
-        Self::must_be(allowed.to_string())
-    }
-
-    fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::must_be(expected.to_string())
-    }
-
-    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::must_be(expected.to_string())
-    }
-
-    fn invalid_length(_: usize, expected: &dyn Expected) -> Self {
-        Self::must_be(expected.to_string())
-    }
-
-    fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
-        let why = format!(
-            "is wrong: it is {} and must be {}{}",
-            quote(word),
-            one_of(known),
-            hint(word, known)
-        );
-        Self::of_field("", why)
-    }
-
-    fn unknown_field(name: &str, known: &'static [&'static str]) -> Self {
-        let there = match known {
-            [] => "; there are none".to_owned(),
-            known => format!("; there are {}", known.join(", ")),
-        };
-        Self::of_field(
-            name,
-            format!("is no field here{}{there}", hint(name, known)),
-        )
-    }
-
-    fn missing_field(name: &'static str) -> Self {
-        Self::of_field(name, "is missing: it has to be given")
-    }
-
-    fn duplicate_field(name: &'static str) -> Self {
-        Self::of_field(name, "is given twice: give it once")
+    /// Says that this is what stands where a mistake is.
+    fn note(&self, mistake: Mistake) -> Mistake {
+        mistake.of(|| self.shown())
     }
 }
 
@@ -235,9 +126,9 @@ macro_rules! numbers {
             };
             match read.as_ref() {
                 Some(Tree::Number(number)) if !number.is_f64() => visit_number(number, visitor),
-                _ => Err(Mistake::must_be("a whole number".to_owned())),
+                _ => Err(Mistake::must_be("a whole number")),
             }
-            .map_err(|mistake| mistake.of(self))
+            .map_err(|mistake| self.note(mistake))
         })+
     };
 }
@@ -271,7 +162,7 @@ impl<'de> Deserializer<'de> for &'de Tree {
                 value: None,
             }),
         }
-        .map_err(|mistake| mistake.of(self))
+        .map_err(|mistake| self.note(mistake))
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
@@ -293,7 +184,7 @@ impl<'de> Deserializer<'de> for &'de Tree {
         match self {
             Tree::Text(text) | Tree::Parameter(text) => visitor
                 .visit_str(text)
-                .map_err(|mistake: Mistake| mistake.of(self)),
+                .map_err(|mistake: Mistake| self.note(mistake)),
             _ => Err(self.must_be("a string")),
         }
     }
@@ -307,7 +198,7 @@ impl<'de> Deserializer<'de> for &'de Tree {
             Tree::Null => visitor.visit_none(),
             value => visitor
                 .visit_some(value)
-                .map_err(|mistake| mistake.of(self)),
+                .map_err(|mistake| self.note(mistake)),
         }
     }
 
@@ -383,7 +274,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         self.index += 1;
         seed.deserialize(value)
             .map(Some)
-            .map_err(|mistake| mistake.of(value).below(&format!("[{index}]")))
+            .map_err(|mistake| value.note(mistake).below(Step::Item(index)))
     }
 }
 
@@ -407,10 +298,10 @@ impl<'de> MapAccess<'de> for Fields<'de> {
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Mistake> {
         let Some((name, value)) = self.value.take() else {
-            return Err(Mistake::must_be("a name before each value".to_owned()));
+            return Err(Mistake::must_be("a name before each value"));
         };
         seed.deserialize(value)
-            .map_err(|mistake| mistake.of(value).below(name))
+            .map_err(|mistake| value.note(mistake).below(Step::Field(name.clone())))
     }
 }
 

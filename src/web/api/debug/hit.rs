@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::model::hit::{Authority, Hit, Provenance, VisitorId};
+use crate::model::wire::Id;
 use crate::operator::export::HitLine;
 use crate::store::hits::StoredHit;
-use crate::web::api::json::Id;
 
 /// A hit as `GET /hits` tells it, but for its number and its id, which it gets when it is kept; and
 /// what no column holds.

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::CONTENT_LENGTH;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
+use crate::model::wire;
 use crate::web::error::Problem;
 
 /// Lines that decide where the body ends; they are written here.
@@ -26,14 +27,23 @@ pub struct Wanted {
     body: Option<String>,
     body_base64: Option<String>,
     /// Address of the connection's other end; 192.0.2.1 where none is named.
-    pub(super) peer: Option<IpAddr>,
+    peer: Option<Address>,
+}
+
+#[derive(Debug)]
+struct Address(IpAddr);
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let form = "an IP address such as 203.0.113.7";
+        wire::read(deserializer, form, |text| {
+            text.trim().parse().ok().map(Self)
+        })
+    }
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "is neither {name: value} nor [[name, value], …]"
-)]
+#[serde(untagged, expecting = "it must be {name: value} or [[name, value], …]")]
 enum Headers {
     Map(BTreeMap<String, String>),
     List(Vec<(String, String)>),
@@ -42,6 +52,13 @@ enum Headers {
 impl Default for Headers {
     fn default() -> Self {
         Self::List(Vec::new())
+    }
+}
+
+impl Wanted {
+    /// Address of the connection's other end, where one is named.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        self.peer.as_ref().map(|peer| peer.0)
     }
 }
 

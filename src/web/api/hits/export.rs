@@ -19,12 +19,13 @@ use hyper::body::Frame;
 use serde::{Deserialize, Deserializer};
 
 use crate::model::hit::Kind;
+use crate::model::wire::{Id, Uid};
 use crate::operator::export::{Format, HitStream, WantedHits, whose_hits};
 use crate::store::hits::HitFilter;
 use crate::store::{self, Store};
 use crate::web::AdminState;
-use crate::web::api::json::{ApiQuery, Cursor, Id, Uid};
-use crate::web::api::listing;
+use crate::web::api::json::ApiQuery;
+use crate::web::api::listing::{self, Cursor};
 use crate::web::error::Problem;
 
 /// Hits of an answer where no limit is given.

@@ -10,8 +10,10 @@ use serde::{Deserialize, Deserializer};
 use super::lines::{MOST_LINE, TooLong};
 use crate::model::hint::quote;
 use crate::model::hit::{ContactId, Limit, clean};
+use crate::model::wire::{Id, Uid};
 use crate::operator::messages::{MessageError, Recipient};
-use crate::web::api::json::{Explained, Id, Uid, explain, why_no_json};
+use crate::web::api::json::{Explained, explain, why_no_json};
+use crate::web::api::mistake::Place;
 
 /// Most fields of a contact in one line.
 const MOST_FIELDS: usize = 200;
@@ -85,8 +87,8 @@ fn tell(line: &[u8], error: &serde_json::Error) -> String {
     }
     match explain(line, |tree| Line::deserialize(tree).err()) {
         Explained::NoJson(error) => no_json(&error),
-        Explained::Mistake(mistake) if mistake.field.is_empty() => {
-            format!("the line {}", mistake.why)
+        Explained::Mistake(mistake) if mistake.is_whole() => {
+            format!("the line {}", mistake.why(Place::Body))
         }
         Explained::Mistake(mistake) => mistake.to_string(),
         Explained::Not => format!("the line is wrong in column {}", error.column()),
@@ -115,7 +117,8 @@ impl<'de> Deserialize<'de> for Contact {
                         continue;
                     };
                     if fields.len() == MOST_FIELDS {
-                        return Err(A::Error::custom("an object of at most 200 fields"));
+                        let most = &"an object of at most 200 fields";
+                        return Err(A::Error::invalid_length(MOST_FIELDS + 1, most));
                     }
                     // The last of several of one name, as every JSON reader has it.
                     match fields.iter_mut().find(|had| had.0 == name) {

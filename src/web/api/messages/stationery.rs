@@ -6,11 +6,11 @@
 
 use std::fmt::Write as _;
 
-use super::super::json::Id;
 use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, LinkId};
 use crate::model::keys::Keys;
 use crate::model::link::LinkToken;
+use crate::model::wire::Id;
 use crate::operator::messages::{Outcome, Sent};
 use crate::store::deliveries::{Delivery, Link};
 
