@@ -14,6 +14,7 @@
 
 mod batch;
 mod health;
+mod idempotency;
 mod known_ids;
 mod orders;
 pub mod pace;

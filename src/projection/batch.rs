@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use sha2::{Digest as _, Sha256};
-
+use super::idempotency::drop_duplicates;
 use super::known_ids::KnownIds;
 use super::orders::Orders;
 use super::page_tags::PageTags;
 use crate::identity::{Evidence, Finding, Lookup, Resolver, contacts_to_load};
 use crate::model::clock::{Clock, Micros};
-use crate::model::hit::{Authority, Hit, LeastProof, Limit, Provenance, clean};
+use crate::model::hit::{Hit, LeastProof, Limit, Provenance, clean};
 use crate::queue::frame::{BadFrame, Unreadable, decode_record, encode_record};
 use crate::queue::source::{Group, Place};
 use crate::store::figures::Figures;
@@ -195,7 +194,7 @@ impl<'p> Batch<'p> {
     async fn try_store(&self, tx: &mut Tx, hits: &[Box<Hit>]) -> store::Result<Done> {
         let mut hits: Vec<&Hit> = hits.iter().map(Box::as_ref).collect();
         let mut done = Done {
-            duplicates: self.drop_duplicates(tx, &mut hits).await?,
+            duplicates: drop_duplicates(tx, &mut hits, self.now).await?,
             ..Done::default()
         };
         let evidence = hits.iter().map(|hit| Evidence::from(*hit));
@@ -274,26 +273,6 @@ impl<'p> Batch<'p> {
         done.stored = hits.len() as u64;
         Ok(done)
     }
-
-    /// Takes out hits whose idempotency key was there before, in the database or in this batch,
-    /// within one of the key's scopes.
-    async fn drop_duplicates(&self, tx: &mut Tx, hits: &mut Vec<&Hit>) -> store::Result<u64> {
-        let keys: BTreeSet<_> = hits.iter().copied().flat_map(scoped_keys).collect();
-        if keys.is_empty() {
-            return Ok(0);
-        }
-        let mut taken = tx.take_idempotency_keys(&keys, self.now).await?;
-        let before = hits.len();
-        hits.retain(|hit| {
-            let mut is_first = true;
-            // Each of them is taken, also where one was before.
-            for key in scoped_keys(hit) {
-                is_first &= taken.insert(key);
-            }
-            is_first
-        });
-        Ok((before - hits.len()) as u64)
-    }
 }
 
 /// Writes into a hit what identity has found out about it. Nearly every hit stays as it is, and is
@@ -320,50 +299,6 @@ fn write_down(finding: Finding<'_>, hit: &mut Cow<'_, Hit>) {
             hit.keep(name, &value);
         }
     }
-}
-
-/// A hit's idempotency key within each of its scopes; see [`scopes`].
-fn scoped_keys(hit: &Hit) -> impl Iterator<Item = (String, String)> + '_ {
-    let key = hit.idempotency_key.as_ref();
-    key.into_iter().flat_map(|key| {
-        scopes(hit)
-            .into_iter()
-            .flatten()
-            .map(|scope| (scope, key.clone()))
-    })
-}
-
-/// Where a key counts: nobody can make another's hit disappear by sending its key first.
-///
-/// | sender | scope |
-/// |---|---|
-/// | authenticated | all of them |
-/// | anybody with a visitor id | the visitor |
-/// | a trusted server that names no visitor | all trusted servers |
-/// | anybody else | address and agent; and the visitor that its answer makes |
-///
-/// The last has two, since a browser whose cookies are blocked stays the same only by its address,
-/// and one whose first answer was lost may have kept its cookie.
-fn scopes(hit: &Hit) -> [Option<String>; 2] {
-    let visitor = hit.visitor_id.map(|id| format!("v{}", id.0.simple()));
-    match (hit.authority, visitor) {
-        (Authority::Authenticated, _) => [Some("api".to_owned()), None],
-        (Authority::Public, Some(visitor)) if !hit.visitor_is_new => [Some(visitor), None],
-        (Authority::Public, _) if hit.is_trusted => [Some("trusted".to_owned()), None],
-        (Authority::Public, visitor) => [Some(client_scope(hit)), visitor],
-    }
-}
-
-/// Address and agent, as a digest: the keys are no log of addresses.
-fn client_scope(hit: &Hit) -> String {
-    let address = hit.ip.map(|ip| ip.to_string()).unwrap_or_default();
-    let digest = Sha256::new()
-        .chain_update(address)
-        .chain_update([0])
-        .chain_update(hit.user_agent.as_deref().unwrap_or_default())
-        .finalize();
-    let half = digest.first_chunk().copied().map_or(0, u128::from_be_bytes);
-    format!("c{half:032x}")
 }
 
 fn is_for_known_visitors(hit: &Hit) -> bool {

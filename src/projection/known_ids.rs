@@ -30,10 +30,6 @@ fn is_said(hit: &Hit) -> bool {
         || matches!(hit.provenance, Provenance::Unsigned | Provenance::Claimed)
 }
 
-fn said_delivery(hit: &Hit) -> Option<DeliveryId> {
-    hit.delivery_id.filter(|_| is_said(hit))
-}
-
 /// Everybody else's links come from the table.
 fn said_link(hit: &Hit) -> Option<LinkId> {
     hit.link_id
@@ -46,9 +42,11 @@ impl KnownIds {
     /// # Errors
     /// The database refuses.
     pub async fn load(tx: &mut Tx, hits: &[&Hit]) -> store::Result<Self> {
-        let deliveries: BTreeSet<DeliveryId> =
-            hits.iter().filter_map(|hit| said_delivery(hit)).collect();
-        let links: BTreeSet<LinkId> = hits.iter().filter_map(|hit| said_link(hit)).collect();
+        let (mut deliveries, mut links) = (BTreeSet::new(), BTreeSet::new());
+        for hit in hits.iter().filter(|hit| is_said(hit)) {
+            deliveries.extend(hit.delivery_id);
+            links.extend(said_link(hit));
+        }
         Ok(Self {
             deliveries: tx.known_deliveries(&deliveries).await?,
             links: tx.known_links(&links).await?,

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::hit::{Authority, Dialect, Hit, Kind, LeastProof, Money, Proof, Sum, VisitorId};
 use crate::store::figures::{Booking, Place, Sales};
-use crate::store::orders::{Claim, Holder, Order, OrderKey};
+use crate::store::orders::{HeldOrder, Holder, Order, OrderKey};
 use crate::store::{self, Tx};
 
 /// The orders of a batch.
@@ -31,8 +31,8 @@ use crate::store::{self, Tx};
 pub struct Orders {
     least: LeastProof,
     known: BTreeMap<OrderKey, BTreeMap<Holder, Order>>,
-    /// Claims that have changed, or are there no more.
-    touched: BTreeSet<Claim>,
+    /// Those that have changed, or are there no more.
+    touched: BTreeSet<HeldOrder>,
 }
 
 /// What a hit earns.
@@ -147,9 +147,14 @@ impl Orders {
     /// # Errors
     /// The database refuses.
     pub async fn load(tx: &mut Tx, least: LeastProof, hits: &[&Hit]) -> store::Result<Self> {
+        let keys: BTreeSet<OrderKey> = hits.iter().filter_map(|hit| key_of(hit)).collect();
+        let told = tx.told_orders(&keys).await?;
         let (mut exact, mut whole) = (BTreeSet::new(), BTreeSet::new());
-        for hit in hits {
-            let Some(key) = key_of(hit) else { continue };
+        let again = hits.iter().filter(|_| !told.is_empty());
+        for (hit, key) in again.filter_map(|hit| Some((hit, key_of(hit)?))) {
+            if !told.contains(&key) {
+                continue;
+            }
             if is_sender(hit) {
                 whole.insert(key);
                 continue;
@@ -177,17 +182,20 @@ impl Orders {
         if !hit.verdict.counts() {
             return Earned::default();
         }
-        let own = Place::of(hit, self.least.admits(hit.proof()));
         let (amount, is_purchase) = (
             hit.revenue.unwrap_or_default(),
             hit.kind == Kind::Transaction,
         );
+        // Nearly all.
+        if !is_purchase && amount.0 == 0 && items(hit) == 0 {
+            return Earned::default();
+        }
+        let own = Place::of(hit, self.least.admits(hit.proof()));
         match key_of(hit).filter(|_| is_purchase) {
             Some(key) if amount.0 < 0 && is_sender(hit) => self.refund_of_sender(&key, hit, own),
             Some(key) if amount.0 < 0 => self.refund(&key, hit, own),
             Some(key) if is_sender(hit) => self.order_of_sender(key, hit, own),
             Some(key) => self.order(key, hit, own),
-            None if !is_purchase && amount.0 == 0 && items(hit) == 0 => Earned::default(),
             None => Earned {
                 bookings: vec![booking(
                     &own,
@@ -423,10 +431,10 @@ impl Orders {
     /// The database refuses.
     pub async fn save(&self, tx: &mut Tx) -> store::Result<()> {
         let (mut changed, mut gone) = (Vec::new(), Vec::new());
-        for claim in &self.touched {
-            match self.get(&claim.0, claim.1) {
-                Some(order) => changed.push((claim, order)),
-                None => gone.push(claim),
+        for held in &self.touched {
+            match self.get(&held.0, held.1) {
+                Some(order) => changed.push((held, order)),
+                None => gone.push(held),
             }
         }
         tx.save_orders(&changed, &gone).await

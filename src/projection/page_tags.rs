@@ -50,9 +50,10 @@ impl PageTags {
     pub async fn load(tx: &mut Tx, hits: &[&Hit], now: Micros) -> store::Result<Self> {
         let wanted: BTreeSet<&str> = hits.iter().filter_map(|hit| tag_of(hit)).collect();
         let known: HashMap<_, _> = tx.load_page_tags(&wanted).await?.into_iter().collect();
-        let makes_some = hits.iter().any(|hit| {
-            draft_of(hit).is_some() && tag_of(hit).is_some_and(|tag| !known.contains_key(tag))
-        });
+        let makes_some = !wanted.is_empty()
+            && hits.iter().any(|hit| {
+                draft_of(hit).is_some() && tag_of(hit).is_some_and(|tag| !known.contains_key(tag))
+            });
         let used = if makes_some {
             tx.day_count(LIMIT, now).await?
         } else {

@@ -1,6 +1,6 @@
 //! Reads and writes what identity needs: messages, visitors, unique values, contacts.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 use sqlx::Row;
@@ -174,30 +174,46 @@ impl Tx {
         )
     }
 
-    /// Takes idempotency keys (scope and key); returns those that were taken before.
+    /// Those of some idempotency keys (scope and key) that are taken.
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn take_idempotency_keys(
+    pub(crate) async fn idempotency_keys<'k>(
         &mut self,
-        keys: &BTreeSet<(String, String)>,
-        now: Micros,
-    ) -> sqlx::Result<BTreeSet<(String, String)>> {
-        let bulk = Bulk::new()
-            .text("scope", keys.iter().map(|key| key.0.clone()))
-            .text("key", keys.iter().map(|key| key.1.clone()))
-            .time("now", keys.iter().map(|_| now));
-        // No `on conflict`: the projection's lock lets nobody else write here, and Postgres takes a
-        // row that may conflict in two steps.
-        let fresh: Vec<(String, String)> = fetch_bulk!(
+        keys: impl Iterator<Item = (&'k str, &'k str)> + Clone,
+    ) -> sqlx::Result<HashSet<(String, String)>> {
+        let taken = fetch_bulk!(
             self,
-            bulk,
-            "insert into idempotency_keys (scope, key, received_at) select scope, key, now from {rows}
-             where not exists (select 1 from idempotency_keys k where k.scope = rows.scope and k.key = rows.key) returning scope, key",
+            Bulk::new()
+                .text("scope", keys.clone().map(|(scope, _)| scope.to_owned()))
+                .text("key", keys.map(|(_, key)| key.to_owned())),
+            "select k.scope, k.key from {rows} join idempotency_keys k on k.scope = rows.scope and \
+            k.key = rows.key",
             row => (row.try_get(0)?, row.try_get(1)?)
         )?;
-        let fresh: BTreeSet<_> = fresh.into_iter().collect();
-        Ok(keys.difference(&fresh).cloned().collect())
+        Ok(HashSet::from_iter(taken))
+    }
+
+    /// Takes idempotency keys that are free.
+    ///
+    /// # Errors
+    /// The database refuses; so it does where one is taken.
+    pub(crate) async fn insert_idempotency_keys<'k>(
+        &mut self,
+        keys: impl Iterator<Item = (String, &'k str)>,
+        now: Micros,
+    ) -> sqlx::Result<()> {
+        let (scopes, keys): (Vec<String>, Vec<&str>) = keys.unzip();
+        execute_bulk!(
+            self,
+            Bulk::new()
+                .text("scope", scopes)
+                .time("now", keys.iter().map(|_| now))
+                .text("key", keys.into_iter().map(str::to_owned)),
+            "insert into idempotency_keys (scope, key, received_at) select scope, key, now from \
+            {rows} where true"
+        )
+        .map(|_| ())
     }
 }
 

@@ -1,6 +1,8 @@
 //! Orders that count in the figures, so that each counts once, however often it is told: who said
 //! it, how much, and where it was counted.
 
+use std::collections::BTreeSet;
+
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -68,16 +70,18 @@ pub struct Order {
     pub counted_at: Micros,
 }
 
-/// An order as one holder told it.
-pub type Claim = (OrderKey, Holder);
+/// Names an order as one holder told it.
+pub(crate) type HeldOrder = (OrderKey, Holder);
 
-fn keys<'c>(claims: impl Iterator<Item = &'c Claim> + Clone) -> Bulk {
-    let key = || claims.clone().map(|(key, _)| key);
+fn keys<'k>(keys: impl Iterator<Item = &'k OrderKey> + Clone) -> Bulk {
     Bulk::new()
-        .text("order_id", key().map(|key| key.order_id.clone()))
-        .text("site", key().map(|key| key.site.clone()))
-        .text("currency", key().map(|key| key.currency.clone()))
-        .text("holder", claims.clone().map(|(_, holder)| holder.text()))
+        .text("order_id", keys.clone().map(|key| key.order_id.clone()))
+        .text("site", keys.clone().map(|key| key.site.clone()))
+        .text("currency", keys.map(|key| key.currency.clone()))
+}
+
+fn held_keys<'k>(held: impl Iterator<Item = &'k HeldOrder> + Clone) -> Bulk {
+    keys(held.clone().map(|(key, _)| key)).text("holder", held.map(|(_, holder)| holder.text()))
 }
 
 macro_rules! order {
@@ -115,33 +119,52 @@ macro_rules! order {
 }
 
 impl Tx {
+    /// Those of some orders that anybody has told of. Nearly all are told once, so this is all that
+    /// is asked about most.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub(crate) async fn told_orders(
+        &mut self,
+        orders: &BTreeSet<OrderKey>,
+    ) -> sqlx::Result<BTreeSet<OrderKey>> {
+        let told = fetch_bulk!(
+            self,
+            keys(orders.iter()),
+            "select rows.order_id, rows.site, rows.currency from {rows} where exists (select 1 from orders o
+                 where o.order_id = rows.order_id and o.site = rows.site and o.currency = rows.currency)",
+            row => OrderKey {
+                order_id: row.try_get(0)?,
+                site: row.try_get(1)?,
+                currency: row.try_get(2)?,
+            }
+        )?;
+        Ok(BTreeSet::from_iter(told))
+    }
+
     /// What is known of orders: of `exact` what these holders said, of `whole` what anybody said.
     /// The second can be many, once: when a sender that is believed tells of an order, it takes the
     /// place of all others.
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn load_orders(
+    pub(crate) async fn load_orders(
         &mut self,
-        exact: &[Claim],
+        exact: &[HeldOrder],
         whole: &[OrderKey],
-    ) -> sqlx::Result<Vec<(Claim, Order)>> {
-        let mut orders: Vec<(Claim, Order)> = fetch_bulk!(
+    ) -> sqlx::Result<Vec<(HeldOrder, Order)>> {
+        let mut orders: Vec<(HeldOrder, Order)> = fetch_bulk!(
             &mut *self,
-            keys(exact.iter()),
+            held_keys(exact.iter()),
             "select o.order_id, o.site, o.currency, o.holder, o.visitor_id, o.delivery_id, o.broadlog_id, o.link_id, o.hour, o.money_currency,
                     o.is_proved, o.revenue, o.quantity, o.refunded, o.last_refund, o.counted_at
              from {rows} join orders o on o.order_id = rows.order_id and o.site = rows.site and o.currency = rows.currency
                  and o.holder = rows.holder",
             row => order!(row)
         )?;
-        let of_whole = || whole.iter();
-        let more: Vec<(Claim, Order)> = fetch_bulk!(
+        let more: Vec<(HeldOrder, Order)> = fetch_bulk!(
             self,
-            Bulk::new()
-                .text("order_id", of_whole().map(|key| key.order_id.clone()))
-                .text("site", of_whole().map(|key| key.site.clone()))
-                .text("currency", of_whole().map(|key| key.currency.clone())),
+            keys(whole.iter()),
             "select o.order_id, o.site, o.currency, o.holder, o.visitor_id, o.delivery_id, o.broadlog_id, o.link_id, o.hour, o.money_currency,
                     o.is_proved, o.revenue, o.quantity, o.refunded, o.last_refund, o.counted_at
              from {rows} join orders o on o.order_id = rows.order_id and o.site = rows.site and o.currency = rows.currency",
@@ -155,21 +178,21 @@ impl Tx {
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn save_orders(
+    pub(crate) async fn save_orders(
         &mut self,
-        changed: &[(&Claim, &Order)],
-        gone: &[&Claim],
+        changed: &[(&HeldOrder, &Order)],
+        gone: &[&HeldOrder],
     ) -> sqlx::Result<()> {
         execute_bulk!(
             &mut *self,
-            keys(gone.iter().copied()),
+            held_keys(gone.iter().copied()),
             "delete from orders where (order_id, site, currency, holder) in (select order_id, \
             site, currency, holder from {rows})"
         )?;
         let orders = || changed.iter().map(|(_, order)| *order);
         execute_bulk!(
             self,
-            keys(changed.iter().map(|(claim, _)| *claim))
+            held_keys(changed.iter().map(|(held, _)| *held))
                 .uuid("visitor_id", orders().map(|order| order.visitor.map_or(Uuid::nil(), |id| id.0)))
                 .big("delivery_id", orders().map(|order| order.place.delivery))
                 .big("broadlog_id", orders().map(|order| order.place.broadlog))

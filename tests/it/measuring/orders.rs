@@ -237,7 +237,29 @@ async fn an_order_is_remembered_for_half_a_year(engine: Engine) {
     server.finish().await;
 }
 
+async fn what_comes_after_a_purchase_leaves_its_money_as_it_is(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mail = Campaign::make(server.db(), 1).await;
+    let mut buyer = buyer(&server, &mail, 0).await;
+    buyer.get(&thanks("1003", "49.90")).await;
+    assert_told(&server, 1, "49.9", 2).await;
+    // Of another batch, in which nothing is bought.
+    buyer.get(&mail.link_path(0)).await;
+    buyer.get("/mtracking.gif?page_url=more").await;
+    assert_told(&server, 1, "49.9", 2).await;
+    // And one in which something is.
+    buyer.get("/mtracking.gif?page_url=more").await;
+    buyer.get(&thanks("1004", "50.10")).await;
+    assert_told(&server, 2, "100", 4).await;
+    let counts = "select clicks * 10 + pages from broadlog_figures where currency = ''";
+    assert_eq!(server.db().number(counts).await, 22);
+    let rows = "select count(*) from broadlog_figures";
+    assert_eq!(server.db().number(rows).await, 2, "one without a currency");
+    server.finish().await;
+}
+
 on_both!(
+    what_comes_after_a_purchase_leaves_its_money_as_it_is,
     a_thank_you_page_shown_four_times_is_one_purchase,
     whoever_guesses_an_order_number_changes_nothing,
     a_shops_server_has_the_last_word_and_refunds_add_up,
