@@ -113,6 +113,10 @@ impl<N: FnMut() -> Uuid> Resolver<'_, N> {
     /// points on.
     pub(super) fn merge(&mut self, from: ContactId, into: ContactId) {
         let gone = self.known.contacts.remove(&from).unwrap_or_default();
+        // One that is new gets its row all the same: hits and messages have its id.
+        if self.touched.contains(&from) {
+            self.changes.contacts.insert(from, gone.clone());
+        }
         let kept = self.known.contacts.entry(into).or_default();
         for (name, value) in gone.fields {
             kept.fields.entry(name).or_insert(value);

@@ -132,7 +132,37 @@ async fn a_timeline_has_titles_and_icons_and_goes_on(engine: Engine) {
     server.finish().await;
 }
 
+async fn a_contact_that_is_made_and_merged_at_once_keeps_its_hits(engine: Engine) {
+    let server = TestServer::on(engine)
+        .with("CONTACTS__UNIQUE", "[\"email\", \"customer\"]")
+        .start()
+        .await;
+    let mut api = server.client().admin();
+    let (email, customer) = ("ada@x.example", "C-7");
+    post_hits(
+        &mut api,
+        &json!([
+            { "page_url": "a", "contact": { "email": email } },
+            { "page_url": "b", "contact": { "customer": customer } },
+            { "page_url": "both", "contact": { "email": email, "customer": customer } },
+        ]),
+    )
+    .await;
+    server.wait_drained(DRAINING).await;
+    let ada = api
+        .get(&format!("/api/v1/contacts?email={email}"))
+        .await
+        .json();
+    assert_eq!(ada["former_ids"].as_array().unwrap().len(), 1, "{ada:#}");
+    let path = format!("/api/v1/contacts/{}/timeline", ada["id"].as_str().unwrap());
+    let timeline = api.get(&path).await.json();
+    let hits = timeline["hits"].as_array().unwrap();
+    assert_eq!(hits.len(), 3, "{timeline:#}");
+    server.finish().await;
+}
+
 on_both!(
+    a_contact_that_is_made_and_merged_at_once_keeps_its_hits,
     former_ids_and_visitors_resolve_to_the_contact,
     a_timeline_has_titles_and_icons_and_goes_on,
 );
