@@ -23,7 +23,7 @@ mod page_tags;
 use std::time::Duration;
 
 use metrics::{Counter, Histogram};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use batch::{Batch, Done, Refusal, retry_quarantined};
@@ -114,14 +114,14 @@ impl<S: Source> Projection<S> {
         self.health.clone()
     }
 
-    /// Runs until `stop` is true and then until the spool is empty or `drain` is over, whichever
+    /// Runs until `stop` is said and then until the spool is empty or `drain` is over, whichever
     /// comes first.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>, drain: Duration) {
+    pub async fn run(mut self, stop: CancellationToken, drain: Duration) {
         // A disk without room may keep the spool from being opened.
         let started = tokio::select! {
             biased;
             started = self.source.start() => started,
-            _ = stop.wait_for(|stop| *stop) => None,
+            () = stop.cancelled() => None,
         };
         let Some(found) = started else {
             return;
@@ -132,13 +132,13 @@ impl<S: Source> Projection<S> {
         let mut backoff = Backoff::default();
         let mut deadline = None;
         loop {
-            if *stop.borrow() && deadline.is_none() {
+            if stop.is_cancelled() && deadline.is_none() {
                 deadline = Some(tokio::time::Instant::now() + drain);
             }
             let round = async {
                 tokio::select! {
                     biased;
-                    _ = stop.wait_for(|stop| *stop), if deadline.is_none() => return Round::Stop,
+                    () = stop.cancelled(), if deadline.is_none() => return Round::Stop,
                     more = self.source.wait_after(position) => if !more { return Round::End },
                     () = std::future::ready(()), if deadline.is_some() => return Round::End,
                 }
@@ -167,7 +167,7 @@ impl<S: Source> Projection<S> {
             if !pause.is_zero() {
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
-                    _ = stop.wait_for(|stop| *stop), if deadline.is_none() => {}
+                    () = stop.cancelled(), if deadline.is_none() => {}
                     () = sleep_until(deadline) => break,
                 }
             }

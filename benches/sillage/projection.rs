@@ -13,7 +13,7 @@ use sillage::queue::sink::Sink as _;
 use sillage::queue::waiting;
 use sillage::store::Store;
 use sillage::tracking::Rules;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Options;
@@ -140,10 +140,10 @@ async fn project(database: &Database) -> anyhow::Result<Duration> {
         LeastProof::default(),
         Duration::ZERO,
     );
-    let (stop, stopped) = watch::channel(false);
+    let stop = CancellationToken::new();
     let spool_id = waiting::status(database.dir()).await?.id;
     let started = Instant::now();
-    let running = tokio::spawn(projection.run(stopped, Duration::ZERO));
+    let running = tokio::spawn(projection.run(stop.clone(), Duration::ZERO));
     while position(&database.store, spool_id).await? < last {
         anyhow::ensure!(!running.is_finished(), "the projection ended");
         anyhow::ensure!(
@@ -153,8 +153,8 @@ async fn project(database: &Database) -> anyhow::Result<Duration> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let took = started.elapsed();
-    stop.send_replace(true);
-    drop(spool);
+    spool.close().await;
+    stop.cancel();
     running.await?;
     writer.await?;
     store.close().await;

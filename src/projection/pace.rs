@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::queue::source::{Source, Status};
 
@@ -122,13 +122,13 @@ impl Pace {
 
     /// Waits while there is a burst and the spool has room: at half of its limit, storing matters
     /// more than speed.
-    pub async fn give_way(&mut self, source: &mut impl Source, stop: &watch::Receiver<bool>) {
+    pub async fn give_way(&mut self, source: &mut impl Source, stop: &CancellationToken) {
         let mut queue = source.status();
         let mut look = Look::now(&queue);
         while (self.is_burst(look) || self.is_probe_due(look.at))
             && !self.give_way.is_zero()
             && queue.has_room()
-            && !*stop.borrow()
+            && !stop.is_cancelled()
         {
             tokio::time::sleep(TICK).await;
             queue = source.status();

@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use moka::sync::Cache;
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::model::clock::Clock;
 use crate::model::form::{Form, FormId};
@@ -188,8 +188,8 @@ impl FormCopy {
         tokio::fs::rename(&new, &self.0.file).await
     }
 
-    /// Refreshes every `every` until `stop` is true.
-    pub async fn run(self, every: Duration, mut stop: watch::Receiver<bool>) {
+    /// Refreshes every `every` until it is dropped.
+    pub async fn run(self, every: Duration) {
         let mut is_failing = false;
         loop {
             match self.refresh().await {
@@ -200,10 +200,7 @@ impl FormCopy {
                 }
                 Err(_) => {}
             }
-            tokio::select! {
-                () = tokio::time::sleep(every) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
+            tokio::time::sleep(every).await;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::response::{IntoResponse as _, Response};
@@ -113,23 +113,20 @@ async fn answer(web: &Web, peer: SocketAddr, request: Request<Incoming>) -> Resp
     response
 }
 
-/// `GET /metrics` on a listener of its own, so that it is never public by accident.
-pub async fn serve_metrics(listener: TcpListener, state: Weak<impl ServerState + 'static>) {
+/// `GET /metrics` on a listener of its own, so that it is never public by accident. It goes on while
+/// the last hits are stored.
+pub async fn serve_metrics(listener: TcpListener, state: Arc<impl ServerState + 'static>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let state = Weak::clone(&state);
+        let state = Arc::clone(&state);
         tokio::spawn(async move {
             let service = service_fn(move |request: http::Request<Incoming>| {
-                let answer = match state.upgrade() {
-                    Some(state) if request.uri().path() == "/metrics" => {
-                        state.metrics().into_response()
-                    }
-                    Some(_) => StatusCode::NOT_FOUND.into_response(),
-                    // On the way out the last hits are stored, and nothing is told any more.
-                    None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+                let answer = match request.uri().path() {
+                    "/metrics" => state.metrics().into_response(),
+                    _ => StatusCode::NOT_FOUND.into_response(),
                 };
                 async move { Ok::<_, Infallible>(answer) }
             });

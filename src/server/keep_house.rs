@@ -7,8 +7,6 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
 use crate::model::clock::{Clock, Micros};
 use crate::store::retention::{Pace, Retired};
 use crate::store::{self, Store};
@@ -43,16 +41,13 @@ impl Housekeeper {
         }
     }
 
-    /// Runs until `stop` is true.
-    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    /// Runs until it is dropped.
+    pub(super) async fn run(mut self) {
         loop {
             if let Err(error) = self.keep().await {
                 tracing::warn!(%error, "housekeeping failed; trying again in an hour");
             }
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_micros(Micros::HOUR as u64)) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
+            tokio::time::sleep(Duration::from_micros(Micros::HOUR as u64)).await;
         }
     }
 

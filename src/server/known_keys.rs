@@ -200,17 +200,14 @@ impl KeyWatch {
         watch
     }
 
-    /// Looks every `every` until `stop` is true.
-    pub(super) async fn run(mut self, every: Duration, mut stop: watch::Receiver<bool>) {
+    /// Looks every `every` until it is dropped.
+    pub(super) async fn run(mut self, every: Duration) {
         loop {
             // Where the database is away others tell it, and what was known last holds.
             if let Err(error) = self.check().await {
                 tracing::debug!(%error, "the signing keys cannot be checked now");
             }
-            tokio::select! {
-                () = tokio::time::sleep(every) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
+            tokio::time::sleep(every).await;
         }
     }
 

@@ -19,8 +19,6 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
 use self::RefreshError::{Database, File};
 use super::LinkCopy;
 use crate::model::clock::Micros;
@@ -374,14 +372,9 @@ impl LinkCopy {
         }
     }
 
-    /// Refreshes every `every` until `stop` is true. `tell` is told each time what the database
+    /// Refreshes every `every` until it is dropped. `tell` is told each time what the database
     /// answered: others may not have asked it for long.
-    pub async fn run(
-        self,
-        every: Duration,
-        mut stop: watch::Receiver<bool>,
-        tell: impl Fn(Result<(), &store::Error>) + Send,
-    ) {
+    pub async fn run(self, every: Duration, tell: impl Fn(Result<(), &store::Error>) + Send) {
         let mut is_failing = false;
         loop {
             let refreshed = self.refresh().await;
@@ -398,10 +391,7 @@ impl LinkCopy {
                 }
                 Err(_) => {}
             }
-            tokio::select! {
-                () = tokio::time::sleep(every) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
+            tokio::time::sleep(every).await;
         }
     }
 }

@@ -88,7 +88,6 @@ pub(super) async fn create_messages(
     let (to_store, chunks) = mpsc::channel(1);
     let (to_hold, outcomes) = mpsc::channel(1);
     let (to_write, held) = mpsc::channel(1);
-    // Not the whole app: a sender that hangs must not hold the server's parts when it stops.
     let storing = Storing {
         store: app.store.clone(),
         clock: app.clock.clone(),
