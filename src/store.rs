@@ -18,8 +18,8 @@ mod migrations;
 pub mod orders;
 pub mod page_tags;
 pub mod persons;
+mod postgres;
 pub mod retention;
-mod session;
 pub mod signing_keys;
 mod types;
 
@@ -33,7 +33,7 @@ use sqlx::{Connection as _, SqlitePool};
 
 pub use bulk::Bulk;
 pub use link_rows::{ChangePoint, ChangedAt};
-pub use session::{PgSession, PgSessions, PgTransaction};
+pub use postgres::{PgTransaction, WatchedConnection, WatchedPool};
 pub use types::{Extra, Ip, Tags};
 
 pub use crate::sqlite::SqliteTransaction;
@@ -207,7 +207,7 @@ fn is_waiting(error: &Error) -> bool {
 /// Connections to the store; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pools: Either<PgSessions, SqlitePools>,
+    pools: Either<WatchedPool, SqlitePools>,
 }
 
 /// SQLite has one writer at a time: a pool of one for it, and readers that never wait for it.
@@ -238,7 +238,7 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let pools = match sqlite_file(url) {
             Some(file) => Either::Sqlite(open_sqlite(file, max_connections).await?),
-            None => Either::Postgres(PgSessions::open(
+            None => Either::Postgres(WatchedPool::open(
                 postgres_options(url)?,
                 max_connections,
                 patience,
@@ -282,7 +282,7 @@ impl Store {
             None => {
                 let options =
                     postgres_options(url)?.options([("default_transaction_read_only", "on")]);
-                Either::Postgres(PgSessions::open(options, max_connections, patience))
+                Either::Postgres(WatchedPool::open(options, max_connections, patience))
             }
         };
         Ok(Self { pools })
@@ -294,8 +294,8 @@ impl Store {
     /// The database cannot be reached or a migration fails.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         match &self.pools {
-            Either::Postgres(sessions) => {
-                migrations::postgres().run(sessions.pool()).await?;
+            Either::Postgres(pool) => {
+                migrations::postgres().run(pool.pool()).await?;
             }
             Either::Sqlite(pools) => {
                 migrations::sqlite().run(&pools.write).await?;
@@ -328,7 +328,7 @@ impl Store {
     }
 
     /// A pool to read from.
-    pub fn reader(&self) -> Either<&PgSessions, &SqlitePool> {
+    pub fn reader(&self) -> Either<&WatchedPool, &SqlitePool> {
         match &self.pools {
             Either::Postgres(pool) => Either::Postgres(pool),
             Either::Sqlite(pools) => Either::Sqlite(&pools.read),
@@ -353,10 +353,10 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub async fn begin_lane(&self) -> sqlx::Result<Tx> {
-        let Either::Postgres(sessions) = &self.pools else {
+        let Either::Postgres(pool) = &self.pools else {
             return self.begin().await;
         };
-        let turn = sessions.patience() / 3;
+        let turn = pool.patience() / 3;
         // Bulk statements look thousands of keys up in tables of any size. The planner would at
         // times rather read a whole table for it, and plan that anew as the table grows.
         let sql = "select pg_advisory_xact_lock($1), set_config('lock_timeout', before, true),
@@ -364,7 +364,7 @@ impl Store {
                    set_config('enable_seqscan', 'off', true)
                    from (select current_setting('lock_timeout') as before, set_config('lock_timeout', $2, true) offset 0) as waiting";
         loop {
-            let mut tx = sessions.begin().await?;
+            let mut tx = pool.begin().await?;
             let locked = sqlx::query(sql)
                 .bind(LANE)
                 .bind(turn.as_millis().max(1).to_string())
@@ -457,7 +457,7 @@ fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
         .map_err(StoreError::Url)?
         .application_name("sillage")
         // What poolers between refuse at the start of a session; what else a session needs is set
-        // by `session::prepare`.
+        // by `postgres::prepare`.
         .extra_float_digits(None))
 }
 

@@ -36,7 +36,7 @@ pub use columns::ColumnError;
 pub use table::{Place, TableError};
 
 use columns::Header;
-use draft::{Draft, Origin, Outcome, ReadRow, Stored};
+use draft::{Draft, Origin, ReadRow, RowOutcome, Stored};
 use table::Table;
 
 /// Rows of a transaction.
@@ -194,16 +194,16 @@ pub async fn import(
             let outcome = outcomes.next_if(|(row, _)| *row == index);
             let refused = match (draft, outcome.map(|(_, outcome)| outcome)) {
                 (Err(reason), _) => Some(reason.clone()),
-                (Ok(_), Some(Outcome::Refused(reason))) => Some(reason),
-                (Ok(_), Some(Outcome::Made)) => {
+                (Ok(_), Some(RowOutcome::Refused(reason))) => Some(reason),
+                (Ok(_), Some(RowOutcome::Made)) => {
                     tally.made += 1;
                     None
                 }
-                (Ok(_), Some(Outcome::Changed)) => {
+                (Ok(_), Some(RowOutcome::Changed)) => {
                     tally.changed += 1;
                     None
                 }
-                (Ok(_), Some(Outcome::Unchanged)) => {
+                (Ok(_), Some(RowOutcome::Unchanged)) => {
                     tally.unchanged += 1;
                     None
                 }
@@ -272,7 +272,7 @@ async fn store_batch(
     source: Source,
     rules: &ImportRules,
     batch: &Batch,
-) -> Result<(Vec<(usize, Outcome)>, u64), ImportError> {
+) -> Result<(Vec<(usize, RowOutcome)>, u64), ImportError> {
     let (mut tries, mut backoff) = (0, Backoff::default());
     loop {
         let now = clock.now();

@@ -134,7 +134,7 @@ impl KeyedLines<'_> {
 }
 
 /// What a line became.
-pub type Outcome = Result<Sent, MessageError>;
+pub type MessageOutcome = Result<Sent, MessageError>;
 
 /// Stores one chunk of recipients in a transaction of its own; the outcomes are in the order of the
 /// lines. Where `request` says that they are others than those its key stands for, nothing is
@@ -150,7 +150,7 @@ pub async fn store_messages(
     delivery_id: DeliveryId,
     lines: &[Result<Recipient, MessageError>],
     request: Option<KeyedLines<'_>>,
-) -> store::Result<Vec<Outcome>> {
+) -> store::Result<Vec<MessageOutcome>> {
     let now = clock.now();
     let names = names_of(lines, request);
     let recipients = lines.iter().zip(&names).filter_map(|(line, name)| {
@@ -168,7 +168,7 @@ pub async fn store_messages(
     let teller = Teller::Sender(delivery_id);
     let decided = decide(&mut tx, clock, unique, teller, &entries, now, |_| Ok(())).await?;
     let mut decided_lines = decided.outcomes.iter();
-    let outcomes: Vec<Outcome> = lines
+    let outcomes: Vec<MessageOutcome> = lines
         .iter()
         .map(|line| {
             let recipient = line.as_ref().map_err(Clone::clone)?;
@@ -189,7 +189,7 @@ pub async fn store_messages(
     Ok(outcomes)
 }
 
-fn sent(kept: &Kept) -> Outcome {
+fn sent(kept: &Kept) -> MessageOutcome {
     let (broadlog_id, created_at) = kept.message.ok_or(MessageError::Database)?;
     Ok(Sent {
         broadlog_id,

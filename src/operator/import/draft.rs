@@ -64,7 +64,7 @@ pub(super) struct SentMessage {
 
 /// What became of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum RowOutcome {
     Made,
     Changed,
     Unchanged,
@@ -75,7 +75,7 @@ pub(super) enum Outcome {
 pub(super) type Drafts<'b, T> = Vec<(usize, &'b T)>;
 /// What became of the rows of a batch, and how many deliveries were made for them. None: another
 /// writer came in between, so once more.
-pub(super) type Stored = Option<(Vec<(usize, Outcome)>, u64)>;
+pub(super) type Stored = Option<(Vec<(usize, RowOutcome)>, u64)>;
 
 /// Reads a row of one kind of file; an error is the reason of a refusal.
 pub(super) type ReadRow = Box<dyn Fn(&Row<'_>) -> Result<Draft, String>>;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::ImportRules;
-use super::draft::{Drafts, Origin, Outcome, Stored};
+use super::draft::{Drafts, Origin, RowOutcome, Stored};
 use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, LinkId};
 use crate::operator::{NewDelivery, NewLink};
@@ -136,7 +136,7 @@ pub(super) async fn store_deliveries(
         let Some(id) = draft.id else { continue };
         let was_known = deliveries.known.contains_key(&id.0);
         let outcome = match deliveries.need(id) {
-            Err(reason) => Outcome::Refused(reason),
+            Err(reason) => RowOutcome::Refused(reason),
             Ok(delivery) => {
                 let is_renamed = delivery.label != draft.label;
                 if is_renamed {
@@ -153,9 +153,9 @@ pub(super) async fn store_deliveries(
                     deliveries.changed.insert(id.0);
                 }
                 match (was_known, deliveries.changed.contains(&id.0)) {
-                    (false, _) => Outcome::Made,
-                    (true, true) => Outcome::Changed,
-                    (true, false) => Outcome::Unchanged,
+                    (false, _) => RowOutcome::Made,
+                    (true, true) => RowOutcome::Changed,
+                    (true, false) => RowOutcome::Unchanged,
                 }
             }
         };
@@ -202,9 +202,9 @@ pub(super) async fn store_links(
     let mut told = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts {
         let outcome = match links.find(draft) {
-            Err(reason) => Outcome::Refused(reason),
+            Err(reason) => RowOutcome::Refused(reason),
             Ok(found) => match draft.delivery_id.map(|id| deliveries.need(id)) {
-                Some(Err(reason)) => Outcome::Refused(reason),
+                Some(Err(reason)) => RowOutcome::Refused(reason),
                 _ => match found {
                     None => {
                         let id = draft.id.map_or(next, |id| id.0);
@@ -218,14 +218,14 @@ pub(super) async fn store_links(
                             category: draft.category.clone(),
                         });
                         made.insert(id);
-                        Outcome::Made
+                        RowOutcome::Made
                     }
                     Some(id) => {
                         if links.change(id, draft) {
                             changed.insert(id);
-                            Outcome::Changed
+                            RowOutcome::Changed
                         } else {
-                            Outcome::Unchanged
+                            RowOutcome::Unchanged
                         }
                     }
                 },
@@ -330,18 +330,18 @@ pub(super) async fn store_page_tags(
     for (index, draft) in drafts {
         let mut tag = draft.clone();
         let outcome = match known.get(&draft.identifier) {
-            None => Outcome::Made,
+            None => RowOutcome::Made,
             Some(had) => {
                 tag.source_url = tag.source_url.or_else(|| had.source_url.clone());
                 tag.valid_until = tag.valid_until.or(had.valid_until);
                 if *had == tag {
-                    Outcome::Unchanged
+                    RowOutcome::Unchanged
                 } else {
-                    Outcome::Changed
+                    RowOutcome::Changed
                 }
             }
         };
-        if outcome != Outcome::Unchanged {
+        if outcome != RowOutcome::Unchanged {
             known.insert(tag.identifier.clone(), tag.clone());
             written.insert(tag.identifier.clone(), tag);
         }

@@ -3,7 +3,7 @@
 //! there stays as it is.
 
 use super::ImportRules;
-use super::draft::{Drafts, MAUTIC_ID, Origin, Outcome, SentMessage, Stored};
+use super::draft::{Drafts, MAUTIC_ID, Origin, RowOutcome, SentMessage, Stored};
 use super::links::Deliveries;
 use crate::model::clock::{Clock, Micros};
 use crate::operator::contacts::{
@@ -72,11 +72,11 @@ impl SentMessage {
     }
 }
 
-fn outcome(decided: &Result<Kept, EntryError>) -> Outcome {
+fn outcome(decided: &Result<Kept, EntryError>) -> RowOutcome {
     match decided.as_ref().map(|kept| kept.effect) {
-        Ok(Effect::Made) => Outcome::Made,
-        Ok(Effect::Changed) => Outcome::Changed,
-        Ok(Effect::Nothing) => Outcome::Unchanged,
-        Err(error) => Outcome::Refused(error.to_string()),
+        Ok(Effect::Made) => RowOutcome::Made,
+        Ok(Effect::Changed) => RowOutcome::Changed,
+        Ok(Effect::Nothing) => RowOutcome::Unchanged,
+        Err(error) => RowOutcome::Refused(error.to_string()),
     }
 }

@@ -16,7 +16,7 @@ use sqlx::{Arguments as _, AssertSqlSafe};
 use super::column::Field as _;
 use super::{COLUMNS, HitRow};
 use crate::model::hit::hit_columns;
-use crate::store::session::{PgTransaction, Waiting};
+use crate::store::postgres::{PgTransaction, Waiting};
 use crate::store::{Either, SqliteTransaction, Tx};
 
 /// Makes what writes a row's values in the order of [`COLUMNS`].

@@ -93,7 +93,7 @@ pub fn decode(bytes: &[u8], most_values: usize) -> Result<Value<'_>, PhpError> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_start(bytes: &[u8], most_values: usize) -> Result<(Value<'_>, usize), PhpError> {
-    let mut reader = Reader { bytes, at: 0 };
+    let mut reader = PhpReader { bytes, at: 0 };
     let mut open: Vec<OpenArray<'_>> = Vec::new();
     let mut values = 0;
     loop {
@@ -152,12 +152,12 @@ enum Begun<'a> {
     Array(usize),
 }
 
-struct Reader<'a> {
+struct PhpReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> PhpReader<'a> {
     fn begin(&mut self) -> Result<Begun<'a>, PhpError> {
         Ok(Begun::Value(match self.head()? {
             b"N;" => Value::Null,

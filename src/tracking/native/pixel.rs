@@ -48,7 +48,7 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules) -> Hit {
     hit.is_trusted = inbound.is_trusted_sender;
     verdict::judge_request(&mut hit, inbound);
     take_session(&mut hit, inbound, rules);
-    let mut reader = Reader {
+    let mut reader = PixelReader {
         rules,
         device: None,
         landing: None,
@@ -210,7 +210,7 @@ fn raw_pairs(raw: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         })
 }
 
-struct Reader<'r> {
+struct PixelReader<'r> {
     rules: &'r Rules,
     device: Option<String>,
     landing: Option<String>,
@@ -234,7 +234,7 @@ fn usual_name(name: &str) -> &str {
     }
 }
 
-impl Reader<'_> {
+impl PixelReader<'_> {
     fn take(&mut self, hit: &mut Hit, name: &str, value: Cow<'_, str>) {
         if value.is_empty() {
             return;

@@ -20,10 +20,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::operator::messages::{MessageError, Outcome};
+use crate::operator::messages::{MessageError, MessageOutcome};
 
 /// The outcomes of a chunk of lines.
-pub(super) type Outcomes = Vec<Outcome>;
+pub(super) type Outcomes = Vec<MessageOutcome>;
 
 /// How much may wait, in bytes.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,7 @@ use crate::model::hit::{DeliveryId, LinkId};
 use crate::model::keys::Keys;
 use crate::model::link::LinkToken;
 use crate::model::wire::Id;
-use crate::operator::messages::{Outcome, Sent};
+use crate::operator::messages::{MessageOutcome, Sent};
 use crate::store::deliveries::{Delivery, Link};
 
 /// What the lines of one delivery are made of.
@@ -57,7 +57,7 @@ impl Stationery {
     }
 
     /// The lines of a chunk.
-    pub(super) fn write(&self, outcomes: &[Outcome]) -> String {
+    pub(super) fn write(&self, outcomes: &[MessageOutcome]) -> String {
         let a_line = 160 + self.before_pixel.len() + self.links.len() * 80;
         let mut text = String::with_capacity(outcomes.len() * a_line);
         for outcome in outcomes {
@@ -115,7 +115,7 @@ mod tests {
         Micros((TOKEN_EPOCH_MINUTES + minute) * MINUTE + 5)
     }
 
-    fn lines(sent_at: Option<Micros>, outcomes: &[Outcome]) -> (Keys, Vec<Value>) {
+    fn lines(sent_at: Option<Micros>, outcomes: &[MessageOutcome]) -> (Keys, Vec<Value>) {
         let keys = Keys::parse(&["1:0123456789abcdef0123456789abcdef".to_owned()]).unwrap();
         let delivery = Delivery {
             id: DeliveryId(4),
@@ -151,7 +151,7 @@ mod tests {
         (keys, lines)
     }
 
-    fn sent(broadlog: i64) -> Outcome {
+    fn sent(broadlog: i64) -> MessageOutcome {
         Ok(Sent {
             broadlog_id: BroadlogId(broadlog),
             contact_id: ContactId(Uuid::from_u128(3)),

@@ -1,4 +1,4 @@
-//! A session of Postgres that is given up when it falls silent.
+//! A connection to Postgres that is given up when it falls silent.
 //!
 //! A machine that dies, a fail-over behind one name, a network that swallows packets: none of them
 //! closes a connection, and whoever waits for an answer on it would wait for ever. So each wait for
@@ -43,16 +43,16 @@ const AHEAD: usize = 16;
 /// A row, or the end of a statement.
 type Answer = sqlx::Either<PgQueryResult, PgRow>;
 
-/// Connections to Postgres; cheap to clone. A query on it takes a session for itself.
+/// Connections to Postgres; cheap to clone. A query on it takes a connection for itself.
 #[derive(Clone, Debug)]
-pub struct PgSessions {
+pub struct WatchedPool {
     pool: PgPool,
     patience: Duration,
 }
 
 /// A connection of its own, back in the pool when it is dropped.
 #[derive(Debug)]
-pub struct PgSession {
+pub struct WatchedConnection {
     connection: Option<PoolConnection<Postgres>>,
     patience: Duration,
     is_silent: bool,
@@ -60,9 +60,9 @@ pub struct PgSession {
 
 /// A transaction, undone where it is dropped before it was committed.
 #[derive(Debug)]
-pub struct PgTransaction(PgSession);
+pub struct PgTransaction(WatchedConnection);
 
-impl PgSessions {
+impl WatchedPool {
     /// Connects at the first query. `patience` is how long an answer may take.
     pub(super) fn open(
         options: PgConnectOptions,
@@ -91,12 +91,12 @@ impl PgSessions {
         self.patience
     }
 
-    /// A session for several queries.
+    /// A connection for several queries.
     ///
     /// # Errors
-    /// The database cannot be reached, or all sessions are in use for longer than five seconds.
-    pub async fn acquire(&self) -> sqlx::Result<Box<PgSession>> {
-        Ok(Box::new(PgSession {
+    /// The database cannot be reached, or all connections are in use for longer than five seconds.
+    pub async fn acquire(&self) -> sqlx::Result<Box<WatchedConnection>> {
+        Ok(Box::new(WatchedConnection {
             connection: Some(self.pool.acquire().await?),
             patience: self.patience,
             is_silent: false,
@@ -118,11 +118,11 @@ impl PgSessions {
     }
 }
 
-impl PgSession {
+impl WatchedConnection {
     /// The connection, and what to wait with for its answers: for what is more than a query.
     ///
     /// # Errors
-    /// None that can be seen: it is there until the session is dropped.
+    /// None that can be seen: it is there until the connection is dropped.
     pub(super) fn parts(&mut self) -> sqlx::Result<(&mut PgConnection, Waiting<'_>)> {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         let waiting = Waiting {
@@ -133,14 +133,14 @@ impl PgSession {
     }
 }
 
-/// Waits for answers of one session, each for its time.
+/// Waits for answers of one connection, each for its time.
 pub(super) struct Waiting<'s> {
     patience: Duration,
     is_silent: &'s mut bool,
 }
 
 impl Waiting<'_> {
-    /// Waits for an answer; none in time is the end of the session.
+    /// Waits for an answer; none in time is the end of the connection.
     pub(super) async fn wait<T>(
         &mut self,
         answer: impl Future<Output = sqlx::Result<T>>,
@@ -157,7 +157,7 @@ impl Waiting<'_> {
     }
 }
 
-impl Drop for PgSession {
+impl Drop for WatchedConnection {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else {
             return;
@@ -190,13 +190,13 @@ impl PgTransaction {
 
     async fn end(mut self, sql: &'static str) -> sqlx::Result<()> {
         sqlx::raw_sql(sql).execute(&mut *self).await?;
-        // It goes back as a session: there is nothing to undo.
-        let PgSession {
+        // It goes back as a connection: there is nothing to undo.
+        let WatchedConnection {
             connection,
             patience,
             is_silent,
         } = &mut self.0;
-        drop(PgSession {
+        drop(WatchedConnection {
             connection: connection.take(),
             patience: *patience,
             is_silent: *is_silent,
@@ -230,20 +230,20 @@ async fn give_back(mut connection: PoolConnection<Postgres>) {
 }
 
 impl Deref for PgTransaction {
-    type Target = PgSession;
+    type Target = WatchedConnection;
 
-    fn deref(&self) -> &PgSession {
+    fn deref(&self) -> &WatchedConnection {
         &self.0
     }
 }
 
 impl DerefMut for PgTransaction {
-    fn deref_mut(&mut self) -> &mut PgSession {
+    fn deref_mut(&mut self) -> &mut WatchedConnection {
         &mut self.0
     }
 }
 
-impl<'c> Executor<'c> for &'c mut PgSession {
+impl<'c> Executor<'c> for &'c mut WatchedConnection {
     type Database = Postgres;
 
     fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, sqlx::Result<Answer>>
@@ -292,7 +292,7 @@ impl<'c> Executor<'c> for &'c mut PgSession {
     }
 }
 
-impl<'c> Executor<'c> for &'c PgSessions {
+impl<'c> Executor<'c> for &'c WatchedPool {
     type Database = Postgres;
 
     fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, sqlx::Result<Answer>>
@@ -300,15 +300,15 @@ impl<'c> Executor<'c> for &'c PgSessions {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        // The session and the answers that borrow from it live in one future, which hands over what
-        // it gets.
+        // The connection and the answers that borrow from it live in one future, which hands over
+        // what it gets.
         let (hand, mut taken) = mpsc::channel(AHEAD);
         let mut fetching = Some(Box::pin(async move {
-            let mut session = match self.acquire().await {
-                Ok(session) => session,
+            let mut connection = match self.acquire().await {
+                Ok(connection) => connection,
                 Err(error) => return drop(hand.send(Err(error)).await),
             };
-            let mut answers = (&mut *session).fetch_many(query);
+            let mut answers = (&mut *connection).fetch_many(query);
             while let Some(answer) = answers.next().await {
                 if hand.send(answer).await.is_err() {
                     return;
