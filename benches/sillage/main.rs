@@ -28,6 +28,8 @@ mod probe;
 mod process;
 mod projection;
 mod redirects;
+#[path = "../../tests/rig/mod.rs"]
+mod rig;
 mod scoreboard;
 mod script;
 mod server;

@@ -9,7 +9,8 @@ use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
 use super::probe;
-use super::process::{Farewell, Process, find_program, free_address, is_root, scratch_dir};
+use super::process::{Farewell, Process, find_program, free_address, scratch_dir};
+use super::rig;
 
 /// A running nginx.
 pub struct Nginx {
@@ -24,19 +25,14 @@ impl Nginx {
     pub async fn start() -> anyhow::Result<Self> {
         let program = find_program("nginx").context("no nginx")?;
         let dir = scratch_dir("nginx")?;
-        let address = free_address()?;
-        let user = if is_root() { "user root;" } else { "" };
+        let address = free_address();
         // keepalive_requests: its default of 1,000 would make wrk connect anew all the time.
-        let config = format!(
-            "{user} worker_processes 2; daemon off; pid nginx.pid; error_log error.log;
-             events {{ worker_connections 1024; }}
-             http {{
-               access_log access.log combined buffer=64k flush=1s;
-               client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-               keepalive_timeout 65; keepalive_requests 1000000000;
-               server {{ listen {address}; location / {{ return 302 https://shop.example/; }} }}
-             }}"
+        let http = format!(
+            "access_log access.log combined buffer=64k flush=1s;
+             keepalive_timeout 65; keepalive_requests 1000000000;
+             server {{ listen {address}; location / {{ return 302 https://shop.example/; }} }}"
         );
+        let config = rig::nginx_config(2, 1_024, &http);
         std::fs::write(dir.path().join("nginx.conf"), config)?;
         let mut process = Process::spawn(
             "nginx",

@@ -1,16 +1,14 @@
 //! A throw-away Postgres with the settings that `initdb` gives it: fsync and synchronous commit are
 //! on.
 
-use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 
-use super::process::{Farewell, Process, free_address, is_root, scratch_dir};
+use super::process::{Farewell, Process, scratch_dir};
+use super::rig;
 
 /// What is missing where there is no Postgres.
 pub const MISSING: &str =
@@ -26,25 +24,19 @@ pub struct Cluster {
 impl Cluster {
     /// Whether the programs are installed.
     pub fn is_installed() -> bool {
-        programs().is_some()
+        rig::postgres_programs().is_some()
     }
 
     /// Makes and starts a cluster.
     pub async fn start() -> anyhow::Result<Self> {
-        let programs = programs().context(MISSING)?;
+        if !Self::is_installed() {
+            bail!(MISSING);
+        }
         let dir = scratch_dir("postgres")?;
-        let owner = owner()?;
-        if let Some((user, group)) = owner {
+        if let Some((user, group)) = rig::postgres_user() {
             std::os::unix::fs::chown(dir.path(), Some(user), Some(group))?;
         }
-        let command = |name: &str| {
-            let mut command = Command::new(programs.join(name));
-            command.current_dir(dir.path());
-            if let Some((user, group)) = owner {
-                command.uid(user).gid(group);
-            }
-            command
-        };
+        let command = |name: &str| rig::postgres_command(name, dir.path());
         let data = dir.path().join("data");
         let made = command("initdb")
             .args(["--username=postgres", "--auth=trust", "--encoding=UTF8"])
@@ -54,7 +46,7 @@ impl Cluster {
         if !made.status.success() {
             bail!("initdb: {}", String::from_utf8_lossy(&made.stderr));
         }
-        let port = free_address()?.port();
+        let port = rig::free_port();
         let log = std::fs::File::create(dir.path().join("log"))?;
         let process = Process::spawn(
             "postgres",
@@ -117,37 +109,4 @@ impl Cluster {
     fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
-}
-
-/// The directory of the newest version's programs.
-fn programs() -> Option<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-    versions
-        .filter_map(Result::ok)
-        .map(|version| version.path())
-        .filter(|path| path.join("bin/initdb").is_file())
-        .max_by_key(|path| {
-            path.file_name()
-                .and_then(|name| name.to_str()?.parse::<u32>().ok())
-        })
-        .map(|path| path.join("bin"))
-}
-
-/// Postgres refuses root: then it runs as the package's own user. Returns the numbers of user and
-/// group.
-fn owner() -> anyhow::Result<Option<(u32, u32)>> {
-    if !is_root() {
-        return Ok(None);
-    }
-    let users = std::fs::read_to_string("/etc/passwd")?;
-    let numbers = users
-        .lines()
-        .find_map(|line| line.strip_prefix("postgres:"))
-        .and_then(|rest| {
-            let mut fields = rest.split(':').skip(1);
-            Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-        });
-    numbers
-        .map(Some)
-        .context("no user postgres (Debian package postgresql)")
 }

@@ -2,13 +2,15 @@
 //! use.
 
 use std::io::Read as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
+
+use super::rig;
 
 /// Kernel ticks a second in `/proc/<pid>/stat`; 100 on every Linux that Debian builds.
 const TICKS: f64 = 100.0;
@@ -184,9 +186,9 @@ pub fn scratch() -> PathBuf {
     std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from)
 }
 
-/// A port of the loopback that is free now.
-pub fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+/// An address of the loopback that is free now.
+pub fn free_address() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, rig::free_port()))
 }
 
 /// A program in `PATH` or where Debian keeps it for administrators.
@@ -200,10 +202,4 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 
 fn is_file(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.is_file())
-}
-
-/// Whether this process is root, whom some programs refuse.
-pub fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }

@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use super::mailing;
 use super::probe;
 use super::process::{Farewell, Memory, Process, free_address};
+use super::rig;
 
 /// A running server.
 pub struct Server {
@@ -25,7 +26,7 @@ impl Server {
     /// Starts a server on a data directory and waits until it takes hits. `settings` are keys of
     /// the configuration as its environment names them, without `SILLAGE_`.
     pub async fn start(dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let (address, metrics) = (free_address()?, free_address()?);
+        let (address, metrics) = (free_address(), free_address());
         let mut command = Command::new(env!("CARGO_BIN_EXE_sillage"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("SILLAGE_") || name == "DATABASE_URL" {
@@ -88,13 +89,7 @@ impl Server {
     /// A counter of `/metrics`, over all labels; one that was never counted up is 0.
     pub fn counter(&self, name: &str) -> anyhow::Result<u64> {
         let body = probe::get(self.metrics, "/metrics")?.body;
-        let text = String::from_utf8_lossy(&body);
-        Ok(text
-            .lines()
-            .filter_map(|line| line.strip_prefix(name))
-            .filter(|rest| rest.starts_with([' ', '{']))
-            .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum::<f64>() as u64)
+        Ok(rig::figure(&String::from_utf8_lossy(&body), name) as u64)
     }
 
     /// Waits until the database has every hit; returns how long that took.

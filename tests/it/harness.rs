@@ -26,6 +26,7 @@ mod scratch;
 mod server;
 mod wire;
 
+pub use crate::rig::free_port;
 pub use campaign::Campaign;
 pub use client::{Answer, Client, Failure};
 pub use database::{Db, Engine};
@@ -34,7 +35,7 @@ pub use network::Network;
 pub use nginx::{Nginx, certificate};
 pub use npm::NpmPackage;
 pub use postgres::PostgresServer;
-pub use scratch::{FullDisk, Process, free_port, new_dir, send_signal};
+pub use scratch::{FullDisk, Process, new_dir, send_signal};
 pub use server::{ADMIN_TOKEN, SIGNING_KEY, TestServer};
 pub use wire::{exchange, read_chunks};
 

@@ -10,6 +10,8 @@
 )]
 
 mod harness;
+#[path = "../rig/mod.rs"]
+mod rig;
 mod smoke;
 
 mod adobe;

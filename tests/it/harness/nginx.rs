@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::scratch::{self, Process};
 use super::wait_for;
+use crate::rig;
 
 /// A running nginx; it ends with the test.
 pub struct Nginx {
@@ -20,20 +21,7 @@ impl Nginx {
     pub async fn start(http: &str, port: u16) -> Self {
         super::need("nginx");
         let dir = scratch::new_dir("nginx");
-        // As root its workers would become nobody, who may not write here.
-        let user = match std::fs::metadata("/proc/self").unwrap() {
-            this if std::os::unix::fs::MetadataExt::uid(&this) == 0 => "user root;",
-            _ => "",
-        };
-        let config = format!(
-            "{user} worker_processes 1; daemon off; pid nginx.pid; error_log error.log;
-             events {{ worker_connections 256; }}
-             http {{
-               access_log off;
-               client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-               {http}
-             }}"
-        );
+        let config = rig::nginx_config(1, 256, &format!("access_log off; {http}"));
         std::fs::write(dir.join("nginx.conf"), config).unwrap();
         // It is in a directory that only root's shell looks into.
         let program = ["/usr/sbin/nginx", "nginx"]

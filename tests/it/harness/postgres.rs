@@ -1,7 +1,6 @@
 //! A throw-away Postgres: one for the whole test process, and more for tests that break theirs.
 
 use std::fs::File;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::scratch::{self, Process};
+use crate::rig;
 
 /// A cluster with its data directory and its port, running or not.
 pub struct PostgresServer {
@@ -30,7 +30,7 @@ impl PostgresServer {
     fn start_blocking() -> Self {
         super::need("Postgres");
         let dir = scratch::new_dir("postgres");
-        if let Some((uid, gid)) = other_user() {
+        if let Some((uid, gid)) = rig::postgres_user() {
             std::os::unix::fs::chown(&dir, Some(uid), Some(gid)).unwrap();
         }
         let made = program("initdb", &dir)
@@ -41,7 +41,7 @@ impl PostgresServer {
         assert!(made.status.success(), "{made:?}");
         let mut server = Self {
             dir,
-            port: scratch::free_port(),
+            port: rig::free_port(),
             process: None,
         };
         server.launch();
@@ -149,47 +149,11 @@ impl PostgresServer {
     }
 }
 
-/// A program of the newest Postgres here, to be run by a user whom Postgres takes.
+/// A program of Postgres that speaks English.
 fn program(name: &str, dir: &Path) -> Command {
-    static BIN: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let bin = BIN.get_or_init(|| {
-        let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| {
-                let version = entry.file_name().to_str()?.parse().ok()?;
-                Some((version, entry.path().join("bin")))
-            })
-            .filter(|(_, bin)| bin.join("initdb").exists())
-            .collect();
-        versions.sort();
-        versions.pop().map(|(_, bin)| bin)
-    });
-    let mut command = match bin {
-        Some(bin) => Command::new(bin.join(name)),
-        // Elsewhere than on Debian it is found by its name.
-        None => Command::new(name),
-    };
-    command.current_dir(dir).env("LC_ALL", "C");
-    if let Some((uid, gid)) = other_user() {
-        command.uid(uid).gid(gid);
-    }
+    let mut command = rig::postgres_command(name, dir);
+    command.env("LC_ALL", "C");
     command
-}
-
-/// Postgres refuses to run as root: then its own user runs it.
-fn other_user() -> Option<(u32, u32)> {
-    let is_root =
-        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
-    is_root.then(|| {
-        let users = std::fs::read_to_string("/etc/passwd").unwrap();
-        let ids = users.lines().find_map(|line| {
-            let mut parts = line.strip_prefix("postgres:")?.split(':').skip(1);
-            Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-        });
-        ids.expect("a user named postgres: the Postgres server is installed")
-    })
 }
 
 fn children_of(id: u32) -> Vec<u32> {

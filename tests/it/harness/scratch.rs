@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const GUARD: &str = r#"
 root=$1
@@ -79,19 +79,6 @@ pub fn new_dir(name: &str) -> PathBuf {
     let dir = root().join(format!("{number}-{name}"));
     std::fs::create_dir(&dir).unwrap();
     dir
-}
-
-/// A port nobody listens on, below those that the kernel gives to outgoing connections: so a server
-/// finds it free again when it restarts.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = (std::process::id() % 100) as u16 * 120;
-    loop {
-        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// A child process that does not outlive the test process.

@@ -11,6 +11,7 @@ use http::Method;
 
 use super::scratch::{self, Process};
 use super::{Client, Db, Engine, Network, PostgresServer, wait_for};
+use crate::rig::{self, figure};
 
 /// The token of every test server's API.
 pub const ADMIN_TOKEN: &str = "a-token-for-integration-tests";
@@ -109,7 +110,7 @@ impl Setup {
             None => Db::sqlite(&dir.join("sillage.db")),
         };
         TestServer {
-            address: SocketAddr::from(([127, 0, 0, 1], scratch::free_port())),
+            address: SocketAddr::from(([127, 0, 0, 1], rig::free_port())),
             log: scratch::new_dir("log").join("log"),
             dir,
             database_url: self.way_url.or(database_url),
@@ -417,17 +418,6 @@ impl TestServer {
         assert_eq!((spool.groups, spool.hits), (0, 0), "the spool is empty");
         assert_eq!(self.db.quarantined().await, expected, "in quarantine");
     }
-}
-
-fn figure(metrics: &str, name: &str) -> f64 {
-    metrics
-        .lines()
-        .filter(|line| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with([' ', '{']))
-        })
-        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-        .sum()
 }
 
 impl Drop for TestServer {

@@ -1,0 +1,102 @@
+//! What tests and the benchmark share: where the programs are that they start beside the server, who
+//! may run them, which ports are free, and how a figure of `/metrics` is read.
+//!
+//! How a process ends differs, and stays with each: a test's must not outlive a test that was
+//! killed, the benchmark's tells what it used.
+
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// A port nobody listens on, below those that the kernel gives to outgoing connections: so a server
+/// finds it free again when it restarts.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % 100) as u16 * 120;
+    loop {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Whether this process is root, whom some programs refuse.
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|this| this.uid() == 0)
+}
+
+/// Where Debian keeps the programs of the newest Postgres; none where it is not installed so.
+pub fn postgres_programs() -> Option<&'static Path> {
+    static BIN: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let newest = || {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+        versions
+            .flatten()
+            .filter_map(|entry| {
+                let version: u32 = entry.file_name().to_str()?.parse().ok()?;
+                let bin = entry.path().join("bin");
+                bin.join("initdb").is_file().then_some((version, bin))
+            })
+            .max()
+            .map(|(_, bin)| bin)
+    };
+    BIN.get_or_init(newest).as_deref()
+}
+
+/// The user and the group that Postgres is run as: it refuses root, so then it is the package's
+/// own.
+pub fn postgres_user() -> Option<(u32, u32)> {
+    if !is_root() {
+        return None;
+    }
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
+        let mut parts = line.strip_prefix("postgres:")?.split(':').skip(1);
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    })
+}
+
+/// A program of Postgres, to be run in a directory by a user whom it takes.
+pub fn postgres_command(name: &str, dir: &Path) -> Command {
+    let mut command = match postgres_programs() {
+        Some(bin) => Command::new(bin.join(name)),
+        // Elsewhere than on Debian it is found by its name.
+        None => Command::new(name),
+    };
+    command.current_dir(dir);
+    if let Some((user, group)) = postgres_user() {
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+/// A configuration of nginx that keeps to its own directory, with what stands in its `http { }`.
+pub fn nginx_config(workers: u32, connections: u32, http: &str) -> String {
+    // As root its workers would become nobody, who may not write there.
+    let user = if is_root() { "user root;" } else { "" };
+    format!(
+        "{user} worker_processes {workers}; daemon off; pid nginx.pid; error_log error.log;
+         events {{ worker_connections {connections}; }}
+         http {{
+           client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+           uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+           {http}
+         }}"
+    )
+}
+
+/// A figure of `/metrics`, with its labels or summed over them; 0 where it has not been counted yet.
+pub fn figure(metrics: &str, name: &str) -> f64 {
+    let of_name = metrics.lines().filter(|line| {
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with([' ', '{']))
+    });
+    of_name
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+        .sum()
+}
