@@ -43,8 +43,10 @@ pub(super) async fn open_demo(app: Arc<AdminState>) {
         match demo::prepare(&app).await {
             Ok(links) => {
                 say(&format!(
-                    "Demo: a mail and a shop at {}/demo\nA tracked link, ready to click:\n  {}",
-                    app.base_url, links.shop
+                    "Demo: a mail and a shop at {base}/demo\nThe manual: {base}/docs/\n\
+                     A tracked link, ready to click:\n  {}",
+                    links.shop,
+                    base = app.base_url,
                 ));
                 if let Some(demo) = &app.demo {
                     let _ = demo.set(links);

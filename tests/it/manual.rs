@@ -294,6 +294,38 @@ fn readme_is_short_and_names_every_page() {
     }
 }
 
+/// Names that begin with `sillage_` and follow `before`.
+fn metrics<'t>(text: &'t str, before: &str) -> BTreeSet<&'t str> {
+    let start = format!("{before}sillage_");
+    let places = text.match_indices(start.as_str());
+    let names = places.map(|(at, _)| {
+        let name = &text[at + before.len()..];
+        let end = name.find(|c: char| !c.is_ascii_lowercase() && c != '_');
+        &name[..end.unwrap_or(name.len())]
+    });
+    names.filter(|name| *name != "sillage_").collect()
+}
+
+#[test]
+fn the_manual_explains_every_metric_and_no_other() {
+    let mut dirs = vec![root().join("src")];
+    let mut code = String::new();
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                code += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let page = read("static/docs/operating.md");
+    let there = metrics(&code, "\"");
+    assert!(there.len() > 25, "{there:?}");
+    assert_eq!(metrics(&page, "`"), there);
+}
+
 /// Rows of tables, and addresses, cannot be wrapped; nor can a line of NDJSON.
 #[test]
 fn prose_ends_at_column_100() {

@@ -9,7 +9,7 @@ use crate::tracking::route::{
 };
 
 /// What the server answers itself, with everything below it.
-const OWN_TREES: [&str; 6] = ["/api", "/demo", MAUTIC_OPEN, FORM, OPEN, REDIRECT];
+const OWN_TREES: [&str; 7] = ["/api", "/demo", "/docs", MAUTIC_OPEN, FORM, OPEN, REDIRECT];
 
 /// What it answers itself.
 const OWN_PATHS: [&str; 12] = [

@@ -4,18 +4,14 @@ use std::io::Write as _;
 
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
-};
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use sha2::{Digest, Sha256};
 
 use super::EMBEDDABLE;
 use crate::config::Paths;
+use crate::web::etag;
 
 /// The script as it is served.
 #[derive(Clone, Debug)]
@@ -37,14 +33,10 @@ impl Script {
             .write_all(text.as_bytes())
             .and_then(|()| encoder.finish())
             .unwrap_or_default();
-        let etag = format!(
-            "\"{}\"",
-            URL_SAFE_NO_PAD.encode(&Sha256::digest(text.as_bytes())[..12])
-        );
         Self {
+            etag: etag::of(text.as_bytes()),
             plain: text.into(),
             gzip: gzip.into(),
-            etag,
         }
     }
 }
@@ -52,14 +44,7 @@ impl Script {
 impl Script {
     /// `GET /mtc.js`.
     pub(in crate::web) fn answer(&self, headers: &HeaderMap) -> Response {
-        let known = headers
-            .get(IF_NONE_MATCH)
-            .and_then(|value| value.to_str().ok());
-        let is_known = known.is_some_and(|known| {
-            known
-                .split(',')
-                .any(|tag| tag.trim().trim_start_matches("W/") == self.etag)
-        });
+        let is_known = etag::is_known(headers, &self.etag);
         let takes_gzip = headers
             .get(ACCEPT_ENCODING)
             .and_then(|value| value.to_str().ok())
