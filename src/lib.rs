@@ -28,5 +28,13 @@ mod cli;
 pub mod config;
 mod server;
 mod sqlite;
+// Finds and starts Postgres for the tests of the store.
+#[cfg(test)]
+#[expect(
+    dead_code,
+    reason = "tests of the running server and the benchmark need more of it"
+)]
+#[path = "../tests/rig/mod.rs"]
+mod rig;
 
 pub use cli::run;

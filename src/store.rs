@@ -21,6 +21,8 @@ pub mod persons;
 mod postgres;
 pub mod retention;
 pub mod signing_keys;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::path::{Path, PathBuf};
@@ -297,9 +299,7 @@ impl Store {
             Either::Postgres(pool) => {
                 migrations::postgres().run(pool.pool()).await?;
             }
-            Either::Sqlite(pools) => {
-                migrations::sqlite().run(&pools.write).await?;
-            }
+            Either::Sqlite(pools) => migrate_sqlite(&pools.write).await?,
         }
         Ok(())
     }
@@ -472,6 +472,27 @@ fn sqlite_options(file: &Path) -> SqliteConnectOptions {
         .filename(file)
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(10))
+}
+
+/// On SQLite sqlx takes no lock for this: a server and `sillage migrate` beside it would both make
+/// the same table. So whoever finds something to do keeps others from writing until it is done.
+async fn migrate_sqlite(pool: &SqlitePool) -> Result<(), StoreError> {
+    let migrator = migrations::sqlite();
+    let mut connection = pool.acquire().await?;
+    let sql = "select count(*) from _sqlx_migrations";
+    let done: i64 = sqlx::query_scalar(sql)
+        .fetch_one(&mut *connection)
+        .await
+        // No such table: nothing is done.
+        .unwrap_or_default();
+    if done as usize >= migrator.iter().count() {
+        // Only to see that they are ours.
+        return Ok(migrator.run_direct(None, &mut *connection, false).await?);
+    }
+    let mut turn = connection.begin_with("begin immediate").await?;
+    // What `run` does with a connection; that one's future cannot be sent to another thread.
+    migrator.run_direct(None, &mut *turn, false).await?;
+    Ok(turn.commit().await?)
 }
 
 async fn open_sqlite(file: &Path, max_connections: u32) -> Result<SqlitePools, StoreError> {

@@ -121,7 +121,8 @@ impl Encode<'_, Postgres> for Money {
 }
 
 impl<'r> Decode<'r, Postgres> for Money {
-    /// Amounts beyond 64 bits (sums of sums) stop at their end rather than fail.
+    /// Amounts beyond 64 bits (sums of sums) stop at their end rather than fail; places beyond the
+    /// fourth are left out. NaN and the infinities are no amounts.
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
         let words: Vec<i16> = value
             .as_bytes()?
@@ -130,6 +131,11 @@ impl<'r> Decode<'r, Postgres> for Money {
             .collect();
         let [count, weight, sign, _scale, digits @ ..] = words.as_slice() else {
             return Err("a malformed numeric".into());
+        };
+        let is_negative = match *sign {
+            0 => false,
+            0x4000 => true,
+            _ => return Err("a numeric that is no number".into()),
         };
         let mut amount = 0_i128;
         for index in 0..(i32::from(*weight) + 2).max(0) {
@@ -142,8 +148,8 @@ impl<'r> Decode<'r, Postgres> for Money {
                 .saturating_mul(10_000)
                 .saturating_add(i128::from(digit));
         }
-        let amount = i64::try_from(amount).unwrap_or(i64::MAX);
-        Ok(Self(if *sign == 0 { amount } else { -amount }))
+        let amount = if is_negative { -amount } else { amount };
+        Ok(Self(amount.clamp(i64::MIN.into(), i64::MAX.into()) as i64))
     }
 }
 

@@ -18,6 +18,7 @@ mod campaign;
 mod client;
 mod database;
 mod load;
+mod need;
 mod network;
 mod nginx;
 mod npm;
@@ -31,6 +32,7 @@ pub use campaign::Campaign;
 pub use client::{Answer, Client, Failure};
 pub use database::{Db, Engine};
 pub use load::{Load, Outcome, Report};
+pub use need::{need, wait_for};
 pub use network::Network;
 pub use nginx::{Nginx, certificate};
 pub use npm::NpmPackage;
@@ -38,8 +40,6 @@ pub use postgres::PostgresServer;
 pub use scratch::{FullDisk, Process, new_dir, send_signal};
 pub use server::{ADMIN_TOKEN, SIGNING_KEY, TestServer};
 pub use wire::{exchange, read_chunks};
-
-use std::time::{Duration, Instant};
 
 /// Makes two tests of each function: `<name>::on_sqlite` and `<name>::on_postgres`.
 macro_rules! on_both {
@@ -60,24 +60,3 @@ macro_rules! on_both {
     )+};
 }
 pub(crate) use on_both;
-
-/// Fails in `tests/run quick`, which must run where nothing but the build is there.
-pub fn need(program: &str) {
-    assert!(
-        std::env::var_os("SILLAGE_TESTS_QUICK").is_none(),
-        "this test needs {program}: add its name to what `quick` leaves out in tests/run"
-    );
-}
-
-/// Asks again until the condition holds; a deadline reached is a failure that says what was waited
-/// for.
-pub async fn wait_for(what: &str, within: Duration, mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + within;
-    // Often at first: hundreds of cases wait for something that takes milliseconds.
-    let mut pause = Duration::from_millis(1);
-    while !condition().await {
-        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(20));
-    }
-}

@@ -1,13 +1,12 @@
 //! The columns of a stored hit: the one list from which everything that goes through them is made.
 //!
-//! A line says what a column means, its name, the type that a row is read into, and where the value
-//! of a hit that is written comes from. From it come the names in SQL ([`COLUMNS`]), the binders and
-//! the `COPY` writer, the row that is read and the preview of one (`store/hits`), and the cells of
-//! an export (`operator/export`). So a value cannot get into another column than the one it is read
-//! from.
+//! A line gives a column's meaning, its name, the type that it is read into, and where its value
+//! comes from when a hit is written. Macros turn the lines into the names in SQL ([`COLUMNS`]), the
+//! binders and the `COPY` writer, the row that is read and its preview (`store/hits`), and the cells
+//! of an export (`operator/export`). So a value cannot land in a column that is not its own.
 //!
-//! The order of the lines is the order of the columns in a CSV, which people rely on: new ones go to
-//! the end. A new column needs its line here, a migration of both databases and its place in their
+//! The order of the lines is the order of the columns in a CSV, and people rely on it: add new ones
+//! at the end. A new column needs a line here, a migration of both databases, and a place in their
 //! view `readable_hits`.
 
 use super::{ContactId, Hit, TagChange};

@@ -1,0 +1,608 @@
+//! Hits: every column comes back from where it was put, however many are written at once; pages,
+//! filters and exports.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::clock::Micros;
+use crate::model::hit::{
+    Authority, BroadlogId, COLUMNS, ContactId, Currency, DeliveryId, Dialect, Hit, HitId, HitRow,
+    Kind, LinkId, Money, Provenance, TagChange, Utm, Verdict, VisitorId,
+};
+use crate::operator::export::{Format, HitLine, HitStream, WantedHits};
+use crate::store::Store;
+use crate::store::hits::{HitFilter, StoredHit, Whose};
+use crate::store::maintenance::PartitionMonth;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::rig::{Engine, on_both};
+use super::{HOSTILE, NOW, count, hit, insert, new_store, text};
+
+/// As few as go in a statement of their own, one of each size of statement, and as many as are
+/// copied on Postgres.
+const COUNTS: [i64; 3] = [1, 73, 300];
+
+fn id(number: u128) -> Uuid {
+    Uuid::from_u128(0x0197_a8c0_0000_7000_8000_0000_0000_0000 + number)
+}
+
+/// A hit with another value in every column.
+fn full() -> Hit {
+    let text = |text: &str| Some(text.to_owned());
+    let mut hit = Hit::new(
+        HitId(id(1)),
+        Micros(NOW.0 + 1),
+        Kind::Transaction,
+        Dialect::Mapp,
+    );
+    hit.site = "shop".to_owned();
+    hit.page_url = text("https://shop.example/ü?x=1");
+    hit.page_title = text("Ωmega \"'");
+    hit.page_language = text("de-DE");
+    hit.referrer = text("https://referrer.example/");
+    hit.page_tag = text("basket");
+    hit.delivery_id = Some(DeliveryId(i64::MAX));
+    hit.broadlog_id = Some(BroadlogId(i64::MIN));
+    hit.link_id = Some(LinkId(0));
+    hit.provenance = Provenance::Unsigned;
+    hit.visitor_id = Some(VisitorId(id(2)));
+    hit.contact_id = Some(ContactId(id(3)));
+    hit.revenue = Some(Money(-Money::MAX));
+    hit.currency = Currency::parse("EUR");
+    hit.order_id = text("A-1");
+    hit.quantity = Some(i32::MIN);
+    hit.utm = Utm {
+        source: text("utm s"),
+        medium: text("utm m"),
+        campaign: text("utm c"),
+        term: text("utm t"),
+        content: text("utm n"),
+    };
+    hit.tags = vec![
+        TagChange {
+            name: "added, here".to_owned(),
+            remove: false,
+        },
+        TagChange {
+            name: "taken".to_owned(),
+            remove: true,
+        },
+    ];
+    hit.event = text("event");
+    hit.ip = Some("2001:db8::7".parse().unwrap());
+    hit.user_agent = text("agent");
+    hit.verdict = Verdict::Suspect;
+    hit.reason = text("page_url cut; clock");
+    hit.extra = json!({"deep": [1, {"x": null}], "text": "€"})
+        .as_object()
+        .cloned();
+    hit.occurred_at = Some(Micros(NOW.0 - 2));
+    hit
+}
+
+/// What [`full`] is told as, name by name: the second list of the columns that there is, so that a
+/// mistake in the first one shows.
+fn told(seq: i64) -> Vec<(&'static str, Value)> {
+    vec![
+        ("seq", json!(seq)),
+        ("id", json!(id(1))),
+        ("received_at", json!("2026-11-21T18:00:00.000001Z")),
+        ("occurred_at", json!("2026-11-21T17:59:59.999998Z")),
+        ("kind", json!("transaction")),
+        ("dialect", json!("mapp")),
+        ("site", json!("shop")),
+        ("page_url", json!("https://shop.example/ü?x=1")),
+        ("page_title", json!("Ωmega \"'")),
+        ("page_language", json!("de-DE")),
+        ("referrer", json!("https://referrer.example/")),
+        ("page_tag", json!("basket")),
+        ("delivery_id", json!("9223372036854775807")),
+        ("broadlog_id", json!("-9223372036854775808")),
+        ("link_id", json!(0)),
+        ("visitor_id", json!(id(2))),
+        ("contact_id", json!(id(3))),
+        ("revenue", json!("-99999999999999.9999")),
+        ("currency", json!("EUR")),
+        ("order_id", json!("A-1")),
+        ("quantity", json!(-2_147_483_648_i64)),
+        ("utm_source", json!("utm s")),
+        ("utm_medium", json!("utm m")),
+        ("utm_campaign", json!("utm c")),
+        ("utm_term", json!("utm t")),
+        ("utm_content", json!("utm n")),
+        ("tags", json!(["added, here", "-taken"])),
+        ("event", json!("event")),
+        ("ip", json!("2001:db8::7")),
+        ("user_agent", json!("agent")),
+        ("verdict", json!("suspect")),
+        ("reason", json!("page_url cut; clock")),
+        ("extra", json!({"deep": [1, {"x": null}], "text": "€"})),
+        ("proof", json!("unsigned")),
+        ("counted_revenue", json!("0.0001")),
+    ]
+}
+
+/// Writes a hit so many times over.
+async fn insert_copies(store: &Store, hit: &Hit, count: i64) -> i64 {
+    let mut tx = store.begin_lane().await.unwrap();
+    let months = BTreeSet::from([PartitionMonth::of(hit.received_at)]);
+    tx.ensure_partitions(&months).await.unwrap();
+    let first = tx.take_numbers("hit", count).await.unwrap();
+    let rows: Vec<HitRow<'_>> = (first..first + count)
+        .map(|seq| HitRow {
+            seq,
+            hit,
+            contact_id: hit.contact_id,
+            counted_revenue: Some(Money(1)),
+        })
+        .collect();
+    tx.insert_hits(&rows).await.unwrap();
+    tx.commit().await.unwrap();
+    first
+}
+
+async fn read_all(store: &Store) -> Vec<StoredHit> {
+    let until = store.last_seq().await.unwrap();
+    let page = store
+        .hits_between(&HitFilter::default(), 0, until, i64::MAX)
+        .await
+        .unwrap();
+    assert!(page.is_last);
+    page.hits
+}
+
+async fn export(store: &Store, format: Format) -> String {
+    let wanted = WantedHits {
+        format,
+        ..WantedHits::default()
+    };
+    let mut stream = HitStream::open(store.clone(), wanted).await.unwrap();
+    let mut told = Vec::new();
+    while let Some(chunk) = stream.next_chunk().await.unwrap() {
+        told.extend_from_slice(&chunk);
+    }
+    String::from_utf8(told).unwrap()
+}
+
+#[test]
+fn the_columns_stand_in_the_order_that_people_rely_on() {
+    let names: Vec<&str> = told(1).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, COLUMNS);
+    let values: BTreeSet<String> = told(1).iter().map(|(_, value)| value.to_string()).collect();
+    assert_eq!(values.len(), COLUMNS.len(), "each has a value of its own");
+}
+
+async fn every_column_comes_back_from_where_it_was_put(engine: Engine) {
+    let store = new_store(engine).await;
+    for count in COUNTS {
+        insert_copies(&store, &full(), count).await;
+    }
+    let hits = read_all(&store).await;
+    assert_eq!(hits.len() as i64, COUNTS.iter().sum::<i64>());
+    let expected = |hit: &StoredHit| -> Map<String, Value> {
+        let pairs = told(hit.seq).into_iter();
+        pairs
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    };
+    for hit in &hits {
+        assert_eq!(json!(HitLine(hit)), Value::Object(expected(hit)));
+    }
+
+    // The lines of an export: NDJSON, and a CSV whose header names what stands below it.
+    let lines = export(&store, Format::Ndjson).await;
+    for (line, hit) in lines.lines().zip(&hits) {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line, Value::Object(expected(hit)));
+    }
+    let table = export(&store, Format::Csv).await;
+    let mut lines = table.lines();
+    assert_eq!(lines.next().unwrap(), COLUMNS.join(","));
+    for (line, hit) in lines.zip(&hits) {
+        let cells = csv_cells(line);
+        assert_eq!(cells.len(), COLUMNS.len());
+        for ((name, value), cell) in told(hit.seq).into_iter().zip(cells) {
+            match value {
+                Value::String(text) => assert_eq!(cell, text, "{name}"),
+                // Lists are joined, objects are as the database writes them.
+                Value::Array(_) => assert_eq!(cell, "added, here,-taken", "{name}"),
+                value => assert_eq!(cell.parse::<Value>().unwrap(), value, "{name}"),
+            }
+        }
+    }
+
+    // What SQL sees under each name, past our own reader: no mistake is undone by its like there.
+    for (name, value) in told(1) {
+        let Value::String(value) = value else {
+            continue;
+        };
+        if ["id", "visitor_id", "contact_id"].contains(&name) || name.ends_with("_at") {
+            continue;
+        }
+        let seen = match (engine, name) {
+            (Engine::Postgres, "ip") => "host(ip)".to_owned(),
+            // On SQLite in 1/10,000.
+            (Engine::Sqlite, "revenue" | "counted_revenue") => {
+                format!(
+                    "printf('%s', {name} / 10000) || '.' || printf('%04d', abs({name} % 10000))"
+                )
+            }
+            _ => format!("cast({name} as text)"),
+        };
+        let sql = format!("select {seen} from hits where seq = 1");
+        assert_eq!(super::text(&store, &sql).await.unwrap(), value, "{name}");
+    }
+    store.close().await;
+}
+
+/// The cells of a line as RFC 4180 has them.
+fn csv_cells(line: &str) -> Vec<String> {
+    let (mut cells, mut cell, mut is_quoted) = (Vec::new(), String::new(), false);
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if is_quoted && chars.peek() == Some(&'"') => cell.extend(chars.next()),
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => cells.push(std::mem::take(&mut cell)),
+            c => cell.push(c),
+        }
+    }
+    cells.push(cell);
+    cells
+}
+
+async fn a_preview_is_the_row_that_will_be_read(engine: Engine) {
+    let store = new_store(engine).await;
+    for hit in [full(), hit(Kind::Open)] {
+        let seq = insert(&store, std::slice::from_ref(&hit)).await;
+        let mut preview = json!(HitLine(&StoredHit::preview(&hit)));
+        preview["seq"] = json!(seq);
+        let stored = read_all(&store).await.pop().unwrap();
+        assert_eq!(json!(HitLine(&stored)), preview);
+    }
+    store.close().await;
+}
+
+async fn a_hit_without_anything_has_no_values_and_an_empty_list(engine: Engine) {
+    let store = new_store(engine).await;
+    for count in COUNTS {
+        insert_copies(&store, &hit(Kind::Open), count).await;
+    }
+    let always = [
+        "seq",
+        "id",
+        "received_at",
+        "kind",
+        "dialect",
+        "site",
+        "verdict",
+        "counted_revenue",
+    ];
+    for stored in read_all(&store).await {
+        let Value::Object(line) = json!(HitLine(&stored)) else {
+            panic!("{stored:?}");
+        };
+        for (name, value) in line {
+            match name.as_str() {
+                "tags" => assert_eq!(value, json!([])),
+                name if always.contains(&name) => assert_ne!(value, Value::Null, "{name}"),
+                name => assert_eq!(value, Value::Null, "{name}"),
+            }
+        }
+    }
+    assert_eq!(count(&store, "hits where tags is not null").await, 0);
+    store.close().await;
+}
+
+async fn no_hits_are_no_statement(engine: Engine) {
+    let store = new_store(engine).await;
+    let mut tx = store.begin_lane().await.unwrap();
+    tx.insert_hits(&[]).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(count(&store, "hits").await, 0);
+    assert_eq!(store.last_seq().await.unwrap(), 0);
+    assert_eq!(export(&store, Format::Ndjson).await, "{\"cursor\":\"0\"}\n");
+    assert_eq!(
+        export(&store, Format::Csv).await,
+        COLUMNS.join(",") + "\n",
+        "a header and nothing else"
+    );
+    store.close().await;
+}
+
+async fn hostile_texts_come_back_to_the_letter(engine: Engine) {
+    let store = new_store(engine).await;
+    // Also the longest that a hit can have.
+    let longest = "ü".repeat(8_000);
+    let texts: Vec<&str> = HOSTILE.into_iter().chain([longest.as_str()]).collect();
+    for many in [1, 40] {
+        let hits: Vec<Hit> = texts
+            .iter()
+            .cycle()
+            .take(texts.len() * many)
+            .map(|text| {
+                let mut hit = hit(Kind::Event);
+                hit.page_url = Some((*text).to_owned());
+                hit.event = Some((*text).to_owned());
+                hit.tags = vec![TagChange {
+                    name: (*text).to_owned(),
+                    remove: false,
+                }];
+                hit.extra = Some(Map::from_iter([((*text).to_owned(), json!(text))]));
+                hit
+            })
+            .collect();
+        let first = insert(&store, &hits).await;
+        for (stored, hit) in read_in_pages(&store, first - 1).await.iter().zip(&hits) {
+            assert_eq!(stored.page_url, hit.page_url);
+            assert_eq!(stored.event, hit.event);
+            assert_eq!(stored.tags.0, [hit.tags[0].name.clone()]);
+            let extra: Value =
+                serde_json::from_str(stored.extra.as_ref().unwrap().0.get()).unwrap();
+            assert_eq!(extra, Value::Object(hit.extra.clone().unwrap()));
+        }
+    }
+    store.close().await;
+}
+
+/// Pages end by their size, too: the next goes on after the last one.
+async fn read_in_pages(store: &Store, after: i64) -> Vec<StoredHit> {
+    let until = store.last_seq().await.unwrap();
+    let mut hits: Vec<StoredHit> = Vec::new();
+    loop {
+        let after = hits.last().map_or(after, |hit| hit.seq);
+        let page = store
+            .hits_between(&HitFilter::default(), after, until, 1_000)
+            .await
+            .unwrap();
+        assert!(page.is_last || !page.hits.is_empty());
+        hits.extend(page.hits);
+        if page.is_last {
+            let seqs: BTreeSet<i64> = hits.iter().map(|hit| hit.seq).collect();
+            assert_eq!(seqs.len(), hits.len(), "each once");
+            return hits;
+        }
+    }
+}
+
+async fn a_refused_hit_leaves_nothing_of_its_batch(engine: Engine) {
+    let store = new_store(engine).await;
+    for many in [2, 300] {
+        let mut hits: Vec<Hit> = (0..many).map(|_| hit(Kind::Open)).collect();
+        // The second has the number of the first, and on Postgres a text that no hit of ours has.
+        hits[1].site = "\0".to_owned();
+        let mut tx = store.begin_lane().await.unwrap();
+        let months = BTreeSet::from([PartitionMonth::of(NOW)]);
+        tx.ensure_partitions(&months).await.unwrap();
+        let rows: Vec<HitRow<'_>> = hits
+            .iter()
+            .map(|hit| HitRow {
+                seq: 7,
+                hit,
+                contact_id: None,
+                counted_revenue: None,
+            })
+            .collect();
+        let error = tx.insert_hits(&rows).await.unwrap_err();
+        assert!(crate::store::is_refusal(&error), "{error:?}");
+        assert!(!crate::store::is_away(&error), "{error:?}");
+        tx.rollback().await.unwrap();
+        assert_eq!(count(&store, "hits").await, 0);
+    }
+    // The connection is of use again.
+    insert(&store, &[hit(Kind::Open)]).await;
+    assert_eq!(count(&store, "hits").await, 1);
+    store.close().await;
+}
+
+async fn pages_go_forwards_and_backwards_through_what_matches(engine: Engine) {
+    let store = new_store(engine).await;
+    let (ada, former, visitor) = (id(10), id(11), id(12));
+    let hits: Vec<Hit> = (0..60)
+        .map(|number| {
+            let mut hit = hit(if number % 2 == 0 {
+                Kind::Click
+            } else {
+                Kind::Open
+            });
+            hit.delivery_id = (number % 3 == 0).then_some(DeliveryId(i64::MIN));
+            hit.contact_id = match number % 5 {
+                0 => Some(ContactId(ada)),
+                1 => Some(ContactId(former)),
+                _ => None,
+            };
+            hit.visitor_id = (number % 5 > 0).then_some(VisitorId(visitor));
+            hit
+        })
+        .collect();
+    insert(&store, &hits).await;
+    let of = |whose: Option<Whose>, delivery: bool, kind: Option<Kind>| HitFilter {
+        delivery: delivery.then_some(DeliveryId(i64::MIN)),
+        whose,
+        kind,
+    };
+    let contacts = |ids: &[Uuid]| {
+        Some(Whose::Contacts(
+            ids.iter().copied().map(ContactId).collect(),
+        ))
+    };
+    let anonymous = || Some(Whose::Visitor(VisitorId(visitor)));
+    type Matches = fn(i64) -> bool;
+    let filters: [(HitFilter, Matches); 7] = [
+        (of(None, false, None), |_| true),
+        (of(None, true, None), |n| n % 3 == 0),
+        (of(None, false, Some(Kind::Click)), |n| n % 2 == 0),
+        (of(contacts(&[ada]), false, None), |n| n % 5 == 0),
+        (of(contacts(&[ada, former]), true, None), |n| {
+            n % 5 < 2 && n % 3 == 0
+        }),
+        (of(anonymous(), false, Some(Kind::Open)), |n| {
+            n % 5 > 1 && n % 2 == 1
+        }),
+        (of(contacts(&[id(99)]), true, Some(Kind::Form)), |_| false),
+    ];
+    for (filter, matches) in filters {
+        // Numbers begin at 1.
+        let expected: Vec<i64> = (1..=60).filter(|seq| matches(seq - 1)).collect();
+        let (mut forwards, mut after) = (Vec::new(), 0);
+        loop {
+            let page = store.hits_between(&filter, after, 60, 7).await.unwrap();
+            forwards.extend(page.hits.iter().map(|hit| hit.seq));
+            let Some(last) = page.hits.last() else { break };
+            after = last.seq;
+            if page.is_last {
+                break;
+            }
+        }
+        assert_eq!(forwards, expected, "{filter:?}");
+        let (mut backwards, mut before) = (Vec::new(), i64::MAX);
+        loop {
+            let page = store.hits_before(&filter, before, 7).await.unwrap();
+            backwards.extend(page.hits.iter().map(|hit| hit.seq));
+            let Some(last) = page.hits.last() else { break };
+            before = last.seq;
+            if page.is_last {
+                break;
+            }
+        }
+        backwards.reverse();
+        assert_eq!(backwards, expected, "{filter:?}");
+    }
+    // Between two numbers, the first left out and the second taken.
+    let page = store
+        .hits_between(&HitFilter::default(), 10, 12, 100)
+        .await
+        .unwrap();
+    let seqs: Vec<i64> = page.hits.iter().map(|hit| hit.seq).collect();
+    assert_eq!((seqs, page.is_last), (vec![11, 12], true));
+    store.close().await;
+}
+
+async fn a_page_ends_early_where_its_hits_are_large(engine: Engine) {
+    let store = new_store(engine).await;
+    let hits: Vec<Hit> = (0..9)
+        .map(|_| {
+            let mut hit = hit(Kind::Event);
+            hit.extra = Some(Map::from_iter([(
+                "x".to_owned(),
+                json!("y".repeat(300_000)),
+            )]));
+            hit
+        })
+        .collect();
+    insert(&store, &hits).await;
+    let page = store
+        .hits_between(&HitFilter::default(), 0, 9, 9)
+        .await
+        .unwrap();
+    assert!((1..9).contains(&page.hits.len()), "{}", page.hits.len());
+    assert!(!page.is_last);
+    assert_eq!(read_in_pages(&store, 0).await.len(), 9);
+    store.close().await;
+}
+
+async fn times_come_back_to_the_microsecond_at_both_ends_of_time(engine: Engine) {
+    let store = new_store(engine).await;
+    // Postgres' first moment, 1970 and 2000 from both sides, and the last that 64 bits hold.
+    let times = [
+        -210_866_803_200_000_000,
+        -62_135_596_800_000_001,
+        -1,
+        0,
+        1,
+        946_684_799_999_999,
+        946_684_800_000_000,
+        i64::MAX,
+    ];
+    for many in [1, 40] {
+        let hits: Vec<Hit> = times
+            .iter()
+            .cycle()
+            .take(times.len() * many)
+            .map(|at| {
+                let mut hit = hit(Kind::Event);
+                hit.occurred_at = Some(Micros(*at));
+                hit
+            })
+            .collect();
+        let first = insert(&store, &hits).await;
+        for (stored, hit) in read_in_pages(&store, first - 1).await.iter().zip(&hits) {
+            assert_eq!(stored.occurred_at, hit.occurred_at);
+        }
+    }
+    store.close().await;
+}
+
+async fn hits_of_any_month_find_their_place(engine: Engine) {
+    let store = new_store(engine).await;
+    let times = [
+        "1969-12-31T23:59:59.999999Z",
+        "2000-02-29T00:00:00Z",
+        "2099-12-31T23:59:59Z",
+    ];
+    for at in times {
+        let mut hit = hit(Kind::Open);
+        hit.received_at = Micros::parse_rfc3339(at).unwrap();
+        insert(&store, &[hit]).await;
+    }
+    let stored: Vec<String> = read_all(&store)
+        .await
+        .iter()
+        .map(|hit| hit.received_at.rfc3339())
+        .collect();
+    assert_eq!(stored, times);
+    store.close().await;
+}
+
+async fn the_proof_is_what_the_hit_rests_on(engine: Engine) {
+    let store = new_store(engine).await;
+    let mut expected = BTreeMap::new();
+    let mut hits = Vec::new();
+    for (provenance, authority, proof) in [
+        (Provenance::Link, Authority::Public, Some("link")),
+        (Provenance::Session, Authority::Public, Some("session")),
+        (Provenance::Claimed, Authority::Public, Some("claimed")),
+        (Provenance::Unsigned, Authority::Public, Some("unsigned")),
+        (
+            Provenance::Claimed,
+            Authority::Authenticated,
+            Some("sender"),
+        ),
+    ] {
+        let mut hit = hit(Kind::Click);
+        hit.delivery_id = Some(DeliveryId(1));
+        hit.provenance = provenance;
+        hit.authority = authority;
+        expected.insert(hit.id.0, proof);
+        hits.push(hit);
+    }
+    expected.insert(hits[0].id.0, Some("link"));
+    let nothing = hit(Kind::Click);
+    expected.insert(nothing.id.0, None);
+    hits.push(nothing);
+    insert(&store, &hits).await;
+    for stored in read_all(&store).await {
+        assert_eq!(stored.proof.as_deref(), expected[&stored.id]);
+    }
+    assert_eq!(
+        text(&store, "select cast(count(proof) as text) from hits")
+            .await
+            .as_deref(),
+        Some("5")
+    );
+    store.close().await;
+}
+
+on_both!(
+    every_column_comes_back_from_where_it_was_put,
+    a_preview_is_the_row_that_will_be_read,
+    a_hit_without_anything_has_no_values_and_an_empty_list,
+    no_hits_are_no_statement,
+    hostile_texts_come_back_to_the_letter,
+    a_refused_hit_leaves_nothing_of_its_batch,
+    pages_go_forwards_and_backwards_through_what_matches,
+    a_page_ends_early_where_its_hits_are_large,
+    times_come_back_to_the_microsecond_at_both_ends_of_time,
+    hits_of_any_month_find_their_place,
+    the_proof_is_what_the_hit_rests_on,
+);
