@@ -104,7 +104,7 @@ struct WrongUsage(String);
 /// Whoever read standard output has gone: `| head` has what it wanted, so this is an end and no
 /// failure.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody reads any more")]
+#[error("the reader of standard output is gone")]
 struct NobodyReads;
 
 #[derive(Debug, Args)]
@@ -166,7 +166,7 @@ fn environment() -> Result<Vec<(String, String)>, Problems> {
         match value.into_string() {
             Ok(value) => texts.push((name, value)),
             Err(_) if name.starts_with("SILLAGE_") || name == "DATABASE_URL" => {
-                problems.push(format!("{name}: is no UTF-8 text; write it in UTF-8"));
+                problems.push(format!("{name}: is not valid UTF-8; write it in UTF-8"));
             }
             Err(_) => {}
         }
@@ -275,7 +275,7 @@ fn explain_store(error: StoreError) -> anyhow::Error {
         StoreError::Missing(_) | StoreError::NoTables => WrongUsage(format!(
             "{error}. Name the right one: --data-dir for the data directory of a server, \
             DATABASE_URL or --database-url for Postgres. \
-             A new one is made by `sillage serve`, or by `sillage migrate{}`",
+             To create a new one, run `sillage serve` or `sillage migrate{}`",
             match error {
                 StoreError::NoTables => "",
                 _ => " --create",
@@ -311,9 +311,9 @@ fn link_place(config: &Config) -> anyhow::Result<LinkPlace> {
         _ => {
             let dir = &config.data_dir;
             Err(WrongUsage(format!(
-                "nobody knows where links are served: no server has been started on the data \
-                directory {}. \
-                 Name that of a server with --data-dir, or the server's address with --public-url",
+                "cannot tell where links are served: no server has been started on the data \
+                directory {}. Name a server's data directory with --data-dir, or the \
+                server's address with --public-url",
                 std::path::absolute(dir).as_deref().unwrap_or(dir).display()
             ))
             .into())

@@ -200,7 +200,7 @@ impl<S: Source> Projection<S> {
                     ProjectionError::Database(_) => self.health.could_not_write(&error),
                     // The database is not to blame.
                     ProjectionError::Spool(_) => {
-                        tracing::error!(%error, "hits cannot be stored now")
+                        tracing::error!(%error, "cannot store hits now")
                     }
                 }
                 Round::Failed
@@ -262,9 +262,9 @@ impl<S: Source> Projection<S> {
                     old_id = %spool_id,
                     new_id = %id,
                     "another server stores under this spool's id, or an old copy of the spool was \
-                    put back while the clock was behind. It has an id of its own from \
-                     here on, so that no hit is taken for stored; what waited in both copies of a \
-                     copied data directory is stored twice"
+                    put back while the clock was behind. It gets a new id, so that no hit is \
+                    mistaken for a stored one; hits that waited in both copies of a copied data \
+                    directory are stored twice"
                 );
                 meters.renamed.increment(1);
                 (*spool_id, *is_ours, *stands, at) = (id, false, to, to);

@@ -191,13 +191,13 @@ impl Running {
         let budget = self.config.server.shutdown;
         let closed = tokio::time::timeout(budget / 2, self.spool.close()).await;
         if closed.is_err() {
-            tracing::warn!("the disk did not take all hits within half of the budget");
+            tracing::warn!("the disk did not accept all hits within half of the budget");
         }
         self.answered.cancel();
         finish("projection", self.projecting, budget).await;
         finish("spool", self.writing, budget).await;
         if !self.background.ended(budget).await {
-            tracing::warn!("the background did not end within the budget");
+            tracing::warn!("background tasks did not stop within the budget");
         }
         if let Some(metrics) = self.metrics {
             metrics.abort();
@@ -251,7 +251,7 @@ async fn finish(name: &str, mut task: JoinHandle<()>, budget: Duration) {
     if tokio::time::timeout(budget, &mut task).await.is_err() {
         tracing::warn!(
             name,
-            "did not end within the budget; the next start goes on from the disk"
+            "did not stop within the budget; the next start continues from the disk"
         );
         task.abort();
     }

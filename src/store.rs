@@ -179,18 +179,22 @@ pub fn remedy(error: &Error) -> Option<&'static str> {
     match trouble(error) {
         Trouble::Damage => {
             return Some(
-                "the file is damaged or another program's: put it aside, and a backup in its place",
+                "the file is damaged or belongs to another program: move it away and restore a \
+                backup",
             );
         }
         Trouble::Disk => {
             return Some(
-                "the file's disk is full, fails or may only be read: make room or mend it",
+                "the file's disk is full, failing or read-only: free some space or repair it",
             );
         }
         Trouble::Unusable | Trouble::Other => {}
     }
     if is_away(error) {
-        return Some("check that the database runs and that database.url (DATABASE_URL) names it");
+        return Some(
+            "check that the database is running and that database.url (DATABASE_URL) \
+            names it",
+        );
     }
     let sqlx::Error::Database(error) = error else {
         return None;
@@ -198,7 +202,7 @@ pub fn remedy(error: &Error) -> Option<&'static str> {
     let has_no_tables =
         error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table");
     has_no_tables
-        .then_some("make or upgrade the tables with `sillage migrate`, or start the server")
+        .then_some("create or upgrade the tables with `sillage migrate`, or start the server")
 }
 
 /// Whether a lock was not to be had in time.
@@ -373,8 +377,8 @@ impl Store {
             match locked {
                 Ok(_) => return Ok(Either::Postgres(tx)),
                 Err(error) if is_waiting(&error) => {
-                    tracing::warn!(waited = ?turn, "another server, or what is left of one, keeps \
-                        this one from writing");
+                    tracing::warn!(waited = ?turn, "another server, or a session that one left \
+                        behind, blocks writing");
                     tx.rollback().await?;
                 }
                 Err(error) => return Err(error),

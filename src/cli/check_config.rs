@@ -48,7 +48,7 @@ impl CheckConfig {
             }
         }
         if failed {
-            bail!("the configuration is right, but what it names cannot be used");
+            bail!("the configuration is valid, but something it names cannot be used");
         }
         Ok(())
     }
@@ -61,13 +61,15 @@ fn try_dir(dir: &Path) -> anyhow::Result<String> {
     match std::fs::metadata(dir) {
         Ok(meta) if !meta.is_dir() => {
             bail!(
-                "{shown} is no directory; set data_dir to one, or to a path that is not there yet"
+                "{shown} is not a directory; set data_dir to one, or to a path that does not \
+                exist yet"
             )
         }
         Ok(_) => {
             tempfile::tempfile_in(dir).with_context(|| {
                 format!(
-                    "{shown}: no file can be made in it; give it to the user that runs the server"
+                    "{shown}: cannot create a file in it; make it writable for the user that \
+                    runs the server"
                 )
             })?;
             Ok(format!("{shown} can be used"))
@@ -78,15 +80,15 @@ fn try_dir(dir: &Path) -> anyhow::Result<String> {
             let there = there.unwrap_or(Path::new("."));
             tempfile::tempfile_in(there).with_context(|| {
                 format!(
-                    "{shown} is not there and cannot be made in {}",
+                    "{shown} does not exist and cannot be created in {}",
                     there.display()
                 )
             })?;
             Ok(format!(
-                "{shown} is not there yet; the first start makes it"
+                "{shown} does not exist yet; the first start creates it"
             ))
         }
-        Err(error) => Err(error).with_context(|| format!("{shown} cannot be looked at")),
+        Err(error) => Err(error).with_context(|| format!("{shown} cannot be examined")),
     }
 }
 
@@ -94,7 +96,7 @@ async fn try_database(config: &Config) -> anyhow::Result<String> {
     let store = match server::open_store_to_read(config) {
         Err(StoreError::Missing(file)) => {
             return Ok(format!(
-                "{} is not there yet; the first start makes it",
+                "{} does not exist yet; the first start creates it",
                 file.display()
             ));
         }
@@ -111,8 +113,8 @@ async fn try_database(config: &Config) -> anyhow::Result<String> {
         Ok(Ok(())) => Ok(format!("{what} answers")),
         Ok(Err(error)) => Err(error).with_context(|| {
             format!(
-                "{what} does not answer; look at database_url (DATABASE_URL) and whether the \
-                database runs"
+                "{what} does not answer; check database_url (DATABASE_URL) and that the database \
+                is running"
             )
         }),
         Err(_) => bail!("{what} has not answered within {PATIENCE:?}"),

@@ -173,7 +173,10 @@ async fn find_by_value(store: &Store, unique: &[String], value: &str) -> anyhow:
             return whose.context("database");
         }
     }
-    bail!("there is no contact {value:?}, by {}", unique.join(" or "))
+    bail!(
+        "there is no contact {value:?}; looked for it by {}",
+        unique.join(" or ")
+    )
 }
 
 async fn write_table(
@@ -231,7 +234,8 @@ fn read_cursor(file: &Path) -> anyhow::Result<Option<i64>> {
     match cursor(text.trim()) {
         Ok(cursor) => Ok(Some(cursor)),
         Err(_) => Err(WrongUsage(format!(
-            "--cursor-file {} holds no cursor: remove it to begin at the start, or give --after",
+            "--cursor-file {} contains no cursor; delete it to start from the beginning, or give \
+            --after",
             file.display()
         ))
         .into()),
@@ -242,7 +246,7 @@ fn read_cursor(file: &Path) -> anyhow::Result<Option<i64>> {
 fn write_cursor(file: &Path, cursor: i64) -> anyhow::Result<()> {
     let write = || {
         if std::fs::metadata(file).is_ok_and(|there| !there.is_file()) {
-            return Err(std::io::Error::other("it is no file"));
+            return Err(std::io::Error::other("it is not a file"));
         }
         let dir = match file.parent() {
             Some(dir) if !dir.as_os_str().is_empty() => dir,
@@ -256,7 +260,7 @@ fn write_cursor(file: &Path, cursor: i64) -> anyhow::Result<()> {
     };
     write().with_context(|| {
         format!(
-            "the hits are written, but not their cursor, {cursor}, into {}",
+            "the hits are written, but their cursor, {cursor}, could not be saved to {}",
             file.display()
         )
     })
@@ -266,12 +270,12 @@ fn cursor(text: &str) -> Result<i64, String> {
     text.parse()
         .ok()
         .filter(|place| *place >= 0)
-        .ok_or_else(|| "no cursor of an earlier export".to_owned())
+        .ok_or_else(|| "not the cursor of an earlier export".to_owned())
 }
 
 fn kind(word: &str) -> Result<Kind, String> {
     Kind::parse(word).ok_or_else(|| {
         let words: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-        format!("no kind of hit; there are {}", words.join(", "))
+        format!("not a kind of hit; allowed: {}", words.join(", "))
     })
 }

@@ -118,7 +118,7 @@ impl ImportCommand {
         told["seconds"] = json!((watcher.started.elapsed().as_secs_f64() * 10.0).round() / 10.0);
         print_json(&told)?;
         if tally.refused > 0 {
-            bail!("{} of {} rows are refused", tally.refused, tally.rows);
+            bail!("{} of {} rows were refused", tally.refused, tally.rows);
         }
         Ok(())
     }

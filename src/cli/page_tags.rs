@@ -45,7 +45,7 @@ pub(super) struct PageTagArgs {
 fn kind() -> impl clap::builder::TypedValueParser<Value = PageTagKind> {
     let words = PageTagKind::ALL.iter().map(|kind| kind.as_str());
     PossibleValuesParser::new(words)
-        .try_map(|word| PageTagKind::parse(&word).ok_or("no kind of page tag"))
+        .try_map(|word| PageTagKind::parse(&word).ok_or("not a kind of page tag"))
 }
 
 impl PageTagCommand {

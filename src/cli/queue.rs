@@ -120,7 +120,7 @@ impl QuarantineCommand {
                     print_json(&json!({"id": record.id, "stored": is_stored}))?;
                 }
                 if refused > 0 {
-                    bail!("{refused} of {} are refused again", records.len());
+                    bail!("{refused} of {} were refused again", records.len());
                 }
             }
         }

@@ -22,7 +22,7 @@ impl Retire {
         let keep_months = self.keep_months.unwrap_or(config.database.keep_months);
         if keep_months == 0 {
             return Err(WrongUsage(
-                "nothing says how many months of hits are kept: set database.keep_months, or give \
+                "the number of months to keep is not set: set database.keep_months, or give \
                 --keep-months"
                     .to_owned(),
             )

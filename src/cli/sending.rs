@@ -135,7 +135,7 @@ impl LinkCommand {
 }
 
 pub(super) fn time(text: &str) -> Result<Micros, String> {
-    Micros::parse_rfc3339(text).map_err(|_| "no time such as 2026-01-31T09:00:00Z".to_owned())
+    Micros::parse_rfc3339(text).map_err(|_| "not a time such as 2026-01-31T09:00:00Z".to_owned())
 }
 
 /// What was given wrong is wrong usage; the database's failures are not.

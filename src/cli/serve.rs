@@ -77,7 +77,7 @@ async fn load_at_hangups(
                 for problem in &problems.0 {
                     tracing::error!("SIGHUP: {problem}");
                 }
-                tracing::error!("SIGHUP: the server goes on as before");
+                tracing::error!("SIGHUP: the configuration stays as it was");
             }
         }
     }
@@ -117,11 +117,11 @@ async fn bind_one(key: &str, other: &str, address: SocketAddr) -> Result<TcpList
                 Ok(true) => "another sillage",
                 _ => "another program",
             };
-            format!("{by} listens there already; stop it, or give")
+            format!("{by} is already listening there; stop it, or give")
         }
         ErrorKind::AddrNotAvailable => "this machine has no such address; give".to_owned(),
         ErrorKind::PermissionDenied => {
-            "ports below 1024 are for root or for CAP_NET_BIND_SERVICE; give".to_owned()
+            "ports below 1024 need root or CAP_NET_BIND_SERVICE; give".to_owned()
         }
         _ => format!("{error}; give"),
     };

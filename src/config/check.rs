@@ -117,7 +117,7 @@ fn check_addresses(config: &Config, found: &mut Found) {
         && meet(config.listen, metrics)
     {
         let text = format!(
-            "is the port of listen ({}) too; give it another port, or \"\" for none",
+            "uses the same port as listen ({}); give it another port, or \"\" for none",
             config.listen
         );
         found.say("metrics.listen", &metrics.to_string(), text).with = Some("listen");
@@ -144,7 +144,7 @@ fn check_secrets(config: &Config, found: &mut Found) {
         let wrong = if text.chars().count() < 16 {
             "has fewer than 16 characters"
         } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
-            "holds spaces or letters that a header cannot carry, so no request could match it"
+            "contains spaces or letters that a header cannot carry, so no request could match it"
         } else {
             continue;
         };
@@ -159,12 +159,12 @@ fn check_secrets(config: &Config, found: &mut Found) {
         let wrong = match (number, text.split_once(':')) {
             (Some(number), _) if !numbers.insert(number) => {
                 format!(
-                    "has the number {number}, which another key has; each number names one secret \
-                    for ever"
+                    "has the number {number}, as another key does; each number stands for one \
+                    secret, forever"
                 )
             }
             (Some(_), Some((_, secret))) if secret.len() < 32 => {
-                "has fewer than 32 characters of secret".to_owned()
+                "has a secret of fewer than 32 characters".to_owned()
             }
             (Some(_), _) => continue,
             (None, _) => "is not \"<number 0-15>:<secret>\"".to_owned(),
@@ -181,9 +181,9 @@ fn check_secrets(config: &Config, found: &mut Found) {
         };
         let wrong = match text.split_once(':') {
             Some((site, _)) if !is_site(site) => {
-                "begins with what is no track id (letters, digits, _ and -)"
+                "does not begin with a track id (letters, digits, _ and -)"
             }
-            Some((_, secret)) if secret.len() < 16 => "has fewer than 16 characters of secret",
+            Some((_, secret)) if secret.len() < 16 => "has a secret of fewer than 16 characters",
             Some(_) => continue,
             None => "is not \"<track id>:<secret>\"",
         };
@@ -230,18 +230,18 @@ fn wrong_level(filter: &str) -> Option<String> {
             None if level(directive) => has_general = true,
             None => {
                 let near = nearest(directive, LEVELS.into_iter());
-                return Some(format!("{directive:?} is no level{near}; {allowed}"));
+                return Some(format!("{directive:?} is not a log level{near}; {allowed}"));
             }
             Some((_, word)) if !level(word) && word != "off" => {
                 let near = nearest(word, LEVELS.into_iter());
-                return Some(format!("{word:?} is no level{near}; {allowed}"));
+                return Some(format!("{word:?} is not a log level{near}; {allowed}"));
             }
             Some((target, _)) => {
                 let name = target.split([':', '[']).next().unwrap_or_default();
                 if !LOGGING.contains(&name) {
                     let near = nearest(name, LOGGING.into_iter());
                     return Some(format!(
-                        "{name:?} writes no log lines{near} (there are {}); {allowed}",
+                        "{name:?} is not a log target{near} (targets: {}); {allowed}",
                         LOGGING.join(", ")
                     ));
                 }
@@ -250,10 +250,10 @@ fn wrong_level(filter: &str) -> Option<String> {
     }
     let plain: String = filter.chars().filter(|c| !c.is_whitespace()).collect();
     if let Err(error) = plain.parse::<tracing_subscriber::filter::Targets>() {
-        return Some(format!("is no filter ({error}); {allowed}"));
+        return Some(format!("is not a valid filter ({error}); {allowed}"));
     }
     (!has_general).then(|| {
         let meant = did_you_mean(Some(format!("info,{filter}")));
-        format!("has no level for everything else, which would be switched off{meant}; {allowed}")
+        format!("sets no default level, so everything else would be silent{meant}; {allowed}")
     })
 }

@@ -123,7 +123,8 @@ impl Config {
         if urls.values().collect::<BTreeSet<_>>().len() > 1 {
             problems.push((
                 usize::MAX,
-                "DATABASE_URL and SILLAGE_DATABASE_URL name different databases; give one of them"
+                "DATABASE_URL and SILLAGE_DATABASE_URL name different databases; set only one of \
+                them"
                     .to_owned(),
             ));
         }

@@ -39,8 +39,8 @@ impl Config {
         let mut doubts = Vec::new();
         if self.public_url.is_none() && self.listen.ip().is_unspecified() {
             doubts.push(format!(
-                "public_url is not set: links that are made begin with {}, which no reader can \
-                reach; set it to where the public reaches this server",
+                "public_url is not set: new links begin with {}, which no reader can reach; set \
+                it to the public address of this server",
                 self.base_url()
             ));
         }
@@ -50,7 +50,7 @@ impl Config {
         ] {
             if let Some(network) = networks.iter().find(|network| network.prefix_len() == 0) {
                 doubts.push(format!(
-                    "{key} holds \"{network}\": everybody on the net is believed; name the \
+                    "{key} contains \"{network}\", which trusts the whole internet; list the \
                     networks of your own machines"
                 ));
             }
@@ -64,7 +64,7 @@ impl Config {
                 .is_some_and(|secret| EXAMPLES.contains(&secret.0.as_str()))
             {
                 doubts.push(format!(
-                    "{key} is the one in config.example.toml, which everybody knows; make one \
+                    "{key} is the one in config.example.toml, which is public; generate your own \
                     with `openssl rand -hex 24`"
                 ));
             }
@@ -80,8 +80,8 @@ impl Config {
             })
         {
             doubts.push(format!(
-                "none of cookies.domains covers {host}, the host of public_url: its cookies are \
-                valid for it alone"
+                "cookies.domains does not cover {host}, the host of public_url: its cookies are \
+                valid for that host only"
             ));
         }
         doubts

@@ -113,9 +113,10 @@ pub(super) fn allowed(key: &str) -> &'static str {
         return LOG_LEVEL;
     }
     let found = ALLOWED.iter().find(|(name, _)| *name == key);
-    found.map_or("config.example.toml says what it takes", |(_, allowed)| {
-        allowed
-    })
+    found.map_or(
+        "see config.example.toml for what it takes",
+        |(_, allowed)| allowed,
+    )
 }
 
 /// The word that was meant, where one is near.

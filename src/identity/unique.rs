@@ -44,7 +44,7 @@ pub(super) fn read_key(field: &str, value: &str) -> Result<UniqueKey, NoName> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoName {
     /// The field holds addresses, and it is none.
-    #[error("is no e-mail address")]
+    #[error("is not an e-mail address")]
     NoAddress,
     /// It stands for a value that is not there.
     #[error("is a placeholder, not a value")]
@@ -81,7 +81,7 @@ impl UniqueError {
         };
         let value: String = self.value.chars().take(MOST_TOLD).collect();
         format!(
-            "{value:?}{dots} {}; leave the field out where there is none",
+            "{value:?}{dots} {}; leave the field out if there is no value",
             self.why
         )
     }

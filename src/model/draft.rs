@@ -164,7 +164,7 @@ impl NewPageTag {
         if identifier.contains('|') {
             return Err(DraftError {
                 field: "identifier",
-                why: "holds a |".to_owned(),
+                why: "contains a |".to_owned(),
             });
         }
         Ok(Self {
@@ -187,7 +187,7 @@ fn required(field: &'static str, text: &str, limit: Limit) -> Result<String, Dra
     let wrong = |why: String| DraftError { field, why };
     match clean(text, limit) {
         (_, Some("cut")) => Err(wrong(format!("is longer than {} characters", limit.0))),
-        (_, Some(_)) => Err(wrong("holds control characters".to_owned())),
+        (_, Some(_)) => Err(wrong("contains control characters".to_owned())),
         (text, None) if text.is_empty() => Err(wrong("is empty".to_owned())),
         (text, None) => Ok(text.into_owned()),
     }
@@ -229,11 +229,11 @@ fn check_slug(slug: &str) -> Result<(), DraftError> {
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     {
-        return wrong("holds other characters than letters, digits, - and _");
+        return wrong("contains characters other than letters, digits, - and _");
     }
     // `/r/test` is how Adobe Campaign asks whether a tracking server lives.
     if slug == "test" {
-        return wrong("is kept for the test of the server");
+        return wrong("is reserved for testing the server");
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ pub struct HostPattern(String);
 
 /// The text is no pattern of hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is no host name such as www.example.com or *.example.com")]
+#[error("is not a host name such as www.example.com or *.example.com")]
 pub struct NoHostPattern;
 
 impl HostPattern {

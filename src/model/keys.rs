@@ -75,7 +75,7 @@ pub enum KeyError {
     #[error("signing key {0} is not of the form \"<number 0-15>:<secret>\"")]
     Form(usize),
     /// Too short to be a secret.
-    #[error("signing key {0} has fewer than 32 characters of secret")]
+    #[error("signing key {0} has a secret of fewer than 32 characters")]
     Short(usize),
     /// Two keys with one number.
     #[error("two signing keys have the number {0}")]

@@ -18,13 +18,11 @@ pub enum SendingError {
     Draft(Option<usize>, DraftError),
     /// A field's value, the last, belongs to something else already; the index where several were
     /// given.
-    #[error(
-        "{1} is taken: {2} belongs to another; choose another, or leave it out to have one made"
-    )]
+    #[error("{1} {2} is already taken; choose another, or leave it out and the server assigns one")]
     Taken(Option<usize>, &'static str, String),
     /// The delivery does not exist.
     #[error(
-        "there is no delivery {0}: make it first, or look for its number in the list of deliveries"
+        "there is no delivery {0}: create it first, or look up its number in the list of deliveries"
     )]
     NoDelivery(DeliveryId),
     /// The database refuses or cannot be reached.

@@ -141,19 +141,19 @@ pub(crate) enum EntryError {
     #[error(transparent)]
     Field(#[from] UniqueError),
     /// Nothing in it names a contact.
-    #[error("names nobody: {0} is empty")]
+    #[error("identifies nobody: {0} is empty")]
     Nobody(String),
     #[error("its unique fields belong to more than one contact")]
     SeveralContacts,
     /// The delivery is not to be had.
     #[error("{0}")]
     Delivery(String),
-    #[error("broadlog {id} exists already and belongs to delivery {delivery}")]
+    #[error("broadlog {id} already exists and belongs to delivery {delivery}")]
     OtherDelivery {
         id: BroadlogId,
         delivery: DeliveryId,
     },
-    #[error("broadlog {id} exists already and belongs to another contact")]
+    #[error("broadlog {id} already exists and belongs to another contact")]
     OtherContact {
         id: BroadlogId,
         /// The name led to it.

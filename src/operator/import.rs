@@ -145,18 +145,19 @@ pub enum ImportError {
     #[error(transparent)]
     Column(#[from] ColumnError),
     /// Refused rows cannot be told.
-    #[error("refused rows cannot be written down: {0}")]
+    #[error("cannot write the refused rows: {0}")]
     Report(std::io::Error),
     /// Another writer takes the same numbers or slugs again and again, or somebody wrote rows by
     /// hand whose numbers the counters do not know.
     #[error(
-        "numbers or slugs of these rows are taken again and again: another import, or rows \
-        written by hand above the table counters"
+        "numbers or slugs for these rows keep being taken: another import is running, or rows \
+        were inserted by hand above the table counters"
     )]
     Outrun,
     /// The database refuses, or was away for long.
     #[error(
-        "the database: {0} (rows before are imported; the same file again goes on without doubling)"
+        "the database: {0} (earlier rows are imported; import the same file again to continue, \
+        nothing is duplicated)"
     )]
     Database(#[from] store::Error),
 }

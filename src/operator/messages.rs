@@ -89,7 +89,7 @@ pub enum MessageError {
     #[error("{0}")]
     Line(String),
     /// Nothing in it says who the contact is.
-    #[error("contact names nobody: it needs one of the unique fields ({0})")]
+    #[error("contact identifies nobody; give one of the unique fields ({0})")]
     Nobody(String),
     /// The number is another delivery's.
     #[error("broadlog_id belongs to another delivery: leave it out, or choose another")]
@@ -99,13 +99,13 @@ pub enum MessageError {
     OtherContact,
     /// The line's key is another message's.
     #[error(
-        "idempotency_key belongs to another message of this delivery: a key names one message, \
-        choose another"
+        "idempotency_key belongs to another message of this delivery: each key stands for one \
+        message, choose another"
     )]
     OtherMessage,
     /// The request's key is another request's.
     #[error(
-        "Idempotency-Key was given to other lines within the last week: send the same lines in \
+        "Idempotency-Key was used for other lines within the last week: send the same lines in \
         the same order, or choose another key"
     )]
     OtherRequest,

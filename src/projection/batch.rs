@@ -159,7 +159,8 @@ impl<'p> Batch<'p> {
                     Box::pin(self.store_range(tx, from, middle, done)).await?;
                     Box::pin(self.store_range(tx, middle, to, done)).await
                 } else {
-                    tracing::warn!(position = self.places[from].seq, hit = %self.hits[from].id, %error, "a hit is put into quarantine");
+                    tracing::warn!(position = self.places[from].seq, hit = %self.hits[from].id,
+                        %error, "a hit was quarantined");
                     let bytes = encode_record(&self.hits[from]);
                     self.put_aside(tx, self.places[from], bytes, error.to_string(), done)
                         .await

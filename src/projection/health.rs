@@ -74,8 +74,7 @@ impl DatabaseHealth {
         let mut known = self.known();
         known.is_refusing = true;
         if known.fall() {
-            tracing::error!(%error, "hits cannot be stored now; the spool holds them until they \
-                can");
+            tracing::error!(%error, "cannot store hits now; the spool keeps them until it can");
         }
     }
 
@@ -90,7 +89,7 @@ impl DatabaseHealth {
     /// A query was not answered: the database cannot be reached.
     pub fn did_not_answer(&self, error: &dyn Display) {
         if self.known().fall() {
-            tracing::error!(%error, "the database does not answer; the spool holds what arrives \
+            tracing::error!(%error, "the database does not answer; the spool keeps new hits \
                 until it does");
         }
     }

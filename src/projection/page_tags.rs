@@ -133,7 +133,8 @@ impl PageTags {
         if self.refused > 0 && self.used.refused == 0 {
             tracing::warn!(
                 made = count.used,
-                "no more page tags are made on the fly today; hits of those that are missing say so"
+                "no more page tags are created automatically today; hits of missing tags carry a \
+                note"
             );
         }
         Ok(self.refused.unsigned_abs())

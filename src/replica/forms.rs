@@ -61,10 +61,10 @@ impl FormCopy {
             Err(error) => Err(error),
         };
         let forms = read.unwrap_or_else(|error| {
-            tracing::error!(%error, "the local form copy is damaged: it is put aside and fetched \
+            tracing::error!(%error, "the local form copy is damaged: it is set aside and fetched \
                 again");
             if let Err(error) = put_aside(&file, clock.now()) {
-                tracing::error!(%error, "the local form copy cannot be put aside");
+                tracing::error!(%error, "cannot set the local form copy aside");
             }
             keep_newest_aside(&file);
             Vec::new()
@@ -172,7 +172,7 @@ impl FormCopy {
         if let Err(error) = written
             && !was_unsaved
         {
-            tracing::warn!(%error, "the local form copy cannot be written; the next refreshes try \
+            tracing::warn!(%error, "cannot write the local form copy; the next refreshes try \
                 again");
         }
     }
@@ -196,7 +196,8 @@ impl FormCopy {
                 Ok(()) => is_failing = false,
                 Err(error) if !is_failing => {
                     is_failing = true;
-                    tracing::warn!(%error, "forms cannot be refreshed; the local copy serves");
+                    tracing::warn!(%error, "cannot refresh forms; serving them from the local \
+                        copy");
                 }
                 Err(_) => {}
             }

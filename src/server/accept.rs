@@ -75,7 +75,7 @@ pub async fn serve(
         .await
         .is_err()
     {
-        tracing::warn!("some connections did not end within the budget");
+        tracing::warn!("some connections did not close within the budget");
     }
 }
 

@@ -216,6 +216,6 @@ fn renew_note(config: &Config, keys: &Keys, noted: Option<ServerNote>) -> Server
 /// A full disk is no reason not to serve.
 fn write_note(note: &ServerNote, dir: &Path) {
     if let Err(error) = note.write(dir) {
-        tracing::warn!(%error, "server.json cannot be written");
+        tracing::warn!(%error, "cannot write server.json");
     }
 }

@@ -86,8 +86,8 @@ impl DataDir {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DataDirError::InUse(dir.to_owned())),
             Err(TryLockError::Error(error)) => {
-                tracing::debug!(%error, "this file system locks no directories; the file lock has \
-                    to do");
+                tracing::debug!(%error, "this file system cannot lock directories; using the \
+                    file lock alone");
             }
         }
         let lock = lock_file(&dir.join("lock"))
@@ -141,8 +141,8 @@ fn narrow(dir: &Path) {
     if std::fs::metadata(dir).is_ok_and(|meta| is_open(&meta)) {
         tracing::warn!(
             dir = %dir.display(),
-            "others may enter the data directory, which holds personal data and keys; chmod 700 \
-            closes it"
+            "other users can enter the data directory, which holds personal data and keys; \
+            restrict it with chmod 700"
         );
     }
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
@@ -160,11 +160,12 @@ fn narrow(dir: &Path) {
             let file = path.display();
             match std::fs::set_permissions(&path, Permissions::from_mode(0o600)) {
                 Ok(()) => {
-                    tracing::warn!(%file, "others could read this file; it is its owner's alone \
-                        now")
+                    tracing::warn!(%file, "other users could read this file; now only its owner \
+                        can")
                 }
                 Err(error) => {
-                    tracing::warn!(%file, %error, "others may read this file; chmod 600 closes it")
+                    tracing::warn!(%file, %error, "other users can read this file; restrict it \
+                        with chmod 600")
                 }
             }
         }
@@ -175,8 +176,8 @@ fn narrow(dir: &Path) {
 /// rights were too.
 pub fn warn_of_readers(file: &Path) {
     if std::fs::metadata(file).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
-        tracing::warn!(file = %file.display(), "others may read the database, which holds \
-            personal data; chmod 600 closes it");
+        tracing::warn!(file = %file.display(), "other users can read the database, which holds \
+            personal data; restrict it with chmod 600");
     }
 }
 

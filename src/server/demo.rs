@@ -105,7 +105,7 @@ async fn send_to_reader(app: &AdminState, delivery: &Delivery) -> anyhow::Result
         .find(|field| *field == "email")
         .or(unique.first());
     let Some(field) = field else {
-        bail!("contacts.unique is empty, so nobody can be sent anything");
+        bail!("contacts.unique is empty, so no message can name a recipient");
     };
     let fields = [
         (field.as_str(), "reader@quai9.example"),

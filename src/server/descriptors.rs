@@ -36,8 +36,9 @@ pub fn make_room(config: &mut Config) -> u64 {
             limit,
             configured = wanted,
             lowered = room,
-            "server.max_connections is lowered: it needs {needed} file descriptors, and this \
-            process may have {limit}. Allow more (ulimit -Hn, LimitNOFILE= of systemd, --ulimit \
+            "server.max_connections is lowered: it needs {needed} file descriptors, but the \
+            limit of this process is {limit}. Allow more (ulimit -Hn, LimitNOFILE= of \
+            systemd, --ulimit \
             nofile= of Docker) or configure fewer connections"
         );
         config.server.max_connections = room as usize;
@@ -67,7 +68,7 @@ fn raise_limit() -> u64 {
             maximum: limit.maximum,
         };
         if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!(%error, "the limit of file descriptors stays as it was");
+            tracing::warn!(%error, "cannot raise the limit of file descriptors");
         }
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
@@ -110,12 +111,11 @@ impl Exhausted {
             self.told = Some(Instant::now());
             let failures = std::mem::take(&mut self.failures);
             if is_out_of_descriptors(error) {
-                tracing::error!(%error, failures, "no file descriptor is left: new connections \
-                    wait, those that are open go on. Allow more (ulimit -n, LimitNOFILE=) or \
+                tracing::error!(%error, failures, "out of file descriptors: new connections \
+                    wait, open ones continue. Allow more (ulimit -n, LimitNOFILE=) or \
                     lower server.max_connections");
             } else {
-                tracing::error!(%error, failures, "connections cannot be accepted; those that are \
-                    open go on");
+                tracing::error!(%error, failures, "cannot accept connections; open ones continue");
             }
         }
         true

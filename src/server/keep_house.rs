@@ -83,8 +83,8 @@ impl Housekeeper {
             tracing::warn!(
                 clock = now.rfc3339(),
                 newest_hit = newest.rfc3339(),
-                "the clock is far ahead of the newest hit: if it is wrong, set it; what is old is \
-                counted back from that hit"
+                "the clock is far ahead of the newest hit: correct it if it is wrong; the age of \
+                hits is counted back from that hit"
             );
         }
         Ok(from)
@@ -104,8 +104,8 @@ fn tell(retired: &Retired) {
     }
     if retired.is_more {
         tracing::info!(
-            "more months are older than database.keep_months; one a day is removed, `sillage \
-            retire` removes all of them at once"
+            "more months are older than database.keep_months; the server removes one a day, \
+            `sillage retire` removes all of them at once"
         );
     }
 }

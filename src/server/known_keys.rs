@@ -205,7 +205,7 @@ impl KeyWatch {
         loop {
             // Where the database is away others tell it, and what was known last holds.
             if let Err(error) = self.check().await {
-                tracing::debug!(%error, "the signing keys cannot be checked now");
+                tracing::debug!(%error, "cannot check the signing keys now");
             }
             tokio::time::sleep(every).await;
         }
@@ -243,7 +243,7 @@ impl KeyWatch {
         if note != self.note {
             match note.write(&self.dir) {
                 Ok(()) => self.note = note,
-                Err(error) => tracing::warn!(%error, "server.json cannot be written"),
+                Err(error) => tracing::warn!(%error, "cannot write server.json"),
             }
         }
         self.tell(missing);

@@ -43,7 +43,7 @@ pub(super) async fn follow(
         if !merged.waiting.is_empty() {
             tracing::warn!(
                 keys = merged.waiting.join(", "),
-                "SIGHUP: these keys have new values that hold after a restart only"
+                "SIGHUP: these keys have new values that take effect only after a restart"
             );
         }
         // Also where no key has changed: data_dir/signing.keys may have.
@@ -51,13 +51,13 @@ pub(super) async fn follow(
             Ok(()) => {
                 telemetry::set_level(&merged.config.log.level);
                 let keys = merged.changed.join(", ");
-                tracing::info!(changed = keys, "SIGHUP: the configuration was read again");
+                tracing::info!(changed = keys, "SIGHUP: the configuration was reloaded");
                 now = merged.config;
             }
             Err(error) => {
                 tracing::error!(
                     error = format!("{error:#}"),
-                    "SIGHUP: the server goes on as before"
+                    "SIGHUP: the configuration stays as it was"
                 );
             }
         }

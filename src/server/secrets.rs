@@ -109,8 +109,8 @@ pub fn load_or_make_token(config: &Config) -> anyhow::Result<(String, bool)> {
         let token = text.trim();
         if token.len() < LEAST_TOKEN {
             bail!(
-                "{} holds {} characters, and a token has at least {LEAST_TOKEN}: it was emptied \
-                or cut. Put the token back, or remove the \
+                "{} contains {} characters, but a token has at least {LEAST_TOKEN}: the file was \
+                emptied or truncated. Put the token back, or remove the \
                  file: a new token is made, and whoever uses the old one gets 401",
                 file.display(),
                 token.len()

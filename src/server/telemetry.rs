@@ -45,7 +45,7 @@ pub fn set_level(level: &str) {
     if let Some(handle) = FILTER.get()
         && let Err(error) = handle.reload(filter(level))
     {
-        tracing::warn!(%error, "the log's level stays as it was");
+        tracing::warn!(%error, "cannot change the log level");
     }
 }
 

@@ -26,7 +26,7 @@ impl Welcome {
         ));
         if self.is_token_new {
             say(&format!(
-                "The API's token, told this once (it is kept in admin.token in the data \
+                "The API token, shown only once (it is kept in admin.token in the data \
                 directory):\n  {token}\n\
                  Make a tracked link, then follow its short_url:\n  \
                  curl -sS {base}/api/v1/links -H 'Authorization: Bearer {token}' -d '{{\"url\": \"https://www.example.com/\"}}'",

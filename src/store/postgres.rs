@@ -152,7 +152,10 @@ impl Waiting<'_> {
             return answer;
         }
         *self.is_silent = true;
-        let text = format!("Postgres fell silent: no answer in {:?}", self.patience);
+        let text = format!(
+            "Postgres stopped responding: no answer in {:?}",
+            self.patience
+        );
         Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
     }
 }
@@ -376,7 +379,7 @@ async fn prepare(connection: &mut PgConnection, patience: Duration) -> sqlx::Res
         patience.as_millis()
     );
     if let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await {
-        tracing::debug!(%error, "the session of Postgres keeps its settings");
+        tracing::debug!(%error, "cannot change the settings of the Postgres session");
     }
     Ok(())
 }

@@ -125,10 +125,9 @@ async fn await_tables(
     };
     let why = match tables {
         Tables::There => return next.run(request).await,
-        Tables::Awaited => "the tables of the database are being made or brought up to date",
+        Tables::Awaited => "the database tables are being created or upgraded",
         Tables::Missing => {
-            "the database has not been reached yet, or refuses to make its tables (the log says \
-            why)"
+            "the database has not been reached yet, or its tables cannot be created (see the log)"
         }
     };
     Problem::starting(why).into_response()

@@ -135,7 +135,7 @@ impl<S: Send + Sync> FromRequest<S> for WholeBody {
             Err(Unread::TooLarge) => Err(Problem::too_large()),
             Err(unread) => Err(Problem::new(
                 unread.status(),
-                "the body did not arrive whole: send the request again",
+                "the body was incomplete: send the request again",
             )),
         }
     }

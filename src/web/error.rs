@@ -71,7 +71,7 @@ impl Problem {
         Self::not_found(
             "path",
             format_args!(
-                "/api/v1{path}; it begins with deliveries, links, hits, contacts, page-tags, \
+                "/api/v1{path}; paths begin with deliveries, links, hits, contacts, page-tags, \
                 forms or debug/decode"
             ),
         )
@@ -161,7 +161,7 @@ impl IntoResponse for Problem {
 pub(in crate::web) fn refuse_method(method: &Method, allowed: Option<HeaderValue>) -> Response {
     let there = allowed.as_ref().and_then(|allowed| allowed.to_str().ok());
     let why = format!(
-        "{method} is no method of this path; there are {}",
+        "{method} is not allowed on this path; allowed: {}",
         there.unwrap_or("none").replace(',', ", ")
     );
     let mut problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, why).into_response();

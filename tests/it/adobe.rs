@@ -154,7 +154,7 @@ async fn page_tags_are_made_and_listed_on_the_command_line(engine: Engine) {
     assert_eq!(run(&["create", "home"]).0, Some(0));
     let (code, _, why) = run(&paid);
     assert_eq!(
-        (code, why.contains("identifier is taken")),
+        (code, why.contains("is already taken")),
         (Some(2), true),
         "{why}"
     );

@@ -173,10 +173,10 @@ async fn check_config_tries_the_directory_and_the_database() {
     let (code, told) = check(&dir, "data", &url);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("database: Postgres answers"), "{told}");
-    assert!(told.contains("data is not there yet"), "{told}");
+    assert!(told.contains("data does not exist yet"), "{told}");
     let (code, told) = check(&dir, "data", "sqlite:data/hits.db");
     assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("data/hits.db is not there yet"), "{told}");
+    assert!(told.contains("data/hits.db does not exist yet"), "{told}");
     assert_eq!(
         std::fs::read_dir(&dir).unwrap().count(),
         0,
@@ -188,7 +188,7 @@ async fn check_config_tries_the_directory_and_the_database() {
     let (code, told) = check(&dir, "file", &url);
     assert_eq!(code, Some(1), "{told}");
     assert!(
-        told.contains("file is no directory; set data_dir"),
+        told.contains("file is not a directory; set data_dir"),
         "{told}"
     );
     assert!(

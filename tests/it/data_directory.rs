@@ -90,7 +90,7 @@ async fn everything_in_it_is_its_owners_alone_whatever_the_umask(engine: Engine)
     server.start_again().await;
     assert_eq!(open_files(&dir), []);
     assert!(
-        server.log().contains("others could read this file"),
+        server.log().contains("other users could read this file"),
         "{}",
         server.log()
     );

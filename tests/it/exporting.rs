@@ -359,7 +359,7 @@ async fn an_export_keeps_its_cursor_in_a_file(engine: Engine) {
     std::fs::write(&file, "# cursor=7").unwrap();
     let wrong = try_export(&server, &format!("hits --cursor-file {}", file.display()));
     assert_eq!(wrong.code, Some(2), "{}", wrong.told);
-    assert!(wrong.told.contains("holds no cursor"), "{}", wrong.told);
+    assert!(wrong.told.contains("contains no cursor"), "{}", wrong.told);
     server.finish().await;
 }
 
@@ -618,16 +618,16 @@ async fn exported_links_are_read_back_as_they_were(engine: Engine) {
 async fn what_cannot_be_exported_is_told_in_one_line(engine: Engine) {
     let server = start(engine).await;
     for (arguments, code, why) in [
-        ("hits --after x", 2, "no cursor of an earlier export"),
+        ("hits --after x", 2, "not the cursor of an earlier export"),
         ("hits --after -1", 2, ""),
-        ("hits --kind nope", 2, "there are click, open"),
+        ("hits --kind nope", 2, "allowed: click, open"),
         ("hits --limit 0", 2, ""),
         ("hits --format xml", 2, ""),
         ("everything", 2, ""),
         (
             "hits --contact nobody@export.example",
             1,
-            "there is no contact \"nobody@export.example\", by email",
+            "there is no contact \"nobody@export.example\"; looked for it by email",
         ),
     ] {
         let export = try_export(&server, arguments);

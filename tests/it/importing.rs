@@ -110,7 +110,7 @@ async fn mautics_redirects_lead_on_and_again_after_a_change(engine: Engine) {
     );
     assert!(
         done.told
-            .contains("row 6: slug is wrong: \"d/1\" holds other characters")
+            .contains("row 6: slug is wrong: \"d/1\" contains characters")
     );
     wait_redirect(&server, path, "https://shop.example/one").await;
     let query = "/r/a123456789abcdef012345678?ct=YQ&x=1";
@@ -213,12 +213,12 @@ async fn adobes_urls_keep_their_numbers_and_become_links_and_page_tags(engine: E
         (done.code, &done.tally["deliveries_made"]),
         (Some(1), &json!(1))
     );
-    assert!(done.told.contains("row 6: source URL holds code"));
+    assert!(done.told.contains("row 6: source URL contains code"));
     assert!(
         done.told
             .contains("row 7: source URL has a host that its parameters choose")
     );
-    assert!(done.told.contains("row 11: id \"x\" is no whole number"));
+    assert!(done.told.contains("row 11: id \"x\" is not a whole number"));
     let sql = "select url from links where delivery_id = 7470014 order by id";
     let texts = |texts: &[&str]| -> Vec<Option<String>> {
         texts.iter().map(|text| Some((*text).to_owned())).collect()
@@ -282,7 +282,7 @@ async fn what_belongs_to_something_else_is_refused(engine: Engine) {
     assert_eq!(done.counts(), [0, 0, 0, 0, 1]);
     assert!(
         done.told
-            .contains("delivery 5 exists already and was made here"),
+            .contains("delivery 5 already exists and was made here"),
         "{}",
         done.told
     );
@@ -296,9 +296,9 @@ async fn what_belongs_to_something_else_is_refused(engine: Engine) {
     let done = import(&server, "links", links);
     assert_eq!(done.counts(), [0, 1, 0, 0, 5], "{}", done.told);
     for reason in [
-        "row 2: link 50 exists already and has the slug mine",
+        "row 2: link 50 already exists and has the slug mine",
         "row 3: the slug belongs to link 50",
-        "row 4: link 50 exists already and belongs to delivery 5",
+        "row 4: link 50 already exists and belongs to delivery 5",
         "row 5: there is no delivery 6",
         "row 6: has neither an id nor a slug",
     ] {
@@ -330,7 +330,7 @@ async fn a_file_that_cannot_be_read_is_told_and_a_bad_row_does_not_hold_up_the_o
         (
             "links",
             "slug,link\na,https://x.example/\n",
-            "no column for url: it may be called url; found: slug, link",
+            "found no column for url (accepted names: url); the file has: slug, link",
         ),
         (
             "links",
@@ -389,7 +389,7 @@ async fn a_file_that_cannot_be_read_is_told_and_a_bad_row_does_not_hold_up_the_o
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let expected = [
-        "url holds a NUL byte",
+        "url contains a NUL byte",
         "url is not UTF-8",
         "label is not UTF-8",
         "has 2 fields",

@@ -85,7 +85,8 @@ async fn a_hangup_reads_lists_and_keys_again_and_loses_nobody(engine: Engine) {
     server.hang_up();
     wait_for("the mistake is told", SOON, async || {
         let log = server.log();
-        log.contains("cors.origins = \"shop.example\"") && log.contains("goes on as before")
+        log.contains("cors.origins = \"shop.example\"")
+            && log.contains("the configuration stays as it was")
     })
     .await;
     assert!(shop_may_read(&mut reader).await);
@@ -116,7 +117,7 @@ async fn keys_that_links_were_signed_with_are_not_lost_by_a_hangup(engine: Engin
     std::fs::write(&keys, "").unwrap();
     server.hang_up();
     wait_for("the empty file is told", SOON, async || {
-        server.log().contains("goes on as before")
+        server.log().contains("the configuration stays as it was")
     })
     .await;
     assert_eq!(server.client().get("/r/shop").await.status, 302);
@@ -124,7 +125,7 @@ async fn keys_that_links_were_signed_with_are_not_lost_by_a_hangup(engine: Engin
     std::fs::write(&keys, format!("{NEW_KEY}\n{before}")).unwrap();
     server.hang_up();
     wait_for("the keys are read", SOON, async || {
-        server.log().contains("the configuration was read again")
+        server.log().contains("the configuration was reloaded")
     })
     .await;
     // The database knows the new one too, so that no other server is without it.
@@ -159,10 +160,13 @@ async fn ports_that_are_taken_are_told_with_the_key_to_change() {
     let told = String::from_utf8(second.stderr).unwrap();
     assert_eq!(second.status.code(), Some(1), "{told}");
     for part in [
-        format!("listen = \"{}\": another sillage listens", server.address()),
+        format!(
+            "listen = \"{}\": another sillage is already listening",
+            server.address()
+        ),
         "listen in the configuration or --listen".to_owned(),
         format!(
-            "metrics.listen = \"{}\": another program listens",
+            "metrics.listen = \"{}\": another program is already listening",
             taken.local_addr().unwrap()
         ),
         "metrics.listen in the configuration or SILLAGE_METRICS__LISTEN, or \"\" for none"
@@ -244,7 +248,7 @@ async fn running_out_of_descriptors_is_told_once_and_those_who_are_in_stay() {
         200,
         "who is in stays"
     );
-    let told = server.log().matches("no file descriptor is left").count();
+    let told = server.log().matches("out of file descriptors").count();
     assert_eq!(told, 1, "{}", server.log());
 
     server.limit_descriptors(4_096);

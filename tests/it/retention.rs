@@ -79,7 +79,7 @@ async fn a_wrong_clock_takes_no_hits_along(engine: Engine) {
         assert_eq!(removed(&server).await, ["2030-01 1"], "{clock}");
     }
     assert!(
-        server.log().contains("one a day is removed"),
+        server.log().contains("the server removes one a day"),
         "{}",
         server.log()
     );

@@ -20,14 +20,13 @@ pub(super) fn check_networks(config: &Config, found: &mut Found) {
             let address = network.addr();
             let wrong = if network.trunc() != *network {
                 format!(
-                    "has bits behind its prefix; write \"{}\" for the network, or \"{}\" for the \
-                    one address",
+                    "has bits set beyond its prefix; write \"{}\" for the network, or \"{}\" for \
+                    the single address",
                     network.trunc(),
                     IpNet::from(address)
                 )
             } else if matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()) {
-                "is an IPv4 network in IPv6's clothes, which no client's address is in; write it \
-                as IPv4"
+                "is an IPv4 network written as IPv6, which matches no client; write it as IPv4"
                     .to_owned()
             } else {
                 continue;
@@ -42,7 +41,7 @@ pub(super) fn check_names(config: &Config, found: &mut Found) {
     for (index, origin) in origins.iter().enumerate() {
         let wrong = if origin == "*" && origins.len() > 1 {
             Some(
-                "stands for every origin, so the others say nothing; leave it or them out"
+                "allows every origin, so the other entries have no effect; remove it or them"
                     .to_owned(),
             )
         } else {
@@ -68,12 +67,12 @@ pub(super) fn check_names(config: &Config, found: &mut Found) {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
             if !is_name {
-                let text = format!("is no field name; {}", allowed(key));
+                let text = format!("is not a field name; {}", allowed(key));
                 found.item(key, index, field, text);
             }
         }
         for (index, field) in Duplicates::of(fields) {
-            found.item(key, index, field, "stands in the list twice; leave one out");
+            found.item(key, index, field, "is listed twice; remove one");
         }
     }
 }
@@ -92,12 +91,12 @@ fn wrong_origin(origin: &str) -> Option<String> {
         let guess = format!("https://{origin}");
         let is_host = !origin.is_empty() && !origin.contains([':', '*', ' ']);
         return Some(format!(
-            "is no origin{}",
+            "is not an origin{}",
             did_you_mean(is_host.then_some(guess))
         ));
     };
     if plain.contains('*') {
-        return Some("has a * elsewhere than before the first dot".to_owned());
+        return Some("has a * somewhere other than before the first dot".to_owned());
     }
     let sent = url.origin().ascii_serialization();
     (!sent.eq_ignore_ascii_case(&plain)).then(|| {
@@ -112,14 +111,14 @@ fn wrong_origin(origin: &str) -> Option<String> {
 fn wrong_domain(domain: &str) -> Option<String> {
     let name = domain.strip_prefix('.').unwrap_or(domain);
     if name.parse::<IpAddr>().is_ok() {
-        return Some("is an address, and browsers take no domain that is one".to_owned());
+        return Some("is an IP address, which browsers reject as a cookie domain".to_owned());
     }
     let Ok(pattern) = HostPattern::parse_domain(domain) else {
-        return Some(format!("is no domain{}", host_of(domain)));
+        return Some(format!("is not a domain{}", host_of(domain)));
     };
     pattern
         .is_top_level()
-        .then(|| "is a whole top-level domain, which no browser takes".to_owned())
+        .then(|| "is a top-level domain, which browsers reject as a cookie domain".to_owned())
 }
 
 /// ` (did you mean …?)` where what should be a domain is a URL or has a star.

@@ -47,7 +47,7 @@ pub(super) fn check_paths(config: &Config, found: &mut Found) {
             continue;
         }
         if !is_path(path) {
-            found.say(key, path, format!("is no path; {}", allowed(key)));
+            found.say(key, path, format!("is not a path; {}", allowed(key)));
             continue;
         }
         let is_redirect = index == 0;
@@ -58,18 +58,18 @@ pub(super) fn check_paths(config: &Config, found: &mut Found) {
                     || is_redirect && is_below(own, path))
         });
         if let Some(own) = shadowed {
-            let text = format!("takes the place of the server's own {own}; give a path of its own");
+            let text = format!("hides the server's own {own}; choose another path");
             found.say(key, path, text);
         } else if !is_redirect && mapp::read_path(path, "").is_some() {
-            let text = "has the form of Mapp's /<track id>/wt, /batch, /optout or /re.pl; give a \
-                path of its own";
+            let text = "looks like Mapp's /<track id>/wt, /batch, /optout or /re.pl; choose \
+                another path";
             found.say(key, path, text);
         }
         for (other_key, other, _) in &all[..index] {
             let clashes = path == *other || *other_key == "paths.redirect" && is_below(path, other);
             if clashes && shadowed.is_none() {
                 let how = if path == *other { "is" } else { "lies below" };
-                let text = format!("{how} {other_key} ({other:?}); give each a path of its own");
+                let text = format!("{how} {other_key} ({other:?}); give each its own path");
                 found.say(key, path, text).with = Some(other_key);
             }
         }

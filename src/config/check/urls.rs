@@ -51,10 +51,9 @@ pub(super) fn check_urls(config: &Config, found: &mut Found) {
     }
     if let Some(url) = &config.links.fallback_url {
         let wrong = match crate::model::link::check_template(url) {
-            Err(_) => Some("is no URL that readers can be led to".to_owned()),
+            Err(_) => Some("is not a URL that readers can be redirected to".to_owned()),
             Ok(_) if leads_to_links(url, &config.base_url(), &config.paths.redirect) => Some(
-                "leads to a tracked link of this server, which may be the unknown one itself"
-                    .to_owned(),
+                "leads to a tracked link of this server, which may be unknown itself".to_owned(),
             ),
             Ok(_) => None,
         };
@@ -71,19 +70,19 @@ fn wrong_public_url(text: &str) -> Option<String> {
         let is_host = !text.contains("://")
             && Url::parse(&guess).is_ok_and(|url| url.domain().is_some_and(|d| d.contains('.')));
         return Some(format!(
-            "is no URL{}",
+            "is not a URL{}",
             did_you_mean(is_host.then_some(guess))
         ));
     };
     if !matches!(url.scheme(), "http" | "https") {
-        return Some(format!("is neither http nor https but {}", url.scheme()));
+        return Some(format!("must be http or https, not {}", url.scheme()));
     }
     let has_end = text.contains(['?', '#']);
     let host = url.host_str().unwrap_or_default();
     let is_everywhere = matches!(host, "0.0.0.0" | "[::]");
     if has_end || !url.username().is_empty() || url.password().is_some() {
         Some(
-            "has a query, a fragment or a user, but links are made by writing /r/… behind it"
+            "has a query, a fragment or a user name, but links are made by appending /r/… to it"
                 .to_owned(),
         )
     } else if is_everywhere || host.contains('*') {
@@ -133,7 +132,7 @@ pub(super) fn check_places(config: &Config, found: &mut Found) {
     }
 }
 
-const NO_SHELL: &str = "holds ~ or $, which only a shell replaces; write the path out";
+const NO_SHELL: &str = "contains ~ or $, which only a shell expands; write the path out";
 
 fn is_for_a_shell(path: &str) -> bool {
     path.starts_with('~') || path.contains('$')
@@ -144,10 +143,14 @@ fn wrong_database(text: &str) -> Option<String> {
     if let Some(file) = text.strip_prefix("sqlite:") {
         let file = file.trim_start_matches("//");
         return match file {
-            "" => Some("names no file".to_owned()),
-            ":memory:" => Some("names memory, which a restart would empty".to_owned()),
+            "" => Some("does not name a file".to_owned()),
+            ":memory:" => Some(
+                "names an in-memory database, which a restart would \
+            erase"
+                    .to_owned(),
+            ),
             _ if file.contains('?') => {
-                Some("has a query, which a file of SQLite has not".to_owned())
+                Some("has a query, which a SQLite path cannot have".to_owned())
             }
             _ if is_for_a_shell(file) => Some(NO_SHELL.to_owned()),
             _ => None,
@@ -157,11 +160,13 @@ fn wrong_database(text: &str) -> Option<String> {
         .iter()
         .any(|scheme| text.starts_with(scheme))
     {
-        return Some("is neither postgres:// nor sqlite:".to_owned());
+        return Some("starts with neither postgres:// nor sqlite:".to_owned());
     }
     let Ok(url) = Url::parse(text) else {
         return Some(
-            "is no URL (in a password @ is written %40, / %2F, # %23, ? %3F and % %25)".to_owned(),
+            "is not a URL (in a password, write @ as %40, / as %2F, # as %23, ? as %3F and % as \
+            %25)"
+                .to_owned(),
         );
     };
     for (name, value) in url.query_pairs() {
@@ -174,7 +179,7 @@ fn wrong_database(text: &str) -> Option<String> {
         if matches!(&*name, "sslmode" | "ssl-mode") && !SSL_MODES.contains(&&*value) {
             let near = nearest(&value, SSL_MODES.into_iter());
             return Some(format!(
-                "has an unknown sslmode{near} (there are {})",
+                "has an unknown sslmode{near} (allowed: {})",
                 SSL_MODES.join(", ")
             ));
         }

@@ -13,7 +13,7 @@ use super::{Given, Place};
 pub(super) fn read_file(path: &Path) -> Result<Vec<Given>, String> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => format!("{file}: is no UTF-8 text"),
+        std::io::ErrorKind::InvalidData => format!("{file}: is not valid UTF-8"),
         _ => format!("{file}: cannot be read: {error}"),
     })?;
     let line_at = |at: usize| {
@@ -24,7 +24,7 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<Given>, String> {
         // Not the line itself: it may hold a password.
         let line = error.span().map_or(1, |span| line_at(span.start));
         let why = error.message().trim().replace('\n', ", ");
-        format!("{file}:{line}: is no TOML: {why}; nothing else of the file was looked at")
+        format!("{file}:{line}: is not valid TOML: {why}; the rest of the file was not checked")
     })?;
     let dict =
         <Toml as Format>::from_str::<Dict>(&text).map_err(|error| format!("{file}: {error}"))?;

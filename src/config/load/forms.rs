@@ -30,8 +30,8 @@ pub(super) fn wrong_type(
         let place = place.told(item);
         let is_host = matches!(key, "links.personal_hosts" | "mapp.redirect_hosts");
         let wrong = match is_host && !is_list && value.as_str().is_some() {
-            true => "is no host",
-            false => "cannot be taken",
+            true => "is not a host",
+            false => "is not valid",
         };
         format!("{place}: {key}{shown}: {wrong}{near}; {}", allowed(key))
     };

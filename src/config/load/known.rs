@@ -42,9 +42,8 @@ impl Known {
             .strip_prefix(PREFIX)?
             .to_lowercase()
             .replace("__", ".");
-        (name != upper && self.keys.contains(&key)).then(|| {
-            format!("{name}: variables are written in capital letters (did you mean {upper:?}?)")
-        })
+        (name != upper && self.keys.contains(&key))
+            .then(|| format!("{name}: variable names are upper case (did you mean {upper:?}?)"))
     }
 
     pub(super) fn is_list(&self, key: &str) -> bool {
@@ -85,7 +84,7 @@ impl Known {
         };
         let near = did_you_mean(near);
         Some(Some(format!(
-            "{}: {what}{near}; config.example.toml has all of them",
+            "{}: {what}{near}; config.example.toml lists them all",
             place.told(None)
         )))
     }

@@ -50,17 +50,20 @@ impl Form {
             None => alias_of(&name),
         };
         if !is_alias(&alias) {
-            return Err(wrong("alias", "may hold letters, digits, - and _"));
+            return Err(wrong("alias", "may contain only letters, digits, - and _"));
         }
         if self.fields.len() > MOST_FIELDS {
-            return Err(wrong("fields", format!("are more than {MOST_FIELDS}")));
+            return Err(wrong(
+                "fields",
+                format!("are too many; at most {MOST_FIELDS} are allowed"),
+            ));
         }
         let mut fields: Vec<FormField> = Vec::with_capacity(self.fields.len());
         for (index, field) in self.fields.into_iter().enumerate() {
             let field = field.check(index)?;
             let at = |part: &str| format!("fields[{index}].{part}");
             if fields.iter().any(|had| had.alias == field.alias) {
-                return Err(wrong(at("alias"), "is another field's already"));
+                return Err(wrong(at("alias"), "is already used by another field"));
             }
             if field.contact_field.is_some()
                 && fields
@@ -69,7 +72,7 @@ impl Form {
             {
                 return Err(wrong(
                     at("contact_field"),
-                    "is set by another field already",
+                    "is already set by another field",
                 ));
             }
             fields.push(field);
@@ -77,7 +80,7 @@ impl Form {
         if self.allowed_hosts.len() > MOST_HOSTS {
             return Err(wrong(
                 "allowed_hosts",
-                format!("are more than {MOST_HOSTS}"),
+                format!("are too many; at most {MOST_HOSTS} are allowed"),
             ));
         }
         let allowed_hosts = self
@@ -109,18 +112,18 @@ impl FormField {
         let at = |part: &str| format!("fields[{index}].{part}");
         let alias = required(&at("alias"), &self.alias, Limit(100))?;
         if !is_alias(&alias) {
-            return Err(wrong(at("alias"), "may hold letters, digits, - and _"));
-        }
-        if RESERVED.iter().any(|name| alias.eq_ignore_ascii_case(name)) {
             return Err(wrong(
                 at("alias"),
-                "has a meaning of its own in submissions",
+                "may contain only letters, digits, - and _",
             ));
+        }
+        if RESERVED.iter().any(|name| alias.eq_ignore_ascii_case(name)) {
+            return Err(wrong(at("alias"), "is reserved in submissions"));
         }
         if self.options.len() > MOST_OPTIONS {
             return Err(wrong(
                 at("options"),
-                format!("are more than {MOST_OPTIONS}"),
+                format!("are too many; at most {MOST_OPTIONS} are allowed"),
             ));
         }
         let options = self
@@ -153,7 +156,7 @@ fn required(field: &str, text: &str, limit: Limit) -> Result<String, FormError> 
             field,
             format!("is longer than {} characters", limit.0),
         )),
-        (_, Some(_)) => Err(wrong(field, "holds control characters")),
+        (_, Some(_)) => Err(wrong(field, "contains control characters")),
         (text, None) if text.is_empty() => Err(wrong(field, "is empty")),
         (text, None) => Ok(text.into_owned()),
     }
@@ -191,7 +194,7 @@ fn check_host(text: &str) -> Result<String, String> {
     let pattern = HostPattern::parse(text.trim()).map_err(|wrong| wrong.to_string())?;
     // `*.com` would let anybody in.
     if pattern.is_top_level() {
-        return Err("is open to a whole top-level domain".to_owned());
+        return Err("allows a whole top-level domain".to_owned());
     }
     Ok(pattern.into())
 }

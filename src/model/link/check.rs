@@ -14,22 +14,21 @@ pub enum DestinationError {
     #[error("is not an absolute URL, such as https://www.example.com/: {0}")]
     NotAUrl(url::ParseError),
     /// Something else than `http` or `https`: `javascript:` and `data:` would run in our name.
-    #[error("has the scheme {0:?}; http and https are served")]
+    #[error("has the scheme {0:?}; use http or https")]
     Scheme(String),
     /// User name or password, which a redirect would show to everyone.
-    #[error("holds a user name or a password")]
+    #[error("contains a user name or a password")]
     Credentials,
     /// Longer than browsers take.
     #[error("is longer than 8,000 characters")]
     TooLong,
     /// A reader's parameter would choose the host.
     #[error(
-        "has a host that its parameters choose; links.personal_hosts has to list the hosts that \
-        may come of it"
+        "has a host that depends on its parameters; list the possible hosts in links.personal_hosts"
     )]
     PersonalHost,
     /// A host that a reader's parameter chooses, with a port.
-    #[error("has a host that its parameters choose, and a port; only the usual ports are served")]
+    #[error("has a host that depends on its parameters, and a port; leave the port out")]
     PersonalPort,
 }
 

@@ -59,7 +59,7 @@ fn url_type(text: Option<&str>) -> Result<UrlType, String> {
             word if word.contains("open") => UrlType::Open,
             word if word.contains("click") => UrlType::Click,
             word if word.contains("web") => UrlType::Web,
-            _ => return Err(format!("type {} is none of 1 to 6", quote(text))),
+            _ => return Err(format!("type {} is not from 1 to 6", quote(text))),
         },
     })
 }
@@ -206,14 +206,17 @@ pub(super) fn read_broadlogs(header: &Header, unique: &[String]) -> Result<ReadR
             (Err(_), None) => (Some(id(number.number(row)?, "id")?), None),
             (Err(_), Some(text)) => (
                 Some(id(number.number(row)?, "id")?),
-                Some(Uuid::parse_str(text).map_err(|_| format!("uuid {} is none", quote(text)))?),
+                Some(
+                    Uuid::parse_str(text)
+                        .map_err(|_| format!("uuid {} is not a UUID", quote(text)))?,
+                ),
             ),
         };
         let mut person = Vec::new();
         for (name, column) in &fields {
             if let Some(text) = column
                 .text(row)
-                .map_err(|_| format!("{name} is not UTF-8 or holds a NUL byte"))?
+                .map_err(|_| format!("{name} is not UTF-8 or contains a NUL byte"))?
             {
                 person.push((name.clone(), text.to_owned()));
             }

@@ -17,8 +17,8 @@ use crate::model::hit::{Limit, clean};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ColumnError {
     /// A column that cannot be done without.
-    #[error("no column for {what}: it may be called {}; found: \
-        {}", .names.join(", "), .found.join(", "))]
+    #[error("found no column for {what} (accepted names: {}); the file has: {}",
+        .names.join(", "), .found.join(", "))]
     Missing {
         /// What it would hold.
         what: &'static str,
@@ -144,7 +144,7 @@ pub trait Cells {
         };
         text.parse()
             .map(Some)
-            .map_err(|_| format!("{} {} is no whole number", self.what(), quote(text)))
+            .map_err(|_| format!("{} {} is not a whole number", self.what(), quote(text)))
     }
 
     /// A number from 1 on.
@@ -153,7 +153,7 @@ pub trait Cells {
     /// It is no number, or a smaller one.
     fn positive(&self, row: &Row<'_>) -> Result<Option<i64>, String> {
         match self.number(row)? {
-            Some(number) if number < 1 => Err(format!("{} is not from 1 on", self.what())),
+            Some(number) if number < 1 => Err(format!("{} is less than 1", self.what())),
             number => Ok(number),
         }
     }
@@ -180,7 +180,7 @@ pub trait Cells {
         }
         parse_time(text).map(Some).ok_or_else(|| {
             format!(
-                "{} {} is no time such as 2026-01-31 09:00:00",
+                "{} {} is not a time such as 2026-01-31 09:00:00",
                 self.what(),
                 quote(text)
             )
@@ -211,7 +211,7 @@ impl Cells for Column {
             .map_err(|_| format!("{} is not UTF-8", self.what))?
             .trim();
         if text.contains('\0') {
-            return Err(format!("{} holds a NUL byte", self.what));
+            return Err(format!("{} contains a NUL byte", self.what));
         }
         Ok(match text {
             "" | "NULL" | "\\N" => None,
@@ -284,8 +284,8 @@ mod tests {
                 .need("the label", &["label", "slabel"])
                 .unwrap_err()
                 .to_string(),
-            "no column for the label: it may be called label, slabel; found: @id, [Delivery/@ID], \
-            sSource URL, x, X"
+            "found no column for the label (accepted names: label, slabel); the file has: @id, \
+            [Delivery/@ID], sSource URL, x, X"
         );
         assert_eq!(
             header.find("it", &["x"]).unwrap_err(),
@@ -316,7 +316,7 @@ mod tests {
         );
         assert_eq!(
             told[1],
-            (Err("a \"x\" is no whole number".to_owned()), Ok(None))
+            (Err("a \"x\" is not a whole number".to_owned()), Ok(None))
         );
         assert_eq!(told[2].0, Err("a is not UTF-8".to_owned()));
         assert!(told[2].1.as_ref().unwrap_err().contains("31.01.2026"));

@@ -74,7 +74,7 @@ impl<'r> Deliveries<'r> {
                     None => "was made here".to_owned(),
                 };
                 return Err(format!(
-                    "delivery {id} exists already and {whose}; --adopt takes it for the import"
+                    "delivery {id} already exists and {whose}; add --adopt to use it for the import"
                 ));
             }
             delivery.origin = wanted;
@@ -274,7 +274,7 @@ impl Links {
         let Some(link) = found else { return Ok(None) };
         if draft.slug.is_some() && draft.slug != link.slug {
             return Err(format!(
-                "link {} exists already and has {}",
+                "link {} already exists and has {}",
                 link.id,
                 match &link.slug {
                     Some(slug) => format!("the slug {slug}"),
@@ -284,7 +284,7 @@ impl Links {
         }
         if draft.delivery_id.is_some() && draft.delivery_id != link.delivery_id {
             return Err(format!(
-                "link {} exists already and belongs to {}",
+                "link {} already exists and belongs to {}",
                 link.id,
                 match link.delivery_id {
                     Some(delivery) => format!("delivery {delivery}"),

@@ -106,7 +106,7 @@ pub(super) fn read_email_stats(header: &Header) -> Result<ReadRow, ColumnError> 
         }
         let hash = hash.needed(row)?;
         if !(5..=64).contains(&hash.len()) || !hash.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Err("tracking_hash is no hash".to_owned());
+            return Err("tracking_hash is not a hash".to_owned());
         }
         let delivery_id = delivery
             .number(row)?
@@ -159,7 +159,7 @@ pub(super) fn read_contacts(header: &Header) -> Result<ReadRow, ColumnError> {
         for (field, column) in &fields {
             let text = column
                 .text(row)
-                .map_err(|_| format!("{field} is not UTF-8 or holds a NUL byte"))?;
+                .map_err(|_| format!("{field} is not UTF-8 or contains a NUL byte"))?;
             if let Some(text) = text {
                 values.push((field.clone(), text.to_owned()));
             }

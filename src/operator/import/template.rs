@@ -16,10 +16,10 @@ const MOST_PARTS: usize = 50;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// `<%` without `%>`.
-    #[error("source URL holds <% that never ends")]
+    #[error("source URL contains <% without its %>")]
     Unclosed,
     /// `<% … %>` and `<%@ … %>` are programs of the sending server: no link carries their result.
-    #[error("source URL holds code that is no <%= … %> expression")]
+    #[error("source URL contains code other than a <%= … %> expression")]
     Code,
     /// More than any mail has.
     #[error("source URL has more than {MOST_PARTS} personal parts")]
@@ -164,13 +164,13 @@ mod tests {
     #[test]
     fn what_is_no_destination_is_refused_with_the_reason() {
         for (source, why) in [
-            ("https://x.example/<%= a", "never ends"),
+            ("https://x.example/<%= a", "without its %>"),
             (
                 "https://x.example/<%@ include view='MirrorPageUrl' %>",
-                "no <%= … %>",
+                "other than a <%= … %>",
             ),
-            ("https://x.example/<% if (a) { %>b", "no <%= … %>"),
-            ("https://x.example/<%>", "no <%= … %>"),
+            ("https://x.example/<% if (a) { %>b", "other than a <%= … %>"),
+            ("https://x.example/<%>", "other than a <%= … %>"),
             ("javascript:alert(<%= a %>)", "scheme"),
             ("/relative", "absolute"),
             ("", "absolute"),

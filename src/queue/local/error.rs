@@ -18,8 +18,8 @@ pub enum SpoolError {
     },
     /// It is no whole database.
     #[error(
-        "spool {path} is damaged ({source}): `sillage serve` puts it aside and goes on with what \
-        can be read of it, `sillage spool inspect --file {path}` shows that"
+        "spool {path} is damaged ({source}): `sillage serve` sets it aside and keeps what can be \
+        read, `sillage spool inspect --file {path}` shows what that is"
     )]
     Damaged {
         /// The file.

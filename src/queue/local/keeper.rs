@@ -217,7 +217,7 @@ impl Keeper {
             }
             Err(error) => {
                 self.note(&error);
-                tracing::warn!(%error, "stored groups could not be deleted from the spool; trying \
+                tracing::warn!(%error, "cannot delete stored groups from the spool; trying \
                     again");
             }
         }
@@ -248,14 +248,14 @@ impl Keeper {
     /// folds the journal in.
     pub(super) async fn end(self, shared: &Shared) {
         let Some(mut file) = self.file else {
-            tracing::warn!("the spool was not open; the next start goes on from what is on disk");
+            tracing::warn!("the spool was not open; the next start continues from what is on disk");
             return;
         };
         let done = shared.done.load(Ordering::Acquire);
         if done > self.deleted_to
             && let Err(error) = file.delete(done).await
         {
-            tracing::warn!(%error, "stored groups could not be deleted from the spool; the next \
+            tracing::warn!(%error, "cannot delete stored groups from the spool; the next \
                 start does it");
         }
         let written = *shared.written.borrow();
@@ -272,8 +272,7 @@ impl Keeper {
                 tracing::info!(waiting, "spool closed")
             }
             Err(error) => {
-                tracing::warn!(%error, "the spool's journal could not be folded in; the next start \
-                    does it")
+                tracing::warn!(%error, "cannot merge the spool's journal; the next start does it")
             }
         }
     }

@@ -41,7 +41,7 @@ pub(super) fn note_early(hits: u64) {
     if let Some(hits) = EARLY.due(hits) {
         tracing::warn!(
             hits,
-            "the disk is slow: hits were answered before it had them"
+            "the disk is slow: hits were acknowledged before they reached it"
         );
     }
 }
@@ -49,7 +49,7 @@ pub(super) fn note_early(hits: u64) {
 /// Says that a write failed, because the disk is full or for another reason.
 pub(super) fn note_failed_write(error: &dyn Display, full: bool) {
     if let Some(writes) = WRITE_ERRORS.due(1) {
-        tracing::error!(writes, full, %error, "the spool cannot be written");
+        tracing::error!(writes, full, %error, "cannot write to the spool");
     }
 }
 

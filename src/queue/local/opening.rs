@@ -25,7 +25,7 @@ pub(super) async fn open(dir: &Path, clock: &Clock) -> Result<SpoolFile, SpoolEr
         return renew(
             dir,
             clock,
-            "the file is gone, its journal is there",
+            "the file is missing, but its journal is there",
             Known::default(),
         )
         .await;
@@ -34,8 +34,8 @@ pub(super) async fn open(dir: &Path, clock: &Clock) -> Result<SpoolFile, SpoolEr
     if has_lost_journal {
         tracing::error!(
             path = %path.display(),
-            "the spool's journal is gone: hits that were answered last before the server \
-            ended may be lost"
+            "the spool's journal is gone: the last hits acknowledged before the server ended may \
+            be lost"
         );
         losses::count_damaged(1);
     }
@@ -84,8 +84,8 @@ async fn count_missing(file: &mut SpoolFile, dir: &Path) -> sqlx::Result<bool> {
         tracing::error!(
             path = %dir.join(FILE).display(),
             lost,
-            "the spool lacks hits that were noted as waiting: its file or its journal was taken \
-            away or cut. About so many are lost"
+            "hits that were noted as waiting are missing from the spool: its file or its journal \
+            was removed or truncated. About this many are lost"
         );
         losses::lose(lost, Refused::Damaged);
     }
@@ -118,7 +118,8 @@ fn leave_to_newer(dir: &Path, path: &Path, format: i64, clock: &Clock) -> io::Re
         format,
         reads_up_to = FORMAT,
         aside = %aside.display(),
-        "a newer version wrote the spool: it is put aside whole, and a new one is begun. To store \
+        "a newer version wrote the spool: it is set aside unchanged, and a new one is started. \
+        To store \
         the hits in it, go back to the newer version; stop it when `sillage spool status` says \
         that no hits wait, rename the file to spool.db and start it again"
     );

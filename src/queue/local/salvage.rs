@@ -129,13 +129,13 @@ pub(super) async fn renew(
         hits = recovered.hits,
         lost,
         is_estimate = lost > 0 && known.hits.is_none(),
-        "the spool is damaged: it is put aside, and what can be read of it goes on in a new one"
+        "the spool is damaged: it is set aside, and what can be read moves to a new one"
     );
     if unknown > 0 {
         tracing::error!(
             groups = unknown,
             aside = %aside.display(),
-            "the damaged spool does not say its id, so nobody can tell which of its hits are \
+            "the id of the damaged spool cannot be read, so it is unknown which of its hits are \
             stored: they stay where they are; \
              `sillage spool inspect --file` shows them"
         );

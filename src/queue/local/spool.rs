@@ -45,8 +45,8 @@ impl Spool {
     ) -> Result<(Self, SpoolReader, JoinHandle<()>), SpoolError> {
         let opened = match opening::open(dir, clock).await {
             Err(error) if error.is_disk() => {
-                tracing::error!(%error, "the spool cannot be opened for want of room; what is \
-                    answered until then is lost");
+                tracing::error!(%error, "cannot open the spool because the disk is full; hits \
+                    answered until it opens are lost");
                 None
             }
             opened => Some(opened?),

@@ -144,7 +144,7 @@ async fn look_into(
         }
         if group.whole < group.hits {
             let lost = group.hits - group.whole;
-            each(*seq, Err(format!("{lost} hits more cannot be read")));
+            each(*seq, Err(format!("{lost} more hits cannot be read")));
         }
     }
     Ok(())

@@ -138,14 +138,14 @@ impl CopyFile {
         match put_aside(&self.path, self.clock.now()) {
             Ok(Some(aside)) => {
                 tracing::error!(%why, aside = %aside.display(), "the local link copy is damaged: \
-                    it is put aside and fetched again");
+                    it is set aside and fetched again");
                 metrics::counter!("sillage_link_copy_damaged_total").increment(1);
                 keep_newest_aside(&self.path);
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::error!(%why, %error, "the local link copy is damaged and cannot be put \
-                    aside; links are asked of the database");
+                tracing::error!(%why, %error, "the local link copy is damaged and cannot be set \
+                    aside; links are read from the database");
             }
         }
     }

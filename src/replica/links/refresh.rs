@@ -387,7 +387,8 @@ impl LinkCopy {
                 Ok(_) => is_failing = false,
                 Err(error) if !is_failing => {
                     is_failing = true;
-                    tracing::warn!(%error, "links cannot be refreshed; the local copy serves");
+                    tracing::warn!(%error, "cannot refresh links; serving them from the local \
+                        copy");
                 }
                 Err(_) => {}
             }

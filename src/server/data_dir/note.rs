@@ -34,15 +34,15 @@ impl ServerNote {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
             Err(error) => {
-                tracing::warn!(file = %path.display(), %error, "what the last server noted cannot \
-                    be read");
+                tracing::warn!(file = %path.display(), %error, "cannot read what the last server \
+                    noted");
                 return None;
             }
         };
         serde_json::from_slice(&text)
             .inspect_err(|error| {
-                tracing::warn!(file = %path.display(), %error, "what the last server noted cannot \
-                    be read");
+                tracing::warn!(file = %path.display(), %error, "cannot read what the last server \
+                    noted");
             })
             .ok()
     }

@@ -44,7 +44,7 @@ pub enum Key<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PhpError {
     /// An object, an enum, a reference, a custom format.
-    #[error("holds something else than plain data at {0}")]
+    #[error("contains something other than plain data at {0}")]
     NotPlain(usize),
     /// Anything that PHP would not have written.
     #[error("is malformed at {0}")]
@@ -53,7 +53,7 @@ pub enum PhpError {
     #[error("is nested deeper than {MOST_DEPTH} arrays")]
     TooDeep,
     /// More values than the reader wants.
-    #[error("holds too many values")]
+    #[error("contains too many values")]
     TooMany,
 }
 

@@ -97,10 +97,7 @@ fn wrong(field: &str, why: &str) -> FieldError {
 /// What stands there is not what has to.
 fn must_be(field: &str, value: &Value, allowed: &str) -> FieldError {
     let shown = shown(value);
-    wrong(
-        field,
-        &format!("is wrong: it is {shown} and must be {allowed}"),
-    )
+    wrong(field, &format!("is {shown} but must be {allowed}"))
 }
 
 fn shown(value: &Value) -> String {
@@ -126,7 +123,7 @@ fn unknown(name: &str) -> FieldError {
     let hint = meant.map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
     wrong(
         name,
-        &format!("is no field of a hit{hint}; what has no field of its own goes into extra"),
+        &format!("is not a field of a hit{hint}; put your own fields into extra"),
     )
 }
 
@@ -268,7 +265,7 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
     take_page_utm(&mut hit);
     hit.kind = kind.unwrap_or_else(|| kind_of(&hit));
     if hit.kind == Kind::Event && hit.event.is_none() {
-        return Err(wrong("event", "is missing: an event has a name"));
+        return Err(wrong("event", "is required: every event has a name"));
     }
     Ok(hit)
 }
@@ -307,7 +304,7 @@ fn take_filled(hit: &mut Hit, name: &str, value: &Value) -> Result<Option<String
     match &taken {
         Some(text) if identity::is_unfilled(text) => Err(wrong(
             name,
-            &format!("{text:?} is a placeholder; leave the field out where there is none"),
+            &format!("{text:?} is a placeholder; leave the field out if there is no value"),
         )),
         _ => Ok(taken),
     }
@@ -353,7 +350,7 @@ fn uuid(name: &str, value: &Value) -> Result<Uuid, FieldError> {
     match Uuid::try_parse(text(name, value)?) {
         Ok(id) if id.is_nil() => Err(wrong(
             name,
-            "is the UUID of nobody; leave the field out where there is none",
+            "is the nil UUID; leave the field out if there is no value",
         )),
         Ok(id) => Ok(id),
         Err(_) => Err(must_be(
@@ -382,7 +379,7 @@ fn take_contact(hit: &mut Hit, name: &str, value: Value) -> Result<(), FieldErro
         ));
     };
     if fields.len() > 200 {
-        let why = format!("has {} fields: at most 200 are taken", fields.len());
+        let why = format!("has {} fields: at most 200 are allowed", fields.len());
         return Err(wrong(name, &why));
     }
     for (field, value) in fields {

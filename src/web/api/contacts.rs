@@ -48,7 +48,7 @@ pub async fn find_contact(
     let (Some((field, value)), None) = (pairs.next(), pairs.next()) else {
         return Err(Problem::field(
             app.contacts.unique.join(" or "),
-            "has to be given, and nothing else, as in ?email=ada@example.com",
+            "is required, and nothing else, as in ?email=ada@example.com",
         ));
     };
     if !app.contacts.unique.iter().any(|unique| *unique == field) {
@@ -56,7 +56,7 @@ pub async fn find_contact(
         let hint = nearest(&field, &unique)
             .map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
         let why = format!(
-            "is no unique field{hint}; a contact is found by {}",
+            "is not a unique field{hint}; look contacts up by {}",
             one_of(&unique)
         );
         return Err(Problem::field(field, why));
@@ -85,7 +85,10 @@ pub async fn find_contact(
 async fn find(app: &AdminState, path: &PathText) -> Result<Person, Problem> {
     let nobody = || {
         let id = quote(&path.0);
-        let which = format_args!("{id}; GET /api/v1/contacts?email=… finds one by its address");
+        let which = format_args!(
+            "{id}; GET /api/v1/contacts?email=… finds a contact by e-mail \
+            address"
+        );
         Problem::not_found("contact", which)
     };
     let id = Uuid::try_parse(&path.0).map_err(|_| nobody())?;

@@ -56,7 +56,7 @@ pub async fn explain_request(
         Fate::Outcome(outcome, request) => Ok(Json(tell(&app, *outcome, &request).await)),
         Fate::NoTracking => Err(Problem::field(
             "url",
-            "is no tracking URL of this server: give one such as /r/<id> or /mtracking.gif",
+            "is not a tracking URL of this server; give one such as /r/<id> or /mtracking.gif",
         )),
         Fate::NotTaken(status) => Ok(Json(json!({
             "status": status,

@@ -92,7 +92,7 @@ pub(super) async fn get_delivery(
 
 /// The delivery of a path does not exist.
 pub(super) fn no_delivery(id: DeliveryId) -> Problem {
-    let which = format_args!("{id}; GET /api/v1/deliveries lists those there are");
+    let which = format_args!("{id}; GET /api/v1/deliveries lists all deliveries");
     Problem::not_found("delivery", which)
 }
 
@@ -107,15 +107,15 @@ impl From<SendingError> for Problem {
             SendingError::Taken(index, "identifier", value) => Self::conflict(
                 place(index, "identifier"),
                 format_args!(
-                    "is taken: {value:?} belongs to another; choose another, or change that one \
+                    "{value:?} is already taken; choose another, or change that one \
                     with PATCH /api/v1/page-tags/<identifier>"
                 ),
             ),
             SendingError::Taken(index, field, value) => Self::conflict(
                 place(index, field),
                 format_args!(
-                    "is taken: {value} belongs to another; choose another, or leave it out to \
-                    have one made"
+                    "{value} is already taken; choose another, or leave it out and the server \
+                    assigns one"
                 ),
             ),
             SendingError::NoDelivery(id) => no_delivery(id),

@@ -118,7 +118,7 @@ pub(super) async fn get_form(
 }
 
 fn no_form(id: Id) -> Problem {
-    let which = format_args!("{}; GET /api/v1/forms lists those there are", id.0);
+    let which = format_args!("{}; GET /api/v1/forms lists all forms", id.0);
     Problem::not_found("form", which)
 }
 
@@ -144,7 +144,7 @@ pub(super) async fn create_form(
         Err(taken) => Err(Problem::conflict(
             taken.field(),
             format_args!(
-                "is taken: {} belongs to another; choose another, or change that one with PUT \
+                "{} is already taken; choose another, or change that one with PUT \
                 /api/v1/forms/<id>",
                 id.map_or_else(String::new, |id: FormId| id.to_string())
             ),
@@ -162,7 +162,7 @@ pub(super) async fn change_form(
     if request.id.take().is_some_and(|given| given != id) {
         return Err(Problem::field(
             "id",
-            format_args!("is not the one in the path, {}: leave it out", id.0),
+            format_args!("does not match the path, {}: leave it out", id.0),
         ));
     }
     let form = Form::from(request).check()?;

@@ -41,9 +41,9 @@ struct Taken {
     notes: Vec<Note>,
 }
 
-/// Takes hits: 202 `{accepted, rejected: [{index, error, field?}]}`; 400 where the body is no JSON,
-/// 413 where it is too long or holds more than 100,000 hits, 422 (with `rejected`) where no hit is
-/// valid, 503 with `Retry-After` where none is stored.
+/// Takes hits: 202 `{accepted, rejected: [{index, error, field?}]}`; 400 where the body is not
+/// valid JSON, 413 where it is too long or holds more than 100,000 hits, 422 (with `rejected`)
+/// where no hit is valid, 503 with `Retry-After` where none is stored.
 pub async fn post_hits(
     State(app): State<Arc<AdminState>>,
     headers: HeaderMap,
@@ -73,7 +73,7 @@ pub async fn post_hits(
             .map_err(|_| {
                 Problem::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "the body could not be read: the server's log says more",
+                    "the body could not be read: see the server's log",
                 )
             })??
     };
@@ -85,7 +85,7 @@ pub async fn post_hits(
     if hits.is_empty() && !rejected.is_empty() {
         let problem = Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
-            "no hit is valid: rejected says why",
+            "no hit is valid; rejected gives the reasons",
         );
         return Ok(problem
             .with(

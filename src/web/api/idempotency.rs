@@ -27,7 +27,7 @@ pub(super) fn request_key(headers: &HeaderMap) -> Result<Option<String>, Problem
         return wrong("is given twice: give it once");
     }
     let Ok(text) = value.to_str() else {
-        return wrong("holds other characters than printable ASCII: send a UUID, for one");
+        return wrong("contains characters other than printable ASCII; send a UUID, for example");
     };
     let text = text.trim();
     let key = text
@@ -35,7 +35,7 @@ pub(super) fn request_key(headers: &HeaderMap) -> Result<Option<String>, Problem
         .and_then(|text| text.strip_suffix('"'))
         .unwrap_or(text);
     if key.is_empty() || key.len() > MOST_KEY {
-        return wrong("must be from 1 to 255 characters long, a UUID for one");
+        return wrong("must be 1 to 255 characters long; send a UUID, for example");
     }
     Ok(Some(key.to_owned()))
 }

@@ -62,7 +62,7 @@ impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
             None => Ok(Self),
             Some((name, _)) => Err(Problem::field(
                 name,
-                "is no parameter here; this path takes none",
+                "is not a known parameter; this path takes none",
             )),
         }
     }
@@ -126,7 +126,7 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             })
         }
         Explained::Not => Err(whole(&format_args!(
-            "is wrong in line {}, column {}: send it in parts of less than 2 MB to be told more",
+            "is wrong at line {}, column {}; send parts of less than 2 MB to learn more",
             error.line(),
             error.column()
         ))),
@@ -158,7 +158,7 @@ pub(super) fn explain(body: &[u8], read: impl FnOnce(&Tree) -> Option<Mistake>) 
 pub(super) fn no_json(body: &[u8], error: &serde_json::Error) -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
-        format!("the body is no JSON: {}", why_no_json(body, error)),
+        format!("the body is not valid JSON: {}", why_no_json(body, error)),
     )
 }
 
@@ -183,10 +183,10 @@ pub(super) fn why_no_json(body: &[u8], error: &serde_json::Error) -> String {
         .map(|rest| rest.chars().take(20).collect())
         .unwrap_or_default();
     if near.is_empty() {
-        format!("it goes wrong in line {line}, column {column}")
+        format!("syntax error at line {line}, column {column}")
     } else {
         format!(
-            "it goes wrong in line {line}, column {column}, at {}",
+            "syntax error at line {line}, column {column}, near {}",
             quote(&near)
         )
     }

@@ -59,7 +59,7 @@ pub(super) async fn create_links(
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             format!(
-                "{} links are more than {MOST_LINKS}: send them in several requests",
+                "{} links are too many: send at most {MOST_LINKS} in a request",
                 requests.len()
             ),
         ));
@@ -98,7 +98,7 @@ pub(super) async fn create_short_link(
         // Here it is a field, not the path.
         SendingError::NoDelivery(id) => Problem::field(
             "delivery_id",
-            format_args!("{id} is no delivery's; GET /api/v1/deliveries lists those there are"),
+            format_args!("{id} does not exist; GET /api/v1/deliveries lists all deliveries"),
         ),
         error => error.into(),
     })?;
@@ -110,6 +110,6 @@ pub(super) async fn create_short_link(
 /// next refresh tries again.
 async fn serve_at_once(app: &AdminState, records: &[LinkRecord]) {
     if let Err(error) = app.links.put(records).await {
-        tracing::warn!(%error, "the local link copy cannot be written");
+        tracing::warn!(%error, "cannot write the local link copy");
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn limit(asked: Option<i64>, usual: i64, most: i64) -> Result<i64, Pr
     if (1..=most).contains(&limit) {
         Ok(limit)
     } else {
-        let why = format_args!("is wrong: it is {limit} and must be from 1 to {most}");
+        let why = format_args!("is {limit} but must be from 1 to {most}");
         Err(Problem::field("limit", why))
     }
 }
@@ -41,7 +41,7 @@ impl Serialize for Cursor {
 
 impl<'de> Deserialize<'de> for Cursor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let form = "the cursor of an earlier answer, or 0 for the start";
+        let form = "the cursor of an earlier response, or 0 for the start";
         wire::read(deserializer, form, |text| {
             text.parse().ok().filter(|place| *place >= 0).map(Self)
         })

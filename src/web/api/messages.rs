@@ -239,8 +239,8 @@ impl Storing {
             return;
         };
         if let Err(error) = note_end(&self.store, &self.clock, self.delivery_id, request).await {
-            tracing::warn!(%error, delivery_id = %self.delivery_id, "the end of a request with a \
-                key is not noted");
+            tracing::warn!(%error, delivery_id = %self.delivery_id, "cannot record the end of a \
+                request with an idempotency key");
         }
     }
 
@@ -258,13 +258,13 @@ impl Storing {
             match stored.await {
                 Ok(outcomes) => return Some(outcomes),
                 Err(error) if started.elapsed() > PATIENCE => {
-                    tracing::error!(%error, delivery_id = %self.delivery_id, "messages are not \
-                        stored");
+                    tracing::error!(%error, delivery_id = %self.delivery_id, "messages could not \
+                        be stored");
                     return None;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, delivery_id = %self.delivery_id, "messages are not \
-                        stored; trying again");
+                    tracing::warn!(%error, delivery_id = %self.delivery_id, "messages could not \
+                        be stored; trying again");
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }
             }

@@ -124,7 +124,7 @@ impl Mistake {
                 is: Some(is),
                 must_be,
                 meant,
-            } => format!("is wrong: it is {is} and must be {must_be}{}", hint(meant)),
+            } => format!("is {is} but must be {must_be}{}", hint(meant)),
             Cause::Value { must_be, .. } => format!("must be {must_be}"),
             Cause::Unknown { known, meant } => {
                 let noun = match place {
@@ -132,12 +132,12 @@ impl Mistake {
                     Place::Query => "parameter",
                 };
                 let there = match known {
-                    [] => "; there are none".to_owned(),
-                    known => format!("; there are {}", known.join(", ")),
+                    [] => "; none are allowed".to_owned(),
+                    known => format!("; known {noun}s: {}", known.join(", ")),
                 };
-                format!("is no {noun} here{}{there}", hint(meant))
+                format!("is not a known {noun}{}{there}", hint(meant))
             }
-            Cause::Missing => "is missing: it has to be given".to_owned(),
+            Cause::Missing => "is required".to_owned(),
             Cause::Twice => "is given twice: give it once".to_owned(),
             Cause::Foreign(text) => format!("is wrong: {text}"),
         }

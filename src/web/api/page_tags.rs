@@ -31,7 +31,7 @@ pub(super) async fn create_page_tags(
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             format!(
-                "{} page tags are more than {MOST_TAGS}: send them in several requests",
+                "{} page tags are too many: send at most {MOST_TAGS} in a request",
                 drafts.len()
             ),
         ));
@@ -82,7 +82,7 @@ pub(super) async fn list_page_tags(
 
 fn no_page_tag(identifier: &str) -> Problem {
     let identifier = quote(identifier);
-    let which = format_args!("{identifier}; GET /api/v1/page-tags lists those there are");
+    let which = format_args!("{identifier}; GET /api/v1/page-tags lists all page tags");
     Problem::not_found("page tag", which)
 }
 
@@ -153,7 +153,7 @@ pub(super) async fn replace_page_tag(
 ) -> Result<Json<PageTag>, Problem> {
     let kind = change
         .kind
-        .ok_or_else(|| Problem::field("kind", "is missing: it has to be given"))?;
+        .ok_or_else(|| Problem::field("kind", "is required"))?;
     let had = find(&app, &identifier.0).await?;
     expect_same_identifier(&had, change.identifier.as_deref())?;
     save(&app, change.of(NewPageTag::of(had.identifier, kind))).await
@@ -175,7 +175,7 @@ fn expect_same_identifier(had: &PageTag, given: Option<&str>) -> Result<(), Prob
         Some(given) if given != had.identifier => Err(Problem::field(
             "identifier",
             format_args!(
-                "{} cannot be changed to {}, it stands in pages: make another tag",
+                "{} cannot be changed to {} because pages contain it; create another tag",
                 quote(&had.identifier),
                 quote(given)
             ),

@@ -343,24 +343,22 @@ mod tests {
         for (json, expected) in [
             (
                 "7",
-                " is wrong: it is 7 and must be an object with label, limit, kind, inner",
+                " is 7 but must be an object with label, limit, kind, inner",
             ),
-            ("{}", "label is missing: it has to be given"),
-            (
-                r#"{"label":7}"#,
-                "label is wrong: it is 7 and must be a string",
-            ),
+            ("{}", "label is required"),
+            (r#"{"label":7}"#, "label is 7 but must be a string"),
             (
                 r#"{"label":"a","limit":"7"}"#,
-                "limit is wrong: it is \"7\" and must be a whole number",
+                "limit is \"7\" but must be a whole number",
             ),
             (
                 r#"{"label":"a","kind":"clik"}"#,
-                "kind is wrong: it is \"clik\" and must be click or open (did you mean click?)",
+                "kind is \"clik\" but must be click or open (did you mean click?)",
             ),
             (
                 r#"{"lable":"a"}"#,
-                "lable is no field here (did you mean label?); there are label, limit, kind, inner",
+                "lable is not a known field (did you mean label?); known fields: label, limit, \
+                kind, inner",
             ),
             (
                 r#"{"label":"a","label":"b"}"#,
@@ -368,15 +366,12 @@ mod tests {
             ),
             (
                 r#"{"label":"a","inner":[{"yes":true},{"yes":{}}]}"#,
-                "inner[1].yes is wrong: it is an object and must be true or false",
+                "inner[1].yes is an object but must be true or false",
             ),
-            (
-                r#"{"label":"a","inner":[{}]}"#,
-                "inner[0].yes is missing: it has to be given",
-            ),
+            (r#"{"label":"a","inner":[{}]}"#, "inner[0].yes is required"),
             (
                 r#"{"label":"a","inner":{}}"#,
-                "inner is wrong: it is an object and must be an array",
+                "inner is an object but must be an array",
             ),
         ] {
             assert_eq!(mistake(json), expected, "{json}");

@@ -68,15 +68,17 @@ pub(super) fn write_request(wanted: Wanted, base_url: &str) -> Result<Vec<u8>, P
         (Some(_), Some(_)) => {
             return Err(Problem::field(
                 "body_base64",
-                "is given beside body: give one of the two",
+                "cannot be combined with body; give one of the two",
             ));
         }
         (Some(text), None) => Some(text.into_bytes()),
-        (None, Some(text)) => Some(
-            STANDARD
-                .decode(text.trim())
-                .map_err(|_| Problem::field("body_base64", "is no base64: give text as body"))?,
-        ),
+        (None, Some(text)) => Some(STANDARD.decode(text.trim()).map_err(|_| {
+            Problem::field(
+                "body_base64",
+                "is not valid base64; send plain text \
+                    in body",
+            )
+        })?),
         (None, None) => None,
     };
     let usual = if body.is_some() { "POST" } else { "GET" };
@@ -84,11 +86,11 @@ pub(super) fn write_request(wanted: Wanted, base_url: &str) -> Result<Vec<u8>, P
     if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_alphabetic()) {
         return Err(Problem::field(
             "method",
-            "is no method: it has to be a word such as GET or POST",
+            "is not an HTTP method; give one such as GET or POST",
         ));
     }
     let (host, target) = split_url(&wanted.url)
-        .ok_or_else(|| Problem::field("url", "is neither a path nor an http(s) URL in one line"))?;
+        .ok_or_else(|| Problem::field("url", "must be a path or an http(s) URL on one line"))?;
     let headers: Vec<(String, String)> = match wanted.headers {
         Headers::Map(map) => map.into_iter().collect(),
         Headers::List(list) => list,
@@ -104,7 +106,7 @@ pub(super) fn write_request(wanted: Wanted, base_url: &str) -> Result<Vec<u8>, P
         if name.contains(['\r', '\n']) || value.contains(['\r', '\n']) {
             return Err(Problem::field(
                 "headers",
-                "hold a line end: give each header by itself",
+                "contain a line break; give each header separately",
             ));
         }
         if !FRAMING.iter().any(|line| is(name, line)) {

@@ -65,7 +65,7 @@ impl Reading {
             return Err(Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!(
-                    "{} hits are more than {MOST_HITS}: send them in several requests",
+                    "{} hits are too many: send at most {MOST_HITS} in a request",
                     items.len()
                 ),
             ));
@@ -148,17 +148,17 @@ impl Reading {
             hit.contact_id.is_some() || hit.visitor_id.is_some() || hit.broadlog_id.is_some();
         if is_named {
             return Ok(meant.map(|(name, meant)| {
-                format!("contact.{name} names nobody (did you mean contact.{meant}?)")
+                format!("contact.{name} identifies nobody (did you mean contact.{meant}?)")
             }));
         }
         let hint = meant.map_or_else(String::new, |(name, meant)| {
-            format!(" (did you mean {meant} by {name}?)")
+            format!(" (did you mean {meant} rather than {name}?)")
         });
         Err(Wrong::Field(FieldError {
             field: "contact".to_owned(),
             why: format!(
-                "names nobody: it needs {} or id, or the hit a visitor_id, contact_id or \
-                broadlog_id{hint}",
+                "identifies nobody; give it {} or id, or give the hit a visitor_id, contact_id \
+                or broadlog_id{hint}",
                 one_of(&unique)
             ),
         }))
@@ -174,7 +174,7 @@ enum Wrong {
 
 impl Wrong {
     fn json(text: &[u8], error: &serde_json::Error) -> Self {
-        Self::Json(format!("is no JSON: {}", why_no_json(text, error)))
+        Self::Json(format!("is not valid JSON: {}", why_no_json(text, error)))
     }
 }
 
@@ -210,12 +210,13 @@ fn split(body: &[u8], is_lines: bool) -> Result<Vec<Item<'_>>, Problem> {
         },
         Some(_) => Err(Problem::new(
             StatusCode::BAD_REQUEST,
-            "the body is no JSON: it starts with neither { nor [; send a hit, an array of hits, \
-            or a hit a line",
+            "the body is not valid JSON: it starts with neither { nor [; send a hit, an array of \
+            hits, or one hit per line",
         )),
         None => Err(Problem::new(
             StatusCode::BAD_REQUEST,
-            "the body is no JSON: it is empty; send a hit, an array of hits, or a hit a line",
+            "the body is not valid JSON: it is empty; send a hit, an array of hits, or one hit \
+            per line",
         )),
     }
 }

@@ -83,7 +83,7 @@ pub async fn list_hits(
                 .filter(|_| first_was_all.is_none())
                 .map(|cursor| (Frame::trailers(next_cursor(cursor)), None))),
             Err(error) => {
-                tracing::error!(%error, "a stream of hits broke off in the database");
+                tracing::error!(%error, "the database failed while hits were streamed");
                 Err(std::io::Error::other("the database does not answer"))
             }
         }

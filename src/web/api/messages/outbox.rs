@@ -119,8 +119,8 @@ impl Outbox {
         } else if let Err(error) = self.spill(&outcomes).await {
             self.without_room = Some(outcomes);
             if !std::mem::replace(&mut self.is_told, true) {
-                tracing::warn!(%error, "answers to messages that are not taken have no more room; \
-                    the sender has to read");
+                tracing::warn!(%error, "there is no room left for unread answers; read the \
+                    response while sending");
             }
         }
     }
@@ -132,8 +132,8 @@ impl Outbox {
             outcomes
         } else if let Some(file) = self.file.as_mut().filter(|file| file.read_to < file.end) {
             file.read().await.inspect_err(|error| {
-                tracing::error!(%error, "answers to messages cannot be read back; the \
-                    answer breaks off")
+                tracing::error!(%error, "cannot read answers to messages back from disk; the \
+                    response ends early")
             })?
         } else {
             return Ok(self.without_room.take().unwrap_or_default());

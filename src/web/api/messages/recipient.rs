@@ -69,8 +69,7 @@ fn check_key(key: Option<Cow<'_, str>>) -> Result<Option<String>, MessageError> 
     let is_clean = clean(&key, Limit::NAME).1.is_none();
     if key.trim().is_empty() || !is_clean {
         let text = format!(
-            "idempotency_key is wrong: it is {} and must be from 1 to {} characters, none of them \
-            a control character",
+            "idempotency_key is {} but must be 1 to {} characters, without control characters",
             quote(&key),
             Limit::NAME.0
         );
@@ -81,7 +80,7 @@ fn check_key(key: Option<Cow<'_, str>>) -> Result<Option<String>, MessageError> 
 
 /// What is wrong with a line.
 fn tell(line: &[u8], error: &serde_json::Error) -> String {
-    let no_json = |error| format!("the line is no JSON: {}", why_no_json(line, error));
+    let no_json = |error| format!("the line is not valid JSON: {}", why_no_json(line, error));
     if !error.is_data() {
         return no_json(error);
     }
@@ -91,7 +90,7 @@ fn tell(line: &[u8], error: &serde_json::Error) -> String {
             format!("the line {}", mistake.why(Place::Body))
         }
         Explained::Mistake(mistake) => mistake.to_string(),
-        Explained::Not => format!("the line is wrong in column {}", error.column()),
+        Explained::Not => format!("the line is wrong at column {}", error.column()),
     }
 }
 
@@ -212,19 +211,28 @@ mod tests {
     #[test]
     fn a_wrong_line_names_its_field() {
         for (line, part) in [
-            (&b"{}"[..], "contact is missing"),
-            (b"{\"contact\":7}", "contact is wrong"),
-            (b"{\"contact\":{\"email\":[1]}}", "contact.email is wrong"),
-            (b"{\"contact\":{\"id\":\"x\"}}", "contact.id is wrong"),
+            (&b"{}"[..], "contact is required"),
+            (b"{\"contact\":7}", "contact is 7 but must be"),
+            (
+                b"{\"contact\":{\"email\":[1]}}",
+                "contact.email is an array but must be",
+            ),
+            (
+                b"{\"contact\":{\"id\":\"x\"}}",
+                "contact.id is \"x\" but must be",
+            ),
             (
                 b"{\"contact\":{},\"broadlog_id\":-1}",
-                "broadlog_id is wrong",
+                "broadlog_id is -1 but must be",
             ),
-            (b"{\"contact\":{},\"kontakt\":1}", "kontakt is no field"),
-            (b"{\"contact\":{}", "no JSON"),
-            (b"{\"contact\":{}} x", "no JSON"),
-            (b"\xff\xfe", "no JSON"),
-            (b"{\"contact\":{\"email\":\"\xff\"}}", "no JSON"),
+            (
+                b"{\"contact\":{},\"kontakt\":1}",
+                "kontakt is not a known field",
+            ),
+            (b"{\"contact\":{}", "not valid JSON"),
+            (b"{\"contact\":{}} x", "not valid JSON"),
+            (b"\xff\xfe", "not valid JSON"),
+            (b"{\"contact\":{\"email\":\"\xff\"}}", "not valid JSON"),
         ] {
             let error = error(line);
             assert!(error.contains(part), "{error}");
