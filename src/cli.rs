@@ -46,7 +46,7 @@ struct Global {
     /// Address to listen on [default: 127.0.0.1:8080] [env: SILLAGE_LISTEN]
     #[arg(long, global = true, value_name = "ADDR")]
     listen: Option<String>,
-    /// Where the public reaches this server [default: http://<listen>] [env: SILLAGE_PUBLIC_URL]
+    /// Public address of this server [default: http://<listen>] [env: SILLAGE_PUBLIC_URL]
     #[arg(long, global = true, value_name = "URL")]
     public_url: Option<String>,
     /// Spool, local link copy, embedded database, generated secrets [default: data] [env:
@@ -64,34 +64,34 @@ enum Command {
     Serve(serve::Serve),
     /// Bring the database's tables up to date
     Migrate(Migrate),
-    /// Check the configuration and print what is in force as TOML, without secrets
+    /// Check the configuration and print the effective one as TOML, without secrets
     CheckConfig(check_config::CheckConfig),
-    /// Ask the running server how it is: exit code 0 if it answers
+    /// Check that the running server answers; exit code 0 if it does
     Health(health::Health),
-    /// Make deliveries
+    /// Create deliveries
     #[command(subcommand)]
     Delivery(sending::DeliveryCommand),
-    /// Make links
+    /// Create links
     #[command(subcommand)]
     Link(sending::LinkCommand),
-    /// Make page tags of Adobe's web tracking, and list them
+    /// Create and list page tags for Adobe's web tracking
     #[command(subcommand)]
     PageTag(page_tags::PageTagCommand),
-    /// Take over links, messages and people of another system; exit code 1 where rows were refused
+    /// Import links, messages and people from another system; exit code 1 if rows were refused
     #[command(subcommand)]
     Import(import::ImportCommand),
-    /// Write what is stored to standard output, also beside a running server
+    /// Export stored data to standard output, even while a server is running
     #[command(subcommand)]
     Export(export::ExportCommand),
-    /// Look at the keys that links were signed with, and give up lost ones
+    /// List the keys that links were signed with, and give up lost ones
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Remove all months of hits that are older than are kept, at once: a server removes one a day
+    /// Remove all months of hits past their retention at once; a server removes one a day
     Retire(retire::Retire),
-    /// Look at the hits that wait for the database
+    /// Inspect the hits that wait for the database
     #[command(subcommand)]
     Spool(queue::SpoolCommand),
-    /// Look at the hits that the database refused, and try them again
+    /// Inspect the hits that the database refused, and retry them
     #[command(subcommand)]
     Quarantine(queue::QuarantineCommand),
 }
@@ -109,7 +109,7 @@ struct NobodyReads;
 
 #[derive(Debug, Args)]
 struct Migrate {
-    /// Make the embedded database where there is none
+    /// Create the embedded database if it does not exist
     #[arg(long)]
     create: bool,
 }

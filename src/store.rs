@@ -104,7 +104,7 @@ pub enum StoreError {
     #[error("there is no database {}", std::path::absolute(.0).as_deref().unwrap_or(.0).display())]
     Missing(PathBuf),
     /// There is one, and it is nobody's or somebody else's.
-    #[error("the database has no tables of Sillage")]
+    #[error("the database has no Sillage tables")]
     NoTables,
     /// A migration failed.
     #[error("migration: {0}")]

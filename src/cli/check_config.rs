@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default, Args)]
 pub(super) struct CheckConfig {
-    /// Also try the data directory and the database: nothing is made or changed there; exit code 1
-    /// where one cannot be used
+    /// Also test the data directory and the database without changing them; exit code 1 if either
+    /// cannot be used
     #[arg(long)]
     connect: bool,
 }

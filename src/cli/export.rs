@@ -24,14 +24,13 @@ const TOLD_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ExportCommand {
-    /// Hits in the order of storage; the last line of NDJSON is the cursor with which the next
-    /// export goes on
+    /// Hits in storage order; the last NDJSON line is the cursor for the next export
     Hits(Hits),
     /// Contacts: fields, tags, former ids, visitors
     Contacts(Written),
     /// Deliveries
     Deliveries(Written),
-    /// Links; as CSV what `import links` reads
+    /// Links; `import links` reads the CSV
     Links(Links),
 }
 
@@ -52,7 +51,7 @@ impl From<Format> for export::Format {
 
 #[derive(Debug, Args)]
 pub(super) struct Written {
-    /// A JSON object a line, or CSV with a header row
+    /// One JSON object per line, or CSV with a header row
     #[arg(long, value_enum, default_value = "ndjson")]
     format: Format,
 }
@@ -61,12 +60,12 @@ pub(super) struct Written {
 pub(super) struct Hits {
     #[command(flatten)]
     written: Written,
-    /// Go on after the cursor that the last export, or the API, ended with [default: from the
+    /// Continue after the cursor that ended the last export or API response [default: from the
     /// start]
     #[arg(long, value_name = "CURSOR", value_parser = cursor)]
     after: Option<i64>,
-    /// Go on after the cursor in this file, where there is one and --after is not given; it holds
-    /// the new one once all is written
+    /// Continue after the cursor in this file, unless --after is given; the new cursor is saved to
+    /// it at the end
     #[arg(long, value_name = "FILE")]
     cursor_file: Option<PathBuf>,
     /// Only hits of this delivery
@@ -79,7 +78,7 @@ pub(super) struct Hits {
     /// Only hits of this kind
     #[arg(long, value_parser = kind)]
     kind: Option<Kind>,
-    /// Most hits [default: all that are stored when it begins]
+    /// Maximum number of hits [default: all that are stored when the export starts]
     #[arg(long, value_name = "N", value_parser = value_parser!(i64).range(1..))]
     limit: Option<i64>,
 }

@@ -41,10 +41,10 @@ pub(super) struct Import {
     /// CSV with a header row, UTF-8; comma, semicolon or tab; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Write refused rows there, as JSON lines, and not on standard error
+    /// Write refused rows to this file as JSON lines, not to standard error
     #[arg(long, value_name = "FILE")]
     refused: Option<PathBuf>,
-    /// Take deliveries that were made here for the import's where they have the same number
+    /// Use deliveries that were created here for the import if they have the same number
     #[arg(long)]
     adopt: bool,
 }

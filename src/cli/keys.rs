@@ -17,8 +17,8 @@ use crate::store::{Store, StoreError};
 pub(super) enum KeysCommand {
     /// Print the keys that links were signed with, and whether they are here, as JSON lines
     List,
-    /// Say that links signed with keys that are not here may die: whatever misses the keys then
-    /// goes on without them
+    /// Accept that links signed with missing keys stop working, so that the server starts without
+    /// those keys
     GiveUp,
 }
 

@@ -15,9 +15,9 @@ const PAGE: i64 = 1_000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PageTagCommand {
-    /// Make a page tag and print it as JSON
+    /// Create a page tag and print it as JSON
     Create(PageTagArgs),
-    /// Print all page tags, one JSON object a line
+    /// Print all page tags, one JSON object per line
     List,
 }
 
@@ -25,19 +25,19 @@ pub(super) enum PageTagCommand {
 pub(super) struct PageTagArgs {
     /// What pages send as tagid
     identifier: String,
-    /// Whether a hit of it is a page or a transaction
+    /// Whether its hits are page views or transactions
     #[arg(long, default_value = "web", value_parser = kind())]
     kind: PageTagKind,
     /// Name in reports [default: the identifier]
     #[arg(long)]
     label: Option<String>,
-    /// Where it is listed
+    /// Folder that it is listed in
     #[arg(long)]
     folder: Option<String>,
     /// The page that carries it
     #[arg(long, value_name = "URL")]
     source_url: Option<String>,
-    /// From then on its hits are suspect, such as 2026-12-31T23:59:59Z
+    /// Time after which its hits are suspect, such as 2026-12-31T23:59:59Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     valid_until: Option<Micros>,
 }

@@ -17,20 +17,20 @@ use crate::queue::frame::decode_record;
 use crate::queue::waiting;
 use crate::store::maintenance::Quarantined;
 
-/// Most records that `quarantine retry --all` takes in one go.
+/// Maximum number of records that `quarantine retry --all` takes in one go.
 const MOST_RETRIED: i64 = 100_000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SpoolCommand {
-    /// Print how much waits, as JSON
+    /// Print how much is waiting, as JSON
     Status,
     /// Print waiting hits as JSON lines, oldest first
     Inspect {
-        /// Most hits
+        /// Maximum number of hits
         #[arg(long, default_value_t = 100)]
         limit: usize,
-        /// Another file than the data directory's, such as a damaged one that was put aside: what
-        /// can be read of it
+        /// Read another spool file than the data directory's, such as a damaged one that was set
+        /// aside
         #[arg(long)]
         file: Option<PathBuf>,
     },
@@ -38,25 +38,25 @@ pub(super) enum SpoolCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum QuarantineCommand {
-    /// Print what is there as JSON lines, newest first
+    /// Print quarantined records as JSON lines, newest first
     List {
-        /// Most records
+        /// Maximum number of records
         #[arg(long, default_value_t = 1_000)]
         limit: u32,
     },
     /// Print one record with its hit
     Show {
-        /// Its id
+        /// Id of the record
         id: Uuid,
     },
-    /// Try to store a record, or all of them, once more
+    /// Try again to store one record, or all of them
     Retry(Which),
 }
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct Which {
-    /// Its id
+    /// Id of the record
     id: Option<Uuid>,
     /// Every record
     #[arg(long)]

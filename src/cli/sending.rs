@@ -12,7 +12,7 @@ use crate::operator::{NewDelivery, NewLink, SendingError, create_delivery, creat
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeliveryCommand {
-    /// Make a delivery and print it as JSON
+    /// Create a delivery and print it as JSON
     Create(DeliveryArgs),
 }
 
@@ -21,7 +21,7 @@ pub(super) struct DeliveryArgs {
     /// Name in reports
     #[arg(long)]
     label: String,
-    /// Its number, where another system has given it one [default: the next]
+    /// Its number, if another system assigned one [default: the next]
     #[arg(long, value_parser = value_parser!(i64).range(1..))]
     id: Option<i64>,
     /// email, push, … [default: email]
@@ -30,32 +30,32 @@ pub(super) struct DeliveryArgs {
     /// When it is sent, such as 2026-01-31T09:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     sent_at: Option<Micros>,
-    /// From then on its links lead to the expiration URL
+    /// Time after which its links lead to the expiration URL
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires_at: Option<Micros>,
     /// Where its links lead once it has expired [default: the fallback]
     #[arg(long, value_name = "URL")]
     expiration_url: Option<String>,
-    /// Added to destinations that have none
+    /// Added to destinations without one
     #[arg(long, value_name = "TEXT")]
     utm_source: Option<String>,
-    /// Added to destinations that have none
+    /// Added to destinations without one
     #[arg(long, value_name = "TEXT")]
     utm_medium: Option<String>,
-    /// Added to destinations that have none
+    /// Added to destinations without one
     #[arg(long, value_name = "TEXT")]
     utm_campaign: Option<String>,
-    /// Added to destinations that have none
+    /// Added to destinations without one
     #[arg(long, value_name = "TEXT")]
     utm_term: Option<String>,
-    /// Added to destinations that have none
+    /// Added to destinations without one
     #[arg(long, value_name = "TEXT")]
     utm_content: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum LinkCommand {
-    /// Make a short link and print it as JSON
+    /// Create a short link and print it as JSON
     Create(LinkArgs),
 }
 

@@ -223,7 +223,7 @@ fn check_slug(slug: &str) -> Result<(), DraftError> {
         })
     };
     if slug.is_empty() || slug.len() > 64 {
-        return wrong("is not from 1 to 64 characters long");
+        return wrong("must be 1 to 64 characters long");
     }
     if !slug
         .bytes()

@@ -1,4 +1,4 @@
-//! Words of an error: what stood there, what is allowed, what a mistyped name was meant to be.
+//! Words for error messages: what was given, what is allowed, what a misspelt name probably means.
 
 use super::escape::start_of;
 

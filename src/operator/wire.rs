@@ -1,4 +1,4 @@
-//! What people are told of each resource: one derived JSON shape, for the API, the command line and
+//! The public JSON shape of each resource, derived once for the API, the command line and
 //! exports alike.
 //!
 //! Where a row is told as it is stored, the row itself is the shape: [`Delivery`] and [`PageTag`].

@@ -91,7 +91,7 @@ async fn link_to(
                 ..NewLink::default()
             };
             let made = create_links(&app.store, &app.clock, &[], delivery.id, vec![draft]).await?;
-            made.1.into_iter().next().context("no link was made")?
+            made.1.into_iter().next().context("no link was created")?
         }
     };
     app.links.put(&[link.record(Some(delivery))]).await?;
@@ -116,6 +116,9 @@ async fn send_to_reader(app: &AdminState, delivery: &Delivery) -> anyhow::Result
     let lines = [line];
     let outcomes =
         store_messages(&app.store, &app.clock, unique, delivery.id, &lines, None).await?;
-    let sent = outcomes.into_iter().next().context("no message was made")?;
+    let sent = outcomes
+        .into_iter()
+        .next()
+        .context("no message was created")?;
     Ok(sent?.broadlog_id)
 }

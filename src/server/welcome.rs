@@ -1,4 +1,4 @@
-//! What the terminal is told at the start: where the server listens, and what to try next. On
+//! What the terminal shows at the start: where the server listens, and what to try next. On
 //! standard output; the log is on standard error.
 
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! Entity tags: a client that has a body already is told so instead of being sent it again.
+//! Entity tags: a client that already has the current body gets 304 instead of the body.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,4 +1,4 @@
-//! Small pages for people who come to an address where nothing is. They name no version, so that
+//! Small pages for people who open an address that does not exist. They name no version, so that
 //! they tell an attacker nothing.
 
 use axum::response::{Html, IntoResponse as _, Response};

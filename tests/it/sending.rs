@@ -69,7 +69,12 @@ async fn a_reader_gets_from_the_message_to_the_page(engine: Engine) {
                  {\"contact\":{\"email\":\"bob@x.example\"}}";
     let answers = make_messages(&mut api, delivery, lines).await;
     assert_eq!(answers.len(), 4, "{answers:?}");
-    assert!(answers[1]["error"].as_str().unwrap().contains("no JSON"));
+    assert!(
+        answers[1]["error"]
+            .as_str()
+            .unwrap()
+            .contains("not valid JSON")
+    );
     assert!(answers[2]["error"].as_str().unwrap().contains("email"));
     assert_ne!(answers[0]["broadlog_id"], answers[3]["broadlog_id"]);
     assert_eq!(answers[0]["links"].as_object().unwrap().len(), 2);

@@ -1,4 +1,4 @@
-//! The keys there are, and which one was meant by a name that is none.
+//! The known keys, and which one a misspelt name probably means.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What names somebody and what does not.
+//! Which values identify a person and which do not.
 
 use super::placeholder::is_template;
 use super::*;

@@ -1,4 +1,4 @@
-//! A report as people are told it.
+//! A report in the form that the API returns.
 //!
 //! Amounts are decimal strings; what nothing can be divided by is null.
 

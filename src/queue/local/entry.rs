@@ -1,4 +1,4 @@
-//! An offer on its way to the writer, and what it is owed.
+//! An offer on its way to the writer, and the reply that it waits for.
 
 use tokio::sync::oneshot;
 

@@ -1,4 +1,4 @@
-//! Lists that are told in parts: how long a part is, and where the next one goes on.
+//! Paged lists: how long a page is, and where the next one starts.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,4 +1,4 @@
-//! What is wrong with a request: where, what stands there, and what is allowed.
+//! What is wrong with a request: where, which value was given, and which are allowed.
 //!
 //! [`Mistake`] is the error type with which a [`Tree`](super::tree::Tree) is read. Every part of it
 //! comes from a call of serde's, typed, and none from the text of a message; the words are put

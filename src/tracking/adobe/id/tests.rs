@@ -1,4 +1,4 @@
-//! Ids in every notation, and what is none.
+//! Ids in every notation, and texts that are not ids.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Answers that their sender does not take yet.
+//! Answers that their sender has not read yet.
 //!
 //! Many HTTP clients write a whole body before they read a byte of the answer (Python's `requests`
 //! and `urllib`, for two). Were the body not read while the answer is not taken, both sides would
