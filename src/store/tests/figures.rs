@@ -129,13 +129,6 @@ async fn sums_are_exact_however_large_and_go_back_to_nothing(engine: Engine) {
 
 async fn what_nothing_proves_stands_apart(engine: Engine) {
     let store = new_store(engine).await;
-    let order = (of_message(Kind::Transaction, 7), true);
-    let bookings = vec![
-        sale(7, 100_000, true),
-        sale(7, 50_000, false),
-        sale(8, 10_000, false),
-    ];
-    save(&store, &[order], bookings).await;
     let money = |name: &str| match engine {
         Engine::Postgres => format!("trunc({name}*10000)::bigint"),
         Engine::Sqlite => name.to_owned(),
@@ -146,22 +139,37 @@ async fn what_nothing_proves_stands_apart(engine: Engine) {
         money("unproved_revenue")
     );
     let of = |rest: &'static str| row(&store, &columns, rest);
-    assert_eq!(
-        of("hourly_figures where kind = 'transaction' and currency = 'EUR'").await,
-        "1 100000 2 2 60000 4"
-    );
-    assert_eq!(
-        of("broadlog_figures where broadlog_id = 7 and currency = 'EUR'").await,
-        "0 100000 2 0 50000 2"
-    );
-    assert_eq!(
-        of("broadlog_figures where broadlog_id = 7 and currency = ''").await,
-        "1 0 0 1 0 0"
-    );
-    assert_eq!(
-        of("broadlog_figures where broadlog_id = 8 and currency = 'EUR'").await,
-        "0 0 0 0 10000 2"
-    );
+    // What is new is inserted, what is there is changed: both ways twice over.
+    for n in 1..=2 {
+        let order = (of_message(Kind::Transaction, 7), true);
+        let bookings = vec![
+            sale(7, 100_000, true),
+            sale(7, 50_000, false),
+            sale(8, 10_000, false),
+        ];
+        save(&store, &[order], bookings).await;
+        let times = |row: [i64; 6]| row.map(|number| (number * n).to_string()).join(" ");
+        for (rest, expected) in [
+            (
+                "hourly_figures where kind = 'transaction' and currency = 'EUR'",
+                [1, 100_000, 2, 2, 60_000, 4],
+            ),
+            (
+                "broadlog_figures where broadlog_id = 7 and currency = 'EUR'",
+                [0, 100_000, 2, 0, 50_000, 2],
+            ),
+            (
+                "broadlog_figures where broadlog_id = 7 and currency = ''",
+                [1, 0, 0, 1, 0, 0],
+            ),
+            (
+                "broadlog_figures where broadlog_id = 8 and currency = 'EUR'",
+                [0, 0, 0, 0, 10_000, 2],
+            ),
+        ] {
+            assert_eq!(of(rest).await, times(expected), "{rest}");
+        }
+    }
     store.close().await;
 }
 
