@@ -192,7 +192,7 @@ async fn check_config_tries_the_directory_and_the_database() {
         "{told}"
     );
     assert!(
-        told.contains("Postgres does not answer; look at database_url"),
+        told.contains("Postgres does not answer; check database_url"),
         "{told}"
     );
 

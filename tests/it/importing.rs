@@ -216,7 +216,7 @@ async fn adobes_urls_keep_their_numbers_and_become_links_and_page_tags(engine: E
     assert!(done.told.contains("row 6: source URL contains code"));
     assert!(
         done.told
-            .contains("row 7: source URL has a host that its parameters choose")
+            .contains("row 7: source URL has a host that depends on its parameters")
     );
     assert!(done.told.contains("row 11: id \"x\" is not a whole number"));
     let sql = "select url from links where delivery_id = 7470014 order by id";

@@ -382,7 +382,7 @@ async fn the_command_line_makes_deliveries_and_links_beside_a_running_server(eng
     let no_time = run(&["delivery", "create", "--label", "x", "--sent-at", "soon"]).await;
     let no_id = run(&["quarantine", "retry"]).await;
     for ((code, _, errors), part) in [
-        (taken, "slug is taken"),
+        (taken, "slug cli is already taken"),
         (no_url, "url"),
         (no_time, "--sent-at"),
         (no_id, "--all"),
