@@ -12,5 +12,6 @@ pub mod link;
 pub mod money;
 pub mod retry;
 pub mod secret;
+pub mod site;
 pub mod text;
 pub(crate) mod wire;

@@ -69,10 +69,8 @@ pub struct Rules {
     pub adobe_mode: AdobeMode,
     /// Mapp's part.
     pub mapp: MappRules,
-    /// What clicks may do.
-    pub clicks: ClickRules,
-    /// Host of the public URL.
-    pub own_host: String,
+    /// Hosts that a destination with a personal host may have.
+    pub personal_hosts: Vec<HostPattern>,
 }
 
 impl Rules {
@@ -84,8 +82,7 @@ impl Rules {
             public: Vec::new(),
             adobe_mode: AdobeMode::Session,
             mapp: MappRules::default(),
-            clicks: ClickRules::default(),
-            own_host: String::new(),
+            personal_hosts: Vec::new(),
         }
     }
 
@@ -125,50 +122,6 @@ pub struct MappRules {
     pub redirect_hosts: Vec<HostPattern>,
     /// Whether Mapp's own cookies are set.
     pub sets_cookies: bool,
-}
-
-/// Where clicks may lead and what they hand over.
-#[derive(Clone, Debug, Default)]
-pub struct ClickRules {
-    /// Hosts that a destination with a personal host may have.
-    pub personal_hosts: Vec<HostPattern>,
-    /// The hosts whose pages get our cookies as their own, where a click hands its visit over to
-    /// all others.
-    pub landing: Option<OwnHosts>,
-}
-
-impl ClickRules {
-    /// Whether a page is on a host that does not get our cookies, and is to be told of the visit.
-    fn hands_over(&self, destination: &str) -> bool {
-        self.landing.as_ref().is_some_and(|own| {
-            let url = url::Url::parse(destination).ok();
-            let host = url.as_ref().and_then(url::Url::host_str);
-            host.is_some_and(|host| !own.have(host))
-        })
-    }
-}
-
-/// The hosts that share our cookies.
-#[derive(Clone, Debug, Default)]
-pub struct OwnHosts {
-    /// Host of the public URL.
-    pub host: String,
-    /// Domains of the cookies.
-    pub domains: Vec<HostPattern>,
-}
-
-impl OwnHosts {
-    /// Whether pages of a host get our cookies.
-    fn have(&self, host: &str) -> bool {
-        let mut domains = self.domains.iter();
-        host.eq_ignore_ascii_case(&self.host) || domains.any(|domain| gets_cookies(host, domain))
-    }
-}
-
-/// Whether a host is a cookie's domain or lies below it. Not with a dot at its end: browsers give
-/// cookies of the domain to no such host.
-pub fn gets_cookies(host: &str, domain: &HostPattern) -> bool {
-    !host.ends_with('.') && domain.covers(host)
 }
 
 /// The e-mail address in a raw urlencoded pair whose plus stands for itself; none where the pair

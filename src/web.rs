@@ -20,7 +20,7 @@ use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{any, get};
 use http::header::ALLOW;
-use http::{Method, Request, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
@@ -28,7 +28,7 @@ pub use admin::{AdminState, Tables};
 pub use demo::DemoLinks;
 pub use heads::{MOST_HEAD, Mended};
 pub use health::{Readiness, ServerState};
-pub use tracking::{CookieMaker, Cors, Counters, Script, TrackingState};
+pub use tracking::{Counters, ServedSite, Sites, TrackingState};
 
 /// Every URL of the server.
 ///
@@ -104,8 +104,9 @@ impl Web {
     }
 
     /// A name for the log: which kind of URL, nothing of what stands in it.
-    pub fn route_name(&self, uri: &Uri) -> &'static str {
-        match self.tracking().paths.route(uri) {
+    pub fn route_name(&self, uri: &Uri, headers: &HeaderMap) -> &'static str {
+        let tracking = self.tracking();
+        match tracking.site_of(headers).site.paths.route(uri) {
             Some(route) => route.kind.name(),
             None if uri.path().starts_with("/api/") => "api",
             None => "other",
@@ -116,7 +117,8 @@ impl Web {
     pub async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
         let tracking = self.tracking();
         let (parts, body) = request.into_parts();
-        let Some(route) = tracking.paths.route(&parts.uri) else {
+        let served = tracking.site_of(&parts.headers);
+        let Some(route) = served.site.paths.route(&parts.uri) else {
             let method = parts.method.clone();
             let request = Request::from_parts(parts, body);
             return match Box::pin(self.router().oneshot(request)).await {
@@ -131,8 +133,8 @@ impl Web {
             Method::POST => Body::new(body),
             _ => Body::empty(),
         };
-        let head = tracking::Head::of(&tracking, peer.ip(), &parts, route);
-        let outcome = tracking.decode(&head, body).await;
-        tracking.settle(outcome, &parts.headers).await
+        let head = tracking::Head::of(&tracking, &served.site, peer.ip(), &parts, route);
+        let outcome = tracking.decode(served, &head, body).await;
+        tracking.settle(served, outcome, &parts.headers).await
     }
 }

@@ -12,6 +12,7 @@ use sillage::model::form::{Form, FormId};
 use sillage::model::hit::{Hit, LinkId, Utm, VisitorId};
 use sillage::model::keys::Keys;
 use sillage::model::link::{LinkRecord, LinkToken};
+use sillage::model::site::Site;
 use sillage::tracking::inbound::Inbound;
 use sillage::tracking::mapp::{self, Sender, batch};
 use sillage::tracking::mautic::form::{self, Post};
@@ -119,6 +120,7 @@ impl Decoding {
     pub fn run_with(&self, decoder: Decoder, request: &Request, headers: &HeaderMap) -> Vec<Hit> {
         let rules = &self.rules;
         let inbound = Inbound {
+            site: Site::usual(),
             method: &Method::GET,
             target: &request.path,
             rest: "",

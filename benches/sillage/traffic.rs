@@ -14,6 +14,7 @@ use sillage::model::clock::Clock;
 use sillage::model::hit::{Hit, HitId, Kind, VisitorId};
 use sillage::model::keys::Purpose;
 use sillage::model::link::LinkToken;
+use sillage::model::site::Site;
 use sillage::tracking::inbound::Inbound;
 use sillage::tracking::session::{BROADLOG_COOKIE, DELIVERY_COOKIE};
 use sillage::tracking::visitor::VISITOR_COOKIE;
@@ -223,6 +224,7 @@ impl Request {
         let (_, query) = self.target.split_once('?').unwrap_or_default();
         let received_at = clock.now();
         let inbound = Inbound {
+            site: Site::usual(),
             method: &self.method,
             target: &self.target,
             rest: "",

@@ -101,7 +101,10 @@ async fn answer(web: &Web, peer: SocketAddr, request: Request<Incoming>) -> Resp
         return web.answer(peer, request).await;
     }
     let started = Instant::now();
-    let (method, route) = (request.method().clone(), web.route_name(request.uri()));
+    let (method, route) = (
+        request.method().clone(),
+        web.route_name(request.uri(), request.headers()),
+    );
     let response = Box::pin(web.answer(peer, request)).await;
     tracing::debug!(
         http.method = %method,

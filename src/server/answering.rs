@@ -10,17 +10,18 @@ use super::known_keys;
 use super::secrets::{FoundKeys, load_or_make_token};
 use crate::config::{Config, Secret};
 use crate::model::clock::Clock;
+use crate::model::host_pattern::HostPattern;
 use crate::model::keys::Keys;
+use crate::model::site::{Paths, Site};
 use crate::queue::local::Spool;
 use crate::queue::sink::Sink;
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
 use crate::server::data_dir::ServerNote;
 use crate::store::Store;
-use crate::tracking::route::Paths;
-use crate::tracking::{ClickRules, MappRules, OwnHosts, Rules};
+use crate::tracking::{MappRules, Rules};
 use crate::web::{
-    AdminState, CookieMaker, Cors, Counters, DemoLinks, Script, ServerState, Tables, TrackingState,
+    AdminState, Counters, DemoLinks, ServedSite, ServerState, Sites, Tables, TrackingState,
 };
 
 /// What holds beyond a configuration, so that the next one shares it.
@@ -62,20 +63,14 @@ impl Answering {
     }
 
     fn track_by(&self, config: &Config, keys: &Keys, sink: Arc<dyn Sink>) -> TrackingState {
-        let base_url = config.base_url();
-        let is_https = base_url.starts_with("https://");
         TrackingState {
             rules: rules_of(config, keys),
             sink,
             links: self.links.clone(),
             forms: self.forms.clone(),
             clock: self.clock.clone(),
-            cookies: CookieMaker::new(&config.cookies, is_https),
-            cors: Cors::new(&config.cors, &base_url),
-            script: Script::new(&config.paths),
+            sites: Sites::one(ServedSite::new(site_of(config))),
             trust: config.trust.clone(),
-            paths: paths_of(config),
-            redirects: config.links.clone(),
             debug: config.debug.clone(),
             spool: config.spool.clone(),
             counters: Counters::default(),
@@ -85,10 +80,6 @@ impl Answering {
 
 /// How requests are read, in words of `tracking`, which knows no configuration.
 fn rules_of(config: &Config, keys: &Keys) -> Rules {
-    let own_host = url::Url::parse(&config.base_url())
-        .ok()
-        .and_then(|url| url.host_str().map(str::to_owned))
-        .unwrap_or_default();
     Rules {
         keys: keys.clone(),
         unique: config.contacts.unique.clone(),
@@ -99,14 +90,26 @@ fn rules_of(config: &Config, keys: &Keys) -> Rules {
             redirect_hosts: config.mapp.redirect_hosts.clone(),
             sets_cookies: config.mapp.third_party_cookies,
         },
-        clicks: ClickRules {
-            personal_hosts: config.links.personal_hosts.clone(),
-            landing: config.links.landing_parameter.then(|| OwnHosts {
-                host: own_host.clone(),
-                domains: CookieMaker::domains(&config.cookies),
-            }),
-        },
-        own_host,
+        personal_hosts: config.links.personal_hosts.clone(),
+    }
+}
+
+/// The one site of a configuration.
+fn site_of(config: &Config) -> Site {
+    let mut domains: Vec<HostPattern> = config
+        .cookies
+        .domains
+        .iter()
+        .filter_map(|domain| HostPattern::parse_domain(domain).ok())
+        .collect();
+    domains.sort_by_key(|domain| std::cmp::Reverse(domain.host().len()));
+    Site {
+        cookie_domains: domains,
+        origins: config.cors.origins.clone(),
+        fallback_url: config.links.fallback_url.clone(),
+        hands_over: config.links.landing_parameter,
+        paths: paths_of(config),
+        ..Site::new(config.base_url())
     }
 }
 

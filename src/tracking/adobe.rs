@@ -117,7 +117,7 @@ pub fn answer(inbound: &Inbound<'_>, rules: &Rules, request: &Request) -> Decode
         Request::Tag => answer_tag(inbound, rules),
         Request::Test => {
             let host = inbound.header(http::header::HOST).unwrap_or_default();
-            let answer = test_answer(&host, &rules.own_host, inbound.received_at);
+            let answer = test_answer(&host, &inbound.site.host, inbound.received_at);
             Decoded::of(Reply::Xml(answer), Vec::new())
         }
         Request::Odd => {

@@ -49,7 +49,7 @@ pub(crate) fn lead(
     if is_visit {
         visitor::set_new(&mut hit, inbound);
     }
-    let fill = |template| link::fill(template, &brought.values, &rules.clicks.personal_hosts);
+    let fill = |template| link::fill(template, &brought.values, &rules.personal_hosts);
     let reply = if link.is_expired(hit.received_at) {
         hit.note("link expired");
         match link.expiration_url.as_deref().and_then(fill) {
@@ -58,7 +58,7 @@ pub(crate) fn lead(
         }
     } else if let Some(url) = fill(&link.url) {
         let query = &brought.query;
-        Reply::Redirect(if is_visit && rules.clicks.hands_over(&url) {
+        Reply::Redirect(if is_visit && inbound.site.hands_over_to(&url) {
             let own = format!("{LANDING_PARAMETER}={}", landing_value(rules, &hit));
             let query = match query.is_empty() {
                 true => own,

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::model::clock::Micros;
 use crate::model::hit::{VisitorId, clean_bytes};
+use crate::model::site::Site;
 
 /// Header in which the server tells itself that a request's head did not arrive whole: `cut` or
 /// `repaired`. A client that sends it gets no more than the note.
@@ -39,6 +40,8 @@ impl PassedOver {
 /// A request, borrowed from the server's.
 #[derive(Clone, Copy, Debug)]
 pub struct Inbound<'a> {
+    /// The site that it came to.
+    pub site: &'a Site,
     /// `GET`, `POST`, …
     pub method: &'a Method,
     /// Path and query as they stood in the request, not decoded.
@@ -130,6 +133,7 @@ mod tests {
 
     fn cookies(headers: &HeaderMap, name: &str) -> Vec<Result<String, PassedOver>> {
         let inbound = Inbound {
+            site: Site::usual(),
             method: &Method::GET,
             target: "/",
             rest: "",

@@ -24,6 +24,7 @@ use percent_encoding::percent_decode_str;
 use super::{adobe, mapp};
 use crate::model::hit::plain_query;
 use crate::model::link::query_behind;
+pub use crate::model::site::{EVENT, PIXEL, Paths, REDIRECT, SCRIPT};
 
 /// What Mautic's addresses may begin with: its front controllers, and the directory of its
 /// packages' defaults.
@@ -31,14 +32,6 @@ pub const PREFIXES: [&str; 3] = ["/index.php", "/index_dev.php", "/mautic"];
 /// Prefixes in front of one address: `/mautic/index.php/r/x` has two.
 const MOST_PREFIXES: usize = 3;
 
-/// The usual name of tracked links.
-pub const REDIRECT: &str = "/r";
-/// The usual name of the script.
-pub const SCRIPT: &str = "/mtc.js";
-/// The usual name of the pixel.
-pub const PIXEL: &str = "/mtracking.gif";
-/// Where the script usually sends hits.
-pub const EVENT: &str = "/mtc/event";
 /// Where the script asks for its visitor.
 pub const VISITOR: &str = "/mtc";
 /// Open pixels of our own mails, with what stands below.
@@ -48,34 +41,6 @@ pub const MAUTIC_OPEN: &str = "/email";
 /// Below it forms are submitted.
 pub const FORM: &str = "/form";
 const SUBMIT: &str = "/form/submit";
-
-/// The operator's names of the public URLs. The usual ones go on working beside them, so that links
-/// and pages of yesterday do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paths {
-    /// Tracked links.
-    pub redirect: String,
-    /// The script.
-    pub script: String,
-    /// The pixel.
-    pub pixel: String,
-    /// Where the script sends hits.
-    pub event: String,
-    /// A further path of Mapp's hits; empty: none.
-    pub mapp: String,
-}
-
-impl Default for Paths {
-    fn default() -> Self {
-        Self {
-            redirect: REDIRECT.to_owned(),
-            script: SCRIPT.to_owned(),
-            pixel: PIXEL.to_owned(),
-            event: EVENT.to_owned(),
-            mapp: String::new(),
-        }
-    }
-}
 
 /// What a tracking request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,6 +23,7 @@ mod head;
 mod outcome;
 mod reply;
 mod script;
+mod site;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,14 +32,14 @@ use axum::body::Body;
 use http::{HeaderName, HeaderValue, Method};
 use metrics::Counter;
 
-pub use cookies::CookieMaker;
-pub use cors::Cors;
-pub use script::Script;
+pub use site::{ServedSite, Sites};
 
 pub(in crate::web) use head::Head;
 pub(in crate::web) use outcome::Outcome;
 
-use self::cors::Permission;
+use self::cookies::CookieMaker;
+use self::cors::{Cors, Permission};
+use self::script::Script;
 use super::body::{Limits, Unread, read_whole};
 use super::error::refuse_method;
 use super::{body, error, page};
@@ -51,7 +52,7 @@ use crate::replica::links::LinkCopy;
 use crate::tracking::decoded::{Decoded, Readers, Reply};
 use crate::tracking::inbound::Inbound;
 use crate::tracking::mautic::form;
-use crate::tracking::route::{Paths, RouteKind};
+use crate::tracking::route::RouteKind;
 use crate::tracking::{Rules, adobe, mapp, native};
 
 /// The body of what the script sends, which cuts far below.
@@ -79,18 +80,10 @@ pub struct TrackingState {
     pub forms: FormCopy,
     /// Times and ids.
     pub clock: Clock,
-    /// Cookies.
-    pub cookies: CookieMaker,
-    /// Origins.
-    pub cors: Cors,
-    /// The script.
-    pub script: Script,
+    /// What holds at which host.
+    pub sites: Sites,
     /// Whom to believe.
     pub trust: config::Trust,
-    /// Names of URLs.
-    pub paths: Paths,
-    /// Where a click goes that leads nowhere.
-    pub redirects: config::Links,
     /// What makes verdicts visible.
     pub debug: config::Debug,
     /// When a hit is answered.
@@ -122,7 +115,12 @@ impl TrackingState {
     /// What a request comes to. Nothing is kept yet: [`TrackingState::settle`] does it.
     ///
     /// Links, pixels and the script are nearly all there is, so their way has no box in it.
-    pub(in crate::web) async fn decode(&self, head: &Head<'_>, body: Body) -> Outcome {
+    pub(in crate::web) async fn decode(
+        &self,
+        site: &ServedSite,
+        head: &Head<'_>,
+        body: Body,
+    ) -> Outcome {
         let (kind, method) = (head.route.kind, &head.parts.method);
         if !kind.takes(method) {
             return Outcome::Said {
@@ -136,12 +134,12 @@ impl TrackingState {
             RouteKind::Open { is_mautic } => native::answer_open(&inbound, rules, is_mautic).into(),
             RouteKind::Pixel => native::answer_pixel(&inbound, rules).into(),
             RouteKind::Script => Outcome::Said {
-                response: self.script.answer(inbound.headers),
+                response: site.script.answer(inbound.headers),
                 refused: None,
             },
             RouteKind::Adobe => Box::pin(self.answer_adobe(&inbound)).await.into(),
-            RouteKind::Event => Box::pin(self.answer_event(&inbound, body)).await,
-            RouteKind::Visitor => self.answer_visitor(&inbound).into(),
+            RouteKind::Event => Box::pin(self.answer_event(site, &inbound, body)).await,
+            RouteKind::Visitor => self.answer_visitor(site, &inbound).into(),
             RouteKind::Form => Box::pin(self.answer_form(&inbound, body)).await.into(),
             RouteKind::Mapp(call) if method == Method::POST && call != mapp::Call::Optout => {
                 Box::pin(self.take_batch(head, body)).await
@@ -183,7 +181,7 @@ impl TrackingState {
     }
 
     /// `POST /mtc/event`, and `OPTIONS` of it.
-    async fn answer_event(&self, inbound: &Inbound<'_>, body: Body) -> Outcome {
+    async fn answer_event(&self, site: &ServedSite, inbound: &Inbound<'_>, body: Body) -> Outcome {
         if inbound.method == Method::OPTIONS {
             return preflight().into();
         }
@@ -194,18 +192,18 @@ impl TrackingState {
                 return Decoded::of(reply, Vec::new()).into();
             }
         };
-        if self.cors.permission(inbound.headers) == Permission::Refused {
+        if site.cors.permission(inbound.headers) == Permission::Refused {
             return native::refuse_origin().into();
         }
         native::answer_event(&inbound.with(&body), &self.rules).into()
     }
 
     /// `GET /mtc`, and `OPTIONS` of it. Never waits for the database.
-    fn answer_visitor(&self, inbound: &Inbound<'_>) -> Decoded {
+    fn answer_visitor(&self, site: &ServedSite, inbound: &Inbound<'_>) -> Decoded {
         if inbound.method == Method::OPTIONS {
             return preflight();
         }
-        let may_read = self.cors.permission(inbound.headers) != Permission::Refused;
+        let may_read = site.cors.permission(inbound.headers) != Permission::Refused;
         native::answer_visitor(inbound, &self.rules, may_read)
     }
 

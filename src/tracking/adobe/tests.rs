@@ -10,6 +10,7 @@ use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, DeliveryId, Hit, Kind, LinkId, Provenance, Utm, VisitorId};
 use crate::model::keys::Keys;
 use crate::model::link::LinkRecord;
+use crate::model::site::Site;
 use crate::tracking::{AdobeMode, Rules};
 
 pub(super) fn rules(mode: AdobeMode) -> Rules {
@@ -32,6 +33,7 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 
 fn inbound<'a>(target: &'a str, query: &'a str, headers: &'a HeaderMap) -> Inbound<'a> {
     Inbound {
+        site: Site::usual(),
         method: &Method::GET,
         target,
         rest: "",

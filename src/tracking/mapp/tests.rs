@@ -11,6 +11,7 @@ use super::*;
 use crate::model::clock::Micros;
 use crate::model::hit::VisitorId;
 use crate::model::keys::Keys;
+use crate::model::site::Site;
 use crate::tracking::MappRules;
 
 pub(super) const NOW: Micros = Micros(1_795_300_000_000_000);
@@ -45,6 +46,7 @@ pub(super) fn with<T>(asked: &Asked<'_>, read: impl FnOnce(&Inbound<'_>, &Rules)
         );
     }
     let inbound = Inbound {
+        site: Site::usual(),
         method: &Method::GET,
         target: "/",
         rest: "",

@@ -15,7 +15,7 @@ use crate::model::hit::{
 use crate::model::host_pattern::HostPattern;
 use crate::model::keys::Keys;
 use crate::model::link::LinkName;
-use crate::tracking::OwnHosts;
+use crate::model::site::Site;
 use crate::tracking::decoded::{Cookies, Counted, Decoded, Readers, Reply};
 use crate::tracking::landing::landing_value;
 use crate::tracking::session::{BROADLOG_COOKIE, DELIVERY_COOKIE};
@@ -221,6 +221,7 @@ pub(in crate::tracking) fn inbound<'a>(
     body: &'a [u8],
 ) -> Inbound<'a> {
     Inbound {
+        site: Site::usual(),
         method,
         target: "/",
         rest: "",
@@ -418,7 +419,7 @@ fn followed(request: &Inbound<'_>, rules: &Rules) -> Decoded {
 
 #[test]
 fn a_click_needs_the_request_and_its_link_and_nothing_else() {
-    let (headers, mut rules) = (HeaderMap::new(), rules());
+    let (headers, rules) = (HeaderMap::new(), rules());
     let request = Inbound {
         rest: "shoes",
         ..inbound(&Method::GET, "utm_source=news", &headers, &[])
@@ -465,10 +466,13 @@ fn a_click_needs_the_request_and_its_link_and_nothing_else() {
     assert!(reason.ends_with("link repaired"), "{reason}");
 
     for (domain, hands_over) in [("other.example", true), ("shop.example", false)] {
-        rules.clicks.landing = Some(OwnHosts {
-            host: "t.example".to_owned(),
-            domains: vec![HostPattern::parse_domain(domain).unwrap()],
-        });
+        let mut site = Site::new("https://t.example".to_owned());
+        site.cookie_domains = vec![HostPattern::parse_domain(domain).unwrap()];
+        site.hands_over = true;
+        let request = Inbound {
+            site: &site,
+            ..request
+        };
         let page = page(followed(&request, &rules).reply);
         assert_eq!(page.contains("&_sl="), hands_over, "{page}");
     }

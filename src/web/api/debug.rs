@@ -116,16 +116,18 @@ async fn send(tracking: &TrackingState, peer: IpAddr, request: &[u8]) -> Fate {
 /// The way of a tracking request up to where its hits would be kept.
 async fn see(state: &TrackingState, peer: IpAddr, request: Request<Incoming>) -> Fate {
     let (parts, body) = request.into_parts();
-    let Some(route) = state.paths.route(&parts.uri) else {
+    let served = state.site_of(&parts.headers);
+    let Some(route) = served.site.paths.route(&parts.uri) else {
         return Fate::NoTracking;
     };
-    let head = Head::of(state, peer, &parts, route);
-    let outcome = state.decode(&head, Body::new(body)).await;
+    let head = Head::of(state, &served.site, peer, &parts, route);
+    let outcome = state.decode(served, &head, Body::new(body)).await;
     Fate::Outcome(Box::new(outcome), parts.headers)
 }
 
 async fn tell(app: &AdminState, outcome: Outcome, request: &HeaderMap) -> Value {
-    let render = |reply, cookies| app.tracking.render(reply, cookies, request);
+    let site = app.tracking.site_of(request);
+    let render = |reply, cookies| site.render(reply, cookies, request);
     let (response, Seen { hits, more }, refused) = match outcome {
         Outcome::Decoded(decoded) => {
             let response = render(decoded.reply, &decoded.cookies);

@@ -5,10 +5,9 @@ use cookie::{Cookie, SameSite};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-use crate::config;
 use crate::model::host_pattern::HostPattern;
+use crate::model::site::{Site, gets_cookies};
 use crate::tracking::decoded::Cookies;
-use crate::tracking::gets_cookies;
 use crate::tracking::session::{
     BROADLOG_COOKIE, DELIVERY_COOKIE, LAST_DELIVERY_COOKIE, SessionCookies,
 };
@@ -37,20 +36,9 @@ struct Attributes {
 }
 
 impl CookieMaker {
-    /// The configured domains, longest first.
-    pub fn domains(cookies: &config::Cookies) -> Vec<HostPattern> {
-        let mut domains: Vec<HostPattern> = cookies
-            .domains
-            .iter()
-            .filter_map(|domain| HostPattern::parse_domain(domain).ok())
-            .collect();
-        domains.sort_by_key(|domain| std::cmp::Reverse(domain.host().len()));
-        domains
-    }
-
-    /// `is_https` where the public reaches us so.
-    pub fn new(cookies: &config::Cookies, is_https: bool) -> Self {
-        let domains = Self::domains(cookies);
+    /// Cookies of a site.
+    pub fn new(site: &Site) -> Self {
+        let is_https = site.is_https();
         let attributes = |domain: Option<HostPattern>| {
             let of = |max_age| {
                 let mut cookie = cookie(is_https, domain.as_ref());
@@ -67,7 +55,13 @@ impl CookieMaker {
         Self {
             is_https,
             host_only: attributes(None),
-            domains: domains.into_iter().map(Some).map(attributes).collect(),
+            domains: site
+                .cookie_domains
+                .iter()
+                .cloned()
+                .map(Some)
+                .map(attributes)
+                .collect(),
         }
     }
 

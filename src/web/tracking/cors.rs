@@ -7,8 +7,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-use crate::config;
 use crate::model::host_pattern::OriginPattern;
+use crate::model::site::Site;
 
 /// The configured origins, and our own.
 #[derive(Clone, Debug)]
@@ -29,10 +29,10 @@ pub enum Permission {
 }
 
 impl Cors {
-    /// `own` is our public URL; its origin is always allowed.
-    pub fn new(configured: &config::Cors, own: &str) -> Self {
-        let origins = &configured.origins;
-        let own = url::Url::parse(own).map(|url| url.origin().ascii_serialization());
+    /// The origins of a site; its own is always allowed.
+    pub fn new(site: &Site) -> Self {
+        let origins = &site.origins;
+        let own = url::Url::parse(&site.base_url).map(|url| url.origin().ascii_serialization());
         Self {
             is_open: origins.iter().any(|origin| origin == "*"),
             origins: origins
@@ -99,10 +99,9 @@ mod tests {
     fn a_sandboxed_frame_is_nobody() {
         let mut headers = HeaderMap::new();
         headers.insert(ORIGIN, HeaderValue::from_static("null"));
-        let any = config::Cors {
-            origins: vec!["*".into()],
-        };
-        let cors = Cors::new(&any, "http://x");
+        let mut site = Site::new("http://x".to_owned());
+        site.origins = vec!["*".to_owned()];
+        let cors = Cors::new(&site);
         assert_eq!(cors.permission(&headers), Permission::Refused);
         headers.insert(ORIGIN, HeaderValue::from_static("https://any.example"));
         let granted = cors.permission(&headers);

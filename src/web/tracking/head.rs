@@ -8,6 +8,7 @@ use http::request::Parts;
 use super::{TrackingState, client_ip};
 use crate::model::clock::Micros;
 use crate::model::hit::VisitorId;
+use crate::model::site::Site;
 use crate::tracking::inbound::Inbound;
 use crate::tracking::route::Route;
 
@@ -16,6 +17,7 @@ use crate::tracking::route::Route;
 pub(in crate::web) struct Head<'a> {
     pub(in crate::web) parts: Cow<'a, Parts>,
     pub(in crate::web) route: Route<'a>,
+    site: Cow<'a, Site>,
     client: IpAddr,
     is_trusted_sender: bool,
     received_at: Micros,
@@ -23,9 +25,10 @@ pub(in crate::web) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Of a request of the client at `peer`.
+    /// Of a request to a site, of the client at `peer`.
     pub(in crate::web) fn of(
         state: &TrackingState,
+        site: &'a Site,
         peer: IpAddr,
         parts: &'a Parts,
         route: Route<'a>,
@@ -37,6 +40,7 @@ impl<'a> Head<'a> {
             received_at,
             new_visitor: VisitorId(state.clock.new_id(received_at)),
             parts: Cow::Borrowed(parts),
+            site: Cow::Borrowed(site),
             route,
         }
     }
@@ -46,6 +50,7 @@ impl<'a> Head<'a> {
         Head {
             parts: Cow::Owned(self.parts.into_owned()),
             route: self.route.into_owned(),
+            site: Cow::Owned(self.site.into_owned()),
             client: self.client,
             is_trusted_sender: self.is_trusted_sender,
             received_at: self.received_at,
@@ -62,6 +67,7 @@ impl<'a> Head<'a> {
             ..
         } = &*self.parts;
         Inbound {
+            site: &self.site,
             method,
             target: uri.path_and_query().map_or("/", |target| target.as_str()),
             rest: &self.route.rest,

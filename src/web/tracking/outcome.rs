@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::TrackingState;
 use super::batch::Batch;
+use super::{ServedSite, TrackingState};
 use crate::config::Ack;
 use crate::model::escape::header_text;
 use crate::model::hit::{Hit, HitId};
@@ -44,7 +44,12 @@ impl From<Decoded> for Outcome {
 
 impl TrackingState {
     /// Makes the hits durable and gives the answer.
-    pub(in crate::web) async fn settle(&self, outcome: Outcome, request: &HeaderMap) -> Response {
+    pub(in crate::web) async fn settle(
+        &self,
+        site: &ServedSite,
+        outcome: Outcome,
+        request: &HeaderMap,
+    ) -> Response {
         let (mut response, hits, refused) = match outcome {
             Outcome::Decoded(decoded) => {
                 self.count(&decoded);
@@ -60,14 +65,14 @@ impl TrackingState {
                 if let (false, Some(lost)) = (is_kept, if_lost) {
                     reply = *lost;
                 }
-                (self.render(reply, &cookies, request), hits, refused)
+                (site.render(reply, &cookies, request), hits, refused)
             }
             Outcome::Batch(batch) => {
                 let reply = match self.keep_batch(batch).await {
                     true => Reply::Status(StatusCode::OK),
                     false => Reply::NotStored,
                 };
-                let response = self.render(reply, &Cookies::default(), request);
+                let response = site.render(reply, &Cookies::default(), request);
                 (response, Vec::new(), None)
             }
             Outcome::Said { response, refused } => (response, Vec::new(), refused),

@@ -11,14 +11,14 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::cors::Permission;
 use super::error::Problem;
 use super::page::{hide, page};
-use super::{EMBEDDABLE, TrackingState};
+use super::{EMBEDDABLE, ServedSite};
 use crate::model::retry;
 use crate::tracking::decoded::{Cookies, Readers, Reply};
 
 /// A transparent 1x1 GIF: 43 bytes, where a PNG would have 67.
 const GIF: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
 
-impl TrackingState {
+impl ServedSite {
     /// An answer with its cookies, to a request with these headers.
     pub(in crate::web) fn render(
         &self,
@@ -60,7 +60,7 @@ impl TrackingState {
 
     /// The operator's fallback, else a page that says so: the dialect's or ours.
     fn no_page(&self, html: Option<String>) -> Response {
-        match (&self.redirects.fallback_url, html) {
+        match (&self.site.fallback_url, html) {
             (Some(url), _) => redirect(url.clone()),
             (None, Some(html)) => {
                 let mut response = (StatusCode::NOT_FOUND, Html(html)).into_response();

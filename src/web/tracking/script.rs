@@ -10,7 +10,7 @@ use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYP
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::EMBEDDABLE;
-use crate::config::Paths;
+use crate::model::site::Paths;
 use crate::web::etag;
 
 /// The script as it is served.

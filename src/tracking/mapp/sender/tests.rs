@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use super::*;
 use crate::model::hit::{Verdict, VisitorId};
+use crate::model::site::Site;
 use crate::tracking::mapp::collect;
 use crate::tracking::mapp::tests::{Asked, BROWSER, NOW, SECRET, extra, hit, hit_of, rules, with};
 
@@ -116,6 +117,7 @@ fn the_relays_agent_leaves_no_verdict_behind() {
     let mut headers = HeaderMap::new();
     headers.insert("user-agent", HeaderValue::from_static(asked[0].1));
     let inbound = Inbound {
+        site: Site::usual(),
         method: &Method::GET,
         target: "/111/wt",
         rest: "111",

@@ -15,6 +15,7 @@ use crate::model::clock::Micros;
 use crate::model::form::FormField;
 use crate::model::hit::VisitorId;
 use crate::model::keys::{Keys, Purpose};
+use crate::model::site::Site;
 use crate::tracking::multipart::{MOST_TEXT, Unreadable};
 use crate::tracking::visitor::foreign_visitor;
 
@@ -77,6 +78,7 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
 
 fn inbound(headers: &HeaderMap) -> Inbound<'_> {
     Inbound {
+        site: Site::usual(),
         method: &Method::POST,
         target: "/form/submit",
         rest: "",

@@ -1,0 +1,55 @@
+//! Which site a request came to, and what its answers are made of.
+
+use http::HeaderMap;
+
+use super::{CookieMaker, Cors, Script, TrackingState};
+use crate::model::site::Site;
+
+/// A site with what is made of it once and not for each answer.
+pub struct ServedSite {
+    /// What holds there.
+    pub site: Site,
+    /// Its cookies.
+    pub(super) cookies: CookieMaker,
+    /// Who may read its answers.
+    pub(super) cors: Cors,
+    /// Its script.
+    pub(super) script: Script,
+}
+
+impl ServedSite {
+    /// Makes what answers need.
+    pub fn new(site: Site) -> Self {
+        Self {
+            cookies: CookieMaker::new(&site),
+            cors: Cors::new(&site),
+            script: Script::new(&site.paths),
+            site,
+        }
+    }
+}
+
+/// All sites of a server.
+pub struct Sites {
+    default: ServedSite,
+}
+
+impl Sites {
+    /// One site, whatever host is asked for.
+    pub fn one(site: ServedSite) -> Self {
+        Self { default: site }
+    }
+
+    /// The site of a request's host. There is one, so nothing has to be looked for.
+    fn of(&self, _request: &HeaderMap) -> &ServedSite {
+        &self.default
+    }
+}
+
+impl TrackingState {
+    /// The site that a request came to: the one place that decides it. Everything behind takes the
+    /// site from here.
+    pub(in crate::web) fn site_of(&self, request: &HeaderMap) -> &ServedSite {
+        self.sites.of(request)
+    }
+}
