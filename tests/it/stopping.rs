@@ -2,7 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Campaign, Engine, Failure, Load, Outcome, TestServer, on_both, wait_for};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::harness::{
+    ADMIN_TOKEN, Campaign, Engine, Failure, Load, Outcome, TestServer, on_both, wait_for,
+};
 
 /// `server.shutdown`.
 const BUDGET: Duration = Duration::from_secs(20);
@@ -67,7 +72,50 @@ async fn a_server_that_has_no_hits_leaves_the_database_alone_and_stops_at_once(e
     server.finish().await;
 }
 
+/// Their requests hold parts of the server for as long as they last, and they do not end.
+async fn senders_that_hang_do_not_hold_up_the_stop(engine: Engine) {
+    let mut server = TestServer::on(engine)
+        .with("SERVER__SHUTDOWN", "4s")
+        .start()
+        .await;
+    let mail = Campaign::make(server.db(), 1).await;
+    let messages = format!("/api/v1/deliveries/{}/messages", mail.delivery);
+    let mut hanging = Vec::new();
+    for path in [
+        messages.as_str(),
+        "/api/v1/hits",
+        "/form/submit",
+        "/123451234512345/wt",
+    ] {
+        let mut sender = TcpStream::connect(server.address()).await.unwrap();
+        let begun = format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\
+             Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n"
+        );
+        sender.write_all(begun.as_bytes()).await.unwrap();
+        // It is there when it is asked for its body, or answered line by line.
+        let mut told = [0; 12];
+        sender.read_exact(&mut told).await.unwrap();
+        let is_begun = told == *b"HTTP/1.1 100" || told == *b"HTTP/1.1 200";
+        assert!(is_begun, "{path}: {}", String::from_utf8_lossy(&told));
+        sender.write_all(b"{").await.unwrap();
+        hanging.push(sender);
+    }
+    assert_eq!(server.client().get(&mail.link_path(0)).await.status, 302);
+    let told = Instant::now();
+    assert_eq!(server.terminate(BUDGET).await, Some(0));
+    assert!(told.elapsed() < BUDGET / 2, "{:?}", told.elapsed());
+    let spool = sillage::queue::waiting::status(server.data_dir())
+        .await
+        .unwrap();
+    assert_eq!(spool.hits, 0, "the click is stored, and the file folded");
+    drop(hanging);
+    server.start_again().await;
+    server.finish().await;
+}
+
 on_both!(
+    senders_that_hang_do_not_hold_up_the_stop,
     every_request_that_was_taken_is_answered_and_stored_after_sigterm,
     a_server_that_has_no_hits_leaves_the_database_alone_and_stops_at_once,
 );
