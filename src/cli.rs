@@ -21,6 +21,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Flags, Problems};
+use crate::model::site::Site;
 use crate::server;
 use crate::server::data_dir::{self, ServerNote};
 use crate::server::telemetry;
@@ -286,28 +287,14 @@ fn explain_store(error: StoreError) -> anyhow::Error {
     }
 }
 
-/// Where the public reaches links.
-struct LinkPlace {
-    /// Without a slash at the end.
-    base_url: String,
-    /// `paths.redirect`.
-    redirect: String,
-}
-
 /// What the configuration says, else what the last server on the data directory said. That nobody
 /// knows is an error: a link that no server serves looks like any other.
-fn link_place(config: &Config) -> anyhow::Result<LinkPlace> {
+fn link_site(config: &Config) -> anyhow::Result<Site> {
     if config.public_url.is_some() {
-        return Ok(LinkPlace {
-            base_url: config.base_url(),
-            redirect: config.paths.redirect.clone(),
-        });
+        return Ok(serving(config.base_url(), config.paths.redirect.clone()));
     }
     match ServerNote::read(&config.data_dir) {
-        Some(note) if !note.public_url.is_empty() => Ok(LinkPlace {
-            base_url: note.public_url,
-            redirect: note.redirect,
-        }),
+        Some(note) if !note.public_url.is_empty() => Ok(serving(note.public_url, note.redirect)),
         _ => {
             let dir = &config.data_dir;
             Err(WrongUsage(format!(
@@ -319,6 +306,13 @@ fn link_place(config: &Config) -> anyhow::Result<LinkPlace> {
             .into())
         }
     }
+}
+
+/// A site of which only its links matter here.
+fn serving(base_url: String, redirect: String) -> Site {
+    let mut site = Site::new(base_url);
+    site.paths.redirect = redirect;
+    site
 }
 
 /// Prints a value as one line of JSON.

@@ -153,7 +153,7 @@ impl Server {
         background.run(reload::follow(config.clone(), configurations, serve_by));
         tracing::info!(
             address = %config.listen,
-            public_url = self.admin.base_url,
+            public_url = self.admin.default_site().base_url,
             database = if self.store.is_postgres() { "postgres" } else { "sqlite" },
             "serving"
         );

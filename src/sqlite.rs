@@ -89,7 +89,9 @@ pub(crate) enum Trouble {
     Damage,
     /// There is a file, or something else, and it cannot be opened.
     Unusable,
-    /// Anything else: a lock that others hold, a statement that is wrong.
+    /// Others hold a lock on it.
+    Busy,
+    /// Anything else: a statement that is wrong.
     Other,
 }
 
@@ -107,6 +109,8 @@ pub(crate) fn trouble(error: &sqlx::Error) -> Trouble {
         Some(7 | 8 | 10 | 13) => Trouble::Disk,
         // Malformed, no database.
         Some(11 | 26) => Trouble::Damage,
+        // Busy, locked.
+        Some(5 | 6) => Trouble::Busy,
         // No permission, not to be opened.
         Some(3 | 14 | 23) => Trouble::Unusable,
         _ => Trouble::Other,
@@ -123,6 +127,7 @@ pub(crate) fn is_to_be_replaced(error: &sqlx::Error, file: &Path) -> bool {
         Trouble::Unusable => std::iter::once("")
             .chain(BESIDE)
             .any(|suffix| is_in_the_way(&beside(file, suffix))),
+        Trouble::Busy => false,
         // Tables of another shape.
         Trouble::Other => error
             .as_database_error()

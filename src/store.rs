@@ -38,6 +38,7 @@ pub use link_rows::{ChangePoint, ChangedAt};
 pub use postgres::{PgTransaction, WatchedConnection, WatchedPool};
 pub use types::{Extra, Ip, Tags};
 
+use crate::model::retry::Backoff;
 pub use crate::sqlite::SqliteTransaction;
 use crate::sqlite::{Trouble, trouble};
 
@@ -188,7 +189,7 @@ pub fn remedy(error: &Error) -> Option<&'static str> {
                 "the file's disk is full, failing or read-only: free some space or repair it",
             );
         }
-        Trouble::Unusable | Trouble::Other => {}
+        Trouble::Busy | Trouble::Unusable | Trouble::Other => {}
     }
     if is_away(error) {
         return Some(
@@ -475,8 +476,11 @@ fn sqlite_options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(file)
         .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(10))
+        .busy_timeout(MOST_WAITED)
 }
+
+/// How long a lock that another process has on the file is waited for.
+const MOST_WAITED: Duration = Duration::from_secs(10);
 
 /// On SQLite sqlx takes no lock for this: a server and `sillage migrate` beside it would both make
 /// the same table. So whoever finds something to do keeps others from writing until it is done.
@@ -526,13 +530,30 @@ async fn open_sqlite(file: &Path, max_connections: u32) -> Result<SqlitePools, S
     // A wrong path is told at the start. A disk that is full or fails, or a file that is damaged,
     // is a database that is down: readers get to their pages without it, and hits wait in the
     // spool.
-    if let Err(error) = write.acquire().await
+    if let Err(error) = first_connection(&write).await
         && !matches!(trouble(&error), Trouble::Disk | Trouble::Damage)
     {
         return Err(error.into());
     }
     let read = read_sqlite(options, max_connections);
     Ok(SqlitePools { write, read })
+}
+
+/// Switching a new file to WAL needs it alone, and SQLite does not wait for that: a server and a
+/// command that open it at the same moment take turns here.
+async fn first_connection(pool: &SqlitePool) -> sqlx::Result<()> {
+    let mut backoff = Backoff::default();
+    let mut waited = Duration::ZERO;
+    loop {
+        match pool.acquire().await {
+            Err(error) if trouble(&error) == Trouble::Busy && waited < MOST_WAITED => {
+                let pause = backoff.pause();
+                waited += pause;
+                tokio::time::sleep(pause).await;
+            }
+            opened => return opened.map(|_| ()),
+        }
+    }
 }
 
 fn read_sqlite(options: SqliteConnectOptions, max_connections: u32) -> SqlitePool {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 use uuid::Uuid;
 
-use super::{WrongUsage, expect_tables, explain_store, link_place, print_bytes};
+use super::{WrongUsage, expect_tables, explain_store, link_site, print_bytes};
 use crate::config::Config;
 use crate::identity::normalise;
 use crate::model::hit::{DeliveryId, Kind};
@@ -125,12 +125,10 @@ impl ExportCommand {
                 write_table("deliveries", deliveries, asked.format.into()).await
             }
             Self::Links(asked) => {
-                let place = link_place(config)?;
                 let links = export::Links {
                     store: of_store,
                     delivery: asked.delivery.map(DeliveryId),
-                    base_url: place.base_url,
-                    path: place.redirect,
+                    site: link_site(config)?,
                 };
                 write_table("links", links, asked.written.format.into()).await
             }

@@ -3,7 +3,7 @@
 
 use clap::{Args, Subcommand, value_parser};
 
-use super::{WrongUsage, link_place, print_json, ready_store};
+use super::{WrongUsage, link_site, print_json, ready_store};
 use crate::config::Config;
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{DeliveryId, LinkId, Utm};
@@ -119,7 +119,7 @@ impl LinkCommand {
             category: args.category,
         };
         // Before the link is made.
-        let place = link_place(config)?;
+        let site = link_site(config)?;
         let store = ready_store(config).await?;
         let (_, link) = create_short_link(
             &store,
@@ -130,7 +130,7 @@ impl LinkCommand {
         .await
         .map_err(explain)?;
         store.close().await;
-        print_json(&LinkView::at(link, &place.base_url, &place.redirect))
+        print_json(&LinkView::at(link, &site))
     }
 }
 

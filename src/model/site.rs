@@ -59,6 +59,11 @@ impl Site {
         &USUAL
     }
 
+    /// What its tracked links begin with: `https://t.example.com/r`.
+    pub fn redirect_url(&self) -> String {
+        format!("{}{}", self.base_url, self.paths.redirect)
+    }
+
     /// Whether browsers reach it over TLS.
     pub fn is_https(&self) -> bool {
         self.base_url.starts_with("https://")

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::model::clock::Micros;
 use crate::model::form::{Form, FormId};
 use crate::model::hit::{ContactId, VisitorId};
+use crate::model::site::Site;
 use crate::model::wire;
 pub use crate::store::deliveries::{Delivery, Link};
 use crate::store::forms::StoredForm;
@@ -29,12 +30,12 @@ pub struct LinkView {
 }
 
 impl LinkView {
-    /// `base_url` without a slash at its end, `path` as in `paths.redirect`.
-    pub fn at(link: Link, base_url: &str, path: &str) -> Self {
+    /// A link as its site serves it.
+    pub fn at(link: Link, site: &Site) -> Self {
         let short_url = link
             .slug
             .as_ref()
-            .map(|slug| format!("{base_url}{path}/{slug}"));
+            .map(|slug| format!("{}/{slug}", site.redirect_url()));
         Self { link, short_url }
     }
 }
@@ -100,11 +101,11 @@ pub struct FormView {
 }
 
 impl FormView {
-    /// `base_url` without a slash at its end.
-    pub fn at(stored: StoredForm, base_url: &str) -> Self {
+    /// A form as its site takes it.
+    pub fn at(stored: StoredForm, site: &Site) -> Self {
         Self {
             id: stored.id,
-            submit_url: format!("{base_url}/form/submit?formId={}", stored.id),
+            submit_url: format!("{}/form/submit?formId={}", site.base_url, stored.id),
             form: stored.form,
             created_at: stored.created_at,
             changed_at: stored.changed_at,
@@ -155,7 +156,12 @@ mod tests {
             label: None,
             category: None,
         };
-        let view = |link| json!(LinkView::at(link, "https://t.example", "/r"));
+        let view = |link| {
+            json!(LinkView::at(
+                link,
+                &Site::new("https://t.example".to_owned())
+            ))
+        };
         assert_eq!(
             view(link(Some("autumn"), None)),
             json!({"id": 7, "slug": "autumn", "short_url": "https://t.example/r/autumn",

@@ -35,7 +35,7 @@ pub(super) async fn prepare(app: &AdminState) -> anyhow::Result<DemoLinks> {
             create_delivery(&app.store, &app.clock, draft).await?
         }
     };
-    let shop = format!("{}/demo/shop", app.base_url);
+    let shop = format!("{}/demo/shop", app.default_site().base_url);
     let article = format!("{shop}#care");
     let (shop, article) = (
         link_to(app, &delivery, SHOP, &shop).await?,
@@ -55,11 +55,12 @@ pub(super) async fn prepare(app: &AdminState) -> anyhow::Result<DemoLinks> {
         };
         token.encode(&app.keys)
     };
-    let (base, path) = (&app.base_url, &app.paths.redirect);
+    let site = app.default_site();
+    let redirect = site.redirect_url();
     Ok(DemoLinks {
-        shop: format!("{base}{path}/{}", token(Some(shop))),
-        article: format!("{base}{path}/{}", token(Some(article))),
-        open_pixel: format!("{base}/o/{}.gif", token(None)),
+        shop: format!("{redirect}/{}", token(Some(shop))),
+        article: format!("{redirect}/{}", token(Some(article))),
+        open_pixel: format!("{}/o/{}.gif", site.base_url, token(None)),
     })
 }
 

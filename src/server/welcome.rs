@@ -19,7 +19,7 @@ pub(super) struct Welcome {
 impl Welcome {
     /// Tells what holds at once.
     pub(super) fn tell(&self, app: &AdminState) {
-        let base = &app.base_url;
+        let base = &app.default_site().base_url;
         say(&format!(
             "Sillage listens at {base}, database: {}",
             self.database
@@ -46,7 +46,7 @@ pub(super) async fn open_demo(app: Arc<AdminState>) {
                     "Demo: a mail and a shop at {base}/demo\nThe manual: {base}/docs/\n\
                      A tracked link, ready to click:\n  {}",
                     links.shop,
-                    base = app.base_url,
+                    base = app.default_site().base_url,
                 ));
                 if let Some(demo) = &app.demo {
                     let _ = demo.set(links);

@@ -5,12 +5,14 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use http::HeaderMap;
 use tokio::sync::watch;
 
 use super::{DemoLinks, ServerState, TrackingState};
 use crate::config;
 use crate::model::clock::Clock;
 use crate::model::keys::Keys;
+use crate::model::site::Site;
 use crate::queue::sink::Sink;
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
@@ -32,12 +34,8 @@ pub struct AdminState {
     pub keys: Keys,
     /// Token of the API.
     pub token: String,
-    /// Public URL without a slash at its end.
-    pub base_url: String,
     /// What identifies a contact.
     pub contacts: config::Contacts,
-    /// Names of URLs.
-    pub paths: config::Paths,
     /// Where links may lead.
     pub redirects: config::Links,
     /// How long an answer may wait for the disk.
@@ -54,6 +52,18 @@ pub struct AdminState {
     pub tables: watch::Receiver<Tables>,
     /// What answers tracking requests, for a look at what becomes of one.
     pub tracking: Arc<TrackingState>,
+}
+
+impl AdminState {
+    /// The site that a request came to: what is made for it begins with its public URL.
+    pub(in crate::web) fn site_of(&self, request: &HeaderMap) -> &Site {
+        &self.tracking.site_of(request).site
+    }
+
+    /// The site that the server names when it tells where it is.
+    pub(crate) fn default_site(&self) -> &Site {
+        &self.tracking.sites.default_site().site
+    }
 }
 
 /// Whether the database has its tables, which a start makes or brings up to date first.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
+use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
 use super::AdminState;
@@ -21,7 +22,7 @@ pub struct DemoLinks {
 }
 
 /// `GET /demo`: the mail.
-pub async fn get_mail(State(app): State<Arc<AdminState>>) -> Response {
+pub async fn get_mail(State(app): State<Arc<AdminState>>, headers: HeaderMap) -> Response {
     let links = app
         .demo
         .as_ref()
@@ -34,18 +35,19 @@ pub async fn get_mail(State(app): State<Arc<AdminState>>) -> Response {
             ("{{link_shop}}", &links.shop),
             ("{{link_article}}", &links.article),
             ("{{open_pixel}}", &links.open_pixel),
-            ("{{base}}", &app.base_url),
+            ("{{base}}", &app.site_of(&headers).base_url),
         ],
     );
     Html(page).into_response()
 }
 
 /// `GET /demo/shop`: the landing page with the script.
-pub async fn get_shop(State(app): State<Arc<AdminState>>) -> Response {
-    let script = format!("{}{}", app.base_url, app.paths.script);
+pub async fn get_shop(State(app): State<Arc<AdminState>>, headers: HeaderMap) -> Response {
+    let site = app.site_of(&headers);
+    let script = format!("{}{}", site.base_url, site.paths.script);
     let page = fill(
         include_str!("../../static/demo/shop.html"),
-        &[("{{script}}", &script), ("{{base}}", &app.base_url)],
+        &[("{{script}}", &script), ("{{base}}", &site.base_url)],
     );
     Html(page).into_response()
 }

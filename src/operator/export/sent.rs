@@ -4,6 +4,7 @@ use super::cell::{Cell, write_csv};
 use super::pages::Table;
 use super::{Format, write_json};
 use crate::model::hit::{DeliveryId, LinkId};
+use crate::model::site::Site;
 use crate::operator::wire::{Delivery, Link, LinkView};
 use crate::store::{Result, Store};
 
@@ -88,10 +89,8 @@ pub struct Links {
     pub store: Store,
     /// Only those of this delivery.
     pub delivery: Option<DeliveryId>,
-    /// As in [`LinkView::at`].
-    pub base_url: String,
-    /// As in [`LinkView::at`].
-    pub path: String,
+    /// Where they are served.
+    pub site: Site,
 }
 
 impl Table for Links {
@@ -114,7 +113,7 @@ impl Table for Links {
     fn write_row(&self, link: Link, format: Format, out: &mut Vec<u8>) {
         match format {
             Format::Ndjson => {
-                write_json(&LinkView::at(link, &self.base_url, &self.path), out);
+                write_json(&LinkView::at(link, &self.site), out);
             }
             Format::Csv => write_cells(&LINK_COLUMNS, &link, out),
         }

@@ -48,10 +48,11 @@ const MOST_HITS: usize = 1_000;
 /// server would close the connection without an answer.
 pub async fn explain_request(
     State(app): State<Arc<AdminState>>,
+    headers: HeaderMap,
     ApiJson(wanted): ApiJson<Wanted>,
 ) -> Result<Json<Value>, Problem> {
     let peer = wanted.peer().unwrap_or(SOMEBODY);
-    let request = write_request(wanted, &app.base_url)?;
+    let request = write_request(wanted, app.site_of(&headers))?;
     match send(&app.tracking, peer, &request).await {
         Fate::Outcome(outcome, request) => Ok(Json(tell(&app, *outcome, &request).await)),
         Fate::NoTracking => Err(Problem::field(

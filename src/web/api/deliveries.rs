@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::json::{ApiJson, ApiQuery, NoQuery, PathText};
-use super::links::view;
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::model::hit::DeliveryId;
 use crate::model::wire::Id;
@@ -73,6 +72,7 @@ pub(super) struct WholeDelivery {
 pub(super) async fn get_delivery(
     State(app): State<Arc<AdminState>>,
     id: PathText,
+    headers: HeaderMap,
     NoQuery: NoQuery,
 ) -> Result<Json<WholeDelivery>, Problem> {
     let id = id.id("delivery")?.into();
@@ -84,9 +84,13 @@ pub(super) async fn get_delivery(
         .map_err(database)?
         .ok_or_else(|| no_delivery(id))?;
     let links = app.store.links_of(id).await.map_err(database)?;
+    let site = app.site_of(&headers);
     Ok(Json(WholeDelivery {
         delivery,
-        links: links.into_iter().map(|link| view(link, &app)).collect(),
+        links: links
+            .into_iter()
+            .map(|link| LinkView::at(link, site))
+            .collect(),
     }))
 }
 

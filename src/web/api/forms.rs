@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::json::{ApiJson, NoQuery, PathText};
 use crate::model::form::{FieldKind, Form, FormError, FormField, FormId};
 use crate::model::wire::Id;
 use crate::operator::wire::FormView;
-use crate::store::forms::StoredForm;
 use crate::web::AdminState;
 use crate::web::error::Problem;
 
@@ -75,10 +74,6 @@ impl From<FormError> for Problem {
     }
 }
 
-fn view(stored: StoredForm, app: &AdminState) -> FormView {
-    FormView::at(stored, &app.base_url)
-}
-
 /// All forms.
 #[derive(Debug, Serialize)]
 pub(super) struct FormList {
@@ -88,6 +83,7 @@ pub(super) struct FormList {
 /// `GET /forms`: all of them, in the order of ids.
 pub(super) async fn list_forms(
     State(app): State<Arc<AdminState>>,
+    headers: HeaderMap,
     NoQuery: NoQuery,
 ) -> Result<Json<FormList>, Problem> {
     let forms = app
@@ -95,8 +91,12 @@ pub(super) async fn list_forms(
         .forms()
         .await
         .map_err(|error| Problem::database(&error))?;
+    let site = app.site_of(&headers);
     Ok(Json(FormList {
-        forms: forms.into_iter().map(|stored| view(stored, &app)).collect(),
+        forms: forms
+            .into_iter()
+            .map(|stored| FormView::at(stored, site))
+            .collect(),
     }))
 }
 
@@ -104,6 +104,7 @@ pub(super) async fn list_forms(
 pub(super) async fn get_form(
     State(app): State<Arc<AdminState>>,
     id: PathText,
+    headers: HeaderMap,
     NoQuery: NoQuery,
 ) -> Result<Json<FormView>, Problem> {
     let id = id.id("form")?;
@@ -113,7 +114,7 @@ pub(super) async fn get_form(
         .await
         .map_err(|error| Problem::database(&error))?;
     found
-        .map(|stored| Json(view(stored, &app)))
+        .map(|stored| Json(FormView::at(stored, app.site_of(&headers))))
         .ok_or_else(|| no_form(id))
 }
 
@@ -125,6 +126,7 @@ fn no_form(id: Id) -> Problem {
 /// `POST /forms`. An `id` of its own lets pages of Mautic's go on posting to theirs.
 pub(super) async fn create_form(
     State(app): State<Arc<AdminState>>,
+    headers: HeaderMap,
     ApiJson(mut request): ApiJson<FormRequest>,
 ) -> Result<(StatusCode, Json<FormView>), Problem> {
     let id = request.id.take().map(Into::into);
@@ -139,7 +141,10 @@ pub(super) async fn create_form(
     match made.await.map_err(|error| Problem::database(&error))? {
         Ok(stored) => {
             app.forms.put(stored.id, stored.form.clone()).await;
-            Ok((StatusCode::CREATED, Json(view(stored, &app))))
+            Ok((
+                StatusCode::CREATED,
+                Json(FormView::at(stored, app.site_of(&headers))),
+            ))
         }
         Err(taken) => Err(Problem::conflict(
             taken.field(),
@@ -156,6 +161,7 @@ pub(super) async fn create_form(
 pub(super) async fn change_form(
     State(app): State<Arc<AdminState>>,
     id: PathText,
+    headers: HeaderMap,
     ApiJson(mut request): ApiJson<FormRequest>,
 ) -> Result<Json<FormView>, Problem> {
     let id = id.id("form")?;
@@ -174,7 +180,7 @@ pub(super) async fn change_form(
     match changed.await.map_err(|error| Problem::database(&error))? {
         Some(stored) => {
             app.forms.put(stored.id, stored.form.clone()).await;
-            Ok(Json(view(stored, &app)))
+            Ok(Json(FormView::at(stored, app.site_of(&headers))))
         }
         None => Err(no_form(id)),
     }

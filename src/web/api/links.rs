@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::json::{ApiJson, OneOrMany, PathText};
 use crate::model::link::LinkRecord;
 use crate::model::wire::Id;
-use crate::operator::wire::{Link, LinkView};
+use crate::operator::wire::LinkView;
 use crate::operator::{self, NewLink, SendingError};
 use crate::web::AdminState;
 use crate::web::error::Problem;
@@ -41,15 +41,11 @@ impl From<LinkRequest> for NewLink {
     }
 }
 
-/// What people are told of a link of this server.
-pub(super) fn view(link: Link, app: &AdminState) -> LinkView {
-    LinkView::at(link, &app.base_url, &app.paths.redirect)
-}
-
 /// `POST /deliveries/{id}/links`: one link or an array of them, all or none.
 pub(super) async fn create_links(
     State(app): State<Arc<AdminState>>,
     id: PathText,
+    headers: HeaderMap,
     ApiJson(request): ApiJson<OneOrMany<LinkRequest>>,
 ) -> Result<(StatusCode, Json<OneOrMany<LinkView>>), Problem> {
     let delivery_id = id.id("delivery")?.into();
@@ -82,13 +78,18 @@ pub(super) async fn create_links(
         .map(|link| link.record(Some(&delivery)))
         .collect();
     serve_at_once(&app, &records).await;
-    let views = links.into_iter().map(|link| view(link, &app)).collect();
+    let site = app.site_of(&headers);
+    let views = links
+        .into_iter()
+        .map(|link| LinkView::at(link, site))
+        .collect();
     Ok((StatusCode::CREATED, Json(OneOrMany::like(is_one, views))))
 }
 
 /// `POST /links`: a short link.
 pub(super) async fn create_short_link(
     State(app): State<Arc<AdminState>>,
+    headers: HeaderMap,
     ApiJson(draft): ApiJson<NewLink>,
 ) -> Result<(StatusCode, Json<LinkView>), Problem> {
     let made =
@@ -103,7 +104,10 @@ pub(super) async fn create_short_link(
         error => error.into(),
     })?;
     serve_at_once(&app, &[link.record(delivery.as_ref())]).await;
-    Ok((StatusCode::CREATED, Json(view(link, &app))))
+    Ok((
+        StatusCode::CREATED,
+        Json(LinkView::at(link, app.site_of(&headers))),
+    ))
 }
 
 /// Puts new links into the local copy. Where its file cannot be written, memory has them, and the

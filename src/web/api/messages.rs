@@ -77,13 +77,8 @@ pub(super) async fn create_messages(
         .map_err(database)?
         .ok_or_else(|| no_delivery(delivery_id))?;
     let links = app.store.links_of(delivery_id).await.map_err(database)?;
-    let stationery = Stationery::new(
-        app.keys.clone(),
-        &delivery,
-        &links,
-        &app.base_url,
-        &app.paths.redirect,
-    );
+    let site = app.site_of(&headers);
+    let stationery = Stationery::new(app.keys.clone(), &delivery, &links, site);
 
     let (to_store, chunks) = mpsc::channel(1);
     let (to_hold, outcomes) = mpsc::channel(1);

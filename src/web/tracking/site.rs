@@ -40,6 +40,11 @@ impl Sites {
         Self { default: site }
     }
 
+    /// The site of who asks for none: the server, when it tells where it is.
+    pub(in crate::web) fn default_site(&self) -> &ServedSite {
+        &self.default
+    }
+
     /// The site of a request's host. There is one, so nothing has to be looked for.
     fn of(&self, _request: &HeaderMap) -> &ServedSite {
         &self.default

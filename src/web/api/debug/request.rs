@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::CONTENT_LENGTH;
 use serde::{Deserialize, Deserializer};
 
+use crate::model::site::Site;
 use crate::model::wire;
 use crate::web::error::Problem;
 
@@ -63,7 +64,7 @@ impl Wanted {
 }
 
 /// The bytes that a client would send.
-pub(super) fn write_request(wanted: Wanted, base_url: &str) -> Result<Vec<u8>, Problem> {
+pub(super) fn write_request(wanted: Wanted, site: &Site) -> Result<Vec<u8>, Problem> {
     let body = match (wanted.body, wanted.body_base64) {
         (Some(_), Some(_)) => {
             return Err(Problem::field(
@@ -98,7 +99,7 @@ pub(super) fn write_request(wanted: Wanted, base_url: &str) -> Result<Vec<u8>, P
     let is = |name: &str, known: &str| name.trim().eq_ignore_ascii_case(known);
     let mut text = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
     if !headers.iter().any(|(name, _)| is(name, "host")) {
-        let own = split_url(base_url).and_then(|(host, _)| host);
+        let own = split_url(&site.base_url).and_then(|(host, _)| host);
         let host = host.or(own).unwrap_or("localhost");
         text += &format!("Host: {host}\r\n");
     }
@@ -152,7 +153,7 @@ mod tests {
 
     fn written(request: Value) -> Result<String, Problem> {
         let wanted = serde_json::from_value(request).unwrap();
-        write_request(wanted, "https://t.example.com")
+        write_request(wanted, &Site::new("https://t.example.com".to_owned()))
             .map(|bytes| String::from_utf8(bytes).unwrap())
     }
 

@@ -10,6 +10,7 @@ use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, LinkId};
 use crate::model::keys::Keys;
 use crate::model::link::LinkToken;
+use crate::model::site::Site;
 use crate::model::wire::Id;
 use crate::operator::messages::{MessageOutcome, Sent};
 use crate::store::deliveries::{Delivery, Link};
@@ -26,14 +27,8 @@ pub(super) struct Stationery {
 }
 
 impl Stationery {
-    /// `base_url` without a slash at its end, `path` as in `paths.redirect`.
-    pub(super) fn new(
-        keys: Keys,
-        delivery: &Delivery,
-        links: &[Link],
-        base_url: &str,
-        path: &str,
-    ) -> Self {
+    /// For messages whose links their site serves.
+    pub(super) fn new(keys: Keys, delivery: &Delivery, links: &[Link], site: &Site) -> Self {
         let open_string = |url: String| {
             let mut text = serde_json::Value::from(url).to_string();
             text.pop();
@@ -41,7 +36,7 @@ impl Stationery {
         };
         let links = links.iter().enumerate().map(|(index, link)| {
             let comma = if index == 0 { "" } else { "," };
-            let url = open_string(format!("{base_url}{path}/"));
+            let url = open_string(format!("{}/", site.redirect_url()));
             (link.id, format!("{comma}\"{}\":{url}", link.id))
         });
         Self {
@@ -51,7 +46,7 @@ impl Stationery {
             links: links.collect(),
             before_pixel: format!(
                 "}},\"open_pixel\":{}",
-                open_string(format!("{base_url}/o/"))
+                open_string(format!("{}/o/", site.base_url))
             ),
         }
     }
@@ -140,8 +135,7 @@ mod tests {
             keys.clone(),
             &delivery,
             &[link(7), link(8)],
-            "https://t.example/\"q",
-            "/r",
+            &Site::new("https://t.example/\"q".to_owned()),
         );
         let text = stationery.write(outcomes);
         let lines = text
