@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::StatusCode;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use super::TrackingState;
 use super::body::{Limits, Unread, read_whole};
 use super::head::Head;
-use super::outcome::Outcome;
+use super::outcome::{Batch, Outcome};
 use crate::model::hit::HitId;
-use crate::queue::sink::{Receipt, Sink};
 use crate::tracking::decoded::{Decoded, Reply};
 use crate::tracking::mapp::batch::{self, Packing, Unusable};
 use crate::tracking::mapp::{self, Call, Sender};
@@ -31,17 +30,6 @@ const LIMITS: Limits = Limits {
     time: Duration::from_secs(60),
     room: Some(&ROOM),
 };
-
-/// Reads hits and offers them.
-type Offer = Box<dyn FnOnce(&dyn Sink) -> Receipt + Send>;
-
-/// Hits that are too many to stand in memory together: they are read while they are offered, on a
-/// thread of their own. Their sender sends again what is not stored.
-pub(in crate::web) struct Batch {
-    pub(in crate::web) offer: Offer,
-    /// The places in memory that they take until they are stored.
-    pub(in crate::web) permits: Vec<SemaphorePermit<'static>>,
-}
 
 impl TrackingState {
     /// `POST /<track id>/batch`. Read on a thread of its own: ten thousand lines take long enough

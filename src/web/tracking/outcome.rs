@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::sync::SemaphorePermit;
 
-use super::batch::Batch;
 use super::{ServedSite, TrackingState};
 use crate::config::Ack;
 use crate::model::escape::header_text;
 use crate::model::hit::{Hit, HitId};
 use crate::model::secret::is_same_secret;
-use crate::queue::sink::Kept;
+use crate::queue::sink::{Kept, Receipt, Sink};
 use crate::tracking::decoded::{Cookies, Counted, Decoded, Reply};
 
 /// No reader waits for a batch, and megabytes take the disk longer than a click.
@@ -21,6 +21,17 @@ const BATCH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Header with the key that makes verdicts visible.
 const DEBUG_HEADER: &str = "x-sillage-debug";
+
+/// Reads hits and offers them.
+type Offer = Box<dyn FnOnce(&dyn Sink) -> Receipt + Send>;
+
+/// Hits that are too many to stand in memory together: they are read while they are offered, on a
+/// thread of their own. Their sender sends again what is not stored.
+pub(in crate::web) struct Batch {
+    pub(in crate::web) offer: Offer,
+    /// The places in memory that they take until they are stored.
+    pub(in crate::web) permits: Vec<SemaphorePermit<'static>>,
+}
 
 /// What a tracking request comes to.
 pub(in crate::web) enum Outcome {
