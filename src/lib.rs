@@ -12,20 +12,20 @@
 //! answered hit is stored exactly once.
 
 // What everything speaks of.
-pub mod model;
+mod model;
 // The way of a hit.
 mod identity;
-pub mod projection;
-pub mod queue;
+mod projection;
+mod queue;
 mod replica;
-pub mod store;
-pub mod tracking;
+mod store;
+mod tracking;
 mod web;
 // What people do with the server: API, command line and demo come through here.
 mod operator;
 // Around it.
 mod cli;
-pub mod config;
+mod config;
 mod server;
 mod sqlite;
 // Finds and starts Postgres for the tests of the store.
@@ -36,5 +36,9 @@ mod sqlite;
 )]
 #[path = "../tests/rig/mod.rs"]
 mod rig;
+
+/// For benchmarks and tests.
+#[doc(hidden)]
+pub mod door;
 
 pub use cli::run;

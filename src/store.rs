@@ -35,7 +35,7 @@ use sqlx::{Connection as _, SqlitePool};
 
 pub use bulk::Bulk;
 pub use link_rows::{ChangePoint, ChangedAt};
-pub use postgres::{PgTransaction, WatchedConnection, WatchedPool};
+pub use postgres::{PgTransaction, WatchedPool};
 pub use types::{Extra, Ip, Tags};
 
 use crate::model::retry::Backoff;
@@ -44,12 +44,14 @@ use crate::sqlite::{Trouble, trouble};
 
 /// Runs one body against whichever database it is: `both!(tx, c => sqlx::query("…").execute(&mut
 /// **c).await)`.
+#[doc(hidden)]
+#[doc(hidden)]
 #[macro_export]
 macro_rules! both {
     ($database:expr, $name:ident => $body:expr) => {
         match $database {
-            $crate::store::Either::Postgres($name) => $body,
-            $crate::store::Either::Sqlite($name) => $body,
+            $crate::door::Either::Postgres($name) => $body,
+            $crate::door::Either::Sqlite($name) => $body,
         }
     };
 }
@@ -60,6 +62,8 @@ macro_rules! both {
 ///
 /// Not sqlx's derive: it brings both drivers into the compiler's side, where they are compiled a
 /// second time.
+#[doc(hidden)]
+#[doc(hidden)]
 #[macro_export]
 macro_rules! from_row {
     (@$of:ty, $type:ty, $row:ident => { $($field:ident),+ $(,)? }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use sillage::both;
-use sillage::store::Store;
+use sillage::door::Store;
 use tempfile::TempDir;
 
 use super::postgres::Cluster;

@@ -7,17 +7,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytes::Bytes;
 use clap::ValueEnum;
 use http::{HeaderMap, HeaderValue, Method};
-use sillage::model::clock::{Clock, Micros};
-use sillage::model::form::{Form, FormId};
-use sillage::model::hit::{Hit, LinkId, Utm, VisitorId};
-use sillage::model::keys::Keys;
-use sillage::model::link::{LinkRecord, LinkToken};
-use sillage::model::site::Site;
-use sillage::tracking::inbound::Inbound;
-use sillage::tracking::mapp::{self, Sender, batch};
-use sillage::tracking::mautic::form::{self, Post};
-use sillage::tracking::mautic::php;
-use sillage::tracking::{Rules, adobe, native};
+use sillage::door::mapp::{self, Sender, batch};
+use sillage::door::mautic::{self, Post};
+use sillage::door::{
+    Clock, Form, FormId, Hit, Inbound, Keys, LinkId, LinkRecord, LinkToken, Micros, Rules, Site,
+    Utm, VisitorId, adobe, native,
+};
 use uuid::Uuid;
 
 use super::traffic::BROWSER;
@@ -165,7 +160,7 @@ impl Decoding {
             }
             Decoder::Pixel => vec![native::collect(&inbound, rules)],
             Decoder::Php => {
-                let _ = black_box(php::decode(&request.body, 1_000));
+                let _ = black_box(mautic::decode_php(&request.body, 1_000));
                 Vec::new()
             }
             Decoder::Form => {
@@ -176,7 +171,7 @@ impl Decoding {
                 else {
                     return Vec::new();
                 };
-                form::submit(&inbound, rules, FormId(3), &self.form, &post)
+                mautic::submit(&inbound, rules, FormId(3), &self.form, &post)
                     .map(|submission| submission.hit)
                     .into_iter()
                     .collect()

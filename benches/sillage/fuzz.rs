@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use clap::ValueEnum as _;
 use serde_json::Value;
-use sillage::model::hit::Hit;
+use sillage::door::Hit;
 
 use self::mutate::Mutator;
 use super::Options;

@@ -6,11 +6,9 @@
 //! tracked link can be signed without asking the database.
 
 use sillage::both;
-use sillage::model::clock::Clock;
-use sillage::model::hit::{BroadlogId, DeliveryId, LinkId, Utm};
-use sillage::model::keys::Keys;
-use sillage::model::link::{LinkRecord, LinkToken};
-use sillage::store::{Either, Store};
+use sillage::door::{
+    BroadlogId, Clock, DeliveryId, Either, Keys, LinkId, LinkRecord, LinkToken, Store, Utm,
+};
 
 /// Signs links and cookies, here and in the server.
 pub const SIGNING_KEY: &str = "1:benchmark-key-benchmark-key-benchmark-key";

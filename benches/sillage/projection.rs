@@ -5,14 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sillage::both;
-use sillage::model::clock::Clock;
-use sillage::model::hit::LeastProof;
-use sillage::projection::Projection;
-use sillage::queue::local::{Spool, SpoolLimits};
-use sillage::queue::sink::Sink as _;
-use sillage::queue::waiting;
-use sillage::store::Store;
-use sillage::tracking::Rules;
+use sillage::door::{
+    Clock, LeastProof, Projection, Rules, Sink as _, Spool, SpoolLimits, Store, waiting,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

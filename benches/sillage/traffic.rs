@@ -10,15 +10,10 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use sillage::model::clock::Clock;
-use sillage::model::hit::{Hit, HitId, Kind, VisitorId};
-use sillage::model::keys::Purpose;
-use sillage::model::link::LinkToken;
-use sillage::model::site::Site;
-use sillage::tracking::inbound::Inbound;
-use sillage::tracking::session::{BROADLOG_COOKIE, DELIVERY_COOKIE};
-use sillage::tracking::visitor::VISITOR_COOKIE;
-use sillage::tracking::{Rules, native};
+use sillage::door::{
+    BROADLOG_COOKIE, Clock, DELIVERY_COOKIE, Hit, HitId, Inbound, Kind, LinkToken, Purpose, Rules,
+    Site, VISITOR_COOKIE, VisitorId, native,
+};
 use uuid::Uuid;
 
 use super::mailing::Mailing;

@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize};
 pub use check::{DestinationError, check_personal_template, check_template};
 pub use destination::build_destination;
 pub use personal::{PersonalValues, fill, is_personal};
-pub use repaired::{Repaired, is_whole_name, query_behind, repair_name};
-pub use token::{LinkToken, TOKEN_EPOCH_MINUTES};
+pub use repaired::{is_whole_name, query_behind, repair_name};
+pub use token::LinkToken;
+#[cfg(test)]
+pub use token::TOKEN_EPOCH_MINUTES;
 
 use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, Kind, LinkId, Utm};

@@ -6,6 +6,6 @@ mod column;
 mod read;
 mod write;
 
-pub use read::{HitFilter, HitPage, StoredHit, Whose};
+pub use read::{HitFilter, StoredHit, Whose};
 
 pub use crate::model::hit::{COLUMNS, HitRow};

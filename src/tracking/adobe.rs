@@ -23,9 +23,9 @@ use std::borrow::Cow;
 
 use memchr::memchr_iter;
 
-pub use id::{MessageId, Target};
+pub use id::Target;
 pub use link::{Claim, click, message};
-pub use tag::{NO_SESSION, NO_TAG, NO_VISITOR, tag};
+pub use tag::tag;
 
 use super::Rules;
 use super::click::{Brought, lead, remember};

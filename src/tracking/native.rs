@@ -8,7 +8,7 @@ mod link;
 mod pixel;
 
 pub use json::{FieldError, decode_json_hit};
-pub use link::{Following, answer_click, answer_open, no_link, read_link};
+pub use link::{answer_click, answer_open, no_link, read_link};
 pub use pixel::{answer_event, answer_pixel, answer_visitor, collect, refuse_origin};
 
 use super::inbound::Inbound;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sillage::both;
-use sillage::model::clock::Clock;
+use sillage::door::Clock;
 
 use crate::harness::{Campaign, Client, Engine, TestServer, on_both};
 

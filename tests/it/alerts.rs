@@ -9,10 +9,7 @@ use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
-use sillage::model::clock::{Clock, Micros};
-use sillage::model::hit::{Dialect, Hit, HitId, Kind};
-use sillage::queue::local::{Spool, SpoolLimits};
-use sillage::queue::sink::Sink as _;
+use sillage::door::{Clock, Dialect, Hit, HitId, Kind, Micros, Sink as _, Spool, SpoolLimits};
 use tokio::net::TcpStream;
 
 use crate::full_spool::hold_hits;

@@ -156,7 +156,7 @@ fn read_case(dir: &Path, name: &str) -> Result<CaseFile, Vec<String>> {
     for (index, hit) in case.hits.iter().enumerate() {
         for column in hit.keys() {
             let is_known = ["contact", "contact_tags"].contains(&column.as_str())
-                || sillage::store::hits::COLUMNS.contains(&column.as_str());
+                || sillage::door::HIT_COLUMNS.contains(&column.as_str());
             if !is_known {
                 wrong.push(format!("hits[{index}]: there is no column {column}"));
             }

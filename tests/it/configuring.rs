@@ -3,7 +3,7 @@
 
 use std::process::{Command, Output};
 
-use sillage::config::{Config, Flags};
+use sillage::door::{Config, Flags};
 
 use crate::harness::{Engine, PostgresServer, TestServer, new_dir};
 

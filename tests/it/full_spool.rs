@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_millis(250 + 750);
 
 /// The database answers nobody who writes hits, until this is dropped.
 pub async fn hold_hits(db: &Db) -> Held {
-    use sillage::store::Either;
+    use sillage::door::Either;
     match db.pool() {
         Either::Postgres(pool) => {
             let mut transaction = pool.begin().await.unwrap();

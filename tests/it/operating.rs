@@ -4,9 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use sillage::model::hit::{BroadlogId, DeliveryId, LinkId};
-use sillage::model::keys::Keys;
-use sillage::model::link::LinkToken;
+use sillage::door::{BroadlogId, DeliveryId, Keys, LinkId, LinkToken};
 
 use crate::harness::{
     Campaign, Client, Engine, SIGNING_KEY, TestServer, free_port, new_dir, on_both, wait_for,

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use sillage::both;
-use sillage::store::{Either, Store};
+use sillage::door::{Either, Store};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
@@ -116,11 +116,11 @@ async fn silent_connections_do_not_use_up_the_pool() {
         let error =
             both!(&mut stuck, c => sqlx::query(sql).bind(&text).execute(&mut **c).await.map(drop))
                 .unwrap_err();
-        assert!(sillage::store::is_away(&error), "{error}");
+        assert!(sillage::door::is_away(&error), "{error}");
         drop(stuck);
         for asked in asked {
             let error = asked.await.unwrap().unwrap_err();
-            assert!(sillage::store::is_away(&error), "{error}");
+            assert!(sillage::door::is_away(&error), "{error}");
         }
         network.let_new_through();
         wait_for("all can be had", Duration::from_secs(20), async || {

@@ -33,7 +33,7 @@ async fn every_request_that_was_taken_is_answered_and_stored_after_sigterm(engin
         .filter(|outcome| !matches!(outcome, Outcome::Failed(Failure::Refused | Failure::Closed)))
         .collect();
     assert_eq!(strange, []);
-    let spool = sillage::queue::waiting::status(server.data_dir())
+    let spool = sillage::door::waiting::status(server.data_dir())
         .await
         .unwrap();
     assert_eq!(spool.hits, 0, "the database had time for all of it");
@@ -105,7 +105,7 @@ async fn senders_that_hang_do_not_hold_up_the_stop(engine: Engine) {
     let told = Instant::now();
     assert_eq!(server.terminate(BUDGET).await, Some(0));
     assert!(told.elapsed() < BUDGET / 2, "{:?}", told.elapsed());
-    let spool = sillage::queue::waiting::status(server.data_dir())
+    let spool = sillage::door::waiting::status(server.data_dir())
         .await
         .unwrap();
     assert_eq!(spool.hits, 0, "the click is stored, and the file folded");

@@ -15,9 +15,7 @@ use uuid::Uuid;
 
 pub use check::FieldError;
 pub use post::Post;
-pub use reply::{
-    Asked, answer, form_in_query, most_bytes, permit, read, refuse_too_large, refuse_unread,
-};
+pub use reply::{answer, form_in_query, most_bytes, permit, read, refuse_too_large, refuse_unread};
 
 use crate::model::form::{FieldKind, Form, FormId};
 use crate::model::hit::{Dialect, Hit, HitId, Kind, Limit, Verdict};

@@ -2,7 +2,7 @@
 //! to the mail.
 
 use sillage::both;
-use sillage::model::clock::Clock;
+use sillage::door::Clock;
 
 use super::chrome::Browser;
 use super::site::Site;

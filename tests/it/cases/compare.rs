@@ -107,7 +107,7 @@ impl Comparison {
             ("is", "uuid") => uuid::Uuid::try_parse(text).is_ok(),
             ("is", "present") => !got.is_null(),
             ("is", "number") => got.is_number(),
-            ("is", "time") => sillage::model::clock::Micros::parse_rfc3339(text).is_ok(),
+            ("is", "time") => sillage::door::Micros::parse_rfc3339(text).is_ok(),
             ("same_as", name) => {
                 let first = self
                     .names

@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use sillage::model::hit::{BroadlogId, DeliveryId, LinkId};
-use sillage::model::keys::Keys;
-use sillage::model::link::LinkToken;
+use sillage::door::{BroadlogId, DeliveryId, Keys, LinkId, LinkToken};
 
 use crate::harness::SIGNING_KEY;
 

@@ -1,11 +1,7 @@
 //! A campaign in the database: a delivery with links, and a message to each contact.
 
 use sillage::both;
-use sillage::model::clock::Clock;
-use sillage::model::hit::{BroadlogId, DeliveryId, LinkId};
-use sillage::model::keys::Keys;
-use sillage::model::link::LinkToken;
-use sillage::store::Tags;
+use sillage::door::{BroadlogId, Clock, DeliveryId, Keys, LinkId, LinkToken, Tags};
 use sqlx::types::Json;
 use uuid::Uuid;
 

@@ -414,7 +414,7 @@ impl TestServer {
     /// [`Self::finish`] where so many records are expected in the quarantine.
     pub async fn finish_with_quarantined(mut self, expected: i64) {
         assert_eq!(self.terminate(Duration::from_secs(30)).await, Some(0));
-        let spool = sillage::queue::waiting::status(&self.dir).await.unwrap();
+        let spool = sillage::door::waiting::status(&self.dir).await.unwrap();
         assert_eq!((spool.groups, spool.hits), (0, 0), "the spool is empty");
         assert_eq!(self.db.quarantined().await, expected, "in quarantine");
     }

@@ -6,10 +6,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use sillage::both;
-use sillage::model::hit::VisitorId;
-use sillage::model::keys::{Keys, Purpose};
-use sillage::store::Tags;
-use sillage::tracking::visitor::foreign_visitor;
+use sillage::door::{Keys, Purpose, Tags, VisitorId, foreign_visitor};
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -475,7 +472,7 @@ async fn an_id_that_was_handed_to_a_browser_is_no_proof_of_its_person(engine: En
 
 async fn a_visitor_that_was_bound_before_the_upgrade_counts_as_proved(engine: Engine) {
     let world = World::make(engine).await;
-    let clock = sillage::model::clock::Clock::system();
+    let clock = sillage::door::Clock::system();
     let visitor = VisitorId(clock.new_id(clock.now()));
     let sql = "insert into visitors (id, contact_id, changed_at)
                select $1, contact_id, (select created_at from contacts c where c.id = contact_id) from contact_keys where value = 'ada@x.example'";

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sillage::model::clock::Micros;
-use sillage::store::Store;
+use sillage::door::{Micros, Store};
 
 use super::{DRAINING, post_hits, read_hits};
 use crate::harness::{Campaign, Client, Engine, PostgresServer, TestServer, on_both};
@@ -60,7 +59,7 @@ async fn counted(server: &TestServer) -> i64 {
     let (hits, _) = read_hits(&mut server.client().admin(), "kind=transaction").await;
     hits.iter()
         .filter_map(|hit| hit["counted_revenue"].as_str())
-        .map(|amount| amount.parse::<sillage::model::hit::Money>().unwrap().0)
+        .map(|amount| amount.parse::<sillage::door::Money>().unwrap().0)
         .sum()
 }
 
@@ -226,7 +225,7 @@ async fn an_order_is_remembered_for_half_a_year(engine: Engine) {
         None => format!("sqlite:{}", server.data_dir().join("sillage.db").display()),
     };
     let store = Store::open(&url, 2, Duration::from_secs(10)).await.unwrap();
-    let now = sillage::model::clock::Clock::system().now();
+    let now = sillage::door::Clock::system().now();
     store.forget_orders(now).await.unwrap();
     let left = server
         .db()

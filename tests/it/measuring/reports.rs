@@ -1,7 +1,7 @@
 //! Reports of deliveries.
 
 use serde_json::{Value, json};
-use sillage::model::clock::{Clock, Micros};
+use sillage::door::{Clock, Micros};
 
 use super::{DRAINING, post_hits};
 use crate::harness::{Campaign, Engine, TestServer, on_both};

@@ -4,7 +4,7 @@ use super::*;
 use crate::cases::send::read_cookie;
 
 fn stored() -> Value {
-    let mut hit: Map<String, Value> = sillage::store::hits::COLUMNS
+    let mut hit: Map<String, Value> = sillage::door::HIT_COLUMNS
         .iter()
         .map(|name| ((*name).to_owned(), Value::Null))
         .collect();
