@@ -14,8 +14,8 @@
 //! - A host below another has whole labels of letters, digits, `-` and `_` in front; anything else
 //!   is no host, and nothing covers it.
 //! - Addresses are covered by themselves only.
-//! - A pattern of a host says nothing about ports, and the caller passes none. In an origin the port
-//!   counts, and a scheme's own port is left out, as browsers do.
+//! - A pattern of a host says nothing about ports, and the caller passes none. In an origin the
+//!   port counts, and a scheme's own port is left out, as browsers do.
 //!
 //! Source: RFC 6454 (origins), RFC 6265 5.1.3 (domains of cookies), the URL Standard (hosts).
 
@@ -329,7 +329,8 @@ mod tests {
                 prop_assert!(is_itself || plain.ends_with(&format!(".{domain}")), "{}", host);
                 prop_assert!(!is_itself || !text.starts_with('*'));
                 prop_assert!(!is_itself || !plain.starts_with('.'));
-                prop_assert!(plain.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)));
+                let is_of_host = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+                prop_assert!(plain.bytes().all(is_of_host));
             }
         }
 

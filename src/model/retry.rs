@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | the projection | [`Backoff`] | never: the spool holds what it has not stored |
 //! | an import | [`Backoff`] | after a minute: a person waits, and can start it again |
-//! | the local copies of links and forms | every `links.refresh` | never: they answer with what they have |
+//! | the copies of links and forms | every `links.refresh` | never: they answer with what they have |
 //! | a spool whose disk failed | at the next hit, and every 200 ms | never |
 //! | a caller of ours that gets 503 | after [`RETRY_AFTER`] | as it likes |
 

@@ -1,5 +1,5 @@
-//! What tests and the benchmark share: where the programs are that they start beside the server, who
-//! may run them, which ports are free, and how a figure of `/metrics` is read.
+//! What tests and the benchmark share: where the programs are that they start beside the server,
+//! who may run them, which ports are free, and how a figure of `/metrics` is read.
 //!
 //! How a process ends differs, and stays with each: a test's must not outlive a test that was
 //! killed, the benchmark's tells what it used.
@@ -90,7 +90,8 @@ pub fn nginx_config(workers: u32, connections: u32, http: &str) -> String {
     )
 }
 
-/// A figure of `/metrics`, with its labels or summed over them; 0 where it has not been counted yet.
+/// A figure of `/metrics`, with its labels or summed over them; 0 where it has not been counted
+/// yet.
 pub fn figure(metrics: &str, name: &str) -> f64 {
     let of_name = metrics.lines().filter(|line| {
         line.strip_prefix(name)
