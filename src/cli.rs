@@ -47,7 +47,7 @@ struct Global {
     /// Address to listen on [default: 127.0.0.1:8080] [env: SILLAGE_LISTEN]
     #[arg(long, global = true, value_name = "ADDR")]
     listen: Option<String>,
-    /// Public address of this server [default: http://<listen>] [env: SILLAGE_PUBLIC_URL]
+    /// Public address of this server [default: http:// and the listen address] [env: SILLAGE_PUBLIC_URL]
     #[arg(long, global = true, value_name = "URL")]
     public_url: Option<String>,
     /// Spool, local link copy, embedded database, generated secrets [default: data] [env:

@@ -63,7 +63,7 @@ pub(super) enum LinkCommand {
 pub(super) struct LinkArgs {
     /// Destination
     url: String,
-    /// Name in /r/<slug> [default: seven random characters]
+    /// Name behind /r/ [default: seven random characters]
     #[arg(long)]
     slug: Option<String>,
     /// Number of the delivery that it belongs to

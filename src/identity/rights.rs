@@ -49,7 +49,7 @@ pub enum Change {
     /// A new contact for a unique value that nobody has.
     Make,
     /// A field of the contact that is empty. Which fields a request can name at all is told by
-    /// [`SURFACES`].
+    /// `SURFACES`.
     Fill,
     /// A field of the contact that has another value.
     Overwrite,

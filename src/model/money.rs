@@ -67,7 +67,7 @@ impl Money {
 impl FromStr for Money {
     type Err = MoneyError;
 
-    /// Reads `-1234.5678` exactly, and what shops write (see [`read_amount`]); a currency beside
+    /// Reads `-1234.5678` exactly, and what shops write (see `read_amount`); a currency beside
     /// the amount is passed over.
     fn from_str(text: &str) -> Result<Self, MoneyError> {
         read_amount(text).map(|amount| amount.money)

@@ -46,7 +46,7 @@ pub struct Inbound<'a> {
     pub method: &'a Method,
     /// Path and query as they stood in the request, not decoded.
     pub target: &'a str,
-    /// What the path leaves to the dialect: [`Route::rest`](super::route::Route::rest).
+    /// What the path leaves to the dialect: the rest of a route.
     pub rest: &'a str,
     /// Raw query without `?`, as it is meant.
     pub query: &'a str,

@@ -1,6 +1,6 @@
 //! What the API, the health pages and the demo are answered by: the operator's side, which may ask
 //! the database. What readers and their browsers are answered by is
-//! [`TrackingState`](super::TrackingState), and has no way from there to here.
+//! [`TrackingState`], and has no way from there to here.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};

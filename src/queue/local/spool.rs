@@ -61,7 +61,7 @@ impl Spool {
         Ok((Self { queue, shared }, reader, writer))
     }
 
-    /// Closes the spool, whoever else holds it: offers are refused with [`Refused::Stopping`] from
+    /// Closes the spool, whoever else holds it: offers are refused with `Stopping` from
     /// here on. Returns when everything that was offered before is settled: on disk, or refused by
     /// it and told. That takes as long as the disk does, so callers set a limit.
     ///
