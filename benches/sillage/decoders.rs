@@ -124,6 +124,7 @@ impl Decoding {
             headers,
             body: &request.body,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            is_forwarded: false,
             is_trusted_sender: false,
             received_at: self.now,
             new_visitor: VisitorId(Uuid::nil()),

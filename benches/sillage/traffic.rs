@@ -228,6 +228,7 @@ impl Request {
             headers: &headers,
             body: self.body.as_bytes(),
             client: self.client,
+            is_forwarded: false,
             is_trusted_sender: false,
             received_at,
             new_visitor: VisitorId(clock.new_id(received_at)),

@@ -58,6 +58,8 @@ pub struct Inbound<'a> {
     pub body: &'a [u8],
     /// Address of the client: the peer's, or what trusted proxies say of it.
     pub client: IpAddr,
+    /// Whether that is what a trusted proxy says, and not the peer's own.
+    pub is_forwarded: bool,
     /// Whether the sender may override address, agent and time.
     pub is_trusted_sender: bool,
     /// When it arrived.
@@ -67,6 +69,12 @@ pub struct Inbound<'a> {
 }
 
 impl<'a> Inbound<'a> {
+    /// Whether a trusted server sends this in its own name: it may speak for a visitor, but the
+    /// request's address and agent are the server's.
+    pub fn is_senders_own(&self) -> bool {
+        self.is_trusted_sender && !self.is_forwarded
+    }
+
     /// The same request with its body.
     pub fn with(self, body: &'a [u8]) -> Self {
         Self { body, ..self }
@@ -142,6 +150,7 @@ mod tests {
             headers,
             body: &[],
             client: IpAddr::from([127, 0, 0, 1]),
+            is_forwarded: false,
             is_trusted_sender: false,
             received_at: Micros(0),
             new_visitor: VisitorId(uuid::Uuid::nil()),

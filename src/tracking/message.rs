@@ -22,8 +22,7 @@ pub(crate) fn message_hit(
         kind,
         Dialect::Native,
     );
-    verdict::judge_request(&mut hit, inbound);
-    verdict::judge_method(&mut hit, inbound);
+    verdict::judge_message_request(&mut hit, inbound);
     if let Some(token) = token {
         hit.delivery_id = Some(token.delivery_id);
         hit.broadlog_id = Some(token.broadlog_id).filter(|id| id.0 != 0);

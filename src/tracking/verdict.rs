@@ -48,6 +48,21 @@ const AUTOMATED: [&str; 13] = [
     "wkhtmlto",
 ];
 
+/// What browsers' agents begin with, and those of most crawlers. HTTP libraries, shop systems and
+/// the vendors' server SDKs give their own names.
+const BROWSERS: [&str; 2] = ["mozilla/", "opera/"];
+
+/// Words in the agents of crawlers that do not begin like a browser's.
+const CRAWLERS: [&str; 7] = [
+    "bot",
+    "crawl",
+    "spider",
+    "slurp",
+    "externalhit",
+    "preview",
+    "archiver",
+];
+
 /// Whether the request is a prefetch: it gets its answer but no cookies.
 pub fn is_prefetch(inbound: &Inbound<'_>) -> bool {
     // One look at each header that is there costs less than looking each of these up.
@@ -63,14 +78,29 @@ pub fn is_visit(inbound: &Inbound<'_>) -> bool {
     inbound.method == Method::GET && !is_prefetch(inbound)
 }
 
-/// Takes client address and agent into the hit and judges it by them.
+/// Takes client address and agent into a hit of a page or form, and judges it by them.
 pub fn judge_request(hit: &mut Hit, inbound: &Inbound<'_>) {
+    take_client(hit, inbound);
+    match inbound.is_senders_own() {
+        true => judge_senders_agent(hit),
+        false => judge_agent(hit),
+    }
+}
+
+/// The same of a link or pixel in a mail. Those are followed by readers, so a server that follows
+/// one is a machine that looks at it, trusted or not.
+pub fn judge_message_request(hit: &mut Hit, inbound: &Inbound<'_>) {
+    take_client(hit, inbound);
+    judge_agent(hit);
+    judge_head(hit, inbound);
+}
+
+fn take_client(hit: &mut Hit, inbound: &Inbound<'_>) {
     hit.ip = Some(inbound.client);
     if let Some(agent) = inbound.header(USER_AGENT) {
         hit.user_agent = hit.take("user_agent", &agent, Limit::AGENT);
     }
     note_transport(hit, inbound);
-    judge_agent(hit);
 }
 
 /// What the request itself tells, whoever its client is: that its head did not arrive whole, that
@@ -89,8 +119,15 @@ pub fn note_transport(hit: &mut Hit, inbound: &Inbound<'_>) {
 }
 
 /// `HEAD` is answered as `GET` wherever that is, and its hit is kept; no browser sends it by itself,
-/// so it is a program that looks whether the link is alive.
+/// so it is a program that looks whether the link is alive. A trusted server that reports a page
+/// with it only has no use for the answer's body.
 pub fn judge_method(hit: &mut Hit, inbound: &Inbound<'_>) {
+    if !inbound.is_senders_own() {
+        judge_head(hit, inbound);
+    }
+}
+
+fn judge_head(hit: &mut Hit, inbound: &Inbound<'_>) {
     if inbound.method == http::Method::HEAD {
         hit.judge(Verdict::Scanner, "HEAD request");
     }
@@ -113,6 +150,21 @@ pub fn judge_agent(hit: &mut Hit) {
         }
         Some(_) => {}
     }
+}
+
+/// Judges a hit that a trusted server sends in its own request. What its HTTP client calls itself,
+/// or that it has no name, says nothing about the person. A browser's or a crawler's agent is the
+/// visitor's, which the server passed on.
+pub fn judge_senders_agent(hit: &mut Hit) {
+    if hit.user_agent.as_deref().is_some_and(is_passed_on) {
+        judge_agent(hit);
+    }
+}
+
+fn is_passed_on(agent: &str) -> bool {
+    let agent = agent.to_ascii_lowercase();
+    BROWSERS.iter().any(|start| agent.starts_with(start))
+        || CRAWLERS.iter().any(|word| agent.contains(word))
 }
 
 /// Looks at the starts of words only, of which an agent has about twenty and hardly any with the
@@ -141,7 +193,39 @@ fn is_person(agent: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::model::clock::Micros;
+    use crate::model::hit::{Dialect, HitId, Kind};
+
+    #[test]
+    fn a_trusted_servers_own_client_says_nothing_about_the_person() {
+        for (agent, verdict) in [
+            (None, Verdict::Human),
+            (Some("curl/8.5.0"), Verdict::Human),
+            (Some("Java/17.0.15"), Verdict::Human),
+            (Some("GuzzleHttp/7"), Verdict::Human),
+            (Some("python-requests/2.32.3"), Verdict::Human),
+            (Some("Acme-Shop/1.0"), Verdict::Human),
+            (
+                Some("Googlebot/2.1 (+http://www.google.com/bot.html)"),
+                Verdict::Bot,
+            ),
+            (Some("Mozilla/5.0 (compatible; bingbot/2.0)"), Verdict::Bot),
+            (Some("facebookexternalhit/1.1"), Verdict::Bot),
+        ] {
+            let mut hit = Hit::new(
+                HitId(Uuid::nil()),
+                Micros(0),
+                Kind::Pageview,
+                Dialect::Native,
+            );
+            hit.user_agent = agent.map(str::to_owned);
+            judge_senders_agent(&mut hit);
+            assert_eq!(hit.verdict, verdict, "{agent:?}");
+        }
+    }
 
     #[test]
     fn agents_that_nobody_looks_through_are_automated() {

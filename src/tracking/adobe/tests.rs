@@ -42,6 +42,7 @@ fn inbound<'a>(target: &'a str, query: &'a str, headers: &'a HeaderMap) -> Inbou
         headers,
         body: &[],
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        is_forwarded: false,
         is_trusted_sender: false,
         received_at: Micros(1_800_000_000_123_456),
         new_visitor: VisitorId(uuid::Uuid::nil()),

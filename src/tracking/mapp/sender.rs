@@ -112,6 +112,7 @@ impl<'r> Sender<'r> {
     ) -> Option<&'s str> {
         hit.ip = Some(self.inbound.client);
         let (mut agent, mut page) = (self.agent.as_deref(), None);
+        let mut is_handed_over = false;
         let mut is_ignored = false;
         let mut take = |hit: &mut Hit, name: &str, value: &'s str| {
             if !is_trusted {
@@ -127,6 +128,7 @@ impl<'r> Sender<'r> {
                 }
             } else if name.eq_ignore_ascii_case(AGENT) {
                 agent = Some(value);
+                is_handed_over = true;
             } else if name.eq_ignore_ascii_case(PAGE) {
                 page = Some(value);
             } else {
@@ -159,7 +161,11 @@ impl<'r> Sender<'r> {
         if let Some(agent) = agent {
             hit.user_agent = hit.take("user_agent", agent, Limit::AGENT);
         }
-        verdict::judge_agent(hit);
+        if is_trusted && !is_handed_over && !self.inbound.is_forwarded {
+            verdict::judge_senders_agent(hit);
+        } else {
+            verdict::judge_agent(hit);
+        }
         page
     }
 }

@@ -55,6 +55,7 @@ pub(super) fn with<T>(asked: &Asked<'_>, read: impl FnOnce(&Inbound<'_>, &Rules)
         headers: &headers,
         body: &[],
         client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        is_forwarded: false,
         is_trusted_sender: asked.is_trusted,
         received_at: NOW,
         new_visitor: VisitorId(uuid::Uuid::nil()),

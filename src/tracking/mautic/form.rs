@@ -18,7 +18,7 @@ pub use post::Post;
 pub use reply::{answer, form_in_query, most_bytes, permit, read, refuse_too_large, refuse_unread};
 
 use crate::model::form::{FieldKind, Form, FormId};
-use crate::model::hit::{Dialect, Hit, HitId, Kind, Limit, Verdict};
+use crate::model::hit::{Dialect, Hit, HitId, Kind, Limit};
 use crate::tracking::inbound::Inbound;
 use crate::tracking::page::take_page_utm;
 use crate::tracking::session::take_session;
@@ -68,12 +68,6 @@ pub fn submit(
         Dialect::Mautic,
     );
     verdict::judge_request(&mut hit, inbound);
-    if inbound.is_trusted_sender && hit.verdict == Verdict::Bot {
-        // A site of the operator's that passes its forms on: what its own HTTP client is called
-        // says nothing of the visitor.
-        hit.verdict = Verdict::Human;
-        hit.note("sent by a trusted server");
-    }
     take_session(&mut hit, inbound, rules);
     // A site that passes its forms on (TYPO3's plugin) gives its visitor's id beside the form.
     take_visitor(&mut hit, inbound, rules, post.outer(DEVICE));

@@ -230,6 +230,7 @@ pub(in crate::tracking) fn inbound<'a>(
         headers,
         body,
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        is_forwarded: false,
         is_trusted_sender: false,
         received_at: NOW,
         new_visitor: VisitorId(Uuid::nil()),

@@ -19,6 +19,7 @@ pub(in crate::web) struct Head<'a> {
     pub(in crate::web) route: Route<'a>,
     site: Cow<'a, Site>,
     client: IpAddr,
+    is_forwarded: bool,
     is_trusted_sender: bool,
     received_at: Micros,
     new_visitor: VisitorId,
@@ -34,8 +35,10 @@ impl<'a> Head<'a> {
         route: Route<'a>,
     ) -> Self {
         let received_at = state.clock.now();
+        let client = client_ip::client_ip(peer, &parts.headers, &state.trust.proxies);
         Self {
-            client: client_ip::client_ip(peer, &parts.headers, &state.trust.proxies),
+            client,
+            is_forwarded: client != peer.to_canonical(),
             is_trusted_sender: client_ip::is_in(peer.to_canonical(), &state.trust.senders),
             received_at,
             new_visitor: VisitorId(state.clock.new_id(received_at)),
@@ -52,6 +55,7 @@ impl<'a> Head<'a> {
             route: self.route.into_owned(),
             site: Cow::Owned(self.site.into_owned()),
             client: self.client,
+            is_forwarded: self.is_forwarded,
             is_trusted_sender: self.is_trusted_sender,
             received_at: self.received_at,
             new_visitor: self.new_visitor,
@@ -76,6 +80,7 @@ impl<'a> Head<'a> {
             headers,
             body: &[],
             client: self.client,
+            is_forwarded: self.is_forwarded,
             is_trusted_sender: self.is_trusted_sender,
             received_at: self.received_at,
             new_visitor: self.new_visitor,

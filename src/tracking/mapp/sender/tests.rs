@@ -126,6 +126,7 @@ fn the_relays_agent_leaves_no_verdict_behind() {
         headers: &headers,
         body: &[],
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        is_forwarded: false,
         is_trusted_sender: true,
         received_at: NOW,
         new_visitor: VisitorId(uuid::Uuid::nil()),

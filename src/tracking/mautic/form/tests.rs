@@ -87,6 +87,7 @@ fn inbound(headers: &HeaderMap) -> Inbound<'_> {
         headers,
         body: b"",
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        is_forwarded: false,
         is_trusted_sender: false,
         received_at: NOW,
         new_visitor: VisitorId(uuid::Uuid::nil()),
