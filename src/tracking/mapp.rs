@@ -106,6 +106,16 @@ pub fn split_sites(sites: &str) -> Vec<&str> {
     each
 }
 
+/// Whether more track ids are named than [`split_sites`] returns.
+pub fn are_sites_cut(sites: &str, taken: usize) -> bool {
+    taken == MOST_SITES && {
+        let mut named: Vec<&str> = sites.split(',').filter(|site| !site.is_empty()).collect();
+        named.sort_unstable();
+        named.dedup();
+        named.len() > MOST_SITES
+    }
+}
+
 /// Answers one of the calls but a batch, whose lines [`batch`] reads.
 pub fn answer(inbound: &Inbound<'_>, rules: &Rules, call: Call) -> Decoded {
     match call {

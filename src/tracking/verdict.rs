@@ -20,13 +20,14 @@ fn prefetch_words(header: &HeaderName) -> &'static [&'static str] {
 
 /// Agents that a crawler list takes for machines but that stand for a person: image proxies of
 /// mailboxes fetch when the mail is opened, and these libraries are what apps are built with.
-const PEOPLE: [&str; 6] = [
+const PEOPLE: [&str; 7] = [
     "googleimageproxy",
     "yahoomailproxy",
     "okhttp/",
     "cfnetwork/",
     "dalvik/",
     "ms-office",
+    "tracking library",
 ];
 
 /// Words that browsers without a screen and the tools that drive them put into an agent, each at

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use super::parameters::{Parameters, decode};
 use super::sender::{Sender, is_override};
-use super::{OPTOUT_COOKIE, VENDOR, fields, is_ever_id, new_hit, products, split_sites};
+use super::{OPTOUT_COOKIE, VENDOR, are_sites_cut, fields, is_ever_id, new_hit};
+use super::{products, split_sites};
 use crate::identity;
 use crate::model::hit::{Currency, Hit, Kind, Limit, MoneyError, read_amount};
-use crate::tracking::page::{kind_of, take_page_utm};
+use crate::tracking::page::take_page_utm;
 use crate::tracking::session::take_session;
 use crate::tracking::visitor::{self, foreign_visitor};
 
@@ -46,17 +47,36 @@ const PERSONAL: [(&str, &str); 14] = [
     ("uc713", "validation"),
 ];
 
-/// What else tells one person from another: the customer's id and what sites' own scripts know a
-/// browser by.
-const IDENTIFYING: [&str; 4] = ["cd", "eid", "ceid", "fpv"];
+/// What is kept of a request that must not identify anybody: what the page, the action, the media
+/// file, the campaign and the products are, and how the pixel sent it. A list of names that identify
+/// would never be whole: Mapp's products add some (`er1` to `er7` are a registration's address and
+/// names, `eaj` a profile, `cdb…` hashes of the address, `geid`, `emrid`), and sites their own.
+/// `ft` is left out: it holds what was typed into a form.
+const IMPERSONAL: [&str; 38] = [
+    "ba", "bw", "co", "cr", "ct", "eor", "fn", "fns", "is", "la", "mc", "mca", "mi", "mk", "mt1",
+    "mt2", "mut", "nc", "np", "oi", "one", "ov", "pf", "plp", "ps", "pu", "qn", "st", "tb", "tz",
+    "vol", "ecwen", "ecwei", "ecwev", "c", "t", "duration", "trackId",
+];
+/// The same of numbered parameters, by what stands before the number: page, content group, action,
+/// e-commerce, category, campaign and media.
+const IMPERSONAL_NUMBERED: [&str; 7] = ["cp", "cg", "ck", "cb", "ca", "cc", "mg"];
+
+fn is_impersonal(name: &str) -> bool {
+    let letters = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let is_numbered = letters.len() < name.len();
+    IMPERSONAL.contains(&name) || is_numbered && IMPERSONAL_NUMBERED.contains(&letters)
+}
 
 /// One hit for each track id. Without any in the path the parameter `trackId` names them, else the
 /// site is `default`.
 pub fn take_hits(sender: &Sender<'_>, sites: &str, parameters: &Parameters<'_>) -> Vec<Hit> {
-    let mut sites = split_sites(sites);
+    let mut named = sites;
+    let mut sites = split_sites(named);
     if sites.is_empty() {
-        sites = split_sites(parameters.get(SITE_PARAMETER).unwrap_or_default());
+        named = parameters.get(SITE_PARAMETER).unwrap_or_default();
+        sites = split_sites(named);
     }
+    let are_cut = are_sites_cut(named, sites.len());
     if sites.is_empty() {
         sites.push("");
     }
@@ -78,6 +98,9 @@ pub fn take_hits(sender: &Sender<'_>, sites: &str, parameters: &Parameters<'_>) 
             *common = Some(hit.clone());
         }
         take_site(&mut hit, sender, site, parameters, anonymous.is_some());
+        if are_cut {
+            hit.note("track ids cut");
+        }
         hits.push(hit);
     }
     hits
@@ -116,15 +139,15 @@ fn take_common(
     }
     take_page(&mut hit, sender, parameters, page);
     let is_order = take_order(&mut hit, parameters);
-    if let Some(event) = parameters.get("ct") {
-        hit.event = hit.take("ct", event, Limit::NAME);
-    }
+    hit.event = take_event(&mut hit, parameters);
     if let Some(language) = parameters.get("la") {
         hit.page_language = hit.take("la", language, Limit::WORD);
     }
-    hit.kind = match is_order {
-        true => Kind::Transaction,
-        false => kind_of(&hit),
+    // An order's number without a value is that of an order that another request has told, or will.
+    hit.kind = match (is_order, &hit.event) {
+        (true, _) => Kind::Transaction,
+        (false, Some(_)) => Kind::Event,
+        (false, None) => Kind::Pageview,
     };
     take_campaign(&mut hit, parameters);
     let listed = products::take(&mut hit, parameters, sites);
@@ -137,6 +160,24 @@ fn take_common(
         None => {}
     }
     hit
+}
+
+/// What was done, where it is no view of a page: the action that the site names (`ct`), what a media
+/// player does (`mi` its file, `mk` what: `play`, `pos` every 30 seconds, …), a form that was
+/// filled in or left (`fn`).
+fn take_event(hit: &mut Hit, parameters: &Parameters<'_>) -> Option<String> {
+    if let Some(action) = parameters.get("ct") {
+        return hit.take("ct", action, Limit::NAME);
+    }
+    if parameters.get("mi").is_some() || parameters.get("mk").is_some() {
+        let event = format!("media {}", parameters.get("mk").unwrap_or_default());
+        return hit.take("mk", event.trim_end(), Limit::NAME);
+    }
+    if parameters.get("fn").is_some() || parameters.get("ft").is_some() {
+        let event = format!("form {}", parameters.get("fn").unwrap_or_default());
+        return hit.take("fn", event.trim_end(), Limit::NAME);
+    }
+    None
 }
 
 /// What each track id has of its own: its name and its cookie's visitor.
@@ -274,7 +315,7 @@ fn take_rest(
             listed_left = left;
             continue;
         }
-        if is_anonymous && (IDENTIFYING.contains(&name) || personal_field(name).is_some()) {
+        if is_anonymous && !is_impersonal(name) {
             continue;
         }
         if let Some(column) = COLUMNS.iter().position(|column| *column == name) {
@@ -327,13 +368,26 @@ fn take_field(hit: &mut Hit, sender: &Sender<'_>, field: &str, name: &str, value
     }
 }
 
+/// Of what a relay or an app says about the client in `X-WT-…`, what fits many: the agent, the
+/// hints that belong to it, the page.
+const IMPERSONAL_OVERRIDES: [&str; 3] = ["X-WT-UA", "X-WT-SEC-CH-UA", "X-WT-RQ"];
+
+/// Whether a value of `extra` is an override that may tell one client from another.
+fn is_identifying_override(name: &str) -> bool {
+    let is_known = |known: &&str| {
+        let start = name.get(..known.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(known))
+    };
+    is_override(name) && !IMPERSONAL_OVERRIDES.iter().any(|known| is_known(known))
+}
+
 /// Takes out what tells who it was. The address does, together with the agent.
 fn forget(hit: &mut Hit, why: &str) {
     hit.note(why);
     hit.ip = None;
     hit.fields.clear();
     if let Some(extra) = &mut hit.extra {
-        extra.retain(|name, _| !name.to_ascii_uppercase().starts_with("X-WT-IP"));
+        extra.retain(|name, _| !is_identifying_override(name));
         if extra.is_empty() {
             hit.extra = None;
         }

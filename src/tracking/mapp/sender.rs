@@ -24,6 +24,15 @@ const AGENT: &str = "X-WT-UA";
 const PAGE: &str = "X-WT-RQ";
 /// What has a column.
 const TAKEN: [&str; 3] = [IP, AGENT, PAGE];
+/// What HTTP clients of apps call themselves. The app's own name and its device are in [`AGENT`]
+/// then, and are no more and no less to be believed than a browser's agent.
+const APPS: [&str; 5] = [
+    "okhttp/",
+    "cfnetwork/",
+    "dalvik/",
+    "dart/",
+    "tracking library",
+];
 const UNTRUSTED: &str = "override from an untrusted sender";
 
 /// What all hits of a request have in common.
@@ -114,9 +123,14 @@ impl<'r> Sender<'r> {
         let (mut agent, mut page) = (self.agent.as_deref(), None);
         let mut is_handed_over = false;
         let mut is_ignored = false;
+        let is_app = self.agent.as_deref().is_none_or(is_app);
         let mut take = |hit: &mut Hit, name: &str, value: &'s str| {
-            if !is_trusted {
-                is_ignored = true;
+            if !is_trusted && is_app && name.eq_ignore_ascii_case(AGENT) {
+                agent = Some(value);
+                is_handed_over = true;
+            } else if !is_trusted {
+                // Client hints and the like change nothing, so nothing of them is refused.
+                is_ignored |= TAKEN.iter().any(|one| name.eq_ignore_ascii_case(one));
                 hit.keep(name, value);
             } else if name.eq_ignore_ascii_case(IP) {
                 match address(value) {
@@ -168,6 +182,11 @@ impl<'r> Sender<'r> {
         }
         page
     }
+}
+
+fn is_app(agent: &str) -> bool {
+    let agent = agent.to_ascii_lowercase();
+    APPS.iter().any(|name| agent.contains(name))
 }
 
 /// Parameters that say something of the client, but the secret.
