@@ -378,7 +378,7 @@ fn is_identifying_override(name: &str) -> bool {
         let start = name.get(..known.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(known))
     };
-    is_override(name) && !IMPERSONAL_OVERRIDES.iter().any(|known| is_known(known))
+    is_override(name) && !IMPERSONAL_OVERRIDES.iter().any(is_known)
 }
 
 /// Takes out what tells who it was. The address does, together with the agent.
