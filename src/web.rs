@@ -19,7 +19,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{any, get};
-use http::header::ALLOW;
+use http::header::{ALLOW, ORIGIN};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
@@ -118,23 +118,53 @@ impl Web {
         let tracking = self.tracking();
         let (parts, body) = request.into_parts();
         let served = tracking.site_of(&parts.headers);
-        let Some(route) = served.site.paths.route(&parts.uri) else {
-            let method = parts.method.clone();
-            let request = Request::from_parts(parts, body);
-            return match Box::pin(self.router().oneshot(request)).await {
-                Ok(response) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
-                    error::refuse_method(&method, response.headers().get(ALLOW).cloned())
-                }
-                Ok(response) => response,
-                Err(never) => match never {},
-            };
+        // Whose script asks, wherever it asks: one answer that a page's script may not read, a 404
+        // among them, makes Mautic's script give up asking for the rest of the visit.
+        let script = match parts.headers.contains_key(ORIGIN) && !is_operators(parts.uri.path()) {
+            true => Some(served.permission(&parts.headers)),
+            false => None,
         };
-        let body = match parts.method {
-            Method::POST => Body::new(body),
-            _ => Body::empty(),
+        if let (&Method::OPTIONS, Some(permission)) = (&parts.method, &script)
+            && permission.is_granted()
+        {
+            return permission.preflight();
+        }
+        let mut response = match served.site.paths.route(&parts.uri) {
+            Some(route) => {
+                let body = match parts.method {
+                    Method::POST => Body::new(body),
+                    _ => Body::empty(),
+                };
+                let head = tracking::Head::of(&tracking, &served.site, peer.ip(), &parts, route);
+                let outcome = tracking.decode(served, &head, body).await;
+                tracking.settle(served, outcome, &parts.headers).await
+            }
+            None => self.answer_page(Request::from_parts(parts, body)).await,
         };
-        let head = tracking::Head::of(&tracking, &served.site, peer.ip(), &parts, route);
-        let outcome = tracking.decode(served, &head, body).await;
-        tracking.settle(served, outcome, &parts.headers).await
+        if let Some(permission) = script {
+            permission.add(response.headers_mut());
+        }
+        response
     }
+
+    /// What is no tracking request.
+    async fn answer_page(&self, request: Request<Incoming>) -> Response {
+        let method = request.method().clone();
+        match Box::pin(self.router().oneshot(request)).await {
+            Ok(response) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
+                error::refuse_method(&method, response.headers().get(ALLOW).cloned())
+            }
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// First parts of the paths that are the operator's and no site's.
+const OPERATORS: [&str; 6] = ["api", "docs", "metrics", "livez", "readyz", "demo"];
+
+/// Whether a path is the operator's: no page's script has any business there.
+fn is_operators(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next();
+    first.is_some_and(|first| OPERATORS.contains(&first))
 }

@@ -41,6 +41,12 @@ pub const MAUTIC_OPEN: &str = "/email";
 /// Below it forms are submitted.
 pub const FORM: &str = "/form";
 const SUBMIT: &str = "/form/submit";
+/// Links of Mautic's oldest mails.
+const MAUTIC_REDIRECT: &str = "/redirect";
+/// The two halves of the script since Mautic 7.2, which a page loads one after the other. Each is
+/// ours: the second finds the first at work and does nothing.
+const ESSENTIAL_SCRIPT: &str = "/mautic-essential.js";
+const TRACKING_SCRIPT: &str = "/mautic-tracking.js";
 
 /// What a tracking request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +93,12 @@ impl RouteKind {
     /// The methods that it takes, as `Allow` has them.
     pub fn methods(self) -> &'static str {
         match self {
-            Self::Link | Self::Open { .. } | Self::Pixel | Self::Script | Self::Adobe => "GET,HEAD",
-            Self::Event | Self::Form => "POST,OPTIONS",
-            Self::Visitor => "GET,HEAD,OPTIONS",
+            Self::Link | Self::Open { .. } | Self::Script | Self::Adobe => "GET,HEAD",
+            // Mautic takes either at these: beacons post, and a script that may not falls back.
+            Self::Pixel => "GET,HEAD,POST",
+            Self::Event => "GET,POST,OPTIONS",
+            Self::Form => "POST,OPTIONS",
+            Self::Visitor => "GET,HEAD,POST,OPTIONS",
             Self::Mapp(mapp::Call::Hit | mapp::Call::Optout) => "GET,HEAD,POST",
             Self::Mapp(mapp::Call::Batch) => "POST",
             Self::Mapp(mapp::Call::Redirect) => "GET,HEAD",
@@ -164,6 +173,9 @@ impl Paths {
                 false => (RouteKind::Link, rest.trim_matches('/')),
             });
         }
+        if let Some(id) = below(MAUTIC_REDIRECT).filter(|id| id.len() > 1) {
+            return Some((RouteKind::Link, id.trim_matches('/')));
+        }
         for (prefix, is_mautic) in [(OPEN, false), (MAUTIC_OPEN, true)] {
             if let Some(rest) = below(prefix).filter(|rest| !rest.is_empty()) {
                 let file = rest.trim_end_matches('/').rsplit('/').next();
@@ -177,6 +189,7 @@ impl Paths {
             _ if path == self.pixel || path == PIXEL => RouteKind::Pixel,
             _ if path == self.event || path == EVENT => RouteKind::Event,
             _ if path == self.script || path == SCRIPT => RouteKind::Script,
+            ESSENTIAL_SCRIPT | TRACKING_SCRIPT => RouteKind::Script,
             VISITOR => RouteKind::Visitor,
             _ => {
                 let (sites, call) = mapp::read_path(path, &self.mapp)?;
@@ -339,6 +352,13 @@ mod tests {
             ("/shop/mtc", RouteKind::Visitor, ""),
             ("/mtc/event", RouteKind::Event, ""),
             ("/mtc.js", RouteKind::Script, ""),
+            ("/mautic-essential.js", RouteKind::Script, ""),
+            (
+                "/mautic/index.php/mautic-tracking.js",
+                RouteKind::Script,
+                "",
+            ),
+            ("/redirect/abc", RouteKind::Link, "abc"),
             ("/form/submit", RouteKind::Form, ""),
             ("/form/submit/ajax", RouteKind::Form, "/ajax"),
             ("/m", RouteKind::Mapp(Call::Hit), ""),

@@ -132,6 +132,9 @@ impl TrackingState {
         match kind {
             RouteKind::Link => self.follow_link(&inbound).await.into(),
             RouteKind::Open { is_mautic } => native::answer_open(&inbound, rules, is_mautic).into(),
+            RouteKind::Pixel if method == Method::POST => {
+                Box::pin(self.answer_beacon(&inbound, body)).await.into()
+            }
             RouteKind::Pixel => native::answer_pixel(&inbound, rules).into(),
             RouteKind::Script => Outcome::Said {
                 response: site.script.answer(inbound.headers),
@@ -180,7 +183,15 @@ impl TrackingState {
         adobe::answer_click(inbound, &self.rules, claim, link.as_deref())
     }
 
-    /// `POST /mtc/event`, and `OPTIONS` of it.
+    /// `POST /mtracking.gif`, as beacons send it: the parameters may stand in the body too. A body
+    /// that does not arrive is a page view all the same.
+    async fn answer_beacon(&self, inbound: &Inbound<'_>, body: Body) -> Decoded {
+        let body = read_whole(body, EVENT_BODY).await;
+        let body = body.map(|body| body.bytes).unwrap_or_default();
+        native::answer_pixel(&inbound.with(&body), &self.rules)
+    }
+
+    /// `POST /mtc/event`, `GET` of it, and `OPTIONS` of it.
     async fn answer_event(&self, site: &ServedSite, inbound: &Inbound<'_>, body: Body) -> Outcome {
         if inbound.method == Method::OPTIONS {
             return preflight().into();

@@ -1,11 +1,12 @@
 //! Which sites may read the script's answers: with credentials, so exactly the asking origin, never
 //! `*`.
 
+use axum::response::{IntoResponse as _, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::model::host_pattern::OriginPattern;
 use crate::model::site::Site;
@@ -61,6 +62,30 @@ impl Cors {
 }
 
 impl Permission {
+    /// Whether the asking page's script may read answers.
+    pub fn is_granted(&self) -> bool {
+        matches!(self, Self::Granted(_))
+    }
+
+    /// 204: what the asking page's script may do, whatever path it asks for.
+    pub fn preflight(&self) -> Response {
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        self.write_preflight(response.headers_mut());
+        response
+    }
+
+    /// Writes the headers into an answer that does not say yet who may read it.
+    pub fn add(&self, headers: &mut HeaderMap) {
+        let is_said = headers.get_all(VARY).iter().any(|value| {
+            let value = value.to_str().unwrap_or_default();
+            let mut names = value.split(',').map(str::trim);
+            names.any(|name| name.eq_ignore_ascii_case("origin"))
+        });
+        if !is_said {
+            self.write(headers);
+        }
+    }
+
     /// Writes the headers of the answer; `Vary: Origin` always, since a cache must not hand one
     /// origin's answer to another.
     pub fn write(&self, headers: &mut HeaderMap) {

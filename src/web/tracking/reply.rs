@@ -32,13 +32,13 @@ impl ServedSite {
             Reply::NoPage(html) => self.no_page(html),
             Reply::Json(status, body, readers) => {
                 let mut response = json(status, &body, readers);
-                self.permission(readers, request)
+                self.permission_of(readers, request)
                     .write(response.headers_mut());
                 response
             }
             Reply::Preflight(readers) => {
                 let mut response = StatusCode::NO_CONTENT.into_response();
-                self.permission(readers, request)
+                self.permission_of(readers, request)
                     .write_preflight(response.headers_mut());
                 response
             }
@@ -72,7 +72,7 @@ impl ServedSite {
     }
 
     /// What the asking page's script may do.
-    fn permission(&self, readers: Readers, request: &HeaderMap) -> Permission {
+    fn permission_of(&self, readers: Readers, request: &HeaderMap) -> Permission {
         match (self.cors.permission(request), readers, request.get(ORIGIN)) {
             (Permission::Refused, Readers::Form { is_own: true }, Some(origin)) => {
                 Permission::Granted(origin.clone())

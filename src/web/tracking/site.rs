@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::{CookieMaker, Cors, Script, TrackingState};
+use super::{CookieMaker, Cors, Permission, Script, TrackingState};
 use crate::model::site::Site;
 
 /// A site with what is made of it once and not for each answer.
@@ -26,6 +26,13 @@ impl ServedSite {
             script: Script::new(&site.paths),
             site,
         }
+    }
+}
+
+impl ServedSite {
+    /// What the script of the page that a request comes from may do.
+    pub(in crate::web) fn permission(&self, request: &HeaderMap) -> Permission {
+        self.cors.permission(request)
     }
 }
 
