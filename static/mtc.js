@@ -16,7 +16,7 @@
   var base = src.replace(EVENT.indexOf('/mtc/') ? /^([^/]*\/\/[^/]*).*/ :
     /^([^/]*\/\/[^/]*(?:(?:\/+(?:mautic|index(?:_dev)?\.php))+(?=\/+[^/]+\.js))?).*/, '$1');
   var waiting = [], before = [], after = [], from = d.referrer, busy = 0, count = 0, spared = 0;
-  var leaving, delivered, known, memory, last, seen, token, found;
+  var calls = [], leaving, delivered, known, memory, last, seen, token, found;
 
   function scripts(test) {
     return [].filter.call(d.scripts, test);
@@ -57,6 +57,12 @@
     functions.splice(0).forEach(function (f) { attempt(f, arg); });
   }
 
+  function dispatch(name, detail) {
+    var e = d.createEvent('CustomEvent');
+    e.initCustomEvent(name, false, false, detail);
+    d.dispatchEvent(e);
+  }
+
   function setCookie(name, value, seconds) {
     d.cookie = name + '=' + value + '; path=/; SameSite=Lax' + (seconds ? '; max-age=' + seconds : '') +
       (l.protocol == 'https:' ? '; Secure' : '');
@@ -78,6 +84,11 @@
     keep('mtc_id', r.id);
     memory = r.device_id;
     if (memory) keep(DEVICE, memory, 31536000);
+  }
+
+  function append(params) {
+    params[DEVICE] = params[DEVICE] || device();
+    return params;
   }
 
   function getTracked() {
@@ -107,8 +118,7 @@
     busy++;
     drain(before, params);
     // Only now: the answer before this hit may have brought it.
-    params[DEVICE] = params[DEVICE] || device();
-    body = serialize(params);
+    body = serialize(append(params));
     try {
       if (w.fetch) {
         fetch(base + EVENT, {
@@ -147,9 +157,7 @@
         attempt(detail.image ? getTracked : setTracked, value);
         delivered = detail;
         drain(after, detail);
-        var e = d.createEvent('CustomEvent');
-        e.initCustomEvent('mauticPageEventDelivered', false, false, detail);
-        d.dispatchEvent(e);
+        dispatch('mauticPageEventDelivered', detail);
       }
       h.callbacks.forEach(function (c) { tell(h, c); });
       busy--;
@@ -234,9 +242,18 @@
     pump();
   }
 
-  function live() {
-    attempt(hit, arguments);
+  function play(call) {
+    calls.push(call);
+    attempt(hit, call);
   }
+
+  function live() {
+    play(arguments);
+    dispatch('eventAddedToMauticQueue', arguments);
+  }
+
+  // For pages that go on filling the loader's queue.
+  live.q = { push: function (call) { live.apply(w, call); } };
 
   function begin() {
     var name = w.MauticTrackingObject || 'mt', old = w[name] || 0;
@@ -246,10 +263,31 @@
     if (!d.title && d.readyState == 'loading') return J.documentReady(begin);
     if (old == live) return;
     w[name] = live;
-    [].forEach.call(old.q || [], function (call) { attempt(hit, call); });
+    [].forEach.call(old.q || [], play);
   }
 
   J.adopt = begin;
+  J.runtimeReady = true;
+  w.MauticDomain = w.MauticDomain || base;
+  w.MauticLang = w.MauticLang || {};
+  J.dispatchEvent = dispatch;
+  J.appendTrackedContact = append;
+  J.getInput = function (task, type) {
+    return calls.filter(function (call) { return call[0] == task && call[1] == type; });
+  };
+  J.ensureEventContext = function (e, task, type) {
+    return e.detail[0] == task && e.detail[1] == type;
+  };
+  J.guid = function () {
+    return 'xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx'.replace(/x/g, function () {
+      return (Math.random() * 16 | 0).toString(16);
+    });
+  };
+  J.insertStyle = function (url) {
+    var link = d.createElement('link');
+    link.rel = 'stylesheet';
+    d.head.appendChild(link).href = url;
+  };
   J.serialize = serialize;
   J.parseTextToJSON = parse;
   J.log = log;

@@ -24,7 +24,7 @@ pub struct Script {
 impl Script {
     /// Puts the operator's paths in and compresses.
     pub fn new(paths: &Paths) -> Self {
-        let text = include_str!("../../../static/mtc.js")
+        let text = without_comments(include_str!("../../../static/mtc.js"))
             .replace("__EVENT_PATH__", &paths.event)
             .replace("__PIXEL_PATH__", &paths.pixel)
             .replace("__ID_PATH__", "/mtc");
@@ -39,6 +39,14 @@ impl Script {
             gzip: gzip.into(),
         }
     }
+}
+
+/// Lines without what stands before them, and without those that are comments: a quarter of the
+/// bytes on the wire. No text of the script goes over the end of a line.
+fn without_comments(script: &str) -> String {
+    let lines = script.lines().map(str::trim);
+    let code = lines.filter(|line| !line.is_empty() && !line.starts_with("//"));
+    code.flat_map(|line| [line, "\n"]).collect()
 }
 
 impl Script {
