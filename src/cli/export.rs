@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum, value_parser};
-use uuid::Uuid;
 
 use super::{WrongUsage, expect_tables, explain_store, link_site, print_bytes};
 use crate::config::Config;
 use crate::identity::normalise;
-use crate::model::hit::{DeliveryId, Kind};
+use crate::model::hit::{DeliveryId, Kind, read_uid};
 use crate::operator::export::{self, HitStream, Pages, WantedHits, whose_hits};
 use crate::server;
 use crate::store::hits::{HitFilter, Whose};
@@ -142,9 +141,9 @@ impl Hits {
     async fn wanted(self, store: &Store, config: &Config) -> anyhow::Result<WantedHits> {
         let whose = match &self.contact {
             None => None,
-            Some(contact) => match Uuid::try_parse(contact) {
-                Ok(id) => Some(whose_hits(store, id).await.context("database")?),
-                Err(_) => Some(find_by_value(store, &config.contacts.unique, contact).await?),
+            Some(contact) => match read_uid(contact) {
+                Some(id) => Some(whose_hits(store, id).await.context("database")?),
+                None => Some(find_by_value(store, &config.contacts.unique, contact).await?),
             },
         };
         Ok(WantedHits {

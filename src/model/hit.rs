@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use columns::hit_columns;
 pub use columns::{COLUMNS, HitRow};
 pub use foreign::{Foreign, PageTagDraft};
-pub use ids::{BroadlogId, ContactId, DeliveryId, HitId, LinkId, VisitorId};
+pub use ids::{BroadlogId, ContactId, DeliveryId, HitId, LinkId, VisitorId, read_uid};
 pub use proof::{LeastProof, Proof};
 pub use utm::Utm;
 pub use words::{Authority, Dialect, Kind, PageTagKind, Provenance, Verdict};

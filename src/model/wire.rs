@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::model::clock::Micros;
 use crate::model::form::FormId;
-use crate::model::hit::{BroadlogId, DeliveryId, LinkId};
+use crate::model::hit::{BroadlogId, DeliveryId, LinkId, read_uid};
 
 /// Greatest integer that every JSON reader keeps exactly.
 const MOST_EXACT: i64 = 1 << 53;
@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for Uid {
         read(
             deserializer,
             "a UUID such as 0190a5a0-0000-7000-8000-000000000000",
-            |text| Uuid::try_parse(text.trim()).ok().map(Self),
+            |text| read_uid(text).map(Self),
         )
     }
 }

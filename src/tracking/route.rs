@@ -42,11 +42,12 @@ pub const MAUTIC_OPEN: &str = "/email";
 pub const FORM: &str = "/form";
 const SUBMIT: &str = "/form/submit";
 /// Links of Mautic's oldest mails.
-const MAUTIC_REDIRECT: &str = "/redirect";
+pub const MAUTIC_REDIRECT: &str = "/redirect";
 /// The two halves of the script since Mautic 7.2, which a page loads one after the other. Each is
 /// ours: the second finds the first at work and does nothing.
-const ESSENTIAL_SCRIPT: &str = "/mautic-essential.js";
-const TRACKING_SCRIPT: &str = "/mautic-tracking.js";
+pub const ESSENTIAL_SCRIPT: &str = "/mautic-essential.js";
+/// The other half.
+pub const TRACKING_SCRIPT: &str = "/mautic-tracking.js";
 
 /// What a tracking request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,14 +5,24 @@ use crate::config::Config;
 use crate::config::words::allowed;
 use crate::tracking::mapp;
 use crate::tracking::route::{
-    EVENT, FORM, MAUTIC_OPEN, OPEN, PIXEL, PREFIXES, REDIRECT, SCRIPT, VISITOR,
+    ESSENTIAL_SCRIPT, EVENT, FORM, MAUTIC_OPEN, MAUTIC_REDIRECT, OPEN, PIXEL, PREFIXES, REDIRECT,
+    SCRIPT, TRACKING_SCRIPT, VISITOR,
 };
 
 /// What the server answers itself, with everything below it.
-const OWN_TREES: [&str; 7] = ["/api", "/demo", "/docs", MAUTIC_OPEN, FORM, OPEN, REDIRECT];
+const OWN_TREES: [&str; 8] = [
+    "/api",
+    "/demo",
+    "/docs",
+    MAUTIC_OPEN,
+    FORM,
+    OPEN,
+    REDIRECT,
+    MAUTIC_REDIRECT,
+];
 
 /// What it answers itself.
-const OWN_PATHS: [&str; 12] = [
+const OWN_PATHS: [&str; 14] = [
     "/favicon.ico",
     "/livez",
     "/metrics",
@@ -26,6 +36,8 @@ const OWN_PATHS: [&str; 12] = [
     SCRIPT,
     EVENT,
     PIXEL,
+    ESSENTIAL_SCRIPT,
+    TRACKING_SCRIPT,
 ];
 
 pub(super) fn check_paths(config: &Config, found: &mut Found) {
@@ -52,7 +64,9 @@ pub(super) fn check_paths(config: &Config, found: &mut Found) {
         }
         let is_redirect = index == 0;
         let shadowed = OWN_TREES.iter().chain(&OWN_PATHS).find(|own| {
-            **own != usual
+            // Mautic's old name of links may be the operator's name of them.
+            let is_same = **own == usual || is_redirect && **own == MAUTIC_REDIRECT;
+            !is_same
                 && (path == **own
                     || OWN_TREES.contains(own) && is_below(path, own)
                     || is_redirect && is_below(own, path))

@@ -13,7 +13,7 @@ use crate::model::clock::Micros;
 use crate::model::hint::{nearest, one_of, quote};
 use crate::model::hit::{
     Authority, BroadlogId, ContactId, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit,
-    LinkId, Provenance, Verdict, VisitorId, clean, clean_lines, read_amount, read_whole,
+    LinkId, Provenance, Verdict, VisitorId, clean, clean_lines, read_amount, read_uid, read_whole,
 };
 use crate::tracking::page::{kind_of, take_page_utm};
 use crate::tracking::verdict;
@@ -347,13 +347,13 @@ fn id(name: &str, value: &Value) -> Result<i64, FieldError> {
 }
 
 fn uuid(name: &str, value: &Value) -> Result<Uuid, FieldError> {
-    match Uuid::try_parse(text(name, value)?) {
-        Ok(id) if id.is_nil() => Err(wrong(
+    match read_uid(text(name, value)?) {
+        Some(id) if id.is_nil() => Err(wrong(
             name,
             "is the nil UUID; leave the field out if there is no value",
         )),
-        Ok(id) => Ok(id),
-        Err(_) => Err(must_be(
+        Some(id) => Ok(id),
+        None => Err(must_be(
             name,
             value,
             "a UUID such as 0190a5a0-0000-7000-8000-000000000000",

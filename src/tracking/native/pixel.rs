@@ -12,7 +12,7 @@ use super::body;
 use crate::identity;
 use crate::model::hit::{
     Amount, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit, MoneyError, Provenance,
-    TagChange, plain_ampersands, plain_pair, read_amount, read_whole,
+    TagChange, VisitorId, plain_ampersands, plain_pair, read_amount, read_whole,
 };
 use crate::tracking::decoded::{Cookies, Counted, Decoded, Readers, Reply};
 use crate::tracking::inbound::Inbound;
@@ -131,7 +131,7 @@ pub fn answer_pixel(inbound: &Inbound<'_>, rules: &Rules) -> Decoded {
 pub fn answer_event(inbound: &Inbound<'_>, rules: &Rules) -> Decoded {
     let (hit, cookies) = collect_of_visitor(inbound, rules);
     let answer = |success: u8| {
-        let (id, value) = (hit.visitor_id.map(|id| id.0), &cookies.visitor);
+        let (id, value) = (hit.visitor_id.map(VisitorId::told), &cookies.visitor);
         let body = json!({
             "success": success, "id": id, "sid": value, "device_id": value, "events": [],
         });
@@ -168,7 +168,7 @@ pub fn answer_visitor(inbound: &Inbound<'_>, rules: &Rules, may_read: bool) -> D
         take_visitor(&mut asked, inbound, rules, None);
         visitor::set_new(&mut asked, inbound);
         let (id, value) = (asked.visitor_id, visitor::cookie_value(rules, &asked));
-        body = json!({ "id": id.map(|id| id.0), "sid": value, "device_id": value });
+        body = json!({ "id": id.map(VisitorId::told), "sid": value, "device_id": value });
         cookies.visitor = value;
     }
     Decoded {

@@ -490,7 +490,7 @@ fn a_script_is_told_whether_its_hit_was_kept() {
             panic!("{reply:?}");
         };
         assert_eq!(body["success"], success);
-        assert_eq!(body["id"], request.new_visitor.0.to_string());
+        assert_eq!(body["id"], request.new_visitor.told());
         assert_eq!(
             (&body["sid"], &body["device_id"]),
             (&json!(visitor), &json!(visitor))

@@ -8,13 +8,12 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::json::{ApiQuery, NoQuery, PathText};
 use super::listing::{self, Cursor, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::identity::normalise;
 use crate::model::hint::{nearest, one_of, quote};
-use crate::model::hit::ContactId;
+use crate::model::hit::{ContactId, read_uid};
 use crate::operator::export::HitLine;
 use crate::operator::wire::ContactView;
 use crate::store::hits::{HitFilter, StoredHit};
@@ -91,7 +90,7 @@ async fn find(app: &AdminState, path: &PathText) -> Result<Person, Problem> {
         );
         Problem::not_found("contact", which)
     };
-    let id = Uuid::try_parse(&path.0).map_err(|_| nobody())?;
+    let id = read_uid(&path.0).ok_or_else(nobody)?;
     app.store
         .find_person(id)
         .await

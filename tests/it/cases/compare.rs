@@ -105,6 +105,11 @@ impl Comparison {
         let wanted_text = wanted.as_str().unwrap_or_default();
         let holds = match (kind.as_str(), wanted_text) {
             ("is", "uuid") => uuid::Uuid::try_parse(text).is_ok(),
+            // As scripts are told it.
+            ("is", "visitor") => {
+                let id = text.strip_prefix("v-");
+                id.is_some_and(|id| uuid::Uuid::try_parse(id).is_ok())
+            }
             ("is", "present") => !got.is_null(),
             ("is", "number") => got.is_number(),
             ("is", "time") => sillage::door::Micros::parse_rfc3339(text).is_ok(),

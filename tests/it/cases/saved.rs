@@ -18,7 +18,12 @@ pub(super) fn take_saved(
         let value = body
             .pointer(pointer)
             .ok_or_else(|| format!("nothing at {pointer} in {body}"))?;
-        saved.insert(name.clone(), value.clone());
+        // A visitor's id as scripts are told it; hits have the plain one.
+        let plain = value.as_str().and_then(|text| text.strip_prefix("v-"));
+        saved.insert(
+            name.clone(),
+            plain.map_or_else(|| value.clone(), Value::from),
+        );
     }
     Ok(())
 }

@@ -369,7 +369,7 @@ async fn a_vendors_id_of_a_browser_is_never_signed_and_never_a_proof(engine: Eng
     // Given as a parameter, kept as a cookie, given back by the script: always as it came.
     let body = format!("page_url=a&mautic_device_id={DEVICE}");
     let answer = browser.post("/mtc/event", URLENCODED, body).await.json();
-    assert_eq!(answer["id"], derived.0.to_string());
+    assert_eq!(answer["id"], derived.told());
     assert_eq!(
         (&answer["sid"], &answer["device_id"]),
         (&json!(DEVICE), &json!(DEVICE))
@@ -378,7 +378,7 @@ async fn a_vendors_id_of_a_browser_is_never_signed_and_never_a_proof(engine: Eng
     let answer = browser.get("/mtc").await.json();
     assert_eq!(
         (&answer["id"], &answer["device_id"]),
-        (&json!(derived.0), &json!(DEVICE))
+        (&json!(derived.told()), &json!(DEVICE))
     );
     // Adobe's, from its own cookie.
     let mut adobe = world.browser();
@@ -388,14 +388,14 @@ async fn a_vendors_id_of_a_browser_is_never_signed_and_never_a_proof(engine: Eng
     adobe.cookies.remove("uuid230");
     let answer = adobe.get("/mtc").await.json();
     let visitor = foreign_visitor("adobe", &adobes.replace('-', ""));
-    assert_eq!(answer["id"], visitor.0.to_string());
+    assert_eq!(answer["id"], visitor.told());
     // What a server of before has signed goes back as it came, and proves no more.
     let mut old = world.browser();
     old.cookies.insert("visitorId".into(), of_before.clone());
     let answer = old.get("/mtc").await.json();
     assert_eq!(
         (&answer["id"], &answer["device_id"]),
-        (&json!(derived.0), &json!(of_before))
+        (&json!(derived.told()), &json!(of_before))
     );
 
     // Its owner clicks a signed link: hits of the id are Ada's from then on. Who else has the id
