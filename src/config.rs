@@ -59,6 +59,8 @@ pub struct Config {
     pub adobe: Adobe,
     /// Mapp Intelligence's protocol.
     pub mapp: Mapp,
+    /// The old system of a moved domain.
+    pub upstream: Upstream,
     /// Looking at what becomes of a request.
     pub debug: Debug,
     /// The Prometheus listener.
@@ -148,6 +150,22 @@ pub enum Ack {
     Fast,
 }
 
+section!(
+    /// The old system of a moved tracking domain, which gets what is not ours.
+    Upstream {
+        /// Where it is, with what stands before its paths; none: nothing is passed on.
+        url: Option<String> = None,
+        /// The name that it is asked under; none: that of `url`.
+        host: Option<String> = None,
+        /// How long it may say nothing, before its answer and within.
+        #[serde(with = "humantime_serde")]
+        timeout: Duration = Duration::from_secs(30),
+        /// Most bytes of a request's body.
+        max_body_bytes: u64 = 64 << 20,
+        /// Most requests that are on their way to it at once.
+        max_requests: usize = 100,
+    }
+);
 section!(
     /// The durable queue on local disk.
     Spool {
@@ -335,6 +353,7 @@ impl Default for Config {
             adobe: Adobe::default(),
             mapp: Mapp::default(),
             debug: Debug::default(),
+            upstream: Upstream::default(),
             metrics: Metrics::default(),
             keys: KeyRing::default(),
             server: Server::default(),

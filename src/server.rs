@@ -142,6 +142,8 @@ impl Server {
         let keep_months = config.database.keep_months;
         let housekeeper = Housekeeper::new(self.store.clone(), self.clock, keep_months);
         background.run_with_tables(housekeeper.run());
+        let unknown_paths = self.answering.unknown_paths.clone();
+        background.run_to_its_end(unknown_paths.run(self.store.clone(), answered.clone()));
         if self.admin.demo.is_some() {
             background.run_with_tables(welcome::open_demo(Arc::clone(&self.admin)));
         }

@@ -24,6 +24,7 @@ pub mod signing_keys;
 #[cfg(test)]
 mod tests;
 mod types;
+pub mod unknown_paths;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;

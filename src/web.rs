@@ -11,24 +11,29 @@ mod health;
 mod manual;
 mod page;
 mod tracking;
+mod upstream;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::Router;
+use admin::unknown_paths::Fate;
 use axum::body::Body;
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{any, get};
+use axum::{Extension, Router};
 use http::header::{ALLOW, ORIGIN};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
+pub use admin::unknown_paths::UnknownPaths;
 pub use admin::{AdminState, Tables};
 pub use demo::DemoLinks;
 pub use heads::{MOST_HEAD, Mended};
 pub use health::{Readiness, ServerState};
 pub use tracking::{Counters, ServedSite, Sites, TrackingState};
+pub use upstream::Upstream;
 
 /// Every URL of the server.
 ///
@@ -53,16 +58,20 @@ impl Surface {
     /// All routes.
     fn new(admin: Arc<AdminState>) -> Self {
         let mut router = Router::new()
-            .route("/", get(page::get_start))
             .route("/livez", get(health::get_liveness))
             .route("/readyz", get(health::get_readiness))
             .route("/metrics", get(health::get_metrics))
             .merge(manual::router())
-            .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
-            .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
             .route("/api/v1/", any(api::refuse_path))
             .nest("/api/v1", api::router(Arc::clone(&admin)));
-        router = router.fallback(page::refuse_path);
+        router = router.fallback(answer_unknown);
+        if admin.upstream.is_none() {
+            // The old system has its own.
+            router = router
+                .route("/", get(page::get_start))
+                .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
+                .route("/favicon.ico", get(async || StatusCode::NO_CONTENT));
+        }
         if admin.demo.is_some() {
             router = router
                 .route("/demo", get(demo::get_mail))
@@ -139,7 +148,12 @@ impl Web {
                 let outcome = tracking.decode(served, &head, body).await;
                 tracking.settle(served, outcome, &parts.headers).await
             }
-            None => self.answer_page(Request::from_parts(parts, body)).await,
+            None => {
+                let mut request = Request::from_parts(parts.clone(), body);
+                let client = tracking.client_of(peer.ip(), &parts.headers);
+                request.extensions_mut().insert(Client(client));
+                self.answer_page(request).await
+            }
         };
         if let Some(permission) = script {
             permission.add(response.headers_mut());
@@ -156,6 +170,36 @@ impl Web {
             }
             Ok(response) => response,
             Err(never) => match never {},
+        }
+    }
+}
+
+/// Who asks, by our own rules of trust.
+#[derive(Clone, Copy)]
+struct Client(IpAddr);
+
+/// What no route answers: the old system's, where there is one.
+async fn answer_unknown(
+    State(admin): State<Arc<AdminState>>,
+    Extension(Client(client)): Extension<Client>,
+    request: Request<Body>,
+) -> Response {
+    let path = request.uri().path();
+    if is_operators(path) {
+        return page::refuse_path(request.method(), request.uri());
+    }
+    let site = admin.site_of(request.headers());
+    match &admin.upstream {
+        Some(upstream) => {
+            admin.unknown_paths.note(path, Fate::PassedOn);
+            upstream.pass_on(site, client, request).await
+        }
+        None => {
+            admin.unknown_paths.note(path, Fate::Refused);
+            match &site.fallback_url {
+                Some(page) if page::is_navigation(&request) => tracking::redirect(page.clone()),
+                _ => page::refuse_path(request.method(), request.uri()),
+            }
         }
     }
 }

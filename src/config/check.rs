@@ -50,6 +50,7 @@ pub(super) fn check(config: &Config) -> Vec<Mistake> {
     let mut found = Found::default();
     check_addresses(config, &mut found);
     urls::check_urls(config, &mut found);
+    urls::check_upstream(config, &mut found);
     urls::check_places(config, &mut found);
     check_secrets(config, &mut found);
     lists::check_networks(config, &mut found);

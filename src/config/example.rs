@@ -71,7 +71,8 @@ fn other_than_default(key: &str, default: &Value) -> String {
     let secret = ":0123456789abcdef0123456789abcdef";
     let own = match key {
         "listen" | "metrics.listen" => "127.0.0.1:7777",
-        "public_url" | "links.fallback_url" => "https://a.example/b",
+        "public_url" | "links.fallback_url" | "upstream.url" => "https://a.example/b",
+        "upstream.host" => "a.example",
         "database_url" => "postgres://a@b/c",
         "data_dir" | "admin_token" | "debug.key" => "12345678901234567890",
         "trust.proxies" | "trust.senders" => "10.0.0.0/8,::1/128",

@@ -24,7 +24,7 @@ const BYTES: &str = "give a whole number of bytes, such as 67108864";
 const TRUE_OR_FALSE: &str = "give true or false";
 
 /// What a key takes.
-const ALLOWED: [(&str, &str); 41] = [
+const ALLOWED: [(&str, &str); 46] = [
     (
         "listen",
         "give an address and a port such as \"127.0.0.1:8080\" or \"[::]:8080\" (names are not \
@@ -86,6 +86,17 @@ const ALLOWED: [(&str, &str); 41] = [
         "mapp.secrets",
         "give a list such as [\"<track id>:<at least 16 characters>\"]",
     ),
+    (
+        "upstream.url",
+        "give the URL of the old system under its own name, such as \"https://old.example.net\"",
+    ),
+    (
+        "upstream.host",
+        "give a host name such as \"old.example.net\"",
+    ),
+    ("upstream.timeout", A_DURATION),
+    ("upstream.max_body_bytes", BYTES),
+    ("upstream.max_requests", A_NUMBER),
     (
         "debug.key",
         "give at least 16 letters, digits and signs, such as what `openssl rand -hex 24` makes",

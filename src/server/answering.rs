@@ -22,6 +22,7 @@ use crate::store::Store;
 use crate::tracking::{MappRules, Rules};
 use crate::web::{
     AdminState, Counters, DemoLinks, ServedSite, ServerState, Sites, Tables, TrackingState,
+    UnknownPaths, Upstream,
 };
 
 /// What holds beyond a configuration, so that the next one shares it.
@@ -34,6 +35,7 @@ pub(super) struct Answering {
     pub(super) state: Arc<dyn ServerState>,
     pub(super) tables: watch::Receiver<Tables>,
     pub(super) demo: Option<Arc<OnceLock<DemoLinks>>>,
+    pub(super) unknown_paths: UnknownPaths,
 }
 
 impl Answering {
@@ -54,6 +56,8 @@ impl Answering {
             limits: config.server.clone(),
             data_dir: config.data_dir.clone(),
             demo: self.demo.clone(),
+            upstream: Upstream::new(&config.upstream),
+            unknown_paths: self.unknown_paths.clone(),
             state: Arc::clone(&self.state),
             tables: self.tables.clone(),
             tracking: Arc::new(self.track_by(config, keys, sink)),

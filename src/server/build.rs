@@ -26,7 +26,7 @@ use crate::queue::local::{Spool, SpoolLimits, SpoolReader};
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
 use crate::store::{self, Store};
-use crate::web::AdminState;
+use crate::web::{AdminState, UnknownPaths};
 
 /// In fast mode the writer waits so long for company: fewer flushes, and nobody waits for them.
 const FAST_LINGER: Duration = Duration::from_millis(5);
@@ -107,6 +107,7 @@ impl Server {
             state: Arc::<State>::clone(&state),
             tables: tables.watch(),
             demo: is_demo.then(Arc::default),
+            unknown_paths: UnknownPaths::new(clock.clone()),
         };
         let admin = Arc::new(answering.by(&config, &keys, token));
         let note = renew_note(&config, &keys, noted);

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::server::telemetry;
 
 /// Sections and keys that hold from the next request on. `log.level` is the log's own.
-const RELOADED: [&str; 13] = [
+const RELOADED: [&str; 14] = [
     "admin_token",
     "adobe",
     "contacts.public",
@@ -26,6 +26,7 @@ const RELOADED: [&str; 13] = [
     "log.level",
     "mapp",
     "trust",
+    "upstream",
 ];
 
 /// Takes new configurations as long as they come. `serve_by` makes the server answer by one.

@@ -52,6 +52,7 @@ migrations![
     "0006" "projection",
     "0012" "identity",
     "0015" "api",
+    "0017" "unknown_paths",
 ];
 
 fn migration(version: &str, name: &'static str, sql: &'static str) -> Migration {

@@ -2,13 +2,15 @@
 //! the database. What readers and their browsers are answered by is
 //! [`TrackingState`], and has no way from there to here.
 
+pub mod unknown_paths;
+
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 use tokio::sync::watch;
 
-use super::{DemoLinks, ServerState, TrackingState};
+use super::{DemoLinks, ServerState, TrackingState, UnknownPaths, Upstream};
 use crate::config;
 use crate::model::clock::Clock;
 use crate::model::keys::Keys;
@@ -46,6 +48,10 @@ pub struct AdminState {
     pub data_dir: PathBuf,
     /// Links of `/demo`, once they are made; none where it is not served.
     pub demo: Option<Arc<OnceLock<DemoLinks>>>,
+    /// The old system, which gets what is not ours.
+    pub upstream: Option<Upstream>,
+    /// Counts what is not ours.
+    pub unknown_paths: UnknownPaths,
     /// How the server is.
     pub state: Arc<dyn ServerState>,
     /// Whether the database has its tables.

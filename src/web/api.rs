@@ -15,6 +15,7 @@ mod mistake;
 mod page_tags;
 mod reports;
 mod tree;
+mod unknown_paths;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,7 @@ pub fn router(app: Arc<AdminState>) -> Router<Arc<AdminState>> {
         .route("/contacts/{id}", get(contacts::show_contact))
         .route("/contacts/{id}/timeline", get(contacts::show_timeline))
         .route("/deliveries/{id}/report", get(reports::show_report))
+        .route("/unknown-paths", get(unknown_paths::list_unknown_paths))
         // Before what needs no database: it covers the routes that are there by then.
         .route_layer(from_fn_with_state(Arc::clone(&app), await_tables))
         // Kept in the spool, whatever the database does.

@@ -101,7 +101,7 @@ async fn get_document(
     uri: Uri,
 ) -> Response {
     let Some(document) = MANUAL.iter().find(|document| document.name == name) else {
-        return page::refuse_path(method, uri).await;
+        return page::refuse_path(&method, &uri);
     };
     let mut response = if etag::is_known(&headers, &document.etag) {
         StatusCode::NOT_MODIFIED.into_response()

@@ -3,7 +3,7 @@
 
 use axum::response::{Html, IntoResponse as _, Response};
 use http::header::CACHE_CONTROL;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 
 static X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
@@ -40,11 +40,21 @@ pub(super) async fn get_start() -> Response {
     )
 }
 
+/// Whether a person's browser opens a page, and no script or image of a page asks.
+pub(super) fn is_navigation<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let takes_pages = text("accept").is_some_and(|accept| accept.contains("text/html"));
+    let is_page = text("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
+    *request.method() == Method::GET && takes_pages && is_page
+}
+
 /// What no route answers. People get a page; programs that call the API or send something read the
 /// status.
-pub(super) async fn refuse_path(method: Method, uri: Uri) -> Response {
-    let is_api = uri.path() == "/api" || uri.path().starts_with("/api/");
-    if is_api || !matches!(method, Method::GET | Method::HEAD) {
+pub(super) fn refuse_path(method: &Method, uri: &Uri) -> Response {
+    let path = uri.path();
+    let is_api = path == "/api" || path.starts_with("/api/");
+    if is_api || !matches!(*method, Method::GET | Method::HEAD) {
         return StatusCode::NOT_FOUND.into_response();
     }
     page(

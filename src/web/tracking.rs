@@ -36,6 +36,7 @@ pub use site::{ServedSite, Sites};
 
 pub(in crate::web) use head::Head;
 pub(in crate::web) use outcome::Outcome;
+pub(in crate::web) use reply::redirect;
 
 use self::cookies::CookieMaker;
 use self::cors::{Cors, Permission};

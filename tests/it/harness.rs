@@ -38,7 +38,7 @@ pub use nginx::{Nginx, certificate};
 pub use npm::NpmPackage;
 pub use postgres::PostgresServer;
 pub use scratch::{FullDisk, Process, new_dir, send_signal};
-pub use server::{ADMIN_TOKEN, SIGNING_KEY, TestServer};
+pub use server::{ADMIN_TOKEN, SIGNING_KEY, Setup, TestServer};
 pub use wire::{exchange, read_chunks};
 
 /// Makes two tests of each function: `<name>::on_sqlite` and `<name>::on_postgres`.

@@ -119,7 +119,7 @@ impl Source {
 }
 
 /// What the rest of the house may know of the configuration: its sections, and types in them.
-const SECTIONS: [&str; 19] = [
+const SECTIONS: [&str; 20] = [
     "Ack",
     "Adobe",
     "Contacts",
@@ -139,6 +139,7 @@ const SECTIONS: [&str; 19] = [
     "Server",
     "Spool",
     "Trust",
+    "Upstream",
 ];
 
 fn is_pure(module: &str) -> bool {

@@ -56,5 +56,6 @@ mod slow_disk;
 mod starting;
 mod stopping;
 mod two_servers;
+mod upstream;
 mod values;
 mod wrong_requests;

@@ -64,6 +64,48 @@ pub(super) fn check_urls(config: &Config, found: &mut Found) {
     }
 }
 
+/// The old system, under its own name: this server's would lead back here.
+pub(super) fn check_upstream(config: &Config, found: &mut Found) {
+    let upstream = &config.upstream;
+    if let Some(url) = &upstream.url {
+        let own = Url::parse(&config.base_url()).ok();
+        let is_own = |url: &Url| {
+            own.as_ref().is_some_and(|own| {
+                own.host_str() == url.host_str()
+                    && own.port_or_known_default() == url.port_or_known_default()
+            })
+        };
+        let wrong = match wrong_public_url(url) {
+            Some(wrong) => Some(wrong.replace(", but links are made by appending /r/… to it", "")),
+            None if Url::parse(url).is_ok_and(|url| is_own(&url)) => {
+                Some("is this server itself (public_url)".to_owned())
+            }
+            None => None,
+        };
+        if let Some(wrong) = wrong {
+            let text = format!("{wrong}; {}", allowed("upstream.url"));
+            found.say("upstream.url", url, text);
+        }
+    }
+    if let Some(host) = &upstream.host {
+        let is_host = host
+            .parse::<http::uri::Authority>()
+            .is_ok_and(|at| !host.contains('@') && !at.host().is_empty());
+        if !is_host {
+            let text = format!("is not a host name; {}", allowed("upstream.host"));
+            found.say("upstream.host", host, text);
+        }
+    }
+    if upstream.max_requests == 0 {
+        let text = "is 0, so nothing would be passed on; give 1 or more, or no upstream.url";
+        found.say("upstream.max_requests", "0", text);
+    }
+    if upstream.timeout.is_zero() {
+        let text = format!("is 0; {}", allowed("upstream.timeout"));
+        found.say("upstream.timeout", "0s", text);
+    }
+}
+
 fn wrong_public_url(text: &str) -> Option<String> {
     let Ok(url) = Url::parse(text) else {
         let guess = format!("https://{text}");

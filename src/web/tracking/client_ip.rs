@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
+use super::TrackingState;
+
 /// The client's address: the peer's, or where the peer is a trusted proxy, the last address in
 /// `X-Forwarded-For` (read from right to left) that is not a trusted proxy's. What stands left of
 /// it may be forged and is not looked at; at something that is no address the reading stops. No
@@ -32,6 +34,13 @@ pub fn client_ip(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr
         }
     }
     client
+}
+
+impl TrackingState {
+    /// The client of a request that came from `peer`.
+    pub(in crate::web) fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        client_ip(peer, headers, &self.trust.proxies)
+    }
 }
 
 /// Whether an address lies in one of the networks.

@@ -97,7 +97,8 @@ fn gif() -> Response {
     response
 }
 
-fn redirect(location: String) -> Response {
+/// 302, never cached.
+pub(in crate::web) fn redirect(location: String) -> Response {
     let Ok(location) = HeaderValue::try_from(location) else {
         // Destinations are checked when they are made: this would be a row changed by hand.
         return no_page_of_ours();

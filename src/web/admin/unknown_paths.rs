@@ -1,0 +1,118 @@
+//! What was asked for and is not ours: counted by the first part of the path, so that an operator
+//! sees what the move of a domain left behind. Counted in memory, and added to the database every
+//! few seconds; what a crash takes is a few seconds of these counts, never a hit.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::model::clock::Clock;
+use crate::model::hit::{Limit, clean};
+use crate::store::Store;
+use crate::store::unknown_paths::{OTHERS, UnknownPath};
+
+/// How often counts are added to the database.
+const EVERY: Duration = Duration::from_secs(5);
+/// Most first parts between two of these.
+const MOST_WAITING: usize = 1_000;
+/// Characters of a first part.
+const MOST_SEGMENT: Limit = Limit(100);
+
+/// What became of a request that is not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It went on to the old system.
+    PassedOn,
+    /// Nothing answers it.
+    Refused,
+}
+
+/// The counts that the database does not have yet.
+#[derive(Clone)]
+pub struct UnknownPaths {
+    waiting: Arc<Mutex<HashMap<String, UnknownPath>>>,
+    clock: Clock,
+}
+
+impl UnknownPaths {
+    /// None yet.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            waiting: Arc::default(),
+            clock,
+        }
+    }
+
+    /// Counts a request.
+    pub fn note(&self, path: &str, fate: Fate) {
+        let now = self.clock.now();
+        let first = path.trim_start_matches('/').split('/').next();
+        let (segment, _) = clean(first.unwrap_or_default(), MOST_SEGMENT);
+        let mut segment = format!("/{segment}");
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() >= MOST_WAITING && !waiting.contains_key(&segment) {
+            segment = OTHERS.to_owned();
+        }
+        let counted = waiting.entry(segment.clone()).or_insert(UnknownPath {
+            segment,
+            passed_on: 0,
+            refused: 0,
+            first_at: now,
+            last_at: now,
+        });
+        counted.last_at = now;
+        let (count, word) = match fate {
+            Fate::PassedOn => (&mut counted.passed_on, "passed on"),
+            Fate::Refused => (&mut counted.refused, "refused"),
+        };
+        *count += 1;
+        metrics::counter!("sillage_unknown_paths_total", "fate" => word).increment(1);
+    }
+
+    fn take(&self) -> Vec<UnknownPath> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.drain().map(|(_, counted)| counted).collect()
+    }
+
+    /// Puts back what the database did not take.
+    fn put_back(&self, counted: Vec<UnknownPath>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for old in counted {
+            match waiting.get_mut(&old.segment) {
+                Some(new) => {
+                    new.passed_on += old.passed_on;
+                    new.refused += old.refused;
+                    new.first_at = old.first_at;
+                }
+                None => {
+                    waiting.insert(old.segment.clone(), old);
+                }
+            }
+        }
+    }
+
+    async fn store(&self, store: &Store) {
+        let counted = self.take();
+        if counted.is_empty() {
+            return;
+        }
+        if let Err(error) = store.add_unknown_paths(&counted).await {
+            tracing::debug!(%error, "counts of unknown paths wait for the database");
+            self.put_back(counted);
+        }
+    }
+
+    /// Adds the counts to the database until the stop is said, and then once more.
+    pub async fn run(self, store: Store, stop: CancellationToken) {
+        while stop
+            .run_until_cancelled(tokio::time::sleep(EVERY))
+            .await
+            .is_some()
+        {
+            self.store(&store).await;
+        }
+        self.store(&store).await;
+    }
+}
