@@ -24,6 +24,7 @@ mod reload;
 mod secrets;
 mod tables;
 pub mod telemetry;
+mod tell_opt_outs;
 mod welcome;
 
 use std::sync::Arc;
@@ -140,6 +141,7 @@ impl Server {
         background.run_with_tables(self.forms.run(every));
         background.run_with_tables(self.key_watch.run(every));
         let keep_months = config.database.keep_months;
+        let clock = self.clock.clone();
         let housekeeper = Housekeeper::new(self.store.clone(), self.clock, keep_months);
         background.run_with_tables(housekeeper.run());
         let unknown_paths = self.answering.unknown_paths.clone();
@@ -151,6 +153,9 @@ impl Server {
             metrics.map(|listener| tokio::spawn(accept::serve_metrics(listener, self.state)));
 
         let web = Web::new(Arc::clone(&self.admin));
+        let answering = web.clone();
+        let admin = move || answering.admin();
+        background.run_with_tables(tell_opt_outs::run(self.store.clone(), clock, admin));
         let serve_by = serve_by(web.clone(), self.answering, self.signing);
         background.run(reload::follow(config.clone(), configurations, serve_by));
         tracing::info!(

@@ -15,6 +15,7 @@ mod link_rows;
 pub mod maintenance;
 pub mod messages;
 mod migrations;
+pub mod opt_outs;
 pub mod orders;
 pub mod page_tags;
 pub mod persons;

@@ -37,6 +37,7 @@ pub mod multipart;
 mod page;
 pub mod route;
 pub mod session;
+pub mod unsubscribe;
 pub mod verdict;
 pub mod visitor;
 

@@ -51,6 +51,7 @@ pub struct Web {
 #[derive(Clone)]
 struct Surface {
     tracking: Arc<TrackingState>,
+    admin: Arc<AdminState>,
     router: Router,
 }
 
@@ -80,6 +81,7 @@ impl Surface {
         }
         Self {
             tracking: Arc::clone(&admin.tracking),
+            admin: Arc::clone(&admin),
             router: router.with_state(admin),
         }
     }
@@ -105,6 +107,12 @@ impl Web {
     fn tracking(&self) -> Arc<TrackingState> {
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&now.tracking)
+    }
+
+    /// What the operator's side is answered by now.
+    pub fn admin(&self) -> Arc<AdminState> {
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&now.admin)
     }
 
     fn router(&self) -> Router {

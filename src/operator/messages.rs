@@ -70,6 +70,9 @@ pub struct Sent {
     pub contact_id: ContactId,
     /// When it was made.
     pub created_at: Micros,
+    /// The contact has unsubscribed.
+    #[serde(default)]
+    pub has_opted_out: bool,
 }
 
 impl Sent {
@@ -168,7 +171,7 @@ pub async fn store_messages(
     let teller = Teller::Sender(delivery_id);
     let decided = decide(&mut tx, clock, unique, teller, &entries, now, |_| Ok(())).await?;
     let mut decided_lines = decided.outcomes.iter();
-    let outcomes: Vec<MessageOutcome> = lines
+    let mut outcomes: Vec<MessageOutcome> = lines
         .iter()
         .map(|line| {
             let recipient = line.as_ref().map_err(Clone::clone)?;
@@ -185,6 +188,11 @@ pub async fn store_messages(
         return Ok(other_request());
     }
     decided.write(&mut tx, now).await?;
+    let contacts = outcomes.iter().flatten().map(|sent| sent.contact_id);
+    let opted_out = tx.opted_out(contacts).await?;
+    for sent in outcomes.iter_mut().flatten() {
+        sent.has_opted_out = opted_out.contains(&sent.contact_id);
+    }
     tx.commit().await?;
     Ok(outcomes)
 }
@@ -195,6 +203,7 @@ fn sent(kept: &Kept) -> MessageOutcome {
         broadlog_id,
         contact_id: kept.contact_id,
         created_at,
+        has_opted_out: false,
     })
 }
 

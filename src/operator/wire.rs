@@ -53,6 +53,9 @@ pub struct ContactView<'c> {
     created_at: Option<Micros>,
     #[serde(with = "wire::option_time")]
     changed_at: Option<Micros>,
+    /// Since when it has been unsubscribed; none where it has not.
+    #[serde(with = "wire::option_time")]
+    opted_out_at: Option<Micros>,
 }
 
 impl<'c> ContactView<'c> {
@@ -67,6 +70,7 @@ impl<'c> ContactView<'c> {
             visitor_ids: std::slice::from_ref(visitor),
             created_at: None,
             changed_at: None,
+            opted_out_at: None,
         }
     }
 }
@@ -81,6 +85,7 @@ impl<'c> From<&'c ContactRecord> for ContactView<'c> {
             visitor_ids: &contact.visitor_ids,
             created_at: Some(contact.created_at),
             changed_at: Some(contact.changed_at),
+            opted_out_at: contact.opted_out_at,
         }
     }
 }
@@ -198,7 +203,7 @@ mod tests {
             json!(ContactView::anonymous(&visitor)),
             json!({"id": null, "former_ids": [], "fields": {}, "tags": [],
                 "visitor_ids": ["00000000-0000-0000-0000-000000000003"], "created_at": null,
-                "changed_at": null})
+                "changed_at": null, "opted_out_at": null})
         );
     }
 }

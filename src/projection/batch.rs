@@ -1,7 +1,7 @@
 //! One batch of hits on its way into the database, in a transaction that the caller owns.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::idempotency::drop_duplicates;
 use super::known_ids::KnownIds;
@@ -9,13 +9,15 @@ use super::orders::Orders;
 use super::page_tags::PageTags;
 use crate::identity::{Evidence, Finding, Lookup, Resolver, contacts_to_load};
 use crate::model::clock::{Clock, Micros};
-use crate::model::hit::{Hit, LeastProof, Limit, Provenance, clean};
+use crate::model::hit::{Dialect, Hit, LeastProof, Limit, Provenance, clean};
 use crate::queue::frame::{BadFrame, Unreadable, decode_record, encode_record};
 use crate::queue::source::{Group, Place};
 use crate::store::figures::Figures;
 use crate::store::hits::HitRow;
 use crate::store::maintenance::{PartitionMonth, Quarantined};
+use crate::store::opt_outs::OptOut;
 use crate::store::{self, Store, Tx, is_refusal};
+use crate::tracking::unsubscribe;
 
 /// Hits that are to be stored, with the group each stood in.
 pub struct Batch<'p> {
@@ -211,6 +213,7 @@ impl<'p> Batch<'p> {
         let mut copies: Vec<Option<Box<Hit>>> = Vec::with_capacity(hits.len());
         let mut counted = Vec::with_capacity(hits.len());
         let mut bookings = Vec::with_capacity(hits.len());
+        let (mut opt_outs, mut untold) = (BTreeMap::new(), BTreeSet::new());
         hits.retain(|hit| {
             let finding = resolver.resolve(&Evidence::from(*hit));
             let contact = finding.contact;
@@ -226,6 +229,16 @@ impl<'p> Batch<'p> {
             if let Some(note) = earned.note {
                 hit.to_mut().note(note);
             }
+            if hit.dialect == Dialect::Mautic && unsubscribe::is_proved(&hit) {
+                // Also of a message that was not imported: the old system knows it.
+                untold.extend(hit.message_key().map(str::to_owned));
+            }
+            if let Some(contact) = contact.filter(|_| unsubscribe::is_proved(&hit)) {
+                opt_outs.entry(contact).or_insert(OptOut {
+                    at: hit.occurred_at.unwrap_or(hit.received_at),
+                    delivery_id: hit.delivery_id,
+                });
+            }
             contacts.push(contact);
             counted.push((earned.counted_revenue(), earned.is_order()));
             bookings.push(earned.bookings);
@@ -239,6 +252,9 @@ impl<'p> Batch<'p> {
             *hit = copy.as_deref().unwrap_or(hit);
         }
         let changes = resolver.finish();
+        // Before the merges, which carry them along.
+        tx.insert_opt_outs(&opt_outs).await?;
+        tx.insert_untold_opt_outs(&untold, self.now).await?;
         tx.save_changes(&changes, self.now).await?;
         done.refused_tags = page_tags.save(tx, self.now).await?;
         orders.save(tx).await?;

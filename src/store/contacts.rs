@@ -149,6 +149,10 @@ impl Tx {
                 rows.from_id",
                 "update visitors set contact_id = rows.into_id from {rows} where contact_id = \
                 rows.from_id",
+                "insert into opt_outs (contact_id, opted_out_at, delivery_id)
+                 select rows.into_id, o.opted_out_at, o.delivery_id from {rows}
+                 join opt_outs o on o.contact_id = rows.from_id where true
+                 on conflict (contact_id) do nothing",
             ] {
                 execute_bulk!(self, bulk(), sql)?;
             }

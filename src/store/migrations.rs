@@ -52,6 +52,7 @@ migrations![
     "0006" "projection",
     "0012" "identity",
     "0015" "api",
+    "0016" "opt_outs",
     "0017" "unknown_paths",
 ];
 

@@ -49,10 +49,12 @@ pub struct ContactRecord {
     pub created_at: Micros,
     /// When its fields, tags or ids last changed.
     pub changed_at: Micros,
+    /// Since when it has been unsubscribed.
+    pub opted_out_at: Option<Micros>,
 }
 
 from_row!(ContactRecord, row => {
-    id, created_at, changed_at,
+    id, created_at, changed_at, opted_out_at,
 } {
     former_ids: Vec::new(),
     fields: row.try_get::<Json<_>, _>("fields")?.0,
@@ -96,7 +98,9 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn contact(&self, id: ContactId) -> sqlx::Result<Option<ContactRecord>> {
-        let sql = "select id, fields, tags, created_at, changed_at from contacts where id = $1";
+        let sql = "select id, fields, tags, created_at, changed_at,
+                   (select o.opted_out_at from opt_outs o where o.contact_id = contacts.id) as opted_out_at
+                   from contacts where id = $1";
         let found: Option<ContactRecord> =
             both!(self.reader(), pool => sqlx::query_as(sql).bind(id).fetch_optional(pool).await)?;
         let Some(mut contact) = found else {
@@ -141,7 +145,9 @@ impl Store {
         after: ContactId,
         limit: i64,
     ) -> sqlx::Result<Vec<ContactRecord>> {
-        let sql = "select id, fields, tags, created_at, changed_at from contacts
+        let sql = "select id, fields, tags, created_at, changed_at,
+                   (select o.opted_out_at from opt_outs o where o.contact_id = contacts.id) as opted_out_at
+                   from contacts
                    where id > $1 and merged_into is null order by id limit $2";
         let (mut contacts, mut bytes) = (Vec::new(), 0);
         both!(self.reader(), pool => {

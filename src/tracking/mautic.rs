@@ -128,6 +128,17 @@ pub fn open(inbound: &Inbound<'_>, rules: &Rules, hash: &str) -> Option<Hit> {
     Some(hit)
 }
 
+/// An opt-out from the message with this tracking hash, whatever mail programs have put behind it;
+/// none where the name cannot be a hash.
+pub fn opt_out(inbound: &Inbound<'_>, rules: &Rules, hash: &str) -> Option<Hit> {
+    let end = hash.find(|c: char| !c.is_ascii_alphanumeric());
+    let key = message_key(&hash[..end.unwrap_or(hash.len())])?;
+    let mut hit = message_hit(inbound, rules, Kind::Optout, None);
+    hit.dialect = Dialect::Mautic;
+    hit.foreign_mut().message_key = Some(key);
+    Some(hit)
+}
+
 /// The name under which imported messages are known.
 fn message_key(hash: &str) -> Option<String> {
     let is_hash =

@@ -38,6 +38,8 @@ pub const VISITOR: &str = "/mtc";
 pub const OPEN: &str = "/o";
 /// Open pixels of Mautic's mails, with what stands below.
 pub const MAUTIC_OPEN: &str = "/email";
+/// Where the messages of ours are unsubscribed from, with what stands below.
+pub const UNSUBSCRIBE: &str = "/u";
 /// Below it forms are submitted.
 pub const FORM: &str = "/form";
 const SUBMIT: &str = "/form/submit";
@@ -71,6 +73,12 @@ pub enum RouteKind {
     Form,
     /// A link, an open pixel or a page tag of Adobe's.
     Adobe,
+    /// Unsubscribing: the page and its button; the rest is a token, or the hash of one of Mautic's
+    /// messages.
+    Unsubscribe {
+        /// Of one of Mautic's mails.
+        is_mautic: bool,
+    },
     /// One of Mapp's calls; the rest is its track ids.
     Mapp(mapp::Call),
 }
@@ -87,6 +95,7 @@ impl RouteKind {
             Self::Visitor => "visitor",
             Self::Form => "form",
             Self::Adobe => "adobe",
+            Self::Unsubscribe { .. } => "unsubscribe",
             Self::Mapp(_) => "mapp",
         }
     }
@@ -95,6 +104,7 @@ impl RouteKind {
     pub fn methods(self) -> &'static str {
         match self {
             Self::Link | Self::Open { .. } | Self::Script | Self::Adobe => "GET,HEAD",
+            Self::Unsubscribe { .. } => "GET,HEAD,POST",
             // Mautic takes either at these: beacons post, and a script that may not falls back.
             Self::Pixel => "GET,HEAD,POST",
             Self::Event => "GET,POST,OPTIONS",
@@ -176,6 +186,20 @@ impl Paths {
         }
         if let Some(id) = below(MAUTIC_REDIRECT).filter(|id| id.len() > 1) {
             return Some((RouteKind::Link, id.trim_matches('/')));
+        }
+        if let Some(rest) = below(UNSUBSCRIBE).filter(|rest| rest.len() > 1) {
+            let is_mautic = false;
+            return Some((RouteKind::Unsubscribe { is_mautic }, rest.trim_matches('/')));
+        }
+        if let Some(rest) = below(MAUTIC_OPEN)
+            && let Some((page, rest)) = rest.trim_matches('/').split_once('/')
+            && !page.contains('.')
+        {
+            let is_mautic = true;
+            let hash = rest.split('/').next().unwrap_or_default();
+            // Its other pages (`view`, `preview`, `resubscribe`) are its own.
+            return matches!(page, "unsubscribe" | "unsubscribe_all" | "dnc")
+                .then_some((RouteKind::Unsubscribe { is_mautic }, hash));
         }
         for (prefix, is_mautic) in [(OPEN, false), (MAUTIC_OPEN, true)] {
             if let Some(rest) = below(prefix).filter(|rest| !rest.is_empty()) {
@@ -336,6 +360,7 @@ mod tests {
             ..Paths::default()
         };
         let open = |is_mautic| RouteKind::Open { is_mautic };
+        let unsubscribe = |is_mautic| RouteKind::Unsubscribe { is_mautic };
         for (target, kind, rest) in [
             ("/r/abc", RouteKind::Link, "abc"),
             ("/news/go/abc/", RouteKind::Link, "abc"),
@@ -346,7 +371,9 @@ mod tests {
             ("/r/test", RouteKind::Adobe, "/test"),
             ("/o/abc.gif", open(false), "abc.gif"),
             ("/o/", open(false), ""),
-            ("/email/view/abc/", open(true), "abc"),
+            ("/u/abc", unsubscribe(false), "abc"),
+            ("/email/unsubscribe/abc/a%40x/f00", unsubscribe(true), "abc"),
+            ("/index.php/email/dnc/abc", unsubscribe(true), "abc"),
             ("/index.php/email/abc.gif", open(true), "abc.gif"),
             ("/mtracking.gif", RouteKind::Pixel, ""),
             ("/shop/mtc/event", RouteKind::Event, ""),
@@ -376,6 +403,10 @@ mod tests {
             "/rx",
             "/form/submit/x",
             "/x/y/batch",
+            "/email/view/abc/",
+            "/email/resubscribe/abc",
+            "/u",
+            "/u/",
             "/mtc/x",
         ] {
             assert_eq!(read(&own, target), None, "{target}");

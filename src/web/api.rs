@@ -24,7 +24,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode, Uri};
 
@@ -66,6 +66,7 @@ pub fn router(app: Arc<AdminState>) -> Router<Arc<AdminState>> {
         .route("/contacts", get(contacts::find_contact))
         .route("/contacts/{id}", get(contacts::show_contact))
         .route("/contacts/{id}/timeline", get(contacts::show_timeline))
+        .route("/contacts/{id}/opt-out", delete(contacts::end_opt_out))
         .route("/deliveries/{id}/report", get(reports::show_report))
         .route("/unknown-paths", get(unknown_paths::list_unknown_paths))
         // Before what needs no database: it covers the routes that are there by then.

@@ -54,7 +54,7 @@ use crate::tracking::decoded::{Decoded, Readers, Reply};
 use crate::tracking::inbound::Inbound;
 use crate::tracking::mautic::form;
 use crate::tracking::route::RouteKind;
-use crate::tracking::{Rules, adobe, mapp, native};
+use crate::tracking::{Rules, adobe, mapp, mautic, native, unsubscribe};
 
 /// The body of what the script sends, which cuts far below.
 const EVENT_BODY: Limits = Limits {
@@ -123,14 +123,29 @@ impl TrackingState {
         body: Body,
     ) -> Outcome {
         let (kind, method) = (head.route.kind, &head.parts.method);
+        let refused = || Outcome::Said {
+            response: refuse_method(method, Some(HeaderValue::from_static(kind.methods()))),
+            refused: Some("method not for this path"),
+        };
+        let (inbound, rules) = (head.inbound(), &self.rules);
         if !kind.takes(method) {
-            return Outcome::Said {
-                response: refuse_method(method, Some(HeaderValue::from_static(kind.methods()))),
-                refused: Some("method not for this path"),
+            // RFC 8058: a mailbox posts to the address of `List-Unsubscribe`, which may be a link.
+            return match (kind, method == Method::POST) {
+                (RouteKind::Link | RouteKind::Adobe, true) => {
+                    let opt_out = Box::pin(self.opt_out_of_link(&inbound, kind)).await;
+                    opt_out.map_or_else(refused, Outcome::Decoded)
+                }
+                _ => refused(),
             };
         }
-        let (inbound, rules) = (head.inbound(), &self.rules);
         match kind {
+            RouteKind::Unsubscribe { is_mautic } => {
+                let opt_out = match is_mautic {
+                    true => mautic::opt_out(&inbound, rules, inbound.rest),
+                    false => unsubscribe::of_token(&inbound, rules),
+                };
+                unsubscribe::answer(&inbound, opt_out).into()
+            }
             RouteKind::Link => self.follow_link(&inbound).await.into(),
             RouteKind::Open { is_mautic } => native::answer_open(&inbound, rules, is_mautic).into(),
             RouteKind::Pixel if method == Method::POST => {
@@ -161,6 +176,15 @@ impl TrackingState {
             Some(link) => native::answer_click(inbound, &self.rules, &following, &link),
             None => native::no_link(),
         }
+    }
+
+    /// A POST to a link: an opt-out where the link is one.
+    async fn opt_out_of_link(&self, inbound: &Inbound<'_>, kind: RouteKind) -> Option<Decoded> {
+        let click = match kind {
+            RouteKind::Adobe => self.answer_adobe(inbound).await,
+            _ => self.follow_link(inbound).await,
+        };
+        unsubscribe::of_click(inbound, click)
     }
 
     /// `GET /r/?id=…`, `GET /r/<any>?tagid=…`, `GET /r/test`. An id that may be one of two numbers

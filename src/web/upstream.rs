@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONTENT_LENGTH, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{LengthLimitError, Limited};
@@ -155,6 +155,24 @@ impl Upstream {
         };
         metrics::counter!("sillage_upstream_requests_total", "outcome" => outcome).increment(1);
         response
+    }
+
+    /// Tells the old system that the reader of one of Mautic's messages has unsubscribed, as the
+    /// reader's mailbox would (RFC 8058). False where it is to be told again.
+    pub(crate) async fn unsubscribe(&self, site: &Site, hash: &str) -> bool {
+        let path = format!("/email/unsubscribe/{hash}");
+        let request = Request::post(path)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from("List-Unsubscribe=One-Click"));
+        let Ok(request) = request else {
+            return true;
+        };
+        let here = IpAddr::from([127, 0, 0, 1]);
+        match self.ask(site, here, request).await {
+            // A message that it does not know, it will not know tomorrow.
+            Ok(response) => !response.status().is_server_error(),
+            Err(_) => false,
+        }
     }
 
     async fn ask(

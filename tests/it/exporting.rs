@@ -527,7 +527,7 @@ async fn contacts_are_told_as_the_api_tells_them(engine: Engine) {
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(
         lines[0],
-        "id,city,fields.created_at,customer_id,email,firstname,tags,former_ids,visitor_ids,created_at,changed_at"
+        "id,city,fields.created_at,customer_id,email,firstname,tags,former_ids,visitor_ids,created_at,changed_at,opted_out_at"
     );
     assert_eq!(lines.len(), 3, "{csv}");
     let eve = lines.iter().find(|line| line.contains("eve@")).unwrap();

@@ -56,6 +56,7 @@ mod slow_disk;
 mod starting;
 mod stopping;
 mod two_servers;
+mod unsubscribing;
 mod upstream;
 mod values;
 mod wrong_requests;

@@ -6,11 +6,11 @@ use crate::config::words::allowed;
 use crate::tracking::mapp;
 use crate::tracking::route::{
     ESSENTIAL_SCRIPT, EVENT, FORM, MAUTIC_OPEN, MAUTIC_REDIRECT, OPEN, PIXEL, PREFIXES, REDIRECT,
-    SCRIPT, TRACKING_SCRIPT, VISITOR,
+    SCRIPT, TRACKING_SCRIPT, UNSUBSCRIBE, VISITOR,
 };
 
 /// What the server answers itself, with everything below it.
-const OWN_TREES: [&str; 8] = [
+const OWN_TREES: [&str; 9] = [
     "/api",
     "/demo",
     "/docs",
@@ -19,6 +19,7 @@ const OWN_TREES: [&str; 8] = [
     OPEN,
     REDIRECT,
     MAUTIC_REDIRECT,
+    UNSUBSCRIBE,
 ];
 
 /// What it answers itself.

@@ -15,13 +15,14 @@ use crate::store::persons::ContactRecord;
 use crate::store::{Result, Store};
 
 /// Columns that are no fields of the contact. The fields stand after the first.
-const OWN: [&str; 6] = [
+const OWN: [&str; 7] = [
     "id",
     "tags",
     "former_ids",
     "visitor_ids",
     "created_at",
     "changed_at",
+    "opted_out_at",
 ];
 
 fn write_contact(contact: &ContactRecord, fields: &[String], out: &mut Vec<u8>) {
@@ -47,6 +48,7 @@ fn write_contact(contact: &ContactRecord, fields: &[String], out: &mut Vec<u8>) 
         Cell::Texts(&visitors),
         Cell::Time(contact.created_at),
         Cell::Time(contact.changed_at),
+        contact.opted_out_at.map_or(Cell::None, Cell::Time),
     ];
     let id = [Cell::Uuid(contact.id.0)];
     write_csv(id.into_iter().chain(values).chain(others), out);

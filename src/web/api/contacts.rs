@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::json::{ApiQuery, NoQuery, PathText};
@@ -79,6 +80,18 @@ pub async fn find_contact(
         .map_err(|error| Problem::database(&error))?
         .ok_or_else(nobody)?;
     contact(&app, id).await
+}
+
+/// Ends the opt-out of a contact that has subscribed again: 204, also where there was none.
+pub async fn end_opt_out(
+    State(app): State<Arc<AdminState>>,
+    path: PathText,
+) -> Result<StatusCode, Problem> {
+    if let Person::Contact(id) = find(&app, &path).await? {
+        let ended = app.store.end_opt_out(id).await;
+        ended.map_err(|error| Problem::database(&error))?;
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn find(app: &AdminState, path: &PathText) -> Result<Person, Problem> {

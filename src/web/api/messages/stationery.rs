@@ -1,5 +1,7 @@
 //! Writes the answers: `{"broadlog_id": …, "contact_id": …, "links": {"<link id>": "<url>"},
-//! "open_pixel": "<url>"}`, a line a message.
+//! "open_pixel": "<url>", "list_unsubscribe": "<<url>>", "list_unsubscribe_post":
+//! "List-Unsubscribe=One-Click"}`, a line a message; and `"opted_out": true` where its contact has
+//! unsubscribed.
 //!
 //! All that is the same in every line is made once; a line then costs a signature a link and no
 //! JSON tree.
@@ -14,6 +16,7 @@ use crate::model::site::Site;
 use crate::model::wire::Id;
 use crate::operator::messages::{MessageOutcome, Sent};
 use crate::store::deliveries::{Delivery, Link};
+use crate::tracking::route::UNSUBSCRIBE;
 
 /// What the lines of one delivery are made of.
 pub(super) struct Stationery {
@@ -24,6 +27,8 @@ pub(super) struct Stationery {
     links: Vec<(LinkId, String)>,
     /// `},"open_pixel":"https://…/o/`
     before_pixel: String,
+    /// `.gif","list_unsubscribe":"<https://…/u/`
+    before_unsubscribe: String,
 }
 
 impl Stationery {
@@ -48,12 +53,16 @@ impl Stationery {
                 "}},\"open_pixel\":{}",
                 open_string(format!("{}/o/", site.base_url))
             ),
+            before_unsubscribe: format!(
+                ".gif\",\"list_unsubscribe\":{}",
+                open_string(format!("<{}{UNSUBSCRIBE}/", site.base_url))
+            ),
         }
     }
 
     /// The lines of a chunk.
     pub(super) fn write(&self, outcomes: &[MessageOutcome]) -> String {
-        let a_line = 160 + self.before_pixel.len() + self.links.len() * 80;
+        let a_line = 320 + self.before_pixel.len() + self.links.len() * 80;
         let mut text = String::with_capacity(outcomes.len() * a_line);
         for outcome in outcomes {
             match outcome {
@@ -89,8 +98,17 @@ impl Stationery {
         }
         token.link_id = None;
         text.push_str(&self.before_pixel);
+        // The pixel's token names the message and no more: so does that of the way out.
+        let before = text.len();
         token.encode_into(&self.keys, text);
-        text.push_str(".gif\"}");
+        let of_message = text[before..].to_owned();
+        text.push_str(&self.before_unsubscribe);
+        text.push_str(&of_message);
+        text.push_str(">\",\"list_unsubscribe_post\":\"List-Unsubscribe=One-Click\"");
+        if sent.has_opted_out {
+            text.push_str(",\"opted_out\":true");
+        }
+        text.push('}');
     }
 }
 
@@ -150,6 +168,7 @@ mod tests {
             broadlog_id: BroadlogId(broadlog),
             contact_id: ContactId(Uuid::from_u128(3)),
             created_at: minute(100),
+            has_opted_out: false,
         })
     }
 
@@ -176,6 +195,10 @@ mod tests {
         );
         let pixel = token(&line["open_pixel"], "https://t.example/\"q/o/", ".gif");
         assert_eq!((pixel.link_id, pixel.broadlog_id), (None, BroadlogId(5)));
+        let way_out = token(&line["list_unsubscribe"], "<https://t.example/\"q/u/", ">");
+        assert_eq!(way_out, pixel);
+        assert_eq!(line["list_unsubscribe_post"], "List-Unsubscribe=One-Click");
+        assert_eq!(line["opted_out"], Value::Null);
     }
 
     #[test]
