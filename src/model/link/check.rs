@@ -105,7 +105,14 @@ pub fn check_personal_template(
             &format!("{{p{}}}", part.number),
         );
     }
-    check_host(text, hosts)
+    let text = check_host(text, hosts)?;
+    let origin = origin_end(&text);
+    // The slash that a URL without a path gets: a value may bring the path, or begin the query.
+    let is_as_given = url.len() + 1 == text.len()
+        && url.is_char_boundary(origin)
+        && text[..origin].eq_ignore_ascii_case(&url[..origin])
+        && text[origin..].strip_prefix('/') == Some(&url[origin..]);
+    Ok(if is_as_given { url.to_owned() } else { text })
 }
 
 /// What the host of a checked URL may be. Here and not before the URL is parsed: in a host escapes
@@ -179,6 +186,26 @@ mod tests {
             );
             assert!(check_personal_template(url, &listed()).is_ok(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_template_without_a_path_stays_byte_for_byte() {
+        for url in [
+            "https://{p1}",
+            "https://{p1}&a={p2}",
+            "https://de.{p1}?a={p2}",
+            "https://Shop.example?{p1}",
+            "https://shop.example#{p1}",
+        ] {
+            assert_eq!(check_personal_template(url, &listed()).as_deref(), Ok(url));
+        }
+        let leads = check_personal_template("https://{p1}&a={p2}", &listed()).unwrap();
+        let mut values = super::super::PersonalValues::default();
+        values.take_from("p1=de.shop.example/x%3Fb=1&p2=2");
+        assert_eq!(
+            super::super::fill(&leads, &values, &listed()).unwrap(),
+            "https://de.shop.example/x?b=1&a=2"
+        );
     }
 
     #[test]

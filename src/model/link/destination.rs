@@ -14,7 +14,7 @@ use crate::model::hit::{Limit, Utm, plain_ampersands};
 
 /// What a raw query may not hold unencoded. `%` is not in it: the request's own escapes stay as
 /// they came.
-const QUERY: &AsciiSet = &CONTROLS
+pub(super) const QUERY: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')

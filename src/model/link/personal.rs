@@ -1,17 +1,22 @@
 //! Links with personal parts: `{p1}`, `{p2}`, … in a link's URL stand for the parameters `p1`,
 //! `p2`, … of a click.
 //!
-//! In path, query and fragment a value is percent-encoded, all but letters, digits and `-._~`: it
-//! stays inside its place. A value that could choose the host would make an open redirect of every
+//! In query and fragment a value is percent-encoded, all but letters, digits and `-._~`: it stays
+//! inside its place. In the path it may be a part of the page's address, as it is at Adobe, where
+//! `https://shop.example/<%= page %><%= campaign %>` is common: its slashes stay, and where the
+//! template has no query of its own, its `?` begins one and what follows is the page's. Not so where
+//! that could lead out of the path: a slash behind a slash (`//evil.example` is a host to some
+//! servers) and all slashes of a value with `.` or `..` for a segment are encoded. A value that could choose the host would make an open redirect of every
 //! mail. So a host with a personal part is refused when the link is made, unless the operator lists
 //! the hosts that may come of it; then the finished URL is held against that list at every click,
 //! and nothing else leads anywhere.
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
+use super::destination::QUERY;
 use crate::model::hit::Limit;
 use crate::model::host_pattern::{HostPattern, is_listed};
 
@@ -133,7 +138,10 @@ pub fn fill<'t>(
         return Some(Cow::Borrowed(template));
     }
     let origin = origin_end(template);
+    let own_query = template[origin..].find(['?', '#']).map(|at| origin + at);
     let mut url = String::with_capacity(template.len() + 100);
+    // A value has begun the query.
+    let mut is_query = false;
     let (mut at, mut host_is_personal) = (0, false);
     for part in parts(template) {
         url.push_str(&template[at..part.start]);
@@ -142,8 +150,21 @@ pub fn fill<'t>(
         if part.start < origin {
             host_is_personal = true;
             url.push_str(value);
-        } else {
+        } else if is_query && own_query.is_none_or(|at| part.start < at) {
+            url.extend(utf8_percent_encode(value, QUERY));
+        } else if own_query.is_some_and(|at| part.start > at) {
             url.extend(utf8_percent_encode(value, VALUE));
+        } else {
+            let (path, query) = match value.split_once('?') {
+                Some((path, query)) if own_query.is_none() => (path, Some(query)),
+                _ => (value, None),
+            };
+            push_path(&mut url, path);
+            if let Some(query) = query {
+                is_query = true;
+                url.push('?');
+                url.extend(utf8_percent_encode(query, QUERY));
+            }
         }
     }
     url.push_str(&template[at..]);
@@ -157,6 +178,22 @@ pub fn fill<'t>(
         url = checked(&url, hosts)?;
     }
     Some(Cow::Owned(url))
+}
+
+/// Puts a value into a path.
+fn push_path(url: &mut String, value: &str) {
+    let decoded = percent_decode_str(value).decode_utf8_lossy();
+    let mut segments = decoded.split(['/', '\\']);
+    if segments.any(|segment| matches!(segment, "." | "..")) {
+        url.extend(utf8_percent_encode(value, VALUE));
+        return;
+    }
+    for (index, segment) in value.split('/').enumerate() {
+        if index > 0 {
+            url.push_str(if url.ends_with('/') { "%2F" } else { "/" });
+        }
+        url.extend(utf8_percent_encode(segment, VALUE));
+    }
 }
 
 /// A URL whose host a reader may have chosen.
@@ -204,8 +241,68 @@ mod tests {
         );
         assert_eq!(
             filled.unwrap(),
-            "https://shop.example/%C3%A4/a%2Fb%3F%23?name=x%26y%3Dz%20%C3%A9&again=a%2Fb%3F%23#"
+            "https://shop.example/%C3%A4/a/b%3F%23?name=x%26y%3Dz%20%C3%A9&again=a%2Fb%3F%23#"
         );
+    }
+
+    /// Where Adobe leads.
+    #[test]
+    fn a_value_may_be_the_pages_path_and_query() {
+        for (template, query, page) in [
+            (
+                "https://hbr.org/{p1}{p2}",
+                "p1=2023/12/a-page&p2=?utm_source=n%26utm_medium=e%20m",
+                "https://hbr.org/2023/12/a-page?utm_source=n&utm_medium=e%20m",
+            ),
+            (
+                "https://hbr.org/{p1}{p2}",
+                "p1=2023/12&p2=",
+                "https://hbr.org/2023/12",
+            ),
+            (
+                "https://hbr.org/{p1}?a=1",
+                "p1=x/y%3Fb=2",
+                "https://hbr.org/x/y%3Fb%3D2?a=1",
+            ),
+            (
+                "https://hbr.org/{p1}#top",
+                "p1=x%3Fb",
+                "https://hbr.org/x%3Fb#top",
+            ),
+            (
+                "https://hbr.org/{p1}&c={p2}",
+                "p1=x%3Fb=2%23f&p2=3%264",
+                "https://hbr.org/x?b=2%23f&c=3&4",
+            ),
+            (
+                "https://hbr.org/a{p1}",
+                "p1=/b//c",
+                "https://hbr.org/a/b/%2Fc",
+            ),
+            (
+                "https://hbr.org/{p1}",
+                "p1=//evil.example",
+                "https://hbr.org/%2F/evil.example",
+            ),
+            (
+                "https://hbr.org/{p1}",
+                "p1=a/../../b",
+                "https://hbr.org/a%2F..%2F..%2Fb",
+            ),
+            (
+                "https://hbr.org/{p1}",
+                "p1=a/%252e%252E/b",
+                "https://hbr.org/a%2F%252e%252E%2Fb",
+            ),
+            (
+                "https://hbr.org/{p1}",
+                "p1=a/..%5Cb",
+                "https://hbr.org/a%2F..%5Cb",
+            ),
+        ] {
+            let filled = fill(template, &values(query), &[]).unwrap();
+            assert_eq!(filled, page, "{template} {query}");
+        }
     }
 
     #[test]
@@ -305,6 +402,15 @@ mod tests {
             prop_assert_eq!(before.host(), after.host());
             prop_assert_eq!(before.port(), after.port());
             prop_assert_eq!(after.username(), "");
+        }
+
+        #[test]
+        fn no_value_leaves_the_path_before_it(value in "(\\PC|[/\\\\.%?#]|%2e|%2F){0,30}", place in prop::sample::select(vec![
+            "https://shop.example/a/{p1}", "https://shop.example/a/{p1}/b", "https://shop.example/a/{p1}?q=1",
+        ])) {
+            let filled = fill(place, &PersonalValues(vec![(1, value)]), &[]).unwrap();
+            let page = Url::parse(&filled).unwrap();
+            prop_assert!(page.path().starts_with("/a/"), "{}", filled);
         }
 
         #[test]
