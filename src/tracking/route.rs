@@ -234,6 +234,15 @@ impl Paths {
                 is_repaired: false,
             });
         }
+        // Somebody has put the whole address into capitals; a token is read in any case.
+        if let Some((kind, rest)) = self.read_shouted(path) {
+            return Some(Route {
+                kind,
+                rest: Cow::Borrowed(rest),
+                query,
+                is_repaired: true,
+            });
+        }
         if let Some(behind) = self.behind_pixel(path) {
             let behind = percent_decode_str(behind).decode_utf8_lossy();
             let query = match behind.starts_with(['?', '&']) {
@@ -287,6 +296,22 @@ impl Paths {
                 path.strip_prefix(prefix)
                     .filter(|rest| rest.starts_with('/'))
             })
+    }
+
+    /// A link, an open pixel or a way out whose name is in capitals. The rest stays as it came.
+    fn read_shouted<'p>(&self, path: &'p str) -> Option<(RouteKind, &'p str)> {
+        let is_mautic = false;
+        let names = [
+            (self.redirect.as_str(), RouteKind::Link),
+            (REDIRECT, RouteKind::Link),
+            (OPEN, RouteKind::Open { is_mautic }),
+            (UNSUBSCRIBE, RouteKind::Unsubscribe { is_mautic }),
+        ];
+        names.into_iter().find_map(|(name, kind)| {
+            let (start, rest) = path.split_at_checked(name.len())?;
+            let is_same = start.eq_ignore_ascii_case(name) && rest.len() > 1;
+            (is_same && rest.starts_with('/')).then(|| (kind, rest.trim_matches('/')))
+        })
     }
 
     /// What stands behind the pixel's name and cannot belong to another name.
@@ -372,6 +397,10 @@ mod tests {
             ("/o/abc.gif", open(false), "abc.gif"),
             ("/o/", open(false), ""),
             ("/u/abc", unsubscribe(false), "abc"),
+            ("/R/ABC", RouteKind::Link, "ABC"),
+            ("/NEWS/GO/ABC", RouteKind::Link, "ABC"),
+            ("/O/ABC.GIF", open(false), "ABC.GIF"),
+            ("/U/ABC", unsubscribe(false), "ABC"),
             ("/email/unsubscribe/abc/a%40x/f00", unsubscribe(true), "abc"),
             ("/index.php/email/dnc/abc", unsubscribe(true), "abc"),
             ("/index.php/email/abc.gif", open(true), "abc.gif"),

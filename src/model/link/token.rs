@@ -1,15 +1,21 @@
-//! The token in `/r/<token>` and `/o/<token>.gif`: about 30 characters of base64url without
-//! padding.
+//! The token in `/r/<token>`, `/o/<token>.gif` and `/u/<token>`: about 31 letters and digits.
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | high half: format version, now 1; low half: number of the signing key |
-//! | 1–9 each | delivery, broadlog, link as LEB128 varints; link 0 is the open pixel |
+//! | 1 | high half: format version, now 2; low half: number of the signing key |
+//! | 1–9 each | delivery, broadlog, link as LEB128 varints; link 0 is the message itself |
 //! | 1–5 | minute of sending since 2026-01-01 as a varint; 0 unknown |
 //! | 8 | HMAC-SHA-256 of all before it, truncated |
 //!
-//! One bit changed anywhere gives no token: the signature covers every byte, and base64 with stray
-//! bits at its end is refused.
+//! They are written in Crockford's base32, in lower case: it survives programs that change the case
+//! of an address, and every character is one that a mail program leaves in a link, at its end too.
+//! Upper case, `o` for `0`, and `i` or `l` for `1` are read. Version 1 was base64url without
+//! padding, about 27 characters: programs that find links in plain text took a `_` or `-` at its end
+//! for the sentence's. Such tokens keep working. The first character tells them apart: `4` or `5`
+//! now, `E` to `H` then.
+//!
+//! One bit changed anywhere gives no token: the signature covers every byte, and an encoding with
+//! stray bits at its end is refused.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,9 +27,44 @@ use crate::model::keys::{Keys, Purpose, TAG_BYTES};
 /// Minutes from the Unix epoch to 2026-01-01T00:00Z.
 pub const TOKEN_EPOCH_MINUTES: i64 = 29_453_760;
 
-const VERSION: u8 = 1;
-/// 1 + 3 × 10 + 5 + 8 bytes, in base64.
-const MAX_CHARS: usize = 60;
+/// Base32.
+const VERSION: u8 = 2;
+/// Base64url: read, and not written any more.
+const OLD_VERSION: u8 = 1;
+/// 1 + 3 × 10 + 5 + 8.
+const MAX_BYTES: usize = 44;
+/// The same in base32.
+const MAX_CHARS: usize = (MAX_BYTES * 8).div_ceil(5);
+
+/// Crockford's alphabet: no `i`, `l`, `o`, `u`.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// What is no character of a token.
+const NONE: u8 = 0xff;
+/// The five bits of each character.
+const BITS: [u8; 256] = {
+    let mut bits = [NONE; 256];
+    let mut value = 0;
+    while value < 32 {
+        let character = ALPHABET[value];
+        bits[character as usize] = value as u8;
+        bits[character.to_ascii_uppercase() as usize] = value as u8;
+        value += 1;
+    }
+    let mut alike = 0;
+    while alike < 6 {
+        let (character, value) = [
+            (b'o', 0),
+            (b'O', 0),
+            (b'i', 1),
+            (b'I', 1),
+            (b'l', 1),
+            (b'L', 1),
+        ][alike];
+        bits[character as usize] = value;
+        alike += 1;
+    }
+    bits
+};
 
 /// What a link says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +93,7 @@ impl LinkToken {
     /// Signs and encodes to the end of a text: a message has many links, and a sender many
     /// messages.
     pub fn encode_into(&self, keys: &Keys, text: &mut String) {
-        let mut bytes = Vec::with_capacity(48);
+        let mut bytes = Vec::with_capacity(MAX_BYTES);
         bytes.push(VERSION << 4 | keys.signing_number());
         put_varint(&mut bytes, self.delivery_id.0 as u64);
         put_varint(&mut bytes, self.broadlog_id.0 as u64);
@@ -64,7 +105,7 @@ impl LinkToken {
         );
         let tag = keys.sign(Purpose::Link, &bytes);
         bytes.extend_from_slice(&tag);
-        URL_SAFE_NO_PAD.encode_string(bytes, text);
+        put_base32(&bytes, text);
     }
 
     /// Decodes and verifies; none for anything that no key of ours has signed.
@@ -73,10 +114,17 @@ impl LinkToken {
             return None;
         }
         let mut buffer = [0_u8; MAX_CHARS];
-        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut buffer).ok()?;
+        let (length, version) = match text.as_bytes().first()? {
+            b'4' | b'5' => (base32(text.as_bytes(), &mut buffer)?, VERSION),
+            b'E'..=b'H' => {
+                let length = URL_SAFE_NO_PAD.decode_slice(text, &mut buffer).ok()?;
+                (length, OLD_VERSION)
+            }
+            _ => return None,
+        };
         let (message, tag) = buffer[..length].split_at_checked(length.checked_sub(TAG_BYTES)?)?;
         let (&first, mut rest) = message.split_first()?;
-        if first >> 4 != VERSION || !keys.verify(first & 0x0f, Purpose::Link, message, tag) {
+        if first >> 4 != version || !keys.verify(first & 0x0f, Purpose::Link, message, tag) {
             return None;
         }
         let rest = &mut rest;
@@ -97,6 +145,43 @@ impl LinkToken {
         self.sent_minute
             .is_some_and(|sent| (0..MOST_AHEAD).contains(&(sent - at.minutes())))
     }
+}
+
+/// Writes bytes, five bits a character; the last is filled up with zeros.
+fn put_base32(bytes: &[u8], text: &mut String) {
+    let (mut bits, mut count) = (0_u32, 0);
+    let mut put = |value: u32| text.push(char::from(ALPHABET[(value & 31) as usize]));
+    for byte in bytes {
+        bits = bits << 8 | u32::from(*byte);
+        count += 8;
+        while count >= 5 {
+            count -= 5;
+            put(bits >> count);
+        }
+    }
+    if count > 0 {
+        put(bits << (5 - count));
+    }
+}
+
+/// Reads what [`put_base32`] wrote, and how many bytes that is; none for anything else.
+fn base32(text: &[u8], bytes: &mut [u8; MAX_CHARS]) -> Option<usize> {
+    let (mut bits, mut count, mut length) = (0_u32, 0, 0);
+    for character in text {
+        let value = BITS[usize::from(*character)];
+        if value == NONE {
+            return None;
+        }
+        bits = bits << 5 | u32::from(value);
+        count += 5;
+        if count >= 8 {
+            count -= 8;
+            *bytes.get_mut(length)? = (bits >> count) as u8;
+            length += 1;
+        }
+    }
+    // Neither a whole character more than is needed, nor bits of another token.
+    (count < 5 && bits & ((1 << count) - 1) == 0).then_some(length)
 }
 
 fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
@@ -145,6 +230,7 @@ mod tests {
         #[test]
         fn no_text_panics_or_passes(text in "\\PC{0,80}") {
             prop_assert_eq!(LinkToken::decode(&text, &keys()), None);
+            prop_assert_eq!(LinkToken::decode(&format!("4{text}"), &keys()), None);
         }
     }
 
@@ -168,6 +254,63 @@ mod tests {
         }
     }
 
+    /// The same but for case and characters that look alike.
+    fn is_alike(a: &str, b: &str) -> bool {
+        let plain = |text: &str| {
+            let text = text.to_ascii_lowercase().replace('o', "0");
+            text.replace(['i', 'l'], "1")
+        };
+        plain(a) == plain(b)
+    }
+
+    #[test]
+    fn a_token_survives_a_change_of_case_and_of_what_looks_alike() {
+        for broadlog in 1..400 {
+            let token = LinkToken {
+                delivery_id: DeliveryId(7_471_011),
+                broadlog_id: BroadlogId(broadlog * 7_919),
+                link_id: Some(LinkId(broadlog)),
+                sent_minute: Some(TOKEN_EPOCH_MINUTES + 460_000),
+            };
+            let text = token.encode(&keys());
+            assert!(text.starts_with('4') && text.bytes().all(|b| b.is_ascii_alphanumeric()));
+            let upper = text.to_uppercase();
+            let alike = text.replace('0', "O").replace('1', "l");
+            for text in [&text, &upper, &alike] {
+                assert_eq!(LinkToken::decode(text, &keys()), Some(token), "{text}");
+            }
+            for changed in [
+                format!("{text}0"),
+                format!("{text}00"),
+                text[1..].to_owned(),
+            ] {
+                assert_eq!(LinkToken::decode(&changed, &keys()), None, "{changed}");
+            }
+        }
+    }
+
+    /// As mails that were sent have them.
+    #[test]
+    fn tokens_of_before_keep_working() {
+        let mut bytes = vec![OLD_VERSION << 4 | 7];
+        for value in [4_711, 1_000_000, 815, 460_000] {
+            put_varint(&mut bytes, value);
+        }
+        let tag = keys().sign(Purpose::Link, &bytes);
+        bytes.extend_from_slice(&tag);
+        let old = URL_SAFE_NO_PAD.encode(&bytes);
+        let token = LinkToken::decode(&old, &keys()).unwrap();
+        assert_eq!(
+            (token.delivery_id, token.broadlog_id),
+            (DeliveryId(4_711), BroadlogId(1_000_000))
+        );
+        assert_eq!(token.sent_minute, Some(TOKEN_EPOCH_MINUTES + 460_000));
+        // The same bytes in the other alphabet are no token.
+        let mut text = String::new();
+        put_base32(&bytes, &mut text);
+        assert_eq!(LinkToken::decode(&text, &keys()), None);
+    }
+
     #[test]
     fn one_character_or_bit_changed_is_no_token() {
         let token = LinkToken {
@@ -177,12 +320,14 @@ mod tests {
             sent_minute: Some(TOKEN_EPOCH_MINUTES + 460_000),
         };
         let text = token.encode(&keys());
-        assert!(text.len() <= 32, "{} characters", text.len());
+        assert_eq!(text.len(), 31, "{text}");
         for (index, _) in text.char_indices() {
             for bit in 0..7 {
                 let mut bytes = text.clone().into_bytes();
                 bytes[index] ^= 1 << bit;
-                if let Ok(changed) = String::from_utf8(bytes) {
+                if let Ok(changed) = String::from_utf8(bytes)
+                    && !is_alike(&changed, &text)
+                {
                     assert_eq!(LinkToken::decode(&changed, &keys()), None, "{changed}");
                 }
             }

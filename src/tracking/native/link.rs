@@ -31,6 +31,9 @@ pub struct Following<'a> {
 /// What link a request follows; none where there cannot be such a link.
 pub fn read_link<'a>(inbound: &Inbound<'a>, rules: &Rules) -> Option<(LinkName, Following<'a>)> {
     let name = inbound.rest;
+    if let Some(token) = token_before_underline(name, rules) {
+        return follow(token, Cow::Borrowed(inbound.query), true, rules);
+    }
     if link::is_whole_name(name) {
         return follow(name, Cow::Borrowed(inbound.query), false, rules);
     }
@@ -47,6 +50,13 @@ pub fn read_link<'a>(inbound: &Inbound<'a>, rules: &Rules) -> Option<(LinkName, 
         false => Cow::Borrowed(inbound.query),
     };
     follow(name, query, true, rules)
+}
+
+/// The token before a `_` or `-` that a text around the link has put behind it: no token has one,
+/// but slugs do.
+fn token_before_underline<'n>(name: &'n str, rules: &Rules) -> Option<&'n str> {
+    let (token, _) = name.split_once(['_', '-'])?;
+    LinkToken::decode(token, &rules.keys).map(|_| token)
 }
 
 fn follow<'a>(
@@ -110,7 +120,11 @@ pub fn no_link() -> Decoded {
 /// could be the hash of a message that Mautic sent: whether it is one, the projection finds out.
 pub fn answer_open(inbound: &Inbound<'_>, rules: &Rules, is_mautic: bool) -> Decoded {
     let file = inbound.rest;
-    let stem = file.strip_suffix(GIF_SUFFIX);
+    let end = file.len().saturating_sub(GIF_SUFFIX.len());
+    let has_suffix = file
+        .get(end..)
+        .is_some_and(|end| end.eq_ignore_ascii_case(GIF_SUFFIX));
+    let stem = has_suffix.then(|| &file[..end]);
     // Without the suffix `/o/` is ours too; Mautic's pages for readers (`/email/view/…`,
     // `/email/unsubscribe/…`) stay with Mautic.
     let whole = stem.or(Some(file).filter(|_| !is_mautic));
