@@ -65,12 +65,26 @@ pub struct FormField {
     /// Whether it has to be filled in.
     #[serde(default)]
     pub required: bool,
+    /// It has to be filled in where another field says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required_if: Option<RequiredIf>,
     /// What can be chosen; empty: anything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
     /// The contact's field that it sets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact_field: Option<String>,
+}
+
+/// When a field has to be filled in that otherwise need not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequiredIf {
+    /// The alias of the other field.
+    pub field: String,
+    /// One of its values has to be one of these; none given: it has to have any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
 }
 
 /// What a field may hold. Names are HTML's; Mautic's own are understood.
@@ -107,6 +121,8 @@ pub enum FieldKind {
     Hidden,
     /// A file; its name is kept, its content is not.
     File,
+    /// Nothing: the page hides it, and only programs fill it in.
+    Honeypot,
 }
 
 impl Form {

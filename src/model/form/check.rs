@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Form, FormField};
+use super::{FieldKind, Form, FormField};
 use crate::model::hit::{Limit, clean};
 use crate::model::host_pattern::HostPattern;
 use crate::model::link::check_template;
@@ -77,6 +77,16 @@ impl Form {
             }
             fields.push(field);
         }
+        for (index, field) in fields.iter().enumerate() {
+            let Some(when) = &field.required_if else {
+                continue;
+            };
+            let is_other = |had: &FormField| had.alias == when.field && had.alias != field.alias;
+            if !fields.iter().any(is_other) {
+                let at = format!("fields[{index}].required_if.field");
+                return Err(wrong(at, "is not the alias of another field"));
+            }
+        }
         if self.allowed_hosts.len() > MOST_HOSTS {
             return Err(wrong(
                 "allowed_hosts",
@@ -119,6 +129,19 @@ impl FormField {
         }
         if RESERVED.iter().any(|name| alias.eq_ignore_ascii_case(name)) {
             return Err(wrong(at("alias"), "is reserved in submissions"));
+        }
+        if self.kind == FieldKind::Honeypot && (self.required || self.contact_field.is_some()) {
+            let why =
+                "is a honeypot, which people leave empty: leave out required and contact_field";
+            return Err(wrong(at("type"), why));
+        }
+        let conditions = self
+            .required_if
+            .as_ref()
+            .map_or(0, |when| when.values.len());
+        if conditions > MOST_OPTIONS {
+            let why = format!("are too many; at most {MOST_OPTIONS} are allowed");
+            return Err(wrong(at("required_if.values"), why));
         }
         if self.options.len() > MOST_OPTIONS {
             return Err(wrong(
@@ -213,6 +236,7 @@ mod tests {
                 label: String::new(),
                 kind: FieldKind::Email,
                 required: true,
+                required_if: None,
                 options: Vec::new(),
                 contact_field: Some("email".into()),
             }],

@@ -18,6 +18,7 @@ fn form(name: &str) -> Form {
             label: name.to_owned(),
             kind: FieldKind::Email,
             required: true,
+            required_if: None,
             options: HOSTILE.map(str::to_owned).to_vec(),
             contact_field: Some("email".to_owned()),
         }],

@@ -37,6 +37,19 @@ pub struct Submission {
     pub results: Map<String, Value>,
 }
 
+/// Whether a program has filled in what people do not see.
+pub fn is_trapped(form: &Form, post: &Post) -> bool {
+    let mut pots = form
+        .fields
+        .iter()
+        .filter(|field| field.kind == FieldKind::Honeypot);
+    pots.any(|pot| {
+        post.values(&pot.alias)
+            .iter()
+            .any(|value| !value.trim().is_empty())
+    })
+}
+
 /// Holds a submission against its form.
 ///
 /// A field with a `contact_field` sets that field of the contact, also where `contacts.public` does
@@ -56,7 +69,10 @@ pub fn submit(
     let errors: Vec<FieldError> = form
         .fields
         .iter()
-        .filter_map(|field| check::check_field(field, post.values(&field.alias)))
+        .filter_map(|field| {
+            let is_required = check::is_required(field, post);
+            check::check_field(field, post.values(&field.alias), is_required)
+        })
         .collect();
     if !errors.is_empty() {
         return Err(errors);
@@ -92,6 +108,9 @@ fn take_fields(hit: &mut Hit, id: FormId, form: &Form, post: &Post) -> Map<Strin
     let mut results = Map::new();
     hit.keep("form_id", &id.to_string());
     for field in &form.fields {
+        if field.kind == FieldKind::Honeypot {
+            continue;
+        }
         let values = post.values(&field.alias);
         let is_lines = field.kind == FieldKind::Textarea;
         let texts: Vec<String> = values

@@ -245,6 +245,10 @@ impl PixelReader<'_> {
             "page_language" | "language" => hit.page_language = hit.take(name, &value, Limit::WORD),
             "page_referrer" | "referrer" => hit.referrer = hit.take_url(name, &value),
             "tags" => take_tags(hit, value.split(',')),
+            // As PHP's clients write a list: `tags[]`, `tags[0]`.
+            _ if name.starts_with("tags[") && name.ends_with(']') => {
+                take_tags(hit, value.split(','));
+            }
             "event" => hit.event = hit.take(name, &value, Limit::NAME),
             "site" => take_site(hit, &value),
             // What everybody sends would make one order of all, and one hit of many.

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::json::{ApiJson, NoQuery, PathText};
-use crate::model::form::{FieldKind, Form, FormError, FormField, FormId};
+use crate::model::form::{FieldKind, Form, FormError, FormField, FormId, RequiredIf};
 use crate::model::wire::Id;
 use crate::operator::wire::FormView;
 use crate::web::AdminState;
@@ -37,6 +37,7 @@ struct FieldRequest {
     #[serde(rename = "type")]
     kind: Option<FieldKind>,
     required: Option<bool>,
+    required_if: Option<RequiredIf>,
     options: Option<Vec<String>>,
     contact_field: Option<String>,
 }
@@ -62,6 +63,7 @@ impl From<FieldRequest> for FormField {
             label: request.label.unwrap_or_default(),
             kind: request.kind.unwrap_or_default(),
             required: request.required.unwrap_or_default(),
+            required_if: request.required_if,
             options: request.options.unwrap_or_default(),
             contact_field: request.contact_field,
         }

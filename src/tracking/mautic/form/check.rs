@@ -4,8 +4,9 @@
 use serde::Serialize;
 use url::Url;
 
+use super::Post;
 use crate::identity;
-use crate::model::form::{FieldKind, FormField};
+use crate::model::form::{FieldKind, FormField, RequiredIf};
 
 /// What is wrong with a field. Holds nothing of what was submitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,14 +18,18 @@ pub struct FieldError {
 }
 
 /// The first thing that is wrong with a field.
-pub(super) fn check_field(field: &FormField, values: &[String]) -> Option<FieldError> {
+pub(super) fn check_field(
+    field: &FormField,
+    values: &[String],
+    is_required: bool,
+) -> Option<FieldError> {
     let given: Vec<&str> = values
         .iter()
         .map(|value| value.trim())
         .filter(|value| !value.is_empty())
         .collect();
     let why = if given.is_empty() {
-        field.required.then_some("is required")
+        is_required.then_some("is required")
     } else if given.len() > 1 && is_single(field.kind) {
         Some("takes one answer")
     } else {
@@ -34,6 +39,19 @@ pub(super) fn check_field(field: &FormField, values: &[String]) -> Option<FieldE
         alias: field.alias.clone(),
         message: format!("{} {why}.", field.label),
     })
+}
+
+/// Whether a field has to be filled in in this submission.
+pub(super) fn is_required(field: &FormField, post: &Post) -> bool {
+    let when = field.required_if.as_ref();
+    field.required || when.is_some_and(|when| holds(when, post))
+}
+
+/// Whether a submission fulfils a condition.
+fn holds(when: &RequiredIf, post: &Post) -> bool {
+    let given = post.values(&when.field).iter().map(|value| value.trim());
+    let mut given = given.filter(|value| !value.is_empty());
+    given.any(|value| when.values.is_empty() || when.values.iter().any(|wanted| wanted == value))
 }
 
 fn is_single(kind: FieldKind) -> bool {
@@ -62,7 +80,8 @@ fn what_is_wrong(field: &FormField, value: &str) -> Option<&'static str> {
         | FieldKind::Tel
         | FieldKind::Textarea
         | FieldKind::Hidden
-        | FieldKind::File => (true, ""),
+        | FieldKind::File
+        | FieldKind::Honeypot => (true, ""),
     };
     (!is_right).then_some(why)
 }
@@ -134,11 +153,12 @@ mod tests {
             label: "It".into(),
             kind,
             required: true,
+            required_if: None,
             options: options.iter().map(|option| (*option).into()).collect(),
             contact_field: None,
         };
         let values: Vec<String> = values.iter().map(|value| (*value).into()).collect();
-        check_field(&field, &values).map(|error| error.message)
+        check_field(&field, &values, field.required).map(|error| error.message)
     }
 
     #[test]

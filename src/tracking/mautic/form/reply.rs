@@ -7,11 +7,11 @@
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, StatusCode};
-use serde_json::json;
+use serde_json::{Map, json};
 use url::Url;
 
 use super::answer::{self, Said, message_page, messenger_page, page_origin, return_location};
-use super::{Post, submit};
+use super::{Post, is_trapped, submit};
 use crate::model::form::{Form, FormId};
 use crate::tracking::decoded::{Cookies, Decoded, Readers, Reply};
 use crate::tracking::inbound::Inbound;
@@ -83,6 +83,10 @@ pub fn answer(inbound: &Inbound<'_>, rules: &Rules, asked: &Asked, form: Option<
         return refuse(inbound, status, UNAVAILABLE, "form unknown");
     };
     let reply = |said| reply(inbound, asked, form, said);
+    if is_trapped(form, &asked.post) {
+        // Told as taken, so that its program does not try another way.
+        return Decoded::refused(reply(Said::Taken(&Map::new())), "form honeypot");
+    }
     let mut taken = match submit(inbound, rules, id, form, &asked.post) {
         Ok(taken) => taken,
         Err(errors) => return Decoded::refused(reply(Said::Wrong(&errors)), "form invalid"),

@@ -32,6 +32,7 @@ fn field(alias: &str, kind: FieldKind, contact_field: Option<&str>) -> FormField
         label: String::new(),
         kind,
         required: alias == "email",
+        required_if: None,
         options: Vec::new(),
         contact_field: contact_field.map(Into::into),
     }
