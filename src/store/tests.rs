@@ -138,7 +138,14 @@ fn hit(kind: Kind) -> Hit {
 
 /// Writes hits under the next numbers, with their own contacts; returns the first number.
 async fn insert(store: &Store, hits: &[Hit]) -> i64 {
-    let mut tx = store.begin_lane().await.unwrap();
+    // On a busy machine a connection may take longer than a server waits for one; it tries again.
+    let mut tx = loop {
+        match store.begin_lane().await {
+            Ok(tx) => break tx,
+            Err(sqlx::Error::PoolTimedOut) => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
     let months = hits
         .iter()
         .map(|hit| PartitionMonth::of(hit.received_at))

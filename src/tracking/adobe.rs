@@ -27,6 +27,7 @@ pub use id::Target;
 pub use link::{Claim, click, message};
 pub use tag::tag;
 
+use self::id::IMPRESSION;
 use super::Rules;
 use super::click::{Brought, lead, remember};
 use super::decoded::{Counted, Decoded, Reply};
@@ -100,6 +101,10 @@ pub fn answer_click(
     link: Option<&LinkRecord>,
 ) -> Decoded {
     let Some(link) = link else {
+        // Adobe's in-app and push messages have no links of their own, so it is no link's number.
+        if claim.id.target == Target::Link(IMPRESSION) {
+            return answer_message(inbound, rules, claim);
+        }
         return Decoded::refused(no_page(inbound), "link unknown").counted(Counted::UnknownLink);
     };
     let brought = Brought {

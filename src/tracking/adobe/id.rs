@@ -42,6 +42,9 @@ pub enum Target {
     Link(u64),
 }
 
+/// The third field of a message that was shown: an impression. A link may have the number too.
+pub const IMPRESSION: u64 = 7;
+
 /// Reads an id field, decoded once.
 pub fn read_id(text: &str) -> Option<MessageId> {
     // A scanner may have escaped it twice.
@@ -64,7 +67,7 @@ pub fn read_id(text: &str) -> Option<MessageId> {
     if fields.next().is_some() {
         return None;
     }
-    let delivery = read_hex(delivery)?;
+    let delivery = read_signed_hex(delivery)?;
     Some(MessageId {
         letter: letter.to_ascii_lowercase(),
         broadlog: read_broadlog(broadlog)?,
@@ -85,7 +88,21 @@ pub(super) fn read_broadlog(text: &str) -> Option<Option<Broadlog>> {
             .ok()
             .map(|id| Some(Broadlog::Uuid(id)));
     }
-    read_hex(text).map(|id| (id != 0).then_some(Broadlog::Number(id)))
+    read_signed_hex(text).map(|id| (id != 0).then_some(Broadlog::Number(id)))
+}
+
+/// [`read_hex`], or the same behind a minus sign, as some SDKs write the numbers that come after
+/// 2^31 messages: the unsigned hex that Adobe itself would write.
+fn read_signed_hex(text: &str) -> Option<u64> {
+    let Some(digits) = text.strip_prefix('-') else {
+        return read_hex(text);
+    };
+    let number = i64::try_from(read_hex(digits)?).ok()?;
+    // As the readings of 32 bits have it, where it fits.
+    Some(match u32::try_from(number) {
+        Ok(small) if small <= 1 << 31 => u64::from(small.wrapping_neg()),
+        _ => number.wrapping_neg() as u64,
+    })
 }
 
 /// Up to 64 bits of hex, in any case; leading zeros do not count.

@@ -5,7 +5,9 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::earlier::take_visitor;
-use super::id::{Broadlog, MessageId, Target, content_type, likeliest, read_id, readings};
+use super::id::{
+    Broadlog, IMPRESSION, MessageId, Target, content_type, likeliest, read_id, readings,
+};
 use super::{decoded, raw_pairs};
 use crate::model::hit::{BroadlogId, DeliveryId, Dialect, Hit, Kind, Limit, LinkId, Provenance};
 use crate::model::link::{LinkRecord, PersonalValues};
@@ -157,11 +159,24 @@ pub fn message(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim) -> Hit {
     let kind = match claim.id.target {
         // Adobe's SDKs send the letter h as well, so a received push cannot be told from an opened
         // mail here; the delivery's channel tells.
-        Target::Open => Kind::Open,
+        Target::Open | Target::Link(IMPRESSION) => Kind::Open,
         Target::PushClick | Target::Link(_) => Kind::Click,
     };
     let mut hit = claimed_hit(inbound, rules, claim, kind);
-    take_utm(&mut hit, &claim.query);
+    if claim.id.target == Target::Link(IMPRESSION) {
+        hit.keep("tracking_type", "impression");
+    }
+    // There is no page that the rest could go on to (`mcId`, `did`, `rid`, `erid`, …).
+    for (index, pair) in raw_pairs(&claim.query).enumerate() {
+        if index == MOST_PARAMETERS {
+            hit.note("parameters cut");
+            break;
+        }
+        let (name, value) = decoded(pair);
+        if !hit.take_utm(&name, &value) {
+            hit.keep(&name, &value);
+        }
+    }
     hit
 }
 

@@ -41,6 +41,23 @@ fn ids_are_read_in_every_notation() {
 }
 
 #[test]
+fn a_minus_sign_is_read_as_adobes_own_hex() {
+    for (signed, plain) in [
+        ("h-5,2,3", "hfffffffb,2,3"),
+        ("h-80000000,2,3", "h80000000,2,3"),
+        ("h-80000001,2,3", "hffffffff7fffffff,2,3"),
+        ("h1,-5,3", "h1,fffffffb,3"),
+        ("h-0,2,3", "h0,2,3"),
+    ] {
+        let (signed, plain) = (read_id(signed).unwrap(), read_id(plain).unwrap());
+        assert_eq!(
+            (signed.broadlog, signed.delivery),
+            (plain.broadlog, plain.delivery)
+        );
+    }
+}
+
+#[test]
 fn an_odd_id_is_none() {
     for odd in [
         "",
@@ -54,7 +71,9 @@ fn an_odd_id_is_none() {
         "1,2,3",
         "hg,2,3",
         "h1,2,x",
-        "h-1,2,3",
+        "h--1,2,3",
+        "h-,2,3",
+        "h1,2,-3",
         "h+1,2,3",
         "hé,2,3",
         "é1,2,3",
