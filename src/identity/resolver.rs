@@ -338,8 +338,14 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         let by_link = names
             .by_message
             .filter(|named| named.standing == Standing::Link);
-        if by_link.is_none() && names.recipient == Some(None) {
-            left.push(Leftover::note("recipient unknown"));
+        if names.recipient == Some(None)
+            && let Some((field, value)) = evidence.recipient
+        {
+            let note = by_link.is_none().then_some("recipient unknown");
+            left.push(Leftover {
+                note: note.map(Cow::Borrowed),
+                field: Some(("rcpid", Cow::Owned(format!("{field}={value}")))),
+            });
         }
         let named = by_link
             .or_else(|| {

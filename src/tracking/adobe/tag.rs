@@ -161,6 +161,7 @@ fn take_recipient(hit: &mut Hit, rules: &Rules, value: &str, raw: &str) -> bool 
     let pair = value.split_once('=').or_else(|| twice.split_once('='));
     let recipient = pair.and_then(|(field, value)| {
         let field = hit.take("rcpid", field, Limit::WORD)?;
+        let field = unique_name(rules, field);
         // An address keeps its plus.
         let raw = percent_encoding::percent_decode_str(raw.split_once('=')?.1).decode_utf8_lossy();
         let address = address_with_plus(&field, raw.as_bytes());
@@ -178,6 +179,19 @@ fn take_recipient(hit: &mut Hit, rules: &Rules, value: &str, raw: &str) -> bool 
         None => refuse(hit, "rcpid", value, "unreadable"),
     }
     is_named
+}
+
+/// The unique field that a name of Adobe's stands for: the name itself in any case, else without the
+/// letter of its type, as in `sEmail`; the name where there is none.
+fn unique_name(rules: &Rules, name: String) -> String {
+    let find = |name: &str| {
+        let mut unique = rules.unique.iter();
+        unique
+            .find(|unique| unique.eq_ignore_ascii_case(name))
+            .cloned()
+    };
+    let without_type = || find(name.strip_prefix(['s', 'i', 'S', 'I'])?);
+    find(&name).or_else(without_type).unwrap_or(name)
 }
 
 /// Keeps what cannot be used, and says so.
