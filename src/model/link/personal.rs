@@ -4,12 +4,13 @@
 //! In query and fragment a value is percent-encoded, all but letters, digits and `-._~`: it stays
 //! inside its place. In the path it may be a part of the page's address, as it is at Adobe, where
 //! `https://shop.example/<%= page %><%= campaign %>` is common: its slashes stay, and where the
-//! template has no query of its own, its `?` begins one and what follows is the page's. Not so where
-//! that could lead out of the path: a slash behind a slash (`//evil.example` is a host to some
-//! servers) and all slashes of a value with `.` or `..` for a segment are encoded. A value that could choose the host would make an open redirect of every
-//! mail. So a host with a personal part is refused when the link is made, unless the operator lists
-//! the hosts that may come of it; then the finished URL is held against that list at every click,
-//! and nothing else leads anywhere.
+//! template has no query of its own, its `?` begins one and what follows is the page's. Not so
+//! where that could lead out of the path: a slash behind a slash (`//evil.example` is a host to
+//! some servers) and all slashes of a value with `.` or `..` for a segment are encoded, and where
+//! values still make such a segment, all of them are left out. A value that could choose the host
+//! would make an open redirect of every mail. So a host with a personal part is refused when the
+//! link is made, unless the operator lists the hosts that may come of it; then the finished URL is
+//! held against that list at every click, and nothing else leads anywhere.
 
 use std::borrow::Cow;
 
@@ -138,7 +139,9 @@ pub fn fill<'t>(
         return Some(Cow::Borrowed(template));
     }
     let origin = origin_end(template);
-    let own_query = template[origin..].find(['?', '#']).map(|at| origin + at);
+    let path_end = template[origin..].find(['?', '#']);
+    let path_end = path_end.map_or(template.len(), |at| origin + at);
+    let has_query = template[path_end..].starts_with('?');
     let mut url = String::with_capacity(template.len() + 100);
     // A value has begun the query.
     let mut is_query = false;
@@ -150,13 +153,13 @@ pub fn fill<'t>(
         if part.start < origin {
             host_is_personal = true;
             url.push_str(value);
-        } else if is_query && own_query.is_none_or(|at| part.start < at) {
-            url.extend(utf8_percent_encode(value, QUERY));
-        } else if own_query.is_some_and(|at| part.start > at) {
+        } else if part.start > path_end {
             url.extend(utf8_percent_encode(value, VALUE));
+        } else if is_query {
+            url.extend(utf8_percent_encode(value, QUERY));
         } else {
             let (path, query) = match value.split_once('?') {
-                Some((path, query)) if own_query.is_none() => (path, Some(query)),
+                Some((path, query)) if !has_query => (path, Some(query)),
                 _ => (value, None),
             };
             push_path(&mut url, path);
@@ -168,8 +171,11 @@ pub fn fill<'t>(
         }
     }
     url.push_str(&template[at..]);
+    let none = PersonalValues::default();
+    if *values != none && !host_is_personal && climbs(&url[origin..]) {
+        return fill(template, &none, hosts);
+    }
     if url.len() > Limit::URL.0 {
-        let none = PersonalValues::default();
         return (*values != none)
             .then(|| fill(template, &none, hosts))
             .flatten();
@@ -178,6 +184,16 @@ pub fn fill<'t>(
         url = checked(&url, hosts)?;
     }
     Some(Cow::Owned(url))
+}
+
+/// Whether the path at the start of a text has `.` or `..` for a segment, which a browser reads as
+/// a way up, escaped too.
+fn climbs(text: &str) -> bool {
+    let path = text.split(['?', '#']).next().unwrap_or_default();
+    path.split('/').any(|segment| {
+        let segment = segment.to_ascii_lowercase().replace("%2e", ".");
+        matches!(&*segment, "." | "..")
+    })
 }
 
 /// Puts a value into a path.
@@ -267,7 +283,18 @@ mod tests {
             (
                 "https://hbr.org/{p1}#top",
                 "p1=x%3Fb",
-                "https://hbr.org/x%3Fb#top",
+                "https://hbr.org/x?b#top",
+            ),
+            ("https://hbr.org/a/{p1}/b", "p1=..", "https://hbr.org/a//b"),
+            (
+                "https://hbr.org/a/{p1}{p2}",
+                "p1=.&p2=.",
+                "https://hbr.org/a/",
+            ),
+            (
+                "https://hbr.org/a/{p1}#{p2}",
+                "p1=x&p2=y/z?",
+                "https://hbr.org/a/x#y%2Fz%3F",
             ),
             (
                 "https://hbr.org/{p1}&c={p2}",
@@ -405,7 +432,7 @@ mod tests {
         }
 
         #[test]
-        fn no_value_leaves_the_path_before_it(value in "(\\PC|[/\\\\.%?#]|%2e|%2F){0,30}", place in prop::sample::select(vec![
+        fn no_value_leaves_the_path_before_it(value in "(\\PC|[/\\\\.%?#]|%2e|%2F){0,30}|[.]{0,3}", place in prop::sample::select(vec![
             "https://shop.example/a/{p1}", "https://shop.example/a/{p1}/b", "https://shop.example/a/{p1}?q=1",
         ])) {
             let filled = fill(place, &PersonalValues(vec![(1, value)]), &[]).unwrap();
