@@ -24,8 +24,8 @@ const AGENT: &str = "X-WT-UA";
 const PAGE: &str = "X-WT-RQ";
 /// What has a column.
 const TAKEN: [&str; 3] = [IP, AGENT, PAGE];
-/// What HTTP clients of apps call themselves. The app's own name and its device are in [`AGENT`]
-/// then, and are no more and no less to be believed than a browser's agent.
+/// What HTTP clients of apps call themselves. Beside one of these the app's name and its device are
+/// in [`AGENT`], with every hit.
 const APPS: [&str; 5] = [
     "okhttp/",
     "cfnetwork/",
@@ -123,14 +123,13 @@ impl<'r> Sender<'r> {
         let (mut agent, mut page) = (self.agent.as_deref(), None);
         let mut is_handed_over = false;
         let mut is_ignored = false;
-        let is_app = self.agent.as_deref().is_none_or(is_app);
+        let is_app = self.agent.as_deref().is_some_and(is_app);
         let mut take = |hit: &mut Hit, name: &str, value: &'s str| {
-            if !is_trusted && is_app && name.eq_ignore_ascii_case(AGENT) {
-                agent = Some(value);
-                is_handed_over = true;
-            } else if !is_trusted {
-                // Client hints and the like change nothing, so nothing of them is refused.
-                is_ignored |= TAKEN.iter().any(|one| name.eq_ignore_ascii_case(one));
+            if !is_trusted {
+                // Client hints and the like, and an app's own name, change nothing wherever they
+                // come from, so nothing of them is refused.
+                let is_taken = TAKEN.iter().any(|one| name.eq_ignore_ascii_case(one));
+                is_ignored |= is_taken && !(is_app && name.eq_ignore_ascii_case(AGENT));
                 hit.keep(name, value);
             } else if name.eq_ignore_ascii_case(IP) {
                 match address(value) {
