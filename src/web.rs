@@ -22,10 +22,12 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Extension, Router};
-use http::header::{ALLOW, ORIGIN};
+use http::header::{ALLOW, AUTHORIZATION, ORIGIN};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
+
+use crate::model::site::{OPERATOR_PATHS, OPERATOR_TREES};
 
 pub use admin::unknown_paths::UnknownPaths;
 pub use admin::{AdminState, Tables};
@@ -157,8 +159,8 @@ impl Web {
                 tracking.settle(served, outcome, &parts.headers).await
             }
             None => {
-                let mut request = Request::from_parts(parts.clone(), body);
                 let client = tracking.client_of(peer.ip(), &parts.headers);
+                let mut request = Request::from_parts(parts, body);
                 request.extensions_mut().insert(Client(client));
                 self.answer_page(request).await
             }
@@ -190,7 +192,7 @@ struct Client(IpAddr);
 async fn answer_unknown(
     State(admin): State<Arc<AdminState>>,
     Extension(Client(client)): Extension<Client>,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Response {
     let path = request.uri().path();
     if is_operators(path) {
@@ -200,6 +202,11 @@ async fn answer_unknown(
     match &admin.upstream {
         Some(upstream) => {
             admin.unknown_paths.note(path, Fate::PassedOn);
+            // Our own secrets, from an operator's mistyped call, are not for the old system.
+            if api::is_admin(&admin.token, request.headers()) {
+                request.headers_mut().remove(AUTHORIZATION);
+            }
+            request.headers_mut().remove(tracking::DEBUG_HEADER);
             upstream.pass_on(site, client, request).await
         }
         None => {
@@ -212,11 +219,10 @@ async fn answer_unknown(
     }
 }
 
-/// First parts of the paths that are the operator's and no site's.
-const OPERATORS: [&str; 6] = ["api", "docs", "metrics", "livez", "readyz", "demo"];
-
 /// Whether a path is the operator's: no page's script has any business there.
 fn is_operators(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next();
-    first.is_some_and(|first| OPERATORS.contains(&first))
+    let names = OPERATOR_TREES.iter().chain(&OPERATOR_PATHS);
+    let mut names = names.map(|name| name.trim_start_matches('/'));
+    first.is_some_and(|first| names.any(|name| name == first))
 }

@@ -15,6 +15,11 @@ pub const PIXEL: &str = "/mtracking.gif";
 /// Where the script usually sends hits.
 pub const EVENT: &str = "/mtc/event";
 
+/// Paths of the operator's side, with everything below them.
+pub const OPERATOR_TREES: [&str; 3] = ["/api", "/demo", "/docs"];
+/// Paths that tell operators how the server is.
+pub const OPERATOR_PATHS: [&str; 3] = ["/livez", "/metrics", "/readyz"];
+
 /// Where the public reaches us, and what holds there.
 #[derive(Clone, Debug)]
 pub struct Site {

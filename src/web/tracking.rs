@@ -35,7 +35,7 @@ use metrics::Counter;
 pub use site::{ServedSite, Sites};
 
 pub(in crate::web) use head::Head;
-pub(in crate::web) use outcome::Outcome;
+pub(in crate::web) use outcome::{DEBUG_HEADER, Outcome};
 pub(in crate::web) use reply::redirect;
 
 use self::cookies::CookieMaker;
@@ -209,11 +209,18 @@ impl TrackingState {
     }
 
     /// `POST /mtracking.gif`, as beacons send it: the parameters may stand in the body too. A body
-    /// that does not arrive is a page view all the same.
+    /// that does not arrive, or is too long, is a page view all the same, with a note.
     async fn answer_beacon(&self, inbound: &Inbound<'_>, body: Body) -> Decoded {
-        let body = read_whole(body, EVENT_BODY).await;
-        let body = body.map(|body| body.bytes).unwrap_or_default();
-        native::answer_pixel(&inbound.with(&body), &self.rules)
+        match read_whole(body, EVENT_BODY).await {
+            Ok(body) => native::answer_pixel(&inbound.with(&body.bytes), &self.rules),
+            Err(_) => {
+                let mut decoded = native::answer_pixel(inbound, &self.rules);
+                for hit in &mut decoded.hits {
+                    hit.note("body not read");
+                }
+                decoded
+            }
+        }
     }
 
     /// `POST /mtc/event`, `GET` of it, and `OPTIONS` of it.

@@ -26,7 +26,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{LengthLimitError, Limited};
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::builderstates::WantsSchemes;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -123,10 +124,7 @@ impl Upstream {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT));
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-            .inspect_err(|error| tracing::error!(%error, "upstream: no certificates of the system"))
-            .ok()?
+        let connector = with_roots()?
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -169,8 +167,12 @@ impl Upstream {
         };
         let here = IpAddr::from([127, 0, 0, 1]);
         match self.ask(site, here, request).await {
-            // A message that it does not know, it will not know tomorrow.
-            Ok(response) => !response.status().is_server_error(),
+            // A message that it does not know, it will not know tomorrow. Anything else, such as a
+            // redirect, a limit or a firewall, says nothing about the opt-out.
+            Ok(response) => {
+                let status = response.status();
+                status.is_success() || matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+            }
             Err(_) => false,
         }
     }
@@ -235,6 +237,26 @@ impl Upstream {
             .build()
             .ok()
     }
+}
+
+/// TLS with the system's certificates. Without any, an old system on plain HTTP is reached all the
+/// same, and one on HTTPS is away.
+fn with_roots() -> Option<HttpsConnectorBuilder<WantsSchemes>> {
+    let ring = rustls::crypto::ring::default_provider;
+    let builder = HttpsConnectorBuilder::new().with_provider_and_native_roots(ring());
+    builder
+        .inspect_err(|error| {
+            tracing::warn!(%error, "the system has no certificates: upstream.url cannot be https");
+        })
+        .ok()
+        .or_else(|| {
+            let tls = rustls::ClientConfig::builder_with_provider(Arc::new(ring()));
+            let tls = tls.with_safe_default_protocol_versions().ok()?;
+            let tls = tls
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+            Some(HttpsConnectorBuilder::new().with_tls_config(tls))
+        })
 }
 
 /// What an error of the client's means.

@@ -40,7 +40,7 @@ async fn old_system() -> (u16, Nginx) {
         "client_max_body_size 200m; client_body_buffer_size 64k;
          server {{ listen 127.0.0.1:{port}; root {root}; etag on;
            location /echo {{ add_header X-Old \"kept\"; add_header Set-Cookie \"mautic_session=7; Domain=old.example; Path=/\";
-             return 200 \"$request_method $request_uri host=$http_host for=$http_x_forwarded_for proto=$http_x_forwarded_proto as=$http_x_forwarded_host cookie=$http_cookie upgrade=$http_upgrade hop=$http_x_hop via=$http_via agent=$http_user_agent\"; }}
+             return 200 \"$request_method $request_uri host=$http_host for=$http_x_forwarded_for proto=$http_x_forwarded_proto as=$http_x_forwarded_host cookie=$http_cookie upgrade=$http_upgrade hop=$http_x_hop via=$http_via auth=$http_authorization debug=$http_x_sillage_debug agent=$http_user_agent\"; }}
            location /moved {{ return 302 http://old.example/landing?a=1; }}
            location /gone {{ return 410 \"gone\"; }}
            location /upload {{ proxy_pass http://127.0.0.1:{port}/length; }}
@@ -99,6 +99,14 @@ async fn what_we_do_not_speak_goes_on_and_comes_back_unchanged(engine: Engine) {
     }
     let tag = here.get("/media/images/logo.png").await;
     let etag = tag.header("etag").to_owned();
+    let head = |path: &'static str| (http::Method::HEAD, path);
+    for (method, path) in [head("/media/images/logo.png"), head("/nothing/there")] {
+        let direct = there.request(method.clone(), path, &[], bytes::Bytes::new());
+        let through = here.request(method, path, &[], bytes::Bytes::new());
+        let (direct, through) = (direct.await.unwrap(), through.await.unwrap());
+        assert_eq!(through.status, direct.status, "HEAD {path}");
+        assert_eq!(lasting(&through), lasting(&direct), "HEAD {path}");
+    }
     let again = here
         .get_with("/media/images/logo.png", &[("if-none-match", &etag)])
         .await;
@@ -121,12 +129,22 @@ async fn what_we_do_not_speak_goes_on_and_comes_back_unchanged(engine: Engine) {
     let text = told.text();
     for part in [
         "GET /echo/x?a=1 host=old.example for=127.0.0.1 proto=http as=127.0.0.1:",
-        "cookie=mautic_device_id=theirs upgrade= hop= via=1.1 sillage agent=Mozilla/5.0",
+        "cookie=mautic_device_id=theirs upgrade= hop= via=1.1 sillage auth= debug= agent=Mozilla/5.0",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
     assert_eq!(told.header("x-old"), "kept");
     assert_eq!(told.set_cookies(), ["mautic_session=7; Path=/"]);
+    // An operator's secrets stay here, and what a page of the old system is protected by goes on.
+    let mut admin = server.client().admin();
+    let told = admin
+        .get_with("/echo/y", &[("x-sillage-debug", "k")])
+        .await
+        .text();
+    assert!(told.contains("auth= debug="), "{told}");
+    let basic = [("authorization", "Basic b2xk")];
+    let told = server.client().get_with("/echo/y", &basic).await.text();
+    assert!(told.contains("auth=Basic b2xk debug="), "{told}");
     let moved = here.get("/moved").await;
     let ours = format!("{}/landing?a=1", server.url());
     assert_eq!(
@@ -161,7 +179,7 @@ async fn what_we_do_not_speak_goes_on_and_comes_back_unchanged(engine: Engine) {
         (of("/media"), of("/echo"), of("/r"))
     };
     wait_for("counted paths", STORED, async || {
-        listed().await == (Some(3), Some(1), None)
+        listed().await == (Some(4), Some(3), None)
     })
     .await;
     server.finish().await;

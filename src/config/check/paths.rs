@@ -3,6 +3,7 @@
 use super::Found;
 use crate::config::Config;
 use crate::config::words::allowed;
+use crate::model::site::{OPERATOR_PATHS, OPERATOR_TREES};
 use crate::tracking::mapp;
 use crate::tracking::route::{
     ESSENTIAL_SCRIPT, EVENT, FORM, MAUTIC_OPEN, MAUTIC_REDIRECT, OPEN, PIXEL, PREFIXES, REDIRECT,
@@ -11,9 +12,9 @@ use crate::tracking::route::{
 
 /// What the server answers itself, with everything below it.
 const OWN_TREES: [&str; 9] = [
-    "/api",
-    "/demo",
-    "/docs",
+    OPERATOR_TREES[0],
+    OPERATOR_TREES[1],
+    OPERATOR_TREES[2],
     MAUTIC_OPEN,
     FORM,
     OPEN,
@@ -25,10 +26,10 @@ const OWN_TREES: [&str; 9] = [
 /// What it answers itself.
 const OWN_PATHS: [&str; 14] = [
     "/favicon.ico",
-    "/livez",
-    "/metrics",
-    "/readyz",
     "/robots.txt",
+    OPERATOR_PATHS[0],
+    OPERATOR_PATHS[1],
+    OPERATOR_PATHS[2],
     // What may stand before the usual names in Mautic's addresses.
     PREFIXES[0],
     PREFIXES[1],

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::clock::Clock;
+use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{Limit, clean};
 use crate::store::Store;
 use crate::store::unknown_paths::{OTHERS, UnknownPath};
@@ -50,18 +50,9 @@ impl UnknownPaths {
         let now = self.clock.now();
         let first = path.trim_start_matches('/').split('/').next();
         let (segment, _) = clean(first.unwrap_or_default(), MOST_SEGMENT);
-        let mut segment = format!("/{segment}");
+        let segment = format!("/{segment}");
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() >= MOST_WAITING && !waiting.contains_key(&segment) {
-            segment = OTHERS.to_owned();
-        }
-        let counted = waiting.entry(segment.clone()).or_insert(UnknownPath {
-            segment,
-            passed_on: 0,
-            refused: 0,
-            first_at: now,
-            last_at: now,
-        });
+        let counted = entry(&mut waiting, segment, now);
         counted.last_at = now;
         let (count, word) = match fate {
             Fate::PassedOn => (&mut counted.passed_on, "passed on"),
@@ -76,20 +67,15 @@ impl UnknownPaths {
         waiting.drain().map(|(_, counted)| counted).collect()
     }
 
-    /// Puts back what the database did not take.
+    /// Puts back what the database did not take, in the room that there is.
     fn put_back(&self, counted: Vec<UnknownPath>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for old in counted {
-            match waiting.get_mut(&old.segment) {
-                Some(new) => {
-                    new.passed_on += old.passed_on;
-                    new.refused += old.refused;
-                    new.first_at = old.first_at;
-                }
-                None => {
-                    waiting.insert(old.segment.clone(), old);
-                }
-            }
+            let into = entry(&mut waiting, old.segment, old.first_at);
+            into.passed_on += old.passed_on;
+            into.refused += old.refused;
+            into.first_at = into.first_at.min(old.first_at);
+            into.last_at = into.last_at.max(old.last_at);
         }
     }
 
@@ -114,5 +100,42 @@ impl UnknownPaths {
             self.store(&store).await;
         }
         self.store(&store).await;
+    }
+}
+
+/// What is counted for a first part; for all others where there are too many.
+fn entry(
+    waiting: &mut HashMap<String, UnknownPath>,
+    segment: String,
+    at: Micros,
+) -> &mut UnknownPath {
+    let is_full = waiting.len() >= MOST_WAITING && !waiting.contains_key(&segment);
+    let segment = if is_full { OTHERS.to_owned() } else { segment };
+    waiting.entry(segment.clone()).or_insert(UnknownPath {
+        segment,
+        passed_on: 0,
+        refused: 0,
+        first_at: at,
+        last_at: at,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scanner_fills_no_memory_while_the_database_is_away() {
+        let paths = UnknownPaths::new(Clock::system());
+        for round in 0..4 {
+            let waiting = paths.take();
+            for path in 0..1_500 {
+                paths.note(&format!("/{round}-{path}/x"), Fate::Refused);
+            }
+            paths.put_back(waiting);
+        }
+        let counted = paths.take();
+        assert!(counted.len() <= MOST_WAITING + 1, "{}", counted.len());
+        assert_eq!(counted.iter().map(|path| path.refused).sum::<i64>(), 6_000);
     }
 }

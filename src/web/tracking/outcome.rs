@@ -20,7 +20,7 @@ use crate::tracking::decoded::{Cookies, Counted, Decoded, Reply};
 const BATCH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Header with the key that makes verdicts visible.
-const DEBUG_HEADER: &str = "x-sillage-debug";
+pub(in crate::web) const DEBUG_HEADER: &str = "x-sillage-debug";
 
 /// Reads hits and offers them.
 type Offer = Box<dyn FnOnce(&dyn Sink) -> Receipt + Send>;
