@@ -20,6 +20,7 @@
 mod evidence;
 mod known;
 mod lookup;
+mod opt_out;
 mod resolver;
 pub mod rights;
 mod unique;
@@ -27,6 +28,7 @@ mod unique;
 pub(crate) use evidence::{Evidence, Finding};
 pub(crate) use known::{Binding, Changes, Contact, Known};
 pub(crate) use lookup::{Lookup, contacts_to_load};
+pub(crate) use opt_out::{UNSUBSCRIBED, is_proved_opt_out};
 pub(crate) use resolver::Resolver;
 pub(crate) use unique::{
     UniqueError, check_fields, is_address, is_address_field, is_placeholder, is_unfilled,

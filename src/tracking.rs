@@ -30,6 +30,7 @@
 
 mod click;
 pub mod decoded;
+mod html_page;
 pub mod inbound;
 mod landing;
 mod message;

@@ -7,7 +7,7 @@ use super::idempotency::drop_duplicates;
 use super::known_ids::KnownIds;
 use super::orders::Orders;
 use super::page_tags::PageTags;
-use crate::identity::{Evidence, Finding, Lookup, Resolver, contacts_to_load};
+use crate::identity::{Evidence, Finding, Lookup, Resolver, contacts_to_load, is_proved_opt_out};
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{Dialect, Hit, LeastProof, Limit, Provenance, clean};
 use crate::queue::frame::{BadFrame, Unreadable, decode_record, encode_record};
@@ -17,7 +17,6 @@ use crate::store::hits::HitRow;
 use crate::store::maintenance::{PartitionMonth, Quarantined};
 use crate::store::opt_outs::OptOut;
 use crate::store::{self, Store, Tx, is_refusal};
-use crate::tracking::unsubscribe;
 
 /// Hits that are to be stored, with the group each stood in.
 pub struct Batch<'p> {
@@ -229,15 +228,17 @@ impl<'p> Batch<'p> {
             if let Some(note) = earned.note {
                 hit.to_mut().note(note);
             }
-            if hit.dialect == Dialect::Mautic && unsubscribe::is_proved(&hit) {
-                // Also of a message that was not imported: the old system knows it.
-                untold.extend(hit.message_key().map(str::to_owned));
-            }
-            if let Some(contact) = contact.filter(|_| unsubscribe::is_proved(&hit)) {
-                opt_outs.entry(contact).or_insert(OptOut {
-                    at: hit.occurred_at.unwrap_or(hit.received_at),
-                    delivery_id: hit.delivery_id,
-                });
+            if is_proved_opt_out(&hit) {
+                if let Some(contact) = contact {
+                    opt_outs.entry(contact).or_insert(OptOut {
+                        at: hit.occurred_at.unwrap_or(hit.received_at),
+                        delivery_id: hit.delivery_id,
+                    });
+                }
+                if hit.dialect == Dialect::Mautic {
+                    // Also of a message that was not imported: the old system knows it.
+                    untold.extend(hit.message_key().map(str::to_owned));
+                }
             }
             contacts.push(contact);
             counted.push((earned.counted_revenue(), earned.is_order()));

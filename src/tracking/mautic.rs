@@ -23,6 +23,7 @@ use self::php::{Key, Value};
 use super::Rules;
 use super::message::message_hit;
 use crate::model::hit::{DeliveryId, Dialect, Hit, Kind, Limit, Provenance, clean};
+use crate::model::link::{is_whole_name, repair_name};
 use crate::tracking::inbound::Inbound;
 
 /// Characters of a link's id.
@@ -121,19 +122,24 @@ fn decoded_pair(pair: &str) -> (Cow<'_, str>, Cow<'_, str>) {
 /// `/email/<hash>.gif`: an open of the message with this tracking hash; none where the name cannot
 /// be a hash.
 pub fn open(inbound: &Inbound<'_>, rules: &Rules, hash: &str) -> Option<Hit> {
-    let key = message_key(hash)?;
-    let mut hit = message_hit(inbound, rules, Kind::Open, None);
-    hit.dialect = Dialect::Mautic;
-    hit.foreign_mut().message_key = Some(key);
-    Some(hit)
+    named(inbound, rules, Kind::Open, hash)
 }
 
-/// An opt-out from the message with this tracking hash, whatever mail programs have put behind it;
-/// none where the name cannot be a hash.
+/// `/email/unsubscribe/<hash>`: an opt-out from that message, whatever mail programs have put around
+/// the hash; none where there is none.
 pub fn opt_out(inbound: &Inbound<'_>, rules: &Rules, hash: &str) -> Option<Hit> {
-    let end = hash.find(|c: char| !c.is_ascii_alphanumeric());
-    let key = message_key(&hash[..end.unwrap_or(hash.len())])?;
-    let mut hit = message_hit(inbound, rules, Kind::Optout, None);
+    let repaired = repair_name(hash);
+    let hash = match &repaired {
+        Some(repaired) if !is_whole_name(hash) => &repaired.name,
+        _ => hash,
+    };
+    named(inbound, rules, Kind::Optout, hash)
+}
+
+/// A hit of the message with a tracking hash.
+fn named(inbound: &Inbound<'_>, rules: &Rules, kind: Kind, hash: &str) -> Option<Hit> {
+    let key = message_key(hash)?;
+    let mut hit = message_hit(inbound, rules, kind, None);
     hit.dialect = Dialect::Mautic;
     hit.foreign_mut().message_key = Some(key);
     Some(hit)

@@ -16,18 +16,28 @@ use http::{Method, StatusCode};
 
 use self::words::Words;
 use super::Rules;
-use super::decoded::{Cookies, Decoded, Reply};
+use super::decoded::{Decoded, Reply};
+use super::html_page::html_page;
 use super::inbound::Inbound;
 use super::message::message_hit;
-use crate::model::hit::{Authority, Hit, Kind, Limit, Provenance, Verdict};
+use crate::identity::UNSUBSCRIBED;
+use crate::model::hit::{Hit, Kind, Limit, Verdict};
 use crate::model::link::LinkToken;
 
-/// The event of an opt-out that a person has sent, and not only clicked on the way to a page.
-pub const UNSUBSCRIBED: &str = "unsubscribed";
+/// What the page says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    /// Before the click.
+    Ask,
+    /// After it.
+    Done,
+    /// It could not be kept.
+    Failed,
+}
 
 /// The opt-out of `/u/<token>`; none where the token is not ours.
 pub fn of_token(inbound: &Inbound<'_>, rules: &Rules) -> Option<Hit> {
-    let token = LinkToken::decode(inbound.rest, &rules.keys)?;
+    let token = LinkToken::find(inbound.rest, &rules.keys)?;
     Some(message_hit(inbound, rules, Kind::Optout, Some(&token)))
 }
 
@@ -36,9 +46,10 @@ pub fn answer(inbound: &Inbound<'_>, hit: Option<Hit>) -> Decoded {
     let Some(hit) = hit else {
         return Decoded::refused(Reply::NoPage(None), "unsubscribes from no message");
     };
-    match *inbound.method == Method::POST {
-        true => take(inbound, hit),
-        false => Decoded::of(page(inbound, StatusCode::OK, |words| words.ask), Vec::new()),
+    if *inbound.method == Method::POST {
+        take(inbound, hit)
+    } else {
+        Decoded::of(page(inbound, Said::Ask), Vec::new())
     }
 }
 
@@ -51,54 +62,32 @@ pub fn of_click(inbound: &Inbound<'_>, click: Decoded) -> Option<Decoded> {
 
 /// Takes an opt-out.
 fn take(inbound: &Inbound<'_>, mut hit: Hit) -> Decoded {
-    hit.kind = Kind::Optout;
     hit.event = hit.take("event", UNSUBSCRIBED, Limit::NAME);
     // The mailbox's server posts in the reader's name, with whatever agent or none.
     hit.verdict = Verdict::Human;
-    let lost = page(inbound, StatusCode::SERVICE_UNAVAILABLE, |words| {
-        words.failed
-    });
     Decoded {
-        if_lost: Some(Box::new(lost)),
-        cookies: Cookies::default(),
-        ..Decoded::of(page(inbound, StatusCode::OK, |words| words.done), vec![hit])
+        if_lost: Some(Box::new(page(inbound, Said::Failed))),
+        ..Decoded::of(page(inbound, Said::Done), vec![hit])
     }
 }
 
-/// Whether an opt-out is proved to be the person's own.
-pub fn is_proved(hit: &Hit) -> bool {
-    let is_said = hit.kind == Kind::Optout && hit.event.as_deref() == Some(UNSUBSCRIBED);
-    // Names are hashes of Mautic's or UUIDs of Adobe's, not numbers.
-    let has_unguessable_name = hit.message_key().is_some();
-    is_said
-        && (hit.authority == Authority::Authenticated
-            || hit.provenance == Provenance::Link
-            || has_unguessable_name)
-}
-
-fn page(inbound: &Inbound<'_>, status: StatusCode, say: impl Fn(&Words) -> &'static str) -> Reply {
+fn page(inbound: &Inbound<'_>, said: Said) -> Reply {
     let accepted = inbound.header(ACCEPT_LANGUAGE);
     let words = words::of(accepted.as_deref().unwrap_or_default());
-    let text = say(words);
-    let button = match text == words.ask || text == words.failed {
-        true => format!(
-            "<form method=\"post\"><button name=\"List-Unsubscribe\" value=\"One-Click\">{}</button></form>",
-            words.button
-        ),
-        false => String::new(),
+    let Words { button, .. } = words;
+    let form = format!(
+        "<form method=\"post\"><button name=\"List-Unsubscribe\" value=\"One-Click\">{button}</button>\
+        </form>"
+    );
+    let (status, text, form) = match said {
+        Said::Ask => (StatusCode::OK, words.ask, form),
+        Said::Done => (StatusCode::OK, words.done, String::new()),
+        Said::Failed => (StatusCode::SERVICE_UNAVAILABLE, words.failed, form),
     };
+    let body = format!("<h1>{button}</h1><p>{text}</p>{form}");
     Reply::Page {
         status,
-        html: format!(
-            "<!doctype html><html lang=\"{}\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
-            content=\"width=device-width\"><meta name=\"robots\" content=\"noindex\">\
-            <title>{title}</title><style>body{{font:1.1rem/1.5 system-ui;margin:15vh auto;\
-            max-width:30rem;padding:0 1rem}}button{{font:inherit;padding:.6rem 1.2rem;\
-            border:1px solid;border-radius:.4rem;cursor:pointer}}</style>\
-            <h1>{title}</h1><p>{text}</p>{button}</html>",
-            words.language,
-            title = words.button,
-        ),
+        html: html_page(words.language, button, &body),
         is_sealed: true,
     }
 }

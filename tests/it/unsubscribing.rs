@@ -12,19 +12,55 @@ use crate::harness::{
 };
 
 const STORED: Duration = Duration::from_secs(30);
+/// Pauses between tries double from five seconds on.
+const TOLD: Duration = Duration::from_secs(120);
 const ONE_CLICK: &str = "List-Unsubscribe=One-Click";
 
-/// What scans links on the way to a mailbox, and what fetches pages ahead.
-const SCANNERS: [&str; 8] = [
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 \
-    Safari/537.36",
-    "Mozilla/5.0 (compatible; Barracuda Sentinel/1.0)",
+/// What scans links on the way to a mailbox, fetches pages ahead, previews and crawls.
+const SCANNERS: [&str; 40] = [
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    Chrome/126.0 Safari/537.36",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    Chrome/120.0 Safari/537.36 Edg/120.0",
+    "Mozilla/5.0 (Windows NT 6.1; WOW64; Trident/7.0; rv:11.0) like Gecko",
     "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; Trident/4.0; SLCC2)",
+    "Mozilla/4.0 (compatible; ms-office; MSOffice 16)",
+    "Microsoft Office/16.0 (Windows NT 10.0; Microsoft Outlook 16.0; Pro)",
+    "Microsoft Office Existence Discovery",
+    "Microsoft-SafeLinks/1.0",
+    "SkypeUriPreview Preview/0.5 skype-url-preview@microsoft.com",
+    "Mozilla/5.0 (compatible; Barracuda Sentinel/1.0)",
     "Proofpoint-URLDefense/1.0",
     "Mozilla/5.0 (compatible; MimecastScanner/2.1)",
+    "Symantec Email Security",
+    "FortiMail/7.4",
+    "Trend Micro WTP Add-On/1.0",
+    "Mozilla/5.0 (compatible; Cisco-IronPort)",
+    "Sophos Email Appliance",
+    "Mozilla/5.0 (compatible; Google-Safety; +http://www.google.com/bot.html)",
+    "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
+    "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html",
     "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)",
+    "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+    "Twitterbot/1.0",
+    "LinkedInBot/1.0 (compatible; Mozilla/5.0; Apache-HttpClient +http://www.linkedin.com)",
+    "WhatsApp/2.23.20.0",
+    "TelegramBot (like TwitterBot)",
+    "Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)",
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
+    "BingPreview/1.0b",
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    HeadlessChrome/126.0 Safari/537.36",
+    "Mozilla/5.0 (Unknown; Linux x86_64) AppleWebKit/538.1 (KHTML, like Gecko) PhantomJS/2.1.1",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15",
+    "Mozilla/5.0",
     "python-requests/2.32.3",
+    "curl/8.5.0",
+    "Wget/1.21.4",
+    "Go-http-client/1.1",
+    "Java/17.0.15",
+    "okhttp/4.12.0",
 ];
 
 fn way_out(mail: &Campaign, message: usize) -> String {
@@ -63,6 +99,17 @@ async fn a_get_changes_nothing_whoever_sends_it(engine: Engine) {
             let head = scanner.request(Method::HEAD, path, &[], bytes::Bytes::new());
             assert_eq!(head.await.unwrap().status, 200);
         }
+    }
+    // As the link comes out of a text, a chat or a shouted address.
+    let path = &paths[0];
+    let shouted = path.to_uppercase();
+    for mangled in [
+        format!("{path}."),
+        format!("{path}_"),
+        format!("{path}%3E"),
+        shouted,
+    ] {
+        assert_eq!(server.client().get(&mangled).await.status, 200, "{mangled}");
     }
     let mut reader = server
         .client()
@@ -266,13 +313,24 @@ async fn the_old_system_is_told_when_it_is_back(engine: Engine) {
     .await;
     assert_eq!(told.status, 200);
     server.wait_stored(STORED).await;
-    wait_for("one try failed", STORED, async || {
+    wait_for("one try failed", TOLD, async || {
         server.metric("sillage_upstream_opt_outs_total").await >= 1.0
     })
     .await;
     server.kill().await;
     server.launch();
     server.wait_ready().await;
+    // A firewall's word is none of the old system's.
+    let wall = format!("server {{ listen 127.0.0.1:{port}; location / {{ return 403; }} }}");
+    let wall = Nginx::start(&wall, port).await;
+    let before = server.metric("sillage_upstream_opt_outs_total").await;
+    wait_for("another try failed", TOLD, async || {
+        server.metric("sillage_upstream_opt_outs_total").await > before
+    })
+    .await;
+    let untold = "select count(*) from untold_opt_outs";
+    assert_eq!(server.db().number(untold).await, 1);
+    drop(wall);
     let http = format!(
         "log_format told \"$request_method $request_uri $request_body\"; server {{ listen \
         127.0.0.1:{port}; access_log {} told; location /done {{ return 200; }} location / {{ \
@@ -280,7 +338,7 @@ async fn the_old_system_is_told_when_it_is_back(engine: Engine) {
         log.display()
     );
     let _old = Nginx::start(&http, port).await;
-    wait_for("the old system knows", STORED, async || {
+    wait_for("the old system knows", TOLD, async || {
         server
             .db()
             .number("select count(*) from untold_opt_outs")

@@ -20,6 +20,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::repaired::repair_name;
 use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, DeliveryId, LinkId};
 use crate::model::keys::{Keys, Purpose, TAG_BYTES};
@@ -108,8 +109,24 @@ impl LinkToken {
         put_base32(&bytes, text);
     }
 
-    /// Decodes and verifies; none for anything that no key of ours has signed.
+    /// The token in a text as it comes out of mail programs, chats and hands; none where there is
+    /// none.
+    pub fn find(text: &str, keys: &Keys) -> Option<Self> {
+        Self::decode(text, keys).or_else(|| {
+            let repaired = repair_name(text)?;
+            let of_name = Self::decode(&repaired.name, keys);
+            of_name.or_else(|| Self::decode(&repaired.joined, keys))
+        })
+    }
+
+    /// Decodes and verifies; none for anything that no key of ours has signed. What a text has put
+    /// behind a token with a `_` or `-`, as Markdown does, is no part of it: no token has one, but
+    /// those of before.
     pub fn decode(text: &str, keys: &Keys) -> Option<Self> {
+        let text = match text.starts_with(['4', '5']) {
+            true => text.split(['_', '-']).next()?,
+            false => text,
+        };
         if text.len() > MAX_CHARS {
             return None;
         }
@@ -276,8 +293,15 @@ mod tests {
             assert!(text.starts_with('4') && text.bytes().all(|b| b.is_ascii_alphanumeric()));
             let upper = text.to_uppercase();
             let alike = text.replace('0', "O").replace('1', "l");
-            for text in [&text, &upper, &alike] {
+            let underlined = format!("{text}_and more-");
+            for text in [&text, &upper, &alike, &underlined] {
                 assert_eq!(LinkToken::decode(text, &keys()), Some(token), "{text}");
+            }
+            for text in [
+                format!("%3C{text}%3E."),
+                format!("%{:x}{}", b'4', &text[1..]),
+            ] {
+                assert_eq!(LinkToken::find(&text, &keys()), Some(token), "{text}");
             }
             for changed in [
                 format!("{text}0"),

@@ -31,9 +31,6 @@ pub struct Following<'a> {
 /// What link a request follows; none where there cannot be such a link.
 pub fn read_link<'a>(inbound: &Inbound<'a>, rules: &Rules) -> Option<(LinkName, Following<'a>)> {
     let name = inbound.rest;
-    if let Some(token) = token_before_underline(name, rules) {
-        return follow(token, Cow::Borrowed(inbound.query), true, rules);
-    }
     if link::is_whole_name(name) {
         return follow(name, Cow::Borrowed(inbound.query), false, rules);
     }
@@ -50,13 +47,6 @@ pub fn read_link<'a>(inbound: &Inbound<'a>, rules: &Rules) -> Option<(LinkName, 
         false => Cow::Borrowed(inbound.query),
     };
     follow(name, query, true, rules)
-}
-
-/// The token before a `_` or `-` that a text around the link has put behind it: no token has one,
-/// but slugs do.
-fn token_before_underline<'n>(name: &'n str, rules: &Rules) -> Option<&'n str> {
-    let (token, _) = name.split_once(['_', '-'])?;
-    LinkToken::decode(token, &rules.keys).map(|_| token)
 }
 
 fn follow<'a>(

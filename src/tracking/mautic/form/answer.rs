@@ -14,6 +14,7 @@ use super::{FieldError, Post};
 use crate::model::escape::{html, script_string};
 use crate::model::form::Form;
 use crate::model::hit::Limit;
+use crate::tracking::html_page::html_page;
 use crate::tracking::inbound::Inbound;
 
 /// Values in a query: everything but unreserved characters, as PHP's `rawurlencode`.
@@ -175,12 +176,5 @@ pub fn message_page(form: &Form, said: Said<'_>) -> String {
 
 /// A page of a title and a text, in HTML both.
 pub(super) fn page(title: &str, text: &str) -> String {
-    format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
-        content=\"width=device-width\">\
-         <title>{}</title><style>body{{font:1.1rem/1.5 system-ui;margin:15vh \
-         auto;max-width:30rem;padding:0 1rem}}</style>\
-         <p>{}</p></html>",
-        title, text
-    )
+    html_page("en", title, &format!("<p>{text}</p>"))
 }
