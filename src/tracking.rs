@@ -33,6 +33,7 @@ pub mod decoded;
 mod html_page;
 pub mod inbound;
 mod landing;
+mod language;
 mod message;
 pub mod multipart;
 mod page;

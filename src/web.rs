@@ -148,7 +148,11 @@ impl Web {
         {
             return permission.preflight();
         }
-        let mut response = match served.site.paths.route(&parts.uri) {
+        let route = match served.site.paths.route(&parts.uri) {
+            Some(route) if !tracking.has(&route).await => None,
+            route => route,
+        };
+        let mut response = match route {
             Some(route) => {
                 let body = match parts.method {
                     Method::POST => Body::new(body),

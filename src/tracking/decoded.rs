@@ -68,15 +68,20 @@ pub enum Reply {
     Json(StatusCode, Value, Readers),
     /// 204 to a browser that asks what a script may do.
     Preflight(Readers),
-    /// A page of HTML. One that is sealed runs nothing.
+    /// A page of HTML.
     Page {
         /// 503 asks to send again.
         status: StatusCode,
         /// The whole page.
         html: String,
-        /// Whether its `Content-Security-Policy` forbids scripts.
-        is_sealed: bool,
+        /// What its `Content-Security-Policy` lets run.
+        runs: Runs,
     },
+    /// HTML that a script puts into its page, 200; runs nothing where it is opened by itself.
+    Part(String, Readers),
+    /// A script that pages of any site load, 200. Asked for each time, and sent where it has
+    /// changed.
+    Script(String),
     /// XML, 200.
     Xml(String),
     /// A status and nothing else.
@@ -85,7 +90,18 @@ pub enum Reply {
     NotStored,
 }
 
-/// Whose scripts may read a JSON answer.
+/// The scripts of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// None.
+    Nothing,
+    /// Files of this server.
+    OwnFiles,
+    /// What stands in it.
+    Inline,
+}
+
+/// Whose scripts may read an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
     /// Pages of the configured origins.

@@ -21,6 +21,7 @@ use std::borrow::Cow;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
+use super::mautic::form::View;
 use super::{adobe, mapp};
 use crate::model::hit::plain_query;
 use crate::model::link::query_behind;
@@ -43,6 +44,8 @@ pub const UNSUBSCRIBE: &str = "/u";
 /// Below it forms are submitted.
 pub const FORM: &str = "/form";
 const SUBMIT: &str = "/form/submit";
+/// What the forms of a page work with.
+pub const FORM_SCRIPT: &str = "/media/js/mautic-form.js";
 /// Links of Mautic's oldest mails.
 pub const MAUTIC_REDIRECT: &str = "/redirect";
 /// The two halves of the script since Mautic 7.2, which a page loads one after the other. Each is
@@ -71,6 +74,10 @@ pub enum RouteKind {
     Visitor,
     /// A form is submitted; the rest is `/ajax` where a script does it.
     Form,
+    /// A form is asked for; the rest is its number, where the path has it.
+    FormView(View),
+    /// What forms work with.
+    FormScript,
     /// A link, an open pixel or a page tag of Adobe's.
     Adobe,
     /// Unsubscribing: the page and its button; the rest is a token, or the hash of one of Mautic's
@@ -94,6 +101,8 @@ impl RouteKind {
             Self::Event => "event",
             Self::Visitor => "visitor",
             Self::Form => "form",
+            Self::FormView(_) => "form_view",
+            Self::FormScript => "form_script",
             Self::Adobe => "adobe",
             Self::Unsubscribe { .. } => "unsubscribe",
             Self::Mapp(_) => "mapp",
@@ -103,7 +112,10 @@ impl RouteKind {
     /// The methods that it takes, as `Allow` has them.
     pub fn methods(self) -> &'static str {
         match self {
-            Self::Link | Self::Open { .. } | Self::Script | Self::Adobe => "GET,HEAD",
+            Self::Link | Self::Open { .. } | Self::Script | Self::FormScript | Self::Adobe => {
+                "GET,HEAD"
+            }
+            Self::FormView(_) => "GET,HEAD,OPTIONS",
             Self::Unsubscribe { .. } => "GET,HEAD,POST",
             // Mautic takes either at these: beacons post, and a script that may not falls back.
             Self::Pixel => "GET,HEAD,POST",
@@ -210,12 +222,16 @@ impl Paths {
         if let Some(rest) = below(SUBMIT).filter(|rest| matches!(*rest, "" | "/ajax")) {
             return Some((RouteKind::Form, rest));
         }
+        if let Some((view, id)) = below(FORM).and_then(View::read) {
+            return Some((RouteKind::FormView(view), id));
+        }
         let kind = match path {
             _ if path == self.pixel || path == PIXEL => RouteKind::Pixel,
             _ if path == self.event || path == EVENT => RouteKind::Event,
             _ if path == self.script || path == SCRIPT => RouteKind::Script,
             ESSENTIAL_SCRIPT | TRACKING_SCRIPT => RouteKind::Script,
             VISITOR => RouteKind::Visitor,
+            FORM_SCRIPT => RouteKind::FormScript,
             _ => {
                 let (sites, call) = mapp::read_path(path, &self.mapp)?;
                 return Some((RouteKind::Mapp(call), sites));
@@ -418,6 +434,20 @@ mod tests {
             ("/redirect/abc", RouteKind::Link, "abc"),
             ("/form/submit", RouteKind::Form, ""),
             ("/form/submit/ajax", RouteKind::Form, "/ajax"),
+            ("/form/3", RouteKind::FormView(View::Page), "3"),
+            ("/form/3/", RouteKind::FormView(View::Page), "3"),
+            ("/form", RouteKind::FormView(View::Page), ""),
+            ("/form/embed/3", RouteKind::FormView(View::Part), "3"),
+            (
+                "/mautic/index.php/form/generate.js",
+                RouteKind::FormView(View::Script),
+                "",
+            ),
+            (
+                "/index.php/media/js/mautic-form.js",
+                RouteKind::FormScript,
+                "",
+            ),
             ("/m", RouteKind::Mapp(Call::Hit), ""),
             ("/1,2/wt.pl", RouteKind::Mapp(Call::Hit), "1,2"),
             ("/1/batch", RouteKind::Mapp(Call::Batch), "1"),
@@ -431,6 +461,13 @@ mod tests {
             "/email",
             "/rx",
             "/form/submit/x",
+            "/form/message",
+            "/form/3x",
+            "/form/-3",
+            "/form/3/4",
+            "/form/embed",
+            "/form/embed/x",
+            "/media/js/mautic-form-src.js",
             "/x/y/batch",
             "/email/view/abc/",
             "/email/resubscribe/abc",

@@ -46,6 +46,7 @@ use super::error::refuse_method;
 use super::{body, error, page};
 use crate::config;
 use crate::model::clock::Clock;
+use crate::model::form::{Form, FormId};
 use crate::model::link::LinkName;
 use crate::queue::sink::Sink;
 use crate::replica::forms::FormCopy;
@@ -53,7 +54,7 @@ use crate::replica::links::LinkCopy;
 use crate::tracking::decoded::{Decoded, Readers, Reply};
 use crate::tracking::inbound::Inbound;
 use crate::tracking::mautic::form;
-use crate::tracking::route::RouteKind;
+use crate::tracking::route::{Route, RouteKind};
 use crate::tracking::{Rules, adobe, mapp, mautic, native, unsubscribe};
 
 /// The body of what the script sends, which cuts far below.
@@ -160,11 +161,38 @@ impl TrackingState {
             RouteKind::Event => Box::pin(self.answer_event(site, &inbound, body)).await,
             RouteKind::Visitor => self.answer_visitor(site, &inbound).into(),
             RouteKind::Form => Box::pin(self.answer_form(&inbound, body)).await.into(),
+            RouteKind::FormView(view) => {
+                let form = Box::pin(self.viewed_form(&head.route)).await;
+                form::show(
+                    &inbound,
+                    view,
+                    form.as_ref().map(|(id, form)| (*id, &**form)),
+                )
+                .into()
+            }
+            RouteKind::FormScript => Outcome::Said {
+                response: site.form_script.answer(inbound.headers),
+                refused: None,
+            },
             RouteKind::Mapp(call) if method == Method::POST && call != mapp::Call::Optout => {
                 Box::pin(self.take_batch(head, body)).await
             }
             RouteKind::Mapp(call) => mapp::answer(&inbound, rules, call).into(),
         }
+    }
+
+    /// Whether what a route means is ours: a page may ask for a form that only the old system has.
+    pub(in crate::web) async fn has(&self, route: &Route<'_>) -> bool {
+        match route.kind {
+            RouteKind::FormView(_) => Box::pin(self.viewed_form(route)).await.is_some(),
+            _ => true,
+        }
+    }
+
+    /// The form that a page asks for.
+    async fn viewed_form(&self, route: &Route<'_>) -> Option<(FormId, Arc<Form>)> {
+        let id = form::viewed(&route.rest, &route.query)?;
+        Some((id, self.forms.get(id).await?))
     }
 
     /// `GET /r/<token or slug>`.

@@ -3,6 +3,7 @@
 
 mod chrome;
 mod clients;
+mod forms;
 mod landing;
 mod mautic;
 mod site;

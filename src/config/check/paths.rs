@@ -6,8 +6,8 @@ use crate::config::words::allowed;
 use crate::model::site::{OPERATOR_PATHS, OPERATOR_TREES};
 use crate::tracking::mapp;
 use crate::tracking::route::{
-    ESSENTIAL_SCRIPT, EVENT, FORM, MAUTIC_OPEN, MAUTIC_REDIRECT, OPEN, PIXEL, PREFIXES, REDIRECT,
-    SCRIPT, TRACKING_SCRIPT, UNSUBSCRIBE, VISITOR,
+    ESSENTIAL_SCRIPT, EVENT, FORM, FORM_SCRIPT, MAUTIC_OPEN, MAUTIC_REDIRECT, OPEN, PIXEL,
+    PREFIXES, REDIRECT, SCRIPT, TRACKING_SCRIPT, UNSUBSCRIBE, VISITOR,
 };
 
 /// What the server answers itself, with everything below it.
@@ -24,7 +24,7 @@ const OWN_TREES: [&str; 9] = [
 ];
 
 /// What it answers itself.
-const OWN_PATHS: [&str; 14] = [
+const OWN_PATHS: [&str; 15] = [
     "/favicon.ico",
     "/robots.txt",
     OPERATOR_PATHS[0],
@@ -40,6 +40,7 @@ const OWN_PATHS: [&str; 14] = [
     PIXEL,
     ESSENTIAL_SCRIPT,
     TRACKING_SCRIPT,
+    FORM_SCRIPT,
 ];
 
 pub(super) fn check_paths(config: &Config, found: &mut Found) {

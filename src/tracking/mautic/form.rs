@@ -4,11 +4,17 @@
 //! [`Post::read`] reads the body, [`submit`] holds it against the form's definition, and
 //! [`answer()`] words the reply in the way that the page asked for. Sources: Mautic's `FormBundle`
 //! (`PublicController`, `SubmissionModel`) and its `mautic-form.js`; TYPO3's plugin for multipart.
+//!
+//! The other way round, [`show`] gives a page the form itself, with the names and ids that Mautic's
+//! own script and a site's own style know.
 
 mod answer;
 mod check;
+mod markup;
 mod post;
 mod reply;
+mod view;
+mod words;
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -16,6 +22,7 @@ use uuid::Uuid;
 pub use check::FieldError;
 pub use post::Post;
 pub use reply::{answer, form_in_query, most_bytes, permit, read, refuse_too_large, refuse_unread};
+pub use view::{View, show, viewed};
 
 use crate::model::form::{FieldKind, Form, FormId};
 use crate::model::hit::{Dialect, Hit, HitId, Kind, Limit};

@@ -1,5 +1,7 @@
 //! What the page says, in the languages of most readers.
 
+use crate::tracking::language::best;
+
 /// The texts of one language, as HTML.
 pub(super) struct Words {
     /// Its tag (BCP 47).
@@ -14,7 +16,7 @@ pub(super) struct Words {
     pub(super) failed: &'static str,
 }
 
-const ALL: [Words; 8] = [
+static ALL: [Words; 8] = [
     Words {
         language: "en",
         button: "Unsubscribe",
@@ -73,25 +75,7 @@ const ALL: [Words; 8] = [
     },
 ];
 
-/// The best language for an `Accept-Language` (RFC 9110, 12.5.4); English where there is none.
+/// The texts in the best language for an `Accept-Language`; English where there is none.
 pub(super) fn of(accepted: &str) -> &'static Words {
-    let mut best: Option<(u32, &'static Words)> = None;
-    for range in accepted.split(',').take(50) {
-        let mut parts = range.split(';').map(str::trim);
-        let tag = parts.next().unwrap_or_default();
-        let quality = parts.find_map(|part| part.strip_prefix("q="));
-        // In thousandths; what cannot be read counts as wanted.
-        let quality = quality.and_then(|quality| quality.trim().parse::<f32>().ok());
-        let quality = (quality.unwrap_or(1.0).clamp(0.0, 1.0) * 1000.0) as u32;
-        let language = tag.split(['-', '_']).next().unwrap_or_default();
-        let found = ALL
-            .iter()
-            .find(|words| words.language.eq_ignore_ascii_case(language));
-        if let Some(words) = found
-            && quality > best.map_or(0, |(quality, _)| quality)
-        {
-            best = Some((quality, words));
-        }
-    }
-    best.map_or(&ALL[0], |(_, words)| words)
+    best(accepted, &ALL, |words| words.language).unwrap_or(&ALL[0])
 }

@@ -121,6 +121,9 @@ async fn see(state: &TrackingState, peer: IpAddr, request: Request<Incoming>) ->
     let Some(route) = served.site.paths.route(&parts.uri) else {
         return Fate::NoTracking;
     };
+    if !state.has(&route).await {
+        return Fate::NoTracking;
+    }
     let head = Head::of(state, &served.site, peer, &parts, route);
     let outcome = state.decode(served, &head, Body::new(body)).await;
     Fate::Outcome(Box::new(outcome), parts.headers)

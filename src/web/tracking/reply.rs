@@ -3,17 +3,19 @@
 use axum::body::Body;
 use axum::response::{Html, IntoResponse as _, Response};
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, ORIGIN,
-    PRAGMA, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LOCATION, ORIGIN,
+    PRAGMA, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::cors::Permission;
 use super::error::Problem;
 use super::page::{hide, page};
+use super::script::JAVASCRIPT;
 use super::{EMBEDDABLE, ServedSite};
 use crate::model::retry;
-use crate::tracking::decoded::{Cookies, Readers, Reply};
+use crate::tracking::decoded::{Cookies, Readers, Reply, Runs};
+use crate::web::etag;
 
 /// A transparent 1x1 GIF: 43 bytes, where a PNG would have 67.
 const GIF: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
@@ -42,11 +44,14 @@ impl ServedSite {
                     .write_preflight(response.headers_mut());
                 response
             }
-            Reply::Page {
-                status,
-                html,
-                is_sealed,
-            } => form_page(status, html, is_sealed),
+            Reply::Page { status, html, runs } => form_page(status, html, runs),
+            Reply::Part(html, readers) => {
+                let mut response = form_page(StatusCode::OK, html, Runs::Nothing);
+                self.permission_of(readers, request)
+                    .write(response.headers_mut());
+                response
+            }
+            Reply::Script(text) => script(text, request),
             Reply::Xml(text) => xml(text),
             Reply::Status(status) => bare(status),
             Reply::NotStored => {
@@ -131,18 +136,43 @@ fn json(status: StatusCode, body: &serde_json::Value, readers: Readers) -> Respo
     response
 }
 
-fn form_page(status: StatusCode, html: String, is_sealed: bool) -> Response {
+fn form_page(status: StatusCode, html: String, runs: Runs) -> Response {
     let mut response = (status, Html(html)).into_response();
     let headers = response.headers_mut();
     guard(headers);
-    if is_sealed {
-        headers.insert(
-            CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
-        );
+    let policy = match runs {
+        Runs::Nothing => Some("default-src 'none'; style-src 'unsafe-inline'"),
+        // Its answers come into a frame.
+        Runs::OwnFiles => Some(
+            "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; frame-src 'self'; \
+            base-uri 'none'",
+        ),
+        Runs::Inline => None,
+    };
+    if let Some(policy) = policy {
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static(retry::RETRY_AFTER));
+    }
+    response
+}
+
+/// A browser asks for it each time and gets 304 where it has it.
+fn script(text: String, request: &HeaderMap) -> Response {
+    let tag = etag::of(text.as_bytes());
+    let mut response = match etag::is_known(request, &tag) {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => text.into_response(),
+    };
+    let headers = response.headers_mut();
+    guard(headers);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(JAVASCRIPT));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Language"));
+    headers.insert(&EMBEDDABLE, HeaderValue::from_static("cross-origin"));
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        headers.insert(ETAG, tag);
     }
     response
 }

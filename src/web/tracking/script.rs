@@ -1,4 +1,4 @@
-//! `/mtc.js`: made once at the start, cacheable, compressed.
+//! `/mtc.js` and `/media/js/mautic-form.js`: made once at the start, cacheable, compressed.
 
 use std::io::Write as _;
 
@@ -13,7 +13,10 @@ use super::EMBEDDABLE;
 use crate::model::site::Paths;
 use crate::web::etag;
 
-/// The script as it is served.
+/// The type of scripts.
+pub(super) const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// A script as it is served.
 #[derive(Clone, Debug)]
 pub struct Script {
     plain: Bytes,
@@ -22,12 +25,23 @@ pub struct Script {
 }
 
 impl Script {
-    /// Puts the operator's paths in and compresses.
+    /// The page script, with the operator's paths in it.
     pub fn new(paths: &Paths) -> Self {
         let text = without_comments(include_str!("../../../static/mtc.js"))
             .replace("__EVENT_PATH__", &paths.event)
             .replace("__PIXEL_PATH__", &paths.pixel)
             .replace("__ID_PATH__", "/mtc");
+        Self::of(text)
+    }
+
+    /// What the forms of a page work with.
+    pub fn of_forms() -> Self {
+        Self::of(without_comments(include_str!(
+            "../../../static/mautic-form.js"
+        )))
+    }
+
+    fn of(text: String) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         let gzip = encoder
             .write_all(text.as_bytes())
@@ -50,7 +64,7 @@ fn without_comments(script: &str) -> String {
 }
 
 impl Script {
-    /// `GET /mtc.js`.
+    /// `GET` of it.
     pub(in crate::web) fn answer(&self, headers: &HeaderMap) -> Response {
         let is_known = etag::is_known(headers, &self.etag);
         let takes_gzip = headers
@@ -63,10 +77,7 @@ impl Script {
             (false, false) => self.plain.clone().into_response(),
         };
         let answer = response.headers_mut();
-        answer.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/javascript; charset=utf-8"),
-        );
+        answer.insert(CONTENT_TYPE, HeaderValue::from_static(JAVASCRIPT));
         // An hour: a new version is on every site within it, and a visit fetches the script once.
         answer.insert(
             CACHE_CONTROL,

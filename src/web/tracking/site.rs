@@ -15,6 +15,8 @@ pub struct ServedSite {
     pub(super) cors: Cors,
     /// Its script.
     pub(super) script: Script,
+    /// What its forms work with.
+    pub(super) form_script: Script,
 }
 
 impl ServedSite {
@@ -24,6 +26,7 @@ impl ServedSite {
             cookies: CookieMaker::new(&site),
             cors: Cors::new(&site),
             script: Script::new(&site.paths),
+            form_script: Script::of_forms(),
             site,
         }
     }

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use http::header::HOST;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value, json as value};
 use url::Url;
@@ -145,11 +146,25 @@ pub fn json(form: &Form, post: &Post, said: Said<'_>) -> Value {
 }
 
 /// The origin that a message goes to: the page that holds the form, as far as the form allows it.
+///
+/// Where the form stands on a page of this server, which another page may have in a frame, the
+/// message goes to a page of the same origin and to no other.
 pub fn page_origin(form: &Form, post: &Post, inbound: &Inbound<'_>) -> Option<String> {
+    if post.return_url().is_some_and(|page| is_here(page, inbound)) {
+        return Some("/".to_owned());
+    }
     page_url(form, post, inbound)
         .or_else(|| form.allowed_url(&inbound.header("origin")?))
         .or_else(|| form.own_url())
         .map(|url| url.origin().ascii_serialization())
+}
+
+/// Whether a page is of the host that was asked.
+fn is_here(page: &str, inbound: &Inbound<'_>) -> bool {
+    let host = inbound.header(HOST);
+    let authority = Url::parse(page).ok().filter(|url| url.has_host());
+    let authority = authority.map(|url| url.authority().to_owned());
+    authority.is_some() && authority.as_deref() == host.as_deref()
 }
 
 /// A page in a frame that hands the answer to the page around it. Without an origin nobody gets it.

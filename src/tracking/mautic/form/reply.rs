@@ -13,7 +13,7 @@ use url::Url;
 use super::answer::{self, Said, message_page, messenger_page, page_origin, return_location};
 use super::{Post, is_trapped, submit};
 use crate::model::form::{Form, FormId};
-use crate::tracking::decoded::{Cookies, Decoded, Readers, Reply};
+use crate::tracking::decoded::{Cookies, Decoded, Readers, Reply, Runs};
 use crate::tracking::inbound::Inbound;
 use crate::tracking::multipart::{MOST_TEXT, Unreadable, is_multipart};
 use crate::tracking::{Rules, verdict, visitor};
@@ -23,7 +23,7 @@ use crate::tracking::{Rules, verdict, visitor};
 const MOST_MULTIPART: usize = 8 << 20;
 
 /// What is said where there is no such form. In Mautic's words.
-const UNAVAILABLE: &str = "The form is not available.";
+pub(super) const UNAVAILABLE: &str = "The form is not available.";
 /// What is said where the hit could not be kept.
 const NOT_KEPT: &str = "Your submission could not be stored. Please send it again.";
 /// What is said where the body did not come to its end.
@@ -117,7 +117,7 @@ fn reply(inbound: &Inbound<'_>, asked: &Asked, form: &Form, said: Said<'_>) -> R
         return Reply::Page {
             status: StatusCode::OK,
             html: messenger_page(form, &answer, said, origin.as_deref()),
-            is_sealed: false,
+            runs: Runs::Inline,
         };
     }
     if let Some(location) = return_location(form, post, inbound, said) {
@@ -129,7 +129,7 @@ fn reply(inbound: &Inbound<'_>, asked: &Asked, form: &Form, said: Said<'_>) -> R
             Said::Taken(_) | Said::Wrong(_) => StatusCode::OK,
         },
         html: message_page(form, said),
-        is_sealed: true,
+        runs: Runs::Nothing,
     }
 }
 
@@ -172,7 +172,7 @@ fn refuse(inbound: &Inbound<'_>, status: StatusCode, text: &str, why: &'static s
         Reply::Page {
             status,
             html: answer::page("Form", text),
-            is_sealed: true,
+            runs: Runs::Nothing,
         }
     };
     Decoded::refused(reply, why)
@@ -187,7 +187,7 @@ fn is_ajax(inbound: &Inbound<'_>) -> bool {
 }
 
 /// Where a form may stand, its script may read the answer.
-fn readers(inbound: &Inbound<'_>, form: Option<&Form>) -> Readers {
+pub(super) fn readers(inbound: &Inbound<'_>, form: Option<&Form>) -> Readers {
     Readers::Form {
         is_own: form.is_some_and(|form| stands_at_origin(form, inbound)),
     }

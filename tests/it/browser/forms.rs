@@ -1,0 +1,180 @@
+//! Forms of this server on somebody's pages: written there by `/form/generate.js`, filled in and
+//! sent as people do.
+
+use serde_json::{Value, json};
+
+use super::chrome::Browser;
+use super::site::Site;
+use super::{DRAINED, column, only, requests, start};
+use crate::harness::{Engine, TestServer, on_both};
+
+/// A form whose texts try to be markup and scripts.
+fn newsletter(host: &str) -> Value {
+    json!({
+        "id": 3, "name": "Newsletter",
+        "fields": [
+            { "alias": "email", "label": "E-mail", "type": "email", "required": true, "contact_field": "email" },
+            { "alias": "firstname", "label": "\"></label><img src=x onerror=\"hurt=1\"></script><script>hurt=1</script>", "contact_field": "firstname" },
+            { "alias": "message", "label": "Message", "type": "textarea", "required": true },
+            { "alias": "topics", "label": "Topics", "type": "checkbox", "options": ["lamps", "chairs", "\"><b>&"] },
+            { "alias": "size", "label": "Size", "type": "radio", "options": ["M", "L"] },
+            { "alias": "city", "label": "City", "type": "select", "options": ["Basel", "K\u{f6}ln"] },
+            { "alias": "age", "label": "Age", "type": "number" },
+            { "alias": "website", "label": "Leave this empty", "type": "honeypot" },
+        ],
+        "allowed_hosts": [host], "success_message": "Thank you, see you <b>soon</b>.",
+    })
+}
+
+async fn make(server: &TestServer, form: &Value) {
+    let mut api = server.client().admin();
+    let made = api.post_json("/api/v1/forms", form).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+}
+
+/// A page of a site with the form, and with functions of its own that are told what happens.
+fn put_page(site: &Site, server: &TestServer) {
+    let events = "['onValidateStart','onValidateEnd','onErrorMark','onErrorClear','onResponseStart','onResponseEnd','onMessageSet','onSubmitButtonDisable','onSubmitButtonEnable']";
+    let body = format!(
+        "<h1>Letters</h1><script>MauticFormCallback={{newsletter:{{}}}};\
+         {events}.forEach(function(e){{MauticFormCallback.newsletter[e]=function(){{told.push(e)}}}});\
+         </script><script src=\"{}/form/generate.js?id=3\"></script><p>Below</p>",
+        server.url()
+    );
+    site.page("/letters", &server.url(), 0, "", &body);
+}
+
+const READY: &str = "window.MauticSDK && document.getElementById('mauticiframe_newsletter')";
+const SEND: &str = "#mauticform_newsletter button";
+const SHOWN: &str = "[].filter.call(document.querySelectorAll('.mauticform-errormsg'), function (e) \
+    { return e.offsetParent }).map(function (e) { return e.parentNode.id })";
+
+async fn fill(browser: &Browser, field: &str, text: &str) {
+    let text = json!(text);
+    let script = format!(
+        "document.querySelector('#mauticform_newsletter [name=\"mauticform[{field}]\"]').value = {text}"
+    );
+    browser.run(&script).await;
+}
+
+async fn a_form_by_script_is_filled_in_sent_and_stored(engine: Engine) {
+    let site = Site::start().await;
+    let server = start(engine, &site.near()).await;
+    make(&server, &newsletter("127.0.0.1")).await;
+    put_page(&site, &server);
+    let browser = Browser::start().await;
+    let page = format!("{}/letters", site.near());
+    browser.open(&page).await;
+    browser.wait_until(READY).await;
+    browser.picture("form-by-script").await;
+    let seen = browser
+        .run(
+            "var box = document.getElementById('mauticform_wrapper_newsletter'); \
+             return [box.previousElementSibling.nodeName, box.nextElementSibling.textContent, \
+             document.getElementById('mauticform_newsletter_website').offsetParent === null, \
+             box.querySelectorAll('img, b, script').length, window.hurt === undefined]",
+        )
+        .await;
+    assert_eq!(seen, json!(["SCRIPT", "Below", true, 0, true]));
+
+    // What has to be filled in is asked for in the page; nothing is sent.
+    fill(&browser, "email", "ada@forms.example").await;
+    browser.click(SEND).await;
+    assert_eq!(
+        browser.run(&format!("return {SHOWN}")).await,
+        json!(["mauticform_newsletter_message"])
+    );
+    browser.picture("form-refused-in-the-page").await;
+    assert_eq!(requests(&server, "POST"), 1, "the form's making");
+    let told = browser.run("return told").await;
+    assert_eq!(
+        told,
+        json!([
+            "onSubmitButtonDisable",
+            "onValidateStart",
+            "onMessageSet",
+            "onMessageSet",
+            "onErrorClear",
+            "onErrorMark",
+            "onValidateEnd",
+            "onSubmitButtonEnable"
+        ])
+    );
+
+    fill(&browser, "firstname", "Ada").await;
+    fill(&browser, "message", "Two lamps,\nplease").await;
+    browser.click("input[value=lamps]").await;
+    browser.click("input[value=\"\\\"><b>&\"]").await;
+    browser.click("input[value=L]").await;
+    browser.click(SEND).await;
+    let message = "document.getElementById('mauticform_newsletter_message')";
+    browser
+        .wait_until(&format!("/see you/.test({message}.textContent)"))
+        .await;
+    browser.picture("form-sent").await;
+    let seen = browser
+        .run(&format!(
+            "return [{message}.innerHTML, {SHOWN}, document.querySelector('{SEND}').disabled, \
+             document.querySelector('[name=\"mauticform[email]\"]').value, location.href, \
+             /post-success/.test(document.getElementById('mauticform_wrapper_newsletter').className)]"
+        ))
+        .await;
+    assert_eq!(
+        seen,
+        json!(["Thank you, see you <b>soon</b>.", [], false, "", page, true])
+    );
+    server.wait_drained(DRAINED).await;
+    let db = server.db();
+    assert_eq!(only(db, "kind").await, "form");
+    assert_eq!(only(db, "page_url").await, page);
+    let extra: Value = serde_json::from_str(&only(db, "extra").await).unwrap();
+    assert_eq!(
+        extra,
+        json!({
+            "form_id": "3", "email": "ada@forms.example", "firstname": "Ada",
+            "message": "Two lamps,\nplease", "topics": "lamps, \"><b>&", "size": "L",
+        })
+    );
+    let known = "select count(*) from hits where contact_id is not null and verdict = 'human'";
+    assert_eq!(db.number(known).await, 1);
+    browser.close().await;
+    server.finish().await;
+}
+
+/// The answer comes through a frame, so the server's permission for scripts plays no part.
+async fn a_form_works_where_the_page_may_read_nothing(engine: Engine) {
+    let site = Site::start().await;
+    let server = start(engine, "https://somebody.else.example").await;
+    make(&server, &newsletter("localhost")).await;
+    put_page(&site, &server);
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/letters", site.far())).await;
+    browser.wait_until(READY).await;
+    fill(&browser, "message", "Hello").await;
+    // The page takes any text for a number; the server knows better, and its word comes to the field.
+    fill(&browser, "email", "ada@forms.example").await;
+    fill(&browser, "age", "many").await;
+    browser.click(SEND).await;
+    browser
+        .wait_until("told.indexOf('onResponseEnd') >= 0")
+        .await;
+    assert_eq!(
+        browser.run(&format!("return {SHOWN}")).await,
+        json!(["mauticform_newsletter_age"])
+    );
+    fill(&browser, "age", "36").await;
+    browser.click(SEND).await;
+    browser
+        .wait_until("document.getElementById('mauticform_newsletter_message').textContent")
+        .await;
+    server.wait_drained(DRAINED).await;
+    assert_eq!(column(server.db(), "kind").await, [Some("form".to_owned())]);
+    assert_eq!(requests(&server, "OPTIONS"), 0);
+    browser.close().await;
+    server.finish().await;
+}
+
+on_both!(
+    a_form_by_script_is_filled_in_sent_and_stored,
+    a_form_works_where_the_page_may_read_nothing,
+);
