@@ -27,7 +27,9 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
+use self::tracking::Outcome;
 use crate::model::site::{OPERATOR_PATHS, OPERATOR_TREES};
+use crate::tracking::route::{Route, RouteKind};
 
 pub use admin::unknown_paths::UnknownPaths;
 pub use admin::{AdminState, Tables};
@@ -149,20 +151,26 @@ impl Web {
             return permission.preflight();
         }
         let route = match served.site.paths.route(&parts.uri) {
-            Some(route) if !tracking.has(&route).await => None,
+            Some(route) if !self.is_ours(&tracking, &route).await => None,
             route => route,
         };
-        let mut response = match route {
+        let answered = match route {
             Some(route) => {
                 let body = match parts.method {
                     Method::POST => Body::new(body),
                     _ => Body::empty(),
                 };
                 let head = tracking::Head::of(&tracking, &served.site, peer.ip(), &parts, route);
-                let outcome = tracking.decode(served, &head, body).await;
-                tracking.settle(served, outcome, &parts.headers).await
+                match tracking.decode(served, &head, body).await {
+                    Outcome::OfNobody { body, .. } if self.has_upstream() => Err(Body::from(body)),
+                    outcome => Ok(tracking.settle(served, outcome, &parts.headers).await),
+                }
             }
-            None => {
+            None => Err(Body::new(body)),
+        };
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(body) => {
                 let client = tracking.client_of(peer.ip(), &parts.headers);
                 let mut request = Request::from_parts(parts, body);
                 request.extensions_mut().insert(Client(client));
@@ -175,8 +183,18 @@ impl Web {
         response
     }
 
+    /// Whether what a route means is answered here. Pages may have forms that only the old system
+    /// knows; without one, who submits them is told so here.
+    async fn is_ours(&self, tracking: &TrackingState, route: &Route<'_>) -> bool {
+        tracking.has(route).await || route.kind == RouteKind::Form && !self.has_upstream()
+    }
+
+    fn has_upstream(&self) -> bool {
+        self.admin().upstream.is_some()
+    }
+
     /// What is no tracking request.
-    async fn answer_page(&self, request: Request<Incoming>) -> Response {
+    async fn answer_page(&self, request: Request<Body>) -> Response {
         let method = request.method().clone();
         match Box::pin(self.router().oneshot(request)).await {
             Ok(response) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {

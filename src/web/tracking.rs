@@ -160,7 +160,7 @@ impl TrackingState {
             RouteKind::Adobe => Box::pin(self.answer_adobe(&inbound)).await.into(),
             RouteKind::Event => Box::pin(self.answer_event(site, &inbound, body)).await,
             RouteKind::Visitor => self.answer_visitor(site, &inbound).into(),
-            RouteKind::Form => Box::pin(self.answer_form(&inbound, body)).await.into(),
+            RouteKind::Form => Box::pin(self.answer_form(&inbound, body)).await,
             RouteKind::FormView(view) => {
                 let form = Box::pin(self.viewed_form(&head.route)).await;
                 form::show(
@@ -185,6 +185,11 @@ impl TrackingState {
     pub(in crate::web) async fn has(&self, route: &Route<'_>) -> bool {
         match route.kind {
             RouteKind::FormView(_) => Box::pin(self.viewed_form(route)).await.is_some(),
+            RouteKind::Form => match form::form_in_query(&route.query) {
+                Some(id) => Box::pin(self.forms.get(id)).await.is_some(),
+                // Its body says it.
+                None => true,
+            },
             _ => true,
         }
     }
@@ -280,14 +285,14 @@ impl TrackingState {
 
     /// `POST /form/submit` and `/form/submit/ajax`, and `OPTIONS` of them. The definition comes
     /// from the local copy, so a submission is answered while the database is down.
-    async fn answer_form(&self, inbound: &Inbound<'_>, body: Body) -> Decoded {
+    async fn answer_form(&self, inbound: &Inbound<'_>, body: Body) -> Outcome {
         let find = async |id| match id {
             Some(id) => self.forms.get(id).await,
             None => None,
         };
         if inbound.method == Method::OPTIONS {
-            let form = find(form::form_in_query(inbound)).await;
-            return form::permit(inbound, form.as_deref());
+            let form = find(form::form_in_query(inbound.query)).await;
+            return form::permit(inbound, form.as_deref()).into();
         }
         let limits = Limits {
             bytes: form::most_bytes(inbound.headers),
@@ -296,15 +301,22 @@ impl TrackingState {
         };
         let body = match read_whole(body, limits).await {
             Ok(body) => body.bytes,
-            Err(Unread::TooLarge) => return form::refuse_too_large(inbound),
-            Err(unread) => return form::refuse_unread(inbound, unread.status()),
+            Err(Unread::TooLarge) => return form::refuse_too_large(inbound).into(),
+            Err(unread) => return form::refuse_unread(inbound, unread.status()).into(),
         };
         let asked = match form::read(inbound, &body) {
             Ok(asked) => asked,
-            Err(refused) => return refused,
+            Err(refused) => return refused.into(),
         };
         let form = find(asked.form).await;
-        form::answer(inbound, &self.rules, &asked, form.as_deref())
+        let answer = form::answer(inbound, &self.rules, &asked, form.as_deref());
+        match form {
+            Some(_) => answer.into(),
+            None => Outcome::OfNobody {
+                refusal: answer,
+                body,
+            },
+        }
     }
 }
 

@@ -42,6 +42,8 @@ async fn old_system() -> (u16, Nginx) {
            location /echo {{ add_header X-Old \"kept\"; add_header Set-Cookie \"mautic_session=7; Domain=old.example; Path=/\";
              return 200 \"$request_method $request_uri host=$http_host for=$http_x_forwarded_for proto=$http_x_forwarded_proto as=$http_x_forwarded_host cookie=$http_cookie upgrade=$http_upgrade hop=$http_x_hop via=$http_via auth=$http_authorization debug=$http_x_sillage_debug agent=$http_user_agent\"; }}
            location /moved {{ return 302 http://old.example/landing?a=1; }}
+           location /form/submit {{ proxy_pass http://127.0.0.1:{port}/taken; }}
+           location /taken {{ return 200 \"$request_method $content_type $content_length\"; }}
            location /gone {{ return 410 \"gone\"; }}
            location /upload {{ proxy_pass http://127.0.0.1:{port}/length; }}
            location /length {{ return 200 \"$content_length\"; }} }}"
@@ -185,6 +187,53 @@ async fn what_we_do_not_speak_goes_on_and_comes_back_unchanged(engine: Engine) {
     server.finish().await;
 }
 
+/// Half of the forms have moved, the others are still the old system's.
+async fn forms_are_answered_where_they_are_defined(engine: Engine) {
+    let (port, old) = old_system().await;
+    let server = with_upstream(engine, port).start().await;
+    let mut admin = server.client().admin();
+    let form = json!({ "id": 4, "name": "Moved", "fields": [{ "alias": "email", "type": "email" }],
+        "return_url": "https://shop.example/" });
+    assert_eq!(admin.post_json("/api/v1/forms", &form).await.status, 201);
+    let mut here = server.client();
+    let kind = "application/x-www-form-urlencoded";
+    let body = "mauticform[email]=a%40b.example&mauticform[formId]=3";
+    let theirs = format!("POST {kind} {}", body.len());
+    for path in ["/form/submit?formId=3", "/form/submit", "/form/submit/ajax"] {
+        let told = here.post(path, kind, body).await;
+        assert_eq!((told.status, told.text()), (200, theirs.clone()), "{path}");
+    }
+    assert_eq!(
+        here.get("/form/generate.js?id=3").await.text(),
+        "document.write('form')"
+    );
+    // Ours never ask it.
+    drop(old);
+    let script = here.get("/form/generate.js?id=4").await.text();
+    assert!(script.contains("mauticform_moved"), "{script}");
+    assert_eq!(here.get("/form/4").await.status, 200);
+    assert_eq!(here.get("/form/embed/4").await.status, 200);
+    assert_eq!(here.get("/media/js/mautic-form.js").await.status, 200);
+    let told = here
+        .post(
+            "/form/submit?formId=4",
+            kind,
+            "mauticform[email]=a%40b.example",
+        )
+        .await;
+    assert_eq!(
+        (told.status, told.header("location")),
+        (302, "https://shop.example/")
+    );
+    for path in ["/form/3", "/form/generate.js?id=3"] {
+        assert_eq!(here.get(path).await.status, 502, "{path}");
+    }
+    assert_eq!(here.post("/form/submit", kind, body).await.status, 502);
+    server.wait_stored(STORED).await;
+    assert_eq!(server.db().number("select count(*) from hits").await, 1);
+    server.finish().await;
+}
+
 async fn streams_take_no_memory_and_an_old_system_that_is_away_hurts_no_click(engine: Engine) {
     let (port, old) = old_system().await;
     let server = with_upstream(engine, port).start().await;
@@ -316,6 +365,7 @@ async fn a_loop_ends_and_without_an_old_system_people_are_led_on(engine: Engine)
 }
 
 on_both!(
+    forms_are_answered_where_they_are_defined,
     what_we_do_not_speak_goes_on_and_comes_back_unchanged,
     streams_take_no_memory_and_an_old_system_that_is_away_hurts_no_click,
     an_old_system_that_hangs_is_given_up,

@@ -31,6 +31,7 @@ use super::json::ApiJson;
 use crate::model::hit::Hit;
 use crate::queue::sink::{Receipt, Refused, Sink};
 use crate::tracking::decoded::{Cookies, Reply};
+use crate::tracking::route::RouteKind;
 use crate::web::error::Problem;
 use crate::web::tracking::{Head, Outcome};
 use crate::web::{AdminState, MOST_HEAD, Mended, TrackingState};
@@ -121,7 +122,7 @@ async fn see(state: &TrackingState, peer: IpAddr, request: Request<Incoming>) ->
     let Some(route) = served.site.paths.route(&parts.uri) else {
         return Fate::NoTracking;
     };
-    if !state.has(&route).await {
+    if route.kind != RouteKind::Form && !state.has(&route).await {
         return Fate::NoTracking;
     }
     let head = Head::of(state, &served.site, peer, &parts, route);
@@ -133,7 +134,10 @@ async fn tell(app: &AdminState, outcome: Outcome, request: &HeaderMap) -> Value 
     let site = app.tracking.site_of(request);
     let render = |reply, cookies| site.render(reply, cookies, request);
     let (response, Seen { hits, more }, refused) = match outcome {
-        Outcome::Decoded(decoded) => {
+        Outcome::Decoded(decoded)
+        | Outcome::OfNobody {
+            refusal: decoded, ..
+        } => {
             let response = render(decoded.reply, &decoded.cookies);
             let seen = Seen {
                 hits: decoded.hits,

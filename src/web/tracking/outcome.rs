@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::SemaphorePermit;
@@ -39,6 +40,13 @@ pub(in crate::web) enum Outcome {
     Decoded(Decoded),
     /// Hits that are still to be read, and 200 once they are stored.
     Batch(Batch),
+    /// A submission to a form that we do not have, and its body: the old system's, where there is
+    /// one.
+    OfNobody {
+        /// What the sender is told where there is none.
+        refusal: Decoded,
+        body: Bytes,
+    },
     /// An answer that no dialect gives.
     Said {
         response: Response,
@@ -62,7 +70,10 @@ impl TrackingState {
         request: &HeaderMap,
     ) -> Response {
         let (mut response, hits, refused) = match outcome {
-            Outcome::Decoded(decoded) => {
+            Outcome::Decoded(decoded)
+            | Outcome::OfNobody {
+                refusal: decoded, ..
+            } => {
                 self.count(&decoded);
                 let Decoded {
                     mut hits,

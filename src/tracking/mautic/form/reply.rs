@@ -66,7 +66,7 @@ pub fn read(inbound: &Inbound<'_>, body: &Bytes) -> Result<Asked, Decoded> {
         refuse(inbound, status, &error.to_string(), "form unreadable")
     })?;
     Ok(Asked {
-        form: post.form_id().or_else(|| form_in_query(inbound)),
+        form: post.form_id().or_else(|| form_in_query(inbound.query)),
         post,
         is_ajax: is_ajax(inbound),
     })
@@ -139,9 +139,8 @@ pub fn permit(inbound: &Inbound<'_>, form: Option<&Form>) -> Decoded {
 }
 
 /// The form that the query names.
-pub fn form_in_query(inbound: &Inbound<'_>) -> Option<FormId> {
-    inbound
-        .query_pairs()
+pub fn form_in_query(query: &str) -> Option<FormId> {
+    form_urlencoded::parse(query.as_bytes())
         .find(|(name, _)| name == "formId")
         .and_then(|(_, id)| id.trim().parse().ok())
         .map(FormId)
