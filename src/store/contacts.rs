@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::Row;
 use sqlx::types::Json;
 
-use super::{Bulk, Tags, Tx};
+use super::{Bulk, Either, Tags, Tx};
 use crate::identity::{Binding, Changes, Contact, Known, Lookup};
 use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, ContactId, DeliveryId, VisitorId};
@@ -168,14 +168,28 @@ impl Tx {
         &mut self,
         completed: &BTreeMap<VisitorId, ContactId>,
     ) -> sqlx::Result<u64> {
-        execute_bulk!(
-            self,
-            Bulk::new()
-                .uuid("visitor_id", completed.keys().map(|id| id.0))
-                .uuid("contact_id", completed.values().map(|id| id.0)),
-            "update hits set contact_id = rows.contact_id from {rows} where hits.visitor_id = \
-            rows.visitor_id and hits.contact_id is null"
-        )
+        let bulk = Bulk::new()
+            .uuid("visitor_id", completed.keys().map(|id| id.0))
+            .uuid("contact_id", completed.values().map(|id| id.0));
+        let sql = match self {
+            // Each visitor's hits are found by the index, one visitor after another. Joined without
+            // more ado, Postgres would compare every visitor with every anonymous hit for as long
+            // as it has no statistics of them.
+            Either::Postgres(_) => {
+                "update hits set contact_id = found.contact_id from (
+                   select rows.contact_id, anonymous.seq, anonymous.received_at
+                   from {rows} cross join lateral (
+                     select seq, received_at from hits
+                     where visitor_id = rows.visitor_id and contact_id is null offset 0) as anonymous
+                 ) as found
+                 where hits.seq = found.seq and hits.received_at = found.received_at"
+            }
+            Either::Sqlite(_) => {
+                "update hits set contact_id = rows.contact_id from {rows} \
+                where hits.visitor_id = rows.visitor_id and hits.contact_id is null"
+            }
+        };
+        execute_bulk!(self, bulk, sql)
     }
 
     /// Those of some idempotency keys (scope and key) that are taken.

@@ -6,6 +6,6 @@ mod column;
 mod read;
 mod write;
 
-pub use read::{HitFilter, StoredHit, Whose};
+pub use read::{HitFilter, PageEnd, StoredHit, Whose};
 
 pub use crate::model::hit::{COLUMNS, HitRow};

@@ -54,6 +54,7 @@ migrations![
     "0015" "api",
     "0016" "opt_outs",
     "0017" "unknown_paths",
+    "0019" "rare_kinds",
 ];
 
 fn migration(version: &str, name: &'static str, sql: &'static str) -> Migration {

@@ -17,6 +17,7 @@ mod numbers;
 mod opening;
 mod orders;
 mod page_tags;
+mod pages;
 mod people;
 mod positions;
 mod retention;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::hit_line::{HitLine, csv_header};
 use super::{Format, PAGE, write_json};
 use crate::model::hit::VisitorId;
-use crate::store::hits::{HitFilter, StoredHit, Whose};
+use crate::store::hits::{HitFilter, PageEnd, StoredHit, Whose};
 use crate::store::{Result, Store};
 
 /// Which hits, and how.
@@ -117,20 +117,14 @@ impl HitStream {
         let told = page.hits.len() as i64;
         self.left -= told;
         self.told += told as u64;
-        if let Some(last) = page.hits.last() {
-            self.after = last.seq;
-        }
-        if page.is_last {
-            self.after = self.after.max(self.until);
-        }
+        self.after = self.after.max(page.reached);
         // A page that its size ended says how many such hits fit: asking for more would make the
         // database send them for nothing.
-        self.rows = if told < rows {
-            told.max(1)
-        } else {
-            (self.rows * 2).min(PAGE)
+        self.rows = match page.end {
+            PageEnd::Bytes => told.max(1),
+            _ => (self.rows * 2).min(PAGE),
         };
-        self.is_done = page.is_last || self.left == 0;
+        self.is_done = page.is_last() || self.left == 0;
         if self.is_done && self.format == Format::Ndjson {
             let line = format!("{{\"cursor\":\"{}\"}}\n", self.after);
             chunk.extend_from_slice(line.as_bytes());

@@ -187,11 +187,7 @@ pub async fn show_timeline(
     let page = page.await.map_err(|error| Problem::database(&error))?;
     let timeline = Timeline {
         hits: page.hits.iter().map(Entry::from).collect(),
-        before: page
-            .hits
-            .last()
-            .filter(|_| !page.is_last)
-            .map(|hit| Cursor(hit.seq)),
+        before: (!page.is_last()).then_some(Cursor(page.reached)),
     };
     Ok(Json(timeline).into_response())
 }
