@@ -177,6 +177,7 @@ impl<S: Source> Projection<S> {
 
     async fn round(&mut self, position: &mut i64) -> Round {
         let started = std::time::Instant::now();
+        self.health.writes();
         let mut projected = self.project(*position, Refusal::Fails).await;
         if matches!(&projected, Err(ProjectionError::Database(error)) if is_refusal(error)) {
             projected = self.project(*position, Refusal::IsPutAside).await;

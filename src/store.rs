@@ -18,6 +18,7 @@ mod migrations;
 pub mod opt_outs;
 pub mod orders;
 pub mod page_tags;
+mod partitions;
 pub mod persons;
 mod postgres;
 pub mod retention;

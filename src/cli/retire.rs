@@ -35,6 +35,14 @@ impl Retire {
             for month in retired.removed {
                 print_json(&json!({"month": month.month, "hits": month.hits}))?;
             }
+            if !retired.held.is_empty() {
+                tracing::warn!(
+                    months = retired.held.join(", "),
+                    "another session of the database \
+                    still reads these months; run this command again when it has ended, or leave \
+                    them to the server, to free their space"
+                );
+            }
         }
         store.close().await;
         Ok(())

@@ -7,6 +7,7 @@
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use metrics::Counter;
 
@@ -43,6 +44,8 @@ struct Known {
     health: Health,
     /// The last transaction that was to write failed, so what it was to write still waits.
     is_refusing: bool,
+    /// Since when hits have been on their way without getting there.
+    storing: Option<Instant>,
 }
 
 impl Default for Known {
@@ -50,6 +53,7 @@ impl Default for Known {
         Self {
             health: Health::Unknown,
             is_refusing: false,
+            storing: None,
         }
     }
 }
@@ -60,10 +64,22 @@ impl DatabaseHealth {
         self.known().health
     }
 
+    /// How long hits have been on their way to the database without getting there; none where none
+    /// are. Neither a database that answers nor one that takes its time is told apart by this.
+    pub fn storing_for(&self) -> Option<Duration> {
+        self.known().storing.map(|since| since.elapsed())
+    }
+
+    /// Hits are on their way.
+    pub fn writes(&self) {
+        self.known().storing.get_or_insert_with(Instant::now);
+    }
+
     /// A transaction that wrote went through.
     pub fn wrote(&self) {
         let mut known = self.known();
         known.is_refusing = false;
+        known.storing = None;
         known.rise();
     }
 
@@ -132,6 +148,21 @@ mod tests {
         assert_eq!(health.now(), Health::Up);
         health.could_not_write(&"refused");
         assert_eq!(health.now(), Health::Down);
+    }
+
+    #[test]
+    fn hits_are_on_their_way_until_they_are_there() {
+        let health = DatabaseHealth::default();
+        assert_eq!(health.storing_for(), None);
+        health.writes();
+        let first = health.storing_for();
+        assert!(first.is_some());
+        health.could_not_write(&"locked");
+        health.answered();
+        health.writes();
+        assert!(health.storing_for() >= first, "tried again");
+        health.wrote();
+        assert_eq!(health.storing_for(), None);
     }
 
     #[test]

@@ -15,6 +15,10 @@ use crate::store::{self, Store};
 /// long.
 const TOLD_FROM: i64 = 31 * 24 * Micros::HOUR;
 
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// What somebody stands in the way of is tried again sooner.
+const MINUTE: Duration = Duration::from_secs(60);
+
 pub(super) struct Housekeeper {
     pub(super) store: Store,
     pub(super) clock: Clock,
@@ -44,14 +48,29 @@ impl Housekeeper {
     /// Runs until it is dropped.
     pub(super) async fn run(mut self) {
         loop {
-            if let Err(error) = self.keep().await {
-                tracing::warn!(%error, "housekeeping failed; trying again in an hour");
-            }
-            tokio::time::sleep(Duration::from_micros(Micros::HOUR as u64)).await;
+            let pause = match self.keep().await {
+                Ok(held) if held.is_empty() => HOUR,
+                Ok(held) => {
+                    tracing::info!(
+                        months = held.join(", "),
+                        "months of hits that were removed \
+                        are still read by another session of the database; their space is freed \
+                        when it ends"
+                    );
+                    MINUTE
+                }
+                // The partitions of a new month may be what failed.
+                Err(error) => {
+                    tracing::warn!(%error, "housekeeping failed; trying again in a minute");
+                    MINUTE
+                }
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
-    async fn keep(&mut self) -> store::Result<()> {
+    /// Returns the months whose space others keep from being freed.
+    async fn keep(&mut self) -> store::Result<Vec<String>> {
         let now = self.clock.now();
         self.store.prepare_months(now).await?;
         let from = self.counted_from(now).await?;
@@ -63,7 +82,7 @@ impl Housekeeper {
             .await?;
         tell(&retired);
         metrics::gauge!("sillage_retention_from_seconds").set((from.0 / Micros::SECOND) as f64);
-        Ok(())
+        Ok(retired.held)
     }
 
     /// The time that everything old is counted back from.

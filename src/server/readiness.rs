@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +12,9 @@ use super::telemetry;
 use crate::projection::{DatabaseHealth, Health};
 use crate::queue::local::Spool;
 use crate::web::{Readiness, ServerState, Tables};
+
+/// A transaction of hits takes a second at most, and waits for those of other servers.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// Where it is asked.
 pub(super) struct State {
@@ -34,6 +38,8 @@ impl State {
         is("sillage_spool_bytes", queue.bytes as f64);
         is("sillage_spool_limit_bytes", queue.limit as f64);
         is("sillage_spool_taking", f64::from(u8::from(queue.is_taking)));
+        let storing = self.health.storing_for().unwrap_or_default();
+        is("sillage_projection_storing_seconds", storing.as_secs_f64());
         let is_up = self.health.now() == Health::Up;
         is("sillage_database_up", f64::from(u8::from(is_up)));
         // Without privileges, as far as a server without them can use it.
@@ -60,6 +66,11 @@ impl ServerState for State {
                 Health::Up => "up",
                 Health::Down => "down",
                 Health::Unknown => "unknown",
+            },
+            projection: match self.health.storing_for() {
+                None => "idle",
+                Some(time) if time < STALLED => "storing",
+                Some(_) => "stalled",
             },
             api: match (*self.tables.borrow(), health) {
                 (Tables::Awaited, _) => "starting",

@@ -1,12 +1,9 @@
-//! Positions of spools, quarantine and partitions.
+//! Positions of spools, quarantine and months.
 
-use std::collections::BTreeSet;
-
-use sqlx::AssertSqlSafe;
 use time::{Date, Month};
 use uuid::Uuid;
 
-use super::{Either, Store, Tx};
+use super::{Store, Tx};
 use crate::model::clock::Micros;
 use crate::{both, from_row};
 
@@ -137,30 +134,6 @@ impl Tx {
         both!(self, c => sqlx::query("delete from quarantine where id = \
             $1").bind(id).execute(&mut **c).await.map(|_| ()))
     }
-
-    /// Makes the partitions of months; SQLite has none.
-    ///
-    /// # Errors
-    /// The database refuses.
-    pub async fn ensure_partitions(
-        &mut self,
-        months: &BTreeSet<PartitionMonth>,
-    ) -> sqlx::Result<()> {
-        let Either::Postgres(c) = self else {
-            return Ok(());
-        };
-        for month in months {
-            let sql = format!(
-                "create table if not exists {} partition of hits for values from ('{} \
-                00:00:00+00') to ('{} 00:00:00+00')",
-                month.name(),
-                month.start(),
-                month.plus(1).start()
-            );
-            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **c).await?;
-        }
-        Ok(())
-    }
 }
 
 impl Store {
@@ -176,17 +149,5 @@ impl Store {
         let sql = "select id, spool_id, position, quarantined_at, reason, body from quarantine
                    where $1 is null or id = $1 order by quarantined_at desc, id limit $2";
         both!(self.reader(), pool => sqlx::query_as(sql).bind(id).bind(limit).fetch_all(pool).await)
-    }
-
-    /// Makes the partitions of this month and the next two.
-    ///
-    /// # Errors
-    /// The database refuses.
-    pub async fn prepare_months(&self, now: Micros) -> sqlx::Result<()> {
-        let this = PartitionMonth::of(now);
-        let mut tx = self.begin_lane().await?;
-        tx.ensure_partitions(&(0..3).map(|months| this.plus(months)).collect())
-            .await?;
-        tx.commit().await
     }
 }

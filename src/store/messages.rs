@@ -199,15 +199,6 @@ impl Tx {
         )
         .map(|_| ())
     }
-
-    /// Forgets the keys of before a time.
-    ///
-    /// # Errors
-    /// The database refuses.
-    pub async fn forget_sent_keys(&mut self, before: Micros) -> sqlx::Result<()> {
-        let sql = "delete from sent_keys where created_at < $1";
-        both!(self, c => sqlx::query(sql).bind(before).execute(&mut **c).await.map(|_| ()))
-    }
 }
 
 impl Store {

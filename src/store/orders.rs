@@ -7,6 +7,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::figures::Place;
+use super::retention::Aging;
 use super::{Bulk, Store, Tx};
 use crate::model::clock::Micros;
 use crate::model::hit::{Kind, Money, VisitorId};
@@ -228,18 +229,22 @@ impl Store {
     /// # Errors
     /// The database refuses.
     pub async fn forget_orders(&self, at: Micros) -> sqlx::Result<()> {
-        let mut tx = self.begin_lane().await?;
         let sql = "select min(counted_at) from orders";
         let oldest: Option<Micros> =
-            both!(&mut tx, c => sqlx::query_scalar(sql).fetch_one(&mut **c).await)?;
-        if let Some(oldest) = oldest {
-            let until = Micros((at.0 - KEPT).min(oldest.0 + 2 * DAY));
-            let sql = "delete from orders where counted_at < $1";
-            both!(&mut tx, c => sqlx::query(sql).bind(until).execute(&mut **c).await.map(|_| ()))?;
-        }
-        tx.commit().await
+            both!(self.reader(), pool => sqlx::query_scalar(sql).fetch_one(pool).await)?;
+        let Some(oldest) = oldest else {
+            return Ok(());
+        };
+        let until = Micros((at.0 - KEPT).min(oldest.0 + 2 * DAY));
+        self.delete_before(ORDERS, until).await
     }
 }
+
+const ORDERS: Aging = Aging {
+    name: "orders",
+    key: "order_id, site, currency, holder",
+    time: "counted_at",
+};
 
 /// In microseconds.
 const DAY: i64 = 24 * Micros::HOUR;

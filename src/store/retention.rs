@@ -4,16 +4,48 @@
 //! A machine that starts with a wrong clock must not take its data along. So the caller counts back
 //! from a time that hits vouch for ([`Store::newest_hit_before`]), and months go one a day: a
 //! mistake costs a month and is told, where it would have cost everything.
+//!
+//! Nothing here holds up what stores hits: Postgres drops months as partitions (see
+//! [`super::partitions`]) and SQLite, which has one writer, deletes in portions between which others
+//! have their turn.
 
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::{AssertSqlSafe, SqlitePool};
 
 use super::maintenance::PartitionMonth;
-use super::{Either, Store, Tx};
+use super::partitions::{self, OldMonth};
+use super::postgres::{PgTransaction, WatchedPool};
+use super::{Either, SqliteTransaction, Store};
 use crate::both;
 use crate::model::clock::Micros;
 
 /// How long an idempotency key is known.
 const KEYS_KNOWN: i64 = 7 * 24 * Micros::HOUR;
+
+/// Rows that SQLite deletes before others have their turn: some 50 ms.
+const SQLITE_PORTION: i64 = 2_000;
+/// Rows that Postgres deletes in a statement, which is to end before it is taken for lost.
+const POSTGRES_PORTION: i64 = 100_000;
+
+/// A table whose rows are deleted after their time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Aging {
+    pub(super) name: &'static str,
+    /// The columns of its primary key.
+    pub(super) key: &'static str,
+    /// The column that says how old a row is.
+    pub(super) time: &'static str,
+}
+
+const IDEMPOTENCY_KEYS: Aging = Aging {
+    name: "idempotency_keys",
+    key: "scope, key",
+    time: "received_at",
+};
+const SENT_KEYS: Aging = Aging {
+    name: "sent_keys",
+    key: "delivery_id, key",
+    time: "created_at",
+};
 
 /// How many months may go at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +72,9 @@ pub struct Retired {
     pub removed: Vec<RemovedMonth>,
     /// Whether older months than are kept are still there.
     pub is_more: bool,
+    /// Months (`2026-01`) whose tables others are still reading; they are told as removed, and go
+    /// when the readers have ended and this is called again.
+    pub held: Vec<String>,
 }
 
 impl Store {
@@ -75,29 +110,15 @@ impl Store {
         keep_months: u32,
         pace: Pace,
     ) -> sqlx::Result<Retired> {
-        let mut retired = Retired::default();
         if keep_months == 0 {
-            return Ok(retired);
+            return Ok(Retired::default());
         }
         let keep = i32::try_from(keep_months).unwrap_or(i32::MAX).min(100_000);
         let oldest = PartitionMonth::of(from).plus(-keep);
-        let mut tx = self.begin_lane().await?;
-        let is_due = pace == Pace::AtOnce || !tx.has_removed_within_a_day(now).await?;
-        loop {
-            let Some(month) = tx.month_before(oldest).await? else {
-                break;
-            };
-            if !is_due || (pace == Pace::OneADay && !retired.removed.is_empty()) {
-                retired.is_more = true;
-                break;
-            }
-            let hits = tx.remove_month(&month).await?;
-            let sql = "insert into removed_months (month, removed_at, hits) values ($1, $2, $3)";
-            both!(&mut tx, c => sqlx::query(sql).bind(&month).bind(now).bind(hits).execute(&mut **c).await.map(|_| ()))?;
-            retired.removed.push(RemovedMonth { month, hits });
+        match &self.pools {
+            Either::Postgres(pool) => retire_partitions(pool, oldest, now, pace).await,
+            Either::Sqlite(pools) => retire_rows(&pools.write, oldest, now, pace).await,
         }
-        tx.commit().await?;
-        Ok(retired)
     }
 
     /// Forgets idempotency keys that were a week old at a time.
@@ -105,95 +126,163 @@ impl Store {
     /// # Errors
     /// The database refuses.
     pub async fn forget_keys(&self, at: Micros) -> sqlx::Result<()> {
-        let sql = "delete from idempotency_keys where received_at < $1";
-        let mut tx = self.begin_lane().await?;
         let before = Micros(at.0 - KEYS_KNOWN);
-        both!(&mut tx, c => sqlx::query(sql).bind(before).execute(&mut **c).await.map(|_| ()))?;
-        tx.forget_sent_keys(before).await?;
-        tx.commit().await
+        self.delete_before(IDEMPOTENCY_KEYS, before).await?;
+        self.delete_before(SENT_KEYS, before).await
+    }
+
+    /// Deletes a table's rows of before a time, in portions. Rows that somebody is changing
+    /// are left for the next time.
+    pub(super) async fn delete_before(&self, table: Aging, before: Micros) -> sqlx::Result<()> {
+        let Aging { name, key, time } = table;
+        let (sql, portion) = match &self.pools {
+            Either::Postgres(_) => (
+                format!(
+                    "delete from {name} where ctid = any (array(
+                       select ctid from {name} where {time} < $1 limit $2 for update skip locked))"
+                ),
+                POSTGRES_PORTION,
+            ),
+            // These tables have no rowid.
+            Either::Sqlite(_) => (
+                format!(
+                    "delete from {name} where ({key}) in (
+                       select {key} from {name} where {time} < $1 limit $2)"
+                ),
+                SQLITE_PORTION,
+            ),
+        };
+        loop {
+            let mut tx = self.begin().await?;
+            let deleted = both!(&mut tx, c => {
+                let query = sqlx::query(AssertSqlSafe(sql.clone())).bind(before).bind(portion);
+                query.execute(&mut **c).await?.rows_affected()
+            });
+            tx.commit().await?;
+            if (deleted as i64) < portion {
+                return Ok(());
+            }
+        }
     }
 }
 
-impl Tx {
-    async fn has_removed_within_a_day(&mut self, now: Micros) -> sqlx::Result<bool> {
-        // What was removed in a future that turned out to be none does not count.
+/// Removes months as partitions. Which of them go is decided by one server at a time; a reader is
+/// never waited for.
+async fn retire_partitions(
+    pool: &WatchedPool,
+    oldest: PartitionMonth,
+    now: Micros,
+    pace: Pace,
+) -> sqlx::Result<Retired> {
+    let mut retired = Retired::default();
+    let mut tx = pool.begin().await?;
+    if partitions::is_alone(&mut tx).await? {
         let sql = "select count(*) from removed_months where removed_at > $1 and removed_at <= $2";
-        let day_ago = Micros(now.0 - 24 * Micros::HOUR);
-        let count: i64 = both!(self, c => sqlx::query_scalar(sql).bind(day_ago).bind(now).fetch_one(&mut **c).await)?;
-        Ok(count > 0)
-    }
-
-    /// The oldest month before another one that has hits, as `2026-01`. On Postgres empty
-    /// partitions before it are dropped on the way: nothing is lost with them.
-    async fn month_before(&mut self, oldest: PartitionMonth) -> sqlx::Result<Option<String>> {
-        match self {
-            Either::Postgres(c) => {
-                let sql = "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid
-                           where i.inhparent = 'hits'::regclass and c.relname ~ '^hits_[0-9]{4}_[0-9]{2}$' and c.relname < $1
-                           order by c.relname";
-                let names: Vec<String> = sqlx::query_scalar(sql)
-                    .bind(oldest.name())
-                    .fetch_all(&mut **c)
-                    .await?;
-                for name in names {
-                    let sql = format!("select exists (select 1 from {name})");
-                    if sqlx::query_scalar(AssertSqlSafe(sql))
-                        .fetch_one(&mut **c)
-                        .await?
-                    {
-                        return Ok(Some(name["hits_".len()..].replace('_', "-")));
-                    }
-                    sqlx::raw_sql(AssertSqlSafe(format!("drop table {name}")))
-                        .execute(&mut **c)
-                        .await?;
+        let removed: i64 = sqlx::query_scalar(sql)
+            .bind(day_before(now))
+            .bind(now)
+            .fetch_one(&mut *tx)
+            .await?;
+        for month in partitions::months_before(&mut tx, oldest).await? {
+            let hits = partitions::count(&mut tx, &month).await?;
+            // An empty one costs nothing and is not told.
+            if hits > 0 {
+                let is_due = pace == Pace::AtOnce || (removed == 0 && retired.removed.is_empty());
+                if !is_due {
+                    retired.is_more = true;
+                    break;
                 }
-                Ok(None)
+                record_removed(&mut tx, &month, now, hits).await?;
+                retired.removed.push(RemovedMonth {
+                    month: month.month.clone(),
+                    hits,
+                });
             }
-            Either::Sqlite(c) => {
-                let at: Option<Micros> =
-                    sqlx::query_scalar("select min(received_at) from hits where received_at < $1")
-                        .bind(oldest.start_time())
-                        .fetch_one(&mut **c)
-                        .await?;
-                Ok(at.map(|at| PartitionMonth::of(at).start()[.."2026-01".len()].to_owned()))
-            }
+            partitions::mark(&mut tx, &month).await?;
         }
     }
+    tx.commit().await?;
+    retired.held = partitions::remove_marked(pool).await?;
+    Ok(retired)
+}
 
-    /// Removes the hits of a month; returns how many those were.
-    async fn remove_month(&mut self, month: &str) -> sqlx::Result<i64> {
-        match self {
-            Either::Postgres(c) => {
-                let name = format!("hits_{}", month.replace('-', "_"));
-                let known = "select reltuples::bigint from pg_class where oid = $1::regclass";
-                let known: i64 = sqlx::query(known)
-                    .bind(&name)
-                    .fetch_one(&mut **c)
-                    .await?
-                    .try_get(0)?;
-                // Not looked at yet, so it is small.
-                let hits = if known < 1_000 {
-                    let sql = format!("select count(*) from {name}");
-                    sqlx::query_scalar(AssertSqlSafe(sql))
-                        .fetch_one(&mut **c)
-                        .await?
-                } else {
-                    known
-                };
-                sqlx::raw_sql(AssertSqlSafe(format!("drop table {name}")))
-                    .execute(&mut **c)
-                    .await?;
-                Ok(hits)
-            }
-            Either::Sqlite(c) => {
-                let start = Micros::parse_rfc3339(&format!("{month}-01T00:00:00Z"));
-                let end = PartitionMonth::of(start.unwrap_or_default()).plus(1);
-                let done = sqlx::query("delete from hits where received_at < $1")
-                    .bind(end.start_time())
-                    .execute(&mut **c)
-                    .await?;
-                Ok(done.rows_affected() as i64)
+async fn record_removed(
+    c: &mut PgTransaction,
+    month: &OldMonth,
+    now: Micros,
+    hits: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(RECORD_REMOVED)
+        .bind(&month.month)
+        .bind(now)
+        .bind(hits)
+        .execute(&mut **c)
+        .await
+        .map(|_| ())
+}
+
+/// A month may have several tables, and is deleted in portions.
+const RECORD_REMOVED: &str =
+    "insert into removed_months (month, removed_at, hits) values ($1, $2, $3)
+    on conflict (month, removed_at) do update set hits = removed_months.hits + excluded.hits";
+
+/// Removes months by their rows, a portion a transaction, and records each portion with it.
+async fn retire_rows(
+    pool: &SqlitePool,
+    oldest: PartitionMonth,
+    now: Micros,
+    pace: Pace,
+) -> sqlx::Result<Retired> {
+    let mut retired = Retired::default();
+    let sql = "select count(*) from removed_months where removed_at > $1 and removed_at <= $2";
+    let removed: i64 = sqlx::query_scalar(sql)
+        .bind(day_before(now))
+        .bind(now)
+        .fetch_one(pool)
+        .await?;
+    loop {
+        let sql = "select min(received_at) from hits where received_at < $1";
+        let first: Option<Micros> = sqlx::query_scalar(sql)
+            .bind(oldest.start_time())
+            .fetch_one(pool)
+            .await?;
+        let Some(first) = first else {
+            return Ok(retired);
+        };
+        if pace == Pace::OneADay && (removed > 0 || !retired.removed.is_empty()) {
+            retired.is_more = true;
+            return Ok(retired);
+        }
+        let month = PartitionMonth::of(first);
+        let name = month.start()[.."2026-01".len()].to_owned();
+        let end = month.plus(1).start_time();
+        let mut hits = 0;
+        loop {
+            let mut tx = SqliteTransaction::begin(pool).await?;
+            let sql = "delete from hits where seq in (select seq from hits where received_at < $1 limit $2)";
+            let deleted = sqlx::query(sql)
+                .bind(end)
+                .bind(SQLITE_PORTION)
+                .execute(&mut *tx)
+                .await?
+                .rows_affected() as i64;
+            sqlx::query(RECORD_REMOVED)
+                .bind(&name)
+                .bind(now)
+                .bind(deleted)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            hits += deleted;
+            if deleted < SQLITE_PORTION {
+                break;
             }
         }
+        retired.removed.push(RemovedMonth { month: name, hits });
     }
+}
+
+/// What was removed in a future that turned out to be none does not count: from here to now.
+fn day_before(now: Micros) -> Micros {
+    Micros(now.0 - 24 * Micros::HOUR)
 }

@@ -37,6 +37,8 @@ pub struct Readiness {
     pub damaged: u64,
     /// `up`, `down` or `unknown`.
     pub database: &'static str,
+    /// `idle`, `storing`, or `stalled` where hits have been on their way to the database for long.
+    pub projection: &'static str,
     /// `usable`, `starting` or `down`.
     pub api: &'static str,
     /// Whether it has the keys that all links are signed with: `ok`, `lacking`, or `unchecked`
@@ -58,6 +60,7 @@ pub async fn get_readiness(State(app): State<Arc<AdminState>>) -> Response {
         "status": if state.is_stopping { "stopping" } else if is_ready { "ready" } else { "not ready" },
         "spool": { "taking": state.is_taking, "unwritten": state.unwritten, "backlog": state.backlog, "bytes": state.bytes, "damaged": state.damaged },
         "database": state.database,
+        "projection": state.projection,
         "api": state.api,
         "keys": state.keys,
     });

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 
-use crate::harness::{Engine, TestServer, on_both, wait_for};
+use crate::harness::{Engine, PostgresServer, TestServer, on_both, wait_for};
 
 const MOMENT: Duration = Duration::from_secs(20);
 
@@ -203,6 +204,92 @@ async fn links_go_on_changing_after_a_wrong_clock(engine: Engine) {
     })
     .await;
     server.wait_drained(MOMENT).await;
+    server.finish().await;
+}
+
+/// A dump of `hits`, while a month is to be made and one to be removed: nothing waits for it, and
+/// the rest is done when it has ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_of_the_hits_holds_nobody_up() {
+    let url = PostgresServer::new_shared_database().await;
+    let mut server = TestServer::on(Engine::Postgres)
+        .database(&url)
+        .with("DATABASE__KEEP_MONTHS", "1")
+        .be()
+        .await;
+    for clock in [
+        "2030-01-20 12:00:00",
+        "2030-02-20 12:00:00",
+        "2030-03-20 12:00:00",
+    ] {
+        serve_at(&mut server, Some(clock)).await;
+    }
+    let mut reader = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("begin; select count(*) from hits")
+        .execute(&mut reader)
+        .await
+        .unwrap();
+
+    server.set_clock(Some("2030-04-20 12:00:00"));
+    server.start_again().await;
+    assert_eq!(server.client().get("/mtracking.gif").await.status, 200);
+    server.wait_drained(MOMENT).await;
+    wait_for("the house is kept", MOMENT, async || {
+        server.metric("sillage_retention_from_seconds").await > 0.0
+    })
+    .await;
+    assert_eq!(removed(&server).await, ["2030-01 1"]);
+    let kept = ["2030-02 1", "2030-03 1", "2030-04 1"];
+    assert_eq!(months(&server, Engine::Postgres).await, kept);
+    let table = async |name: &str| {
+        let sql = format!("select count(*) from pg_class where relname = '{name}'");
+        server.db().number(&sql).await
+    };
+    assert_eq!(table("hits_2030_06").await, 1, "made ahead");
+    assert_eq!(table("hits_2030_01").await, 1, "the reader still has it");
+    assert_eq!(server.client().get("/mtracking.gif").await.status, 200);
+    server.wait_drained(MOMENT).await;
+
+    sqlx::raw_sql("commit").execute(&mut reader).await.unwrap();
+    wait_for("the month is gone", Duration::from_secs(120), async || {
+        table("hits_2030_01").await == 0
+    })
+    .await;
+    server.finish().await;
+}
+
+/// Somebody else's lock: readiness tells it, hits wait, and then they are stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_tells_of_hits_that_do_not_get_into_the_database() {
+    let url = PostgresServer::new_shared_database().await;
+    let server = TestServer::on(Engine::Postgres)
+        .database(&url)
+        .start()
+        .await;
+    server.wait_database("up", MOMENT).await;
+    let mut holding = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("begin; lock table counters")
+        .execute(&mut holding)
+        .await
+        .unwrap();
+    assert_eq!(server.readiness().await["projection"], "idle");
+    assert_eq!(server.client().get("/mtracking.gif").await.status, 200);
+    wait_for("it is told", Duration::from_secs(90), async || {
+        server.readiness().await["projection"] == "stalled"
+    })
+    .await;
+    let ready = server.client().get("/readyz").await;
+    assert_eq!(ready.status, 200, "hits can be taken");
+    assert!(server.metric("sillage_projection_storing_seconds").await >= 30.0);
+    sqlx::raw_sql("rollback")
+        .execute(&mut holding)
+        .await
+        .unwrap();
+    server.wait_drained(MOMENT).await;
+    wait_for("it is told", MOMENT, async || {
+        server.readiness().await["projection"] == "idle"
+    })
+    .await;
     server.finish().await;
 }
 

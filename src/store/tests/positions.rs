@@ -119,8 +119,24 @@ async fn partitions_are_made_ahead_and_again_without_harm(engine: Engine) {
     store.close().await;
 }
 
+/// Servers that start together, and their projections.
+async fn many_make_the_same_partitions_at_once(engine: Engine) {
+    let store = new_store(engine).await;
+    for month in 1..=6 {
+        let now = Micros::parse_rfc3339(&format!("2031-{month:02}-15T00:00:00Z")).unwrap();
+        let make = || store.prepare_months(now);
+        let all = tokio::join!(make(), make(), make(), make());
+        assert!(
+            all.0.is_ok() && all.1.is_ok() && all.2.is_ok() && all.3.is_ok(),
+            "{all:?}"
+        );
+    }
+    store.close().await;
+}
+
 on_both!(
     a_position_moves_with_its_transaction,
     the_quarantine_gives_back_what_was_put_into_it,
     partitions_are_made_ahead_and_again_without_harm,
+    many_make_the_same_partitions_at_once,
 );

@@ -1,12 +1,13 @@
 //! What is deleted after its time.
 
+use crate::both;
 use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, Hit, Kind};
-use crate::store::Store;
 use crate::store::retention::{Pace, RemovedMonth, Retired};
+use crate::store::{Either, SqliteTransaction, Store};
 
 use super::rig::{Engine, on_both};
-use super::{NOW, count, hit, insert, new_store};
+use super::{NOW, count, hit, insert, new_store, text};
 
 const DAY: i64 = 24 * Micros::HOUR;
 
@@ -56,6 +57,7 @@ async fn months_go_oldest_first_and_one_a_day(engine: Engine) {
     let expected = Retired {
         removed: vec![month("2026-01", 1)],
         is_more: true,
+        ..Retired::default()
     };
     assert_eq!(first, expected);
     let same_day = store
@@ -66,7 +68,8 @@ async fn months_go_oldest_first_and_one_a_day(engine: Engine) {
         same_day,
         Retired {
             removed: Vec::new(),
-            is_more: true
+            is_more: true,
+            ..Retired::default()
         }
     );
     let next_day = store
@@ -77,7 +80,8 @@ async fn months_go_oldest_first_and_one_a_day(engine: Engine) {
         next_day,
         Retired {
             removed: vec![month("2026-02", 2)],
-            is_more: true
+            is_more: true,
+            ..Retired::default()
         }
     );
     // What a future that was none has removed keeps nobody from it.
@@ -89,7 +93,8 @@ async fn months_go_oldest_first_and_one_a_day(engine: Engine) {
         earlier,
         Retired {
             removed: vec![month("2026-04", 1)],
-            is_more: false
+            is_more: false,
+            ..Retired::default()
         }
     );
     assert_eq!(count(&store, "hits").await, 1);
@@ -119,6 +124,7 @@ async fn all_months_go_at_once_where_somebody_asks(engine: Engine) {
     let expected = Retired {
         removed: vec![month("2024-12", 1), month("2025-01", 1)],
         is_more: false,
+        ..Retired::default()
     };
     assert_eq!(retired, expected);
     assert_eq!(count(&store, "hits").await, 1);
@@ -172,9 +178,134 @@ async fn keys_are_known_for_a_week(engine: Engine) {
     store.close().await;
 }
 
+/// A dump, or an analyst who has gone for lunch.
+async fn a_reader_holds_nobody_up(engine: Engine) {
+    let store = new_store(engine).await;
+    insert_at(&store, &["2026-01-31T00:00:00Z", "2026-08-01T00:00:00Z"]).await;
+    let mut reader = store.begin().await.unwrap();
+    if engine == Engine::Sqlite {
+        // Readers of an embedded database stand in nobody's way; a transaction of its writer does.
+        reader.commit().await.unwrap();
+        reader = Either::Sqlite(
+            SqliteTransaction::begin(match store.reader() {
+                Either::Sqlite(pool) => pool,
+                Either::Postgres(_) => unreachable!(),
+            })
+            .await
+            .unwrap(),
+        );
+    }
+    let sql = "select count(*) from hits";
+    let seen: i64 =
+        both!(&mut reader, c => sqlx::query_scalar(sql).fetch_one(&mut **c).await).unwrap();
+    assert_eq!(seen, 2);
+
+    // A month is made ahead, one within the lane, and one goes.
+    store
+        .prepare_months(at("2027-03-01T00:00:00Z"))
+        .await
+        .unwrap();
+    let from = at("2026-08-20T00:00:00Z");
+    let retired = store.retire(from, NOW, 3, Pace::OneADay).await.unwrap();
+    assert_eq!(retired.removed, [month("2026-01", 1)]);
+    let held = match engine {
+        Engine::Postgres => vec!["2026-01".to_owned()],
+        Engine::Sqlite => Vec::new(),
+    };
+    assert_eq!(retired.held, held);
+    insert_at(&store, &["2026-09-01T00:00:00Z", "2026-08-01T00:00:00Z"]).await;
+    assert_eq!(
+        count(&store, "hits").await,
+        3,
+        "what goes is not read any more"
+    );
+    let again = store.retire(from, NOW, 3, Pace::OneADay).await.unwrap();
+    assert_eq!((again.removed, again.held), (vec![], held));
+
+    reader.commit().await.unwrap();
+    let last = store.retire(from, NOW, 3, Pace::OneADay).await.unwrap();
+    assert_eq!(last, Retired::default());
+    if engine == Engine::Postgres {
+        let sql = "select cast(count(*) as text) from pg_class where relname = 'hits_2026_01'";
+        assert_eq!(text(&store, sql).await.as_deref(), Some("0"));
+    }
+    // The month can come back.
+    insert_at(&store, &["2026-01-01T00:00:00Z"]).await;
+    assert_eq!(count(&store, "hits").await, 4);
+    assert_eq!(count(&store, "removed_months").await, 1);
+    store.close().await;
+}
+
+/// As an operator may have: a copy of a month, or one that was taken out by hand.
+async fn a_table_of_somebody_elses_stays(engine: Engine) {
+    if engine == Engine::Sqlite {
+        return;
+    }
+    let store = new_store(engine).await;
+    insert_at(&store, &["2026-01-31T00:00:00Z", "2026-02-01T00:00:00Z"]).await;
+    let mut tx = store.begin().await.unwrap();
+    tx.run("alter table hits detach partition hits_2026_01")
+        .await
+        .unwrap();
+    tx.run("create table hits_2025_12 as select * from hits")
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    insert_at(&store, &["2026-01-31T00:00:00Z", "2025-12-01T00:00:00Z"]).await;
+    let from = at("2026-08-20T00:00:00Z");
+    let retired = store.retire(from, NOW, 3, Pace::AtOnce).await.unwrap();
+    let expected = [
+        month("2025-12", 1),
+        month("2026-01", 1),
+        month("2026-02", 1),
+    ];
+    assert_eq!(retired.removed, expected);
+    assert_eq!(count(&store, "hits_2026_01").await, 1);
+    assert_eq!(count(&store, "hits_2025_12").await, 1);
+    store.close().await;
+}
+
+async fn many_rows_go_in_portions(engine: Engine) {
+    let store = new_store(engine).await;
+    let old: Vec<Hit> = (0..4_500)
+        .map(|_| {
+            let mut hit = hit(Kind::Open);
+            hit.received_at = at("2026-01-31T00:00:00Z");
+            hit
+        })
+        .collect();
+    insert(&store, &old).await;
+    insert_at(&store, &["2026-02-01T00:00:00Z"]).await;
+    let from = at("2026-08-20T00:00:00Z");
+    let retired = store.retire(from, NOW, 3, Pace::OneADay).await.unwrap();
+    assert_eq!(retired.removed, [month("2026-01", 4_500)]);
+    assert_eq!(count(&store, "hits").await, 1);
+    let told = text(&store, "select cast(sum(hits) as text) from removed_months").await;
+    assert_eq!(told.as_deref(), Some("4500"));
+
+    let keys =
+        |from: i64| (from..from + 4_500).map(|number| ("site".to_owned(), number.to_string()));
+    let keys: Vec<(String, String)> = keys(0).collect();
+    let mut tx = store.begin_lane().await.unwrap();
+    let all = keys
+        .iter()
+        .map(|(scope, key)| (scope.clone(), key.as_str()));
+    tx.insert_idempotency_keys(all, NOW).await.unwrap();
+    tx.commit().await.unwrap();
+    store
+        .forget_keys(Micros(NOW.0 + 7 * DAY + 1))
+        .await
+        .unwrap();
+    assert_eq!(count(&store, "idempotency_keys").await, 0);
+    store.close().await;
+}
+
 on_both!(
     months_go_oldest_first_and_one_a_day,
     all_months_go_at_once_where_somebody_asks,
     the_newest_hit_is_that_before_a_time,
     keys_are_known_for_a_week,
+    a_reader_holds_nobody_up,
+    a_table_of_somebody_elses_stays,
+    many_rows_go_in_portions,
 );
