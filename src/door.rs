@@ -11,7 +11,7 @@ pub use crate::model::hit::{
 pub use crate::model::keys::{Keys, Purpose};
 pub use crate::model::link::{LinkRecord, LinkToken};
 pub use crate::model::site::Site;
-pub use crate::projection::Projection;
+pub use crate::projection::{Projection, ProjectionRules};
 pub use crate::queue::local::{Spool, SpoolLimits};
 pub use crate::queue::sink::Sink;
 pub use crate::store::hits::COLUMNS as HIT_COLUMNS;

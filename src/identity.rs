@@ -17,6 +17,7 @@
 //! that hit on, and stays a claim); only an authenticated call merges two contacts. What may not be
 //! written is left over, with a note.
 
+mod draft;
 mod evidence;
 mod known;
 mod lookup;
@@ -25,6 +26,7 @@ mod resolver;
 pub mod rights;
 mod unique;
 
+pub(crate) use draft::Draft;
 pub(crate) use evidence::{Evidence, Finding};
 pub(crate) use known::{Binding, Changes, Contact, Known};
 pub(crate) use lookup::{Lookup, contacts_to_load};

@@ -26,11 +26,10 @@ use metrics::{Counter, Histogram};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use batch::{Batch, Done, Refusal, retry_quarantined};
+pub use batch::{Batch, Done, ProjectionRules, Refusal, retry_quarantined};
 pub use health::{DatabaseHealth, Health};
 
 use crate::model::clock::Clock;
-use crate::model::hit::LeastProof;
 use crate::model::retry::Backoff;
 use crate::queue::source::{Place, Source, SourceError, Start};
 use crate::store::maintenance::SpoolPlace;
@@ -71,15 +70,12 @@ struct Meters {
 }
 
 impl<S: Source> Projection<S> {
-    /// Joins a queue and a store. `unique` are the fields that name a contact; `revenue` is the
-    /// least proof that makes revenue of a delivery; `give_way` bounds how long a burst may hold it
-    /// up.
+    /// Joins a queue and a store. `give_way` bounds how long a burst may hold it up.
     pub fn new(
         store: Store,
         source: S,
         clock: Clock,
-        unique: Vec<String>,
-        revenue: LeastProof,
+        rules: ProjectionRules,
         give_way: Duration,
     ) -> Self {
         Self {
@@ -91,8 +87,7 @@ impl<S: Source> Projection<S> {
                 is_ours: false,
                 stands: 0,
                 clock,
-                unique,
-                revenue,
+                rules,
             },
             source,
             pace: Pace::new(give_way),
@@ -227,8 +222,7 @@ impl<S: Source> Projection<S> {
                     is_ours,
                     stands,
                     clock,
-                    unique,
-                    revenue,
+                    rules,
                 },
             source,
             meters,
@@ -282,7 +276,7 @@ impl<S: Source> Projection<S> {
                 break;
             };
             is_full = groups.iter().map(|group| group.hits.len()).sum::<usize>() >= batch_size;
-            let mut batch = Batch::new(clock, unique, *revenue, now);
+            let mut batch = Batch::new(clock, rules, now);
             for group in std::mem::take(&mut groups) {
                 batch.push(group);
             }
@@ -330,8 +324,7 @@ struct Target {
     /// Up to where groups are stored under an id that the spool had before.
     stands: i64,
     clock: Clock,
-    unique: Vec<String>,
-    revenue: LeastProof,
+    rules: ProjectionRules,
 }
 
 /// What kept a transaction from its end.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sillage::both;
 use sillage::door::{
-    Clock, LeastProof, Projection, Rules, Sink as _, Spool, SpoolLimits, Store, waiting,
+    Clock, Projection, ProjectionRules, Rules, Sink as _, Spool, SpoolLimits, Store, waiting,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -131,8 +131,10 @@ async fn project(database: &Database) -> anyhow::Result<Duration> {
         store.clone(),
         reader,
         clock,
-        vec!["email".to_owned()],
-        LeastProof::default(),
+        ProjectionRules {
+            unique: vec!["email".to_owned()],
+            ..ProjectionRules::default()
+        },
         Duration::ZERO,
     );
     let stop = CancellationToken::new();

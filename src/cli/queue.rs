@@ -12,7 +12,7 @@ use super::{print_json, ready_store};
 use crate::config::Config;
 use crate::model::clock::Clock;
 use crate::model::hit::Hit;
-use crate::projection::retry_quarantined;
+use crate::projection::{ProjectionRules, retry_quarantined};
 use crate::queue::frame::decode_record;
 use crate::queue::waiting;
 use crate::store::maintenance::Quarantined;
@@ -110,12 +110,13 @@ impl QuarantineCommand {
                 }
                 // In the order in which they came.
                 records.reverse();
-                let (clock, unique) = (Clock::system(), &config.contacts.unique);
+                let (clock, rules) = (
+                    Clock::system(),
+                    ProjectionRules::new(&config.contacts, &config.revenue),
+                );
                 let mut refused = 0;
                 for record in &records {
-                    let is_stored =
-                        retry_quarantined(&store, &clock, unique, config.revenue.proof, record)
-                            .await?;
+                    let is_stored = retry_quarantined(&store, &clock, &rules, record).await?;
                     refused += usize::from(!is_stored);
                     print_json(&json!({"id": record.id, "stored": is_stored}))?;
                 }

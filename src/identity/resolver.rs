@@ -3,10 +3,11 @@
 mod write;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
+use super::draft::Draft;
 use super::evidence::{Browser, Evidence, Field, Finding, Leftover, NamedMessage};
 use super::known::{Binding, Changes, Contact, Known, UniqueKey};
 use super::rights::{Change, May, Standing};
@@ -23,6 +24,8 @@ pub(crate) struct Resolver<'u, N> {
     changes: Changes,
     /// Contacts that are new or have different data.
     touched: BTreeSet<ContactId>,
+    /// What browsers have said whose person nobody knew, in order.
+    said: HashMap<VisitorId, Vec<Draft>>,
     new_id: N,
 }
 
@@ -55,6 +58,7 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
             known,
             changes: Changes::default(),
             touched: BTreeSet::new(),
+            said: HashMap::new(),
             new_id,
         }
     }
@@ -156,7 +160,8 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
             Authority::Public => self.named_by_public(evidence, &keys, &names, left),
         };
         let Some(named) = named else {
-            // No person to give the fields to.
+            // No person to give them to, yet.
+            self.keep_draft(evidence, &fields);
             left.extend(fields.into_iter().map(Field::left_over));
             return finding;
         };
@@ -166,6 +171,70 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         }
         finding.contact = Some(named.contact);
         finding
+    }
+
+    /// Visitors that have got their first person, and the persons.
+    pub(crate) fn completed(&self) -> &BTreeMap<VisitorId, ContactId> {
+        &self.changes.completed
+    }
+
+    /// Makes contacts known whose data may change after all.
+    pub(crate) fn add_contacts(&mut self, contacts: HashMap<ContactId, Contact>) {
+        for (id, contact) in contacts {
+            self.known.contacts.entry(id).or_insert(contact);
+        }
+    }
+
+    /// Writes what visitors said before they got their first person: `earlier` are what hits said
+    /// that are stored.
+    pub(crate) fn write_drafts(&mut self, mut earlier: HashMap<VisitorId, Vec<Draft>>) {
+        let completed = std::mem::take(&mut self.changes.completed);
+        for (&visitor, &contact) in &completed {
+            let earlier = earlier.remove(&visitor).unwrap_or_default();
+            let since = self.said.remove(&visitor).unwrap_or_default();
+            for draft in earlier.into_iter().chain(since) {
+                self.write_draft(visitor, contact, draft);
+            }
+        }
+        self.changes.completed = completed;
+    }
+
+    fn write_draft(&mut self, visitor: VisitorId, contact: ContactId, draft: Draft) {
+        let Some(data) = self.known.contacts.get(&contact) else {
+            return;
+        };
+        let standing = match self.binding(visitor) {
+            Some(binding) if binding.is_proved => Standing::Visitor,
+            _ if data.made_by == Some(visitor) => Standing::Maker,
+            _ => Standing::ClaimedVisitor,
+        };
+        let draft = draft.for_contact(data);
+        let named = Named { contact, standing };
+        let fields = draft.fields.iter().map(|(name, value)| Field {
+            name,
+            value: Cow::Borrowed(value),
+            key: None,
+        });
+        // What is refused stands with the hits that said it.
+        let mut left = Vec::new();
+        self.write(named, &draft.tags, fields.collect(), &mut left);
+    }
+
+    /// Keeps what is said of nobody until the browser has a person.
+    fn keep_draft(&mut self, evidence: &Evidence<'_>, fields: &[Field<'_>]) {
+        let Some(browser) = evidence.browser.filter(|browser| browser.counts) else {
+            return;
+        };
+        let plain = fields.iter().filter(|field| field.key.is_none());
+        let draft = Draft {
+            fields: plain
+                .map(|field| (field.name.to_owned(), field.value.to_string()))
+                .collect(),
+            tags: evidence.tags.to_vec(),
+        };
+        if !draft.is_empty() {
+            self.said.entry(browser.visitor_id).or_default().push(draft);
+        }
     }
 
     /// Whose a visitor is. An id that was derived from a vendor's proves nothing, whatever the

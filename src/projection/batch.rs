@@ -7,6 +7,7 @@ use super::idempotency::drop_duplicates;
 use super::known_ids::KnownIds;
 use super::orders::Orders;
 use super::page_tags::PageTags;
+use crate::config;
 use crate::identity::{Evidence, Finding, Lookup, Resolver, contacts_to_load, is_proved_opt_out};
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{Dialect, Hit, LeastProof, Limit, Provenance, clean};
@@ -17,12 +18,34 @@ use crate::store::hits::HitRow;
 use crate::store::maintenance::{PartitionMonth, Quarantined};
 use crate::store::opt_outs::OptOut;
 use crate::store::{self, Store, Tx, is_refusal};
+use uuid::Uuid;
+
+/// What the projection goes by.
+#[derive(Clone, Debug, Default)]
+pub struct ProjectionRules {
+    /// Fields that name a contact.
+    pub unique: Vec<String>,
+    /// Fields that the public can name.
+    pub public: Vec<String>,
+    /// The least proof that makes revenue of a delivery.
+    pub revenue: LeastProof,
+}
+
+impl ProjectionRules {
+    /// Those of the configuration.
+    pub fn new(contacts: &config::Contacts, revenue: &config::Revenue) -> Self {
+        Self {
+            unique: contacts.unique.clone(),
+            public: contacts.public.clone(),
+            revenue: revenue.proof,
+        }
+    }
+}
 
 /// Hits that are to be stored, with the group each stood in.
 pub struct Batch<'p> {
     clock: &'p Clock,
-    unique: &'p [String],
-    revenue: LeastProof,
+    rules: &'p ProjectionRules,
     now: Micros,
     #[expect(
         clippy::vec_box,
@@ -71,11 +94,10 @@ impl std::ops::AddAssign for Done {
 
 impl<'p> Batch<'p> {
     /// An empty batch.
-    pub fn new(clock: &'p Clock, unique: &'p [String], revenue: LeastProof, now: Micros) -> Self {
+    pub fn new(clock: &'p Clock, rules: &'p ProjectionRules, now: Micros) -> Self {
         Self {
             clock,
-            unique,
-            revenue,
+            rules,
             now,
             hits: Vec::new(),
             places: Vec::new(),
@@ -192,6 +214,25 @@ impl<'p> Batch<'p> {
         tx.quarantine(&record).await
     }
 
+    /// Gives persons what their browsers said before anybody knew whose those are.
+    async fn add_drafts<N: FnMut() -> Uuid>(
+        &self,
+        tx: &mut Tx,
+        resolver: &mut Resolver<'_, N>,
+    ) -> store::Result<()> {
+        let completed = resolver.completed();
+        if completed.is_empty() {
+            return Ok(());
+        }
+        let visitors = completed.keys().copied();
+        let drafts = tx.drafts_of(visitors, &self.rules.public).await?;
+        let contacts = drafts.keys().filter_map(|visitor| completed.get(visitor));
+        let contacts = tx.load_contacts(&contacts.copied().collect()).await?;
+        resolver.add_contacts(contacts);
+        resolver.write_drafts(drafts);
+        Ok(())
+    }
+
     /// Identity, rows, figures. Nothing is put aside here.
     async fn try_store(&self, tx: &mut Tx, hits: &[Box<Hit>]) -> store::Result<Done> {
         let mut hits: Vec<&Hit> = hits.iter().map(Box::as_ref).collect();
@@ -200,14 +241,15 @@ impl<'p> Batch<'p> {
             ..Done::default()
         };
         let evidence = hits.iter().map(|hit| Evidence::from(*hit));
-        let lookup = Lookup::of(self.unique, evidence.clone());
+        let unique = self.rules.unique.as_slice();
+        let lookup = Lookup::of(unique, evidence.clone());
         let mut known = tx.load_known(&lookup).await?;
-        let ids = contacts_to_load(self.unique, &known, evidence);
+        let ids = contacts_to_load(unique, &known, evidence);
         known.contacts = tx.load_contacts(&ids).await?;
         let ids = KnownIds::load(tx, &hits).await?;
         let mut page_tags = PageTags::load(tx, &hits, self.now).await?;
-        let mut orders = Orders::load(tx, self.revenue, &hits).await?;
-        let mut resolver = Resolver::new(self.unique, known, || self.clock.new_id(self.now));
+        let mut orders = Orders::load(tx, self.rules.revenue, &hits).await?;
+        let mut resolver = Resolver::new(unique, known, || self.clock.new_id(self.now));
         let mut contacts = Vec::with_capacity(hits.len());
         let mut copies: Vec<Option<Box<Hit>>> = Vec::with_capacity(hits.len());
         let mut counted = Vec::with_capacity(hits.len());
@@ -252,6 +294,7 @@ impl<'p> Batch<'p> {
         for (hit, copy) in hits.iter_mut().zip(&copies) {
             *hit = copy.as_deref().unwrap_or(hit);
         }
+        self.add_drafts(tx, &mut resolver).await?;
         let changes = resolver.finish();
         // Before the merges, which carry them along.
         tx.insert_opt_outs(&opt_outs).await?;
@@ -332,8 +375,7 @@ fn is_for_known_visitors(hit: &Hit) -> bool {
 pub async fn retry_quarantined(
     store: &Store,
     clock: &Clock,
-    unique: &[String],
-    revenue: LeastProof,
+    rules: &ProjectionRules,
     record: &Quarantined,
 ) -> store::Result<bool> {
     let now = clock.now();
@@ -349,7 +391,7 @@ pub async fn retry_quarantined(
         },
         hits: vec![hit],
     };
-    let mut batch = Batch::new(clock, unique, revenue, now);
+    let mut batch = Batch::new(clock, rules, now);
     batch.push(group);
     let done = batch.store(&mut tx, Refusal::IsPutAside).await?;
     if done.quarantined > 0 {

@@ -21,7 +21,7 @@ use super::welcome::Welcome;
 use crate::config::{Ack, Config};
 use crate::model::clock::Clock;
 use crate::model::keys::Keys;
-use crate::projection::{DatabaseHealth, Projection};
+use crate::projection::{DatabaseHealth, Projection, ProjectionRules};
 use crate::queue::local::{Spool, SpoolLimits, SpoolReader};
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
@@ -83,8 +83,7 @@ impl Server {
             store.clone(),
             reader,
             clock.clone(),
-            config.contacts.unique.clone(),
-            config.revenue.proof,
+            ProjectionRules::new(&config.contacts, &config.revenue),
             config.spool.give_way,
         );
         let health = projection.health();

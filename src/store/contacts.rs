@@ -7,10 +7,13 @@ use sqlx::Row;
 use sqlx::types::Json;
 
 use super::{Bulk, Either, Tags, Tx};
-use crate::identity::{Binding, Changes, Contact, Known, Lookup};
+use crate::identity::{Binding, Changes, Contact, Draft, Known, Lookup};
 use crate::model::clock::Micros;
-use crate::model::hit::{BroadlogId, ContactId, DeliveryId, VisitorId};
+use crate::model::hit::{BroadlogId, ContactId, DeliveryId, TagChange, VisitorId};
 use crate::{execute_bulk, fetch_bulk};
+
+/// Hits of a visitor that can have said something of its person before it was known.
+const MOST_DRAFTS: usize = 200;
 
 impl Tx {
     /// Looks up who is named, all but contacts' data. Contacts that were merged away are followed
@@ -160,6 +163,54 @@ impl Tx {
         Ok(())
     }
 
+    /// What anonymous hits of visitors said of their person, in the order of storage: the first
+    /// [`MOST_DRAFTS`] of each visitor that said something. `public` are the fields that hits can
+    /// name; fields stand in `extra` by their names, but what a click, an open or one of Adobe's
+    /// requests has there is no field.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub(crate) async fn drafts_of(
+        &mut self,
+        visitors: impl Iterator<Item = VisitorId>,
+        public: &[String],
+    ) -> sqlx::Result<HashMap<VisitorId, Vec<Draft>>> {
+        let bulk = Bulk::new().uuid("visitor_id", visitors.map(|id| id.0));
+        let sql = match self {
+            // Fenced in like the completion itself: see `complete_history`.
+            Either::Postgres(_) => {
+                "select said.visitor_id, said.tags, said.extra from {rows} cross join lateral (
+                   select visitor_id, seq, tags, extra from (
+                     select visitor_id, seq, tags, extra, kind, dialect, verdict from hits
+                     where visitor_id = rows.visitor_id and contact_id is null offset 0) as anonymous
+                   where verdict in ('human', 'suspect') and (cardinality(tags) > 0 or extra is not null)
+                     and dialect <> 'adobe' and (dialect = 'mautic' or kind not in ('click', 'open'))
+                   order by seq limit 200) as said
+                 order by said.seq"
+            }
+            Either::Sqlite(_) => {
+                "select h.visitor_id, h.tags, h.extra from {rows} join hits h \
+                 on h.visitor_id = rows.visitor_id and h.contact_id is null
+                 where verdict in ('human', 'suspect') and (tags <> '[]' or extra is not null)
+                   and dialect <> 'adobe' and (dialect = 'mautic' or kind not in ('click', 'open'))
+                 order by h.seq"
+            }
+        };
+        let said: Vec<(VisitorId, Draft)> = fetch_bulk!(self, bulk, sql, row => (
+            VisitorId(row.try_get(0)?),
+            draft_of(row.try_get::<Tags, _>(1)?, row.try_get::<Option<Json<Value>>, _>(2)?, public),
+        ))?;
+        let mut drafts: HashMap<VisitorId, Vec<Draft>> = HashMap::new();
+        for (visitor, draft) in said {
+            let of_visitor = drafts.entry(visitor).or_default();
+            if !draft.is_empty() && of_visitor.len() < MOST_DRAFTS {
+                of_visitor.push(draft);
+            }
+        }
+        drafts.retain(|_, drafts| !drafts.is_empty());
+        Ok(drafts)
+    }
+
     /// Gives the earlier anonymous hits of visitors their person.
     ///
     /// # Errors
@@ -232,6 +283,27 @@ impl Tx {
             {rows} where true"
         )
         .map(|_| ())
+    }
+}
+
+fn draft_of(tags: Tags, extra: Option<Json<Value>>, public: &[String]) -> Draft {
+    let tags = tags.0.into_iter().map(|tag| match tag.strip_prefix('-') {
+        Some(name) => TagChange {
+            name: name.to_owned(),
+            remove: true,
+        },
+        None => TagChange {
+            name: tag,
+            remove: false,
+        },
+    });
+    let fields = public.iter().filter_map(|name| {
+        let value = extra.as_ref()?.get(name)?.as_str()?;
+        Some((name.clone(), value.to_owned()))
+    });
+    Draft {
+        fields: fields.collect(),
+        tags: tags.collect(),
     }
 }
 

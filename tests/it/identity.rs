@@ -1,5 +1,6 @@
 //! Who it was, told by the running server on both databases.
 
+mod late;
 mod strangers;
 
 use std::time::Duration;

@@ -16,9 +16,9 @@ use crate::harness::{Client, Engine, SIGNING_KEY, TestServer, on_both};
 const URLENCODED: &str = "application/x-www-form-urlencoded";
 const DELIVERY: i64 = 0x71ffa3;
 /// Numbers of messages as Adobe counts them up: whoever has one knows the next.
-const TO_ADA: i64 = 0x617700;
-const TO_BOB: i64 = 0x617701;
-const TO_EVE: i64 = 0x617702;
+pub(super) const TO_ADA: i64 = 0x617700;
+pub(super) const TO_BOB: i64 = 0x617701;
+pub(super) const TO_EVE: i64 = 0x617702;
 /// Name of Ada's message at Mautic.
 const HASH: &str = "5f9c1d2e8a7b3c4d5e1001";
 /// Mautic's id of a browser.
@@ -26,13 +26,13 @@ const DEVICE: &str = "3k9x7q2m5v8b1n4c6z0a2s4";
 
 /// Ada and Bob are contacts of the operator's, Bob without an address. Eve is one too: she tries
 /// the rest.
-struct World {
-    server: TestServer,
+pub(super) struct World {
+    pub(super) server: TestServer,
     links: BTreeMap<i64, String>,
 }
 
 impl World {
-    async fn make(engine: Engine) -> Self {
+    pub(super) async fn make(engine: Engine) -> Self {
         let server = TestServer::on(engine)
             .with("CONTACTS__UNIQUE", "email,customer_id")
             .with("CONTACTS__PUBLIC", "email,customer_id,firstname,city")
@@ -94,17 +94,17 @@ impl World {
         Self { server, links }
     }
 
-    fn browser(&self) -> Client {
+    pub(super) fn browser(&self) -> Client {
         self.server.client()
     }
 
-    async fn click(&self, browser: &mut Client, message: i64) {
+    pub(super) async fn click(&self, browser: &mut Client, message: i64) {
         let path = format!("/r/{}", self.links[&message]);
         assert_eq!(browser.get(&path).await.status, 302);
     }
 
     /// Fields and tags of who has a unique value.
-    async fn person(&self, field: &str, value: &str) -> (Value, Vec<String>) {
+    pub(super) async fn person(&self, field: &str, value: &str) -> (Value, Vec<String>) {
         let sql = "select c.fields, c.tags from contact_keys k join contacts c on c.id = \
             k.contact_id where k.field = $1 and k.value = $2";
         let (Json(fields), Tags(tags)): (Json<Value>, Tags) =
@@ -140,7 +140,7 @@ impl World {
     }
 }
 
-async fn pixel(browser: &mut Client, page: &str, more: &str) {
+pub(super) async fn pixel(browser: &mut Client, page: &str, more: &str) {
     let path = format!("/mtracking.gif?page_url={page}&{more}");
     assert_eq!(browser.get(&path).await.status, 200);
 }
