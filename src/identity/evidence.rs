@@ -18,6 +18,8 @@ pub(crate) struct Evidence<'e> {
     pub contact_id: Option<ContactId>,
     /// Fields to set; the unique ones among them also name the contact.
     pub fields: &'e [(String, String)],
+    /// Fields in the address of the viewed page: whoever made the address may have said them.
+    pub page_fields: &'e [(String, String)],
     /// A person has typed the fields into a form.
     pub is_form: bool,
     /// Tags to add and to take away.
@@ -60,6 +62,7 @@ impl<'e> Evidence<'e> {
             authority: Authority::Authenticated,
             contact_id,
             fields,
+            page_fields: &[],
             is_form: false,
             tags,
             broadlog_id: None,
@@ -89,12 +92,12 @@ impl<'e> Evidence<'e> {
     /// The unique values that it gives, in the order in which unique fields are configured: the
     /// first names the person.
     pub(super) fn keys(self, unique: &[String]) -> impl Iterator<Item = UniqueKey> {
-        // Nearly every hit has no fields at all.
-        let unique = if self.fields.is_empty() { &[] } else { unique };
-        unique.iter().filter_map(move |field| {
-            let mut of_field = self.fields.iter().filter(move |(name, _)| name == field);
-            of_field.find_map(|(_, value)| read_key(field, value).ok())
-        })
+        keys_of(self.fields, unique)
+    }
+
+    /// The same in the address of the viewed page.
+    pub(super) fn page_keys(self, unique: &[String]) -> impl Iterator<Item = UniqueKey> {
+        keys_of(self.page_fields, unique)
     }
 
     /// The unique value that names its recipient.
@@ -104,14 +107,14 @@ impl<'e> Evidence<'e> {
         is_unique.then(|| read_key(field, value).ok()).flatten()
     }
 
-    /// Its fields as the resolver takes them; those that name nobody are left over.
+    /// Fields as the resolver takes them; those that name nobody are left over.
     pub(super) fn read_fields(
-        self,
+        fields: &'e [(String, String)],
         unique: &[String],
         leftovers: &mut Vec<Leftover<'e>>,
     ) -> Vec<Field<'e>> {
-        let mut read = Vec::with_capacity(self.fields.len());
-        for (name, value) in self.fields {
+        let mut read = Vec::with_capacity(fields.len());
+        for (name, value) in fields {
             if !unique.contains(name) {
                 read.push(Field {
                     name,
@@ -144,6 +147,7 @@ impl<'e> From<&'e Hit> for Evidence<'e> {
             authority: hit.authority,
             contact_id: hit.contact_id,
             fields: &hit.fields,
+            page_fields: foreign.map_or(&[], |foreign| foreign.page_fields.as_slice()),
             is_form: hit.kind == Kind::Form,
             tags: &hit.tags,
             broadlog_id: hit.broadlog_id,
@@ -159,6 +163,15 @@ impl<'e> From<&'e Hit> for Evidence<'e> {
             }),
         }
     }
+}
+
+fn keys_of(fields: &[(String, String)], unique: &[String]) -> impl Iterator<Item = UniqueKey> {
+    // Nearly every hit has no fields at all.
+    let unique = if fields.is_empty() { &[] } else { unique };
+    unique.iter().filter_map(move |field| {
+        let mut of_field = fields.iter().filter(move |(name, _)| name == field);
+        of_field.find_map(|(_, value)| read_key(field, value).ok())
+    })
 }
 
 /// A field that may be written.

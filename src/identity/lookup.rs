@@ -34,6 +34,7 @@ impl<'e> Lookup<'e> {
             lookup.ids.extend(evidence.contact_id);
             lookup.message_keys.extend(evidence.message_key);
             lookup.keys.extend(evidence.keys(unique));
+            lookup.keys.extend(evidence.page_keys(unique));
             lookup.keys.extend(evidence.recipient_key(unique));
         }
         // Nearly every hit has these two, and a list that is sorted once costs less than a tree.
@@ -59,7 +60,10 @@ pub(crate) fn contacts_to_load<'e>(
 ) -> BTreeSet<ContactId> {
     // A contact that is named by its id is vouched for, also where nothing of it changes.
     let changes = |evidence: &Evidence<'_>| {
-        !evidence.fields.is_empty() || !evidence.tags.is_empty() || evidence.contact_id.is_some()
+        !evidence.fields.is_empty()
+            || !evidence.page_fields.is_empty()
+            || !evidence.tags.is_empty()
+            || evidence.contact_id.is_some()
     };
     // Something else of the batch may be what says whose the visitor is.
     let visitors: HashSet<VisitorId> = evidence
@@ -98,6 +102,7 @@ pub(crate) fn contacts_to_load<'e>(
         ids.extend(
             evidence
                 .keys(unique)
+                .chain(evidence.page_keys(unique))
                 .filter_map(|key| known.keys.get(&key).copied()),
         );
     }

@@ -118,7 +118,8 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
     pub(crate) fn resolve<'e>(&mut self, evidence: &Evidence<'e>) -> Finding<'e> {
         let mut finding = Finding::default();
         let left = &mut finding.leftovers;
-        let fields = evidence.read_fields(self.unique, left);
+        let fields = Evidence::read_fields(evidence.fields, self.unique, left);
+        let page_fields = Evidence::read_fields(evidence.page_fields, self.unique, left);
         let recipient = self.recipient(evidence, left);
         let before = evidence
             .browser
@@ -159,13 +160,23 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
             Authority::Authenticated => self.named_by_sender(evidence, &keys, &names, left),
             Authority::Public => self.named_by_public(evidence, &keys, &names, left),
         };
-        let Some(named) = named else {
+        let named_by_page = match named {
+            Some(_) => None,
+            None => self.named_by_page(evidence, &page_fields),
+        };
+        let Some(named) = named.or(named_by_page) else {
             // No person to give them to, yet.
+            let fields = fields.into_iter().chain(page_fields).collect::<Vec<_>>();
             self.keep_draft(evidence, &fields);
             left.extend(fields.into_iter().map(Field::left_over));
             return finding;
         };
         self.write(named, evidence.tags, fields, left);
+        let by_page = named_by_page.unwrap_or(Named {
+            standing: Standing::PageField,
+            ..named
+        });
+        self.write(by_page, &[], page_fields, left);
         if let Some(browser) = evidence.browser {
             self.bind(named, before, browser);
         }
@@ -461,6 +472,24 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
             });
         if so_far.is_some() || !by_field.allows(Change::Make) {
             return so_far;
+        }
+        let maker = evidence.browser.map(|browser| browser.visitor_id);
+        Some(Named {
+            contact: self.make(Some(maker.unwrap_or(NO_VISITOR))),
+            standing: Standing::Maker,
+        })
+    }
+
+    /// The person whom the address of the viewed page names, where nothing else names anybody.
+    fn named_by_page(&mut self, evidence: &Evidence<'_>, fields: &[Field<'_>]) -> Option<Named> {
+        let keys = keys_in_order(self.unique, fields);
+        let standing = Standing::PageField;
+        if let Some(owner) = keys.iter().find_map(|key| self.known.keys.get(*key)) {
+            let contact = *owner;
+            return Some(Named { contact, standing });
+        }
+        if keys.is_empty() || !standing.allows(Change::Make) {
+            return None;
         }
         let maker = evidence.browser.map(|browser| browser.visitor_id);
         Some(Named {

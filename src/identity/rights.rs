@@ -35,6 +35,8 @@ pub enum Standing {
     PublicField,
     /// A unique field that a form maps.
     FormField,
+    /// A unique field in the address of the viewed page.
+    PageField,
     /// `rcpid` of Adobe's page tags.
     Recipient,
     /// An unsigned id of a vendor's link, pixel or cookie, or the session that its click began.
@@ -85,7 +87,7 @@ pub enum May {
 use May::{AsClaim as CLAIM, No as NO, Yes as YES};
 
 /// Every row.
-const STANDINGS: usize = 15;
+const STANDINGS: usize = 16;
 /// Every column.
 const CHANGES: usize = 11;
 
@@ -121,6 +123,7 @@ pub const TABLE: [(Standing, [May; CHANGES]); STANDINGS] = [
     (Standing::ClaimedVisitor,         [NO,    YES,   NO,        NO,        NO,            NO,     NO,        NO,    NO,       NO,       NO]),
     (Standing::PublicField,            [YES,   YES,   NO,        NO,        NO,            NO,     NO,        CLAIM, CLAIM,    YES,      NO]),
     (Standing::FormField,              [YES,   YES,   NO,        NO,        NO,            NO,     NO,        CLAIM, CLAIM,    YES,      NO]),
+    (Standing::PageField,              [YES,   YES,   NO,        NO,        NO,            NO,     NO,        CLAIM, NO,       YES,      NO]),
     (Standing::Recipient,              [NO,    NO,    NO,        NO,        NO,            NO,     NO,        CLAIM, NO,       YES,      NO]),
     (Standing::Unsigned,               [NO,    YES,   NO,        NO,        NO,            NO,     NO,        CLAIM, NO,       YES,      NO]),
     (Standing::Nobody,                 [NO,    NO,    NO,        NO,        NO,            NO,     NO,        NO,    NO,       NO,       NO]),
@@ -157,6 +160,7 @@ impl Standing {
             }
             Self::PublicField => "a unique field in `contacts.public`",
             Self::FormField => "a unique field that a form maps",
+            Self::PageField => "a unique field in the address of the viewed page",
             Self::Recipient => "Adobe's `rcpid`",
             Self::Unsigned => {
                 "a vendor's unsigned id in a link, pixel or cookie, or the session of its click"
@@ -179,7 +183,7 @@ impl Standing {
 /// Fields that a request can name, by where it comes in: what is not among them goes into `extra`
 /// before anybody asks whose it is.
 #[cfg(test)]
-pub const SURFACES: [(&str, &str); 8] = [
+pub const SURFACES: [(&str, &str); 9] = [
     (
         "pixel `/mtracking.gif`",
         "those in `contacts.public`; any tags",
@@ -187,6 +191,10 @@ pub const SURFACES: [(&str, &str); 8] = [
     (
         "script `/mtc/event`",
         "those in `contacts.public`; any tags",
+    ),
+    (
+        "the address of the page that pixel or script tell",
+        "those in `contacts.public`; no tags",
     ),
     (
         "form `/form/submit`",

@@ -1,6 +1,7 @@
 //! What the page of a hit says: in its own URL, and by the values that it sent.
 
-use crate::model::hit::{Hit, Kind};
+use crate::model::hit::{Hit, Kind, Limit, clean};
+use crate::tracking::{MOST_PARAMETERS, Rules};
 
 /// What a hit with these values is, where the request does not say it.
 pub(crate) fn kind_of(hit: &Hit) -> Kind {
@@ -22,6 +23,28 @@ pub(crate) fn page_query(hit: &Hit) -> Option<&str> {
         .next()?
         .split_once('?')?;
     Some(query)
+}
+
+/// Contact fields of `public` in the page's own URL, where the request gave none of the name. They
+/// are said by whoever made the URL: see [`crate::model::hit::Foreign::page_fields`].
+pub(crate) fn take_page_fields(hit: &mut Hit, rules: &Rules) {
+    let is_field = |name: &str| rules.public.iter().any(|field| field == name);
+    let Some(query) = page_query(hit) else { return };
+    let mut found: Vec<(String, String)> = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()).take(MOST_PARAMETERS) {
+        let is_given = hit.fields.iter().any(|(had, _)| *had == name);
+        if !is_field(&name) || is_given || rules.refuses(&name, &value).is_some() {
+            continue;
+        }
+        let (value, _) = clean(&value, Limit::TITLE);
+        if !value.is_empty() {
+            found.retain(|(had, _)| *had != name);
+            found.push((name.into_owned(), value.into_owned()));
+        }
+    }
+    if !found.is_empty() {
+        hit.foreign_mut().page_fields = found;
+    }
 }
 
 /// Campaign parameters in the page's own URL, where the request gave none.

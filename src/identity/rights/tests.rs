@@ -154,6 +154,7 @@ fn scene(standing: Standing, is_new: bool) -> (Known, Hit) {
                 }
             }
         }
+        Standing::PageField => hit.foreign_mut().page_fields.push(customer),
         Standing::Recipient => hit.foreign_mut().recipient = Some(customer),
         Standing::Nobody => {
             hit.delivery_id = Some(DeliveryId(3));
@@ -170,7 +171,10 @@ fn scene(standing: Standing, is_new: bool) -> (Known, Hit) {
 /// Makes a hit by this standing try this change, and says what came of it.
 fn tried(standing: Standing, change: Change) -> May {
     let (mut known, mut hit) = scene(standing, change == Change::Make);
-    let mut add = |name, value| hit.fields.push(field(name, value));
+    let mut add = |name, value| match standing {
+        Standing::PageField => hit.foreign_mut().page_fields.push(field(name, value)),
+        _ => hit.fields.push(field(name, value)),
+    };
     match change {
         Change::Make | Change::Bind | Change::Complete => {}
         Change::Fill => add("empty", "new"),

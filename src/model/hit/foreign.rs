@@ -27,6 +27,9 @@ pub struct Foreign {
     /// The visitor's id was handed to this browser by a parameter: whoever handed it over may have
     /// it too.
     pub visitor_is_handed: bool,
+    /// Contact fields in the address of the viewed page, which anybody can have made: they name
+    /// nobody in a browser that is known, and fill what is empty.
+    pub page_fields: Vec<(String, String)>,
     /// The unsigned id that the visitor was derived from, as it goes back to the browser: never in
     /// a form that our signature vouches for. Answers need it, and nothing else.
     #[serde(skip)]

@@ -18,7 +18,7 @@ use crate::tracking::decoded::{Cookies, Counted, Decoded, Readers, Reply};
 use crate::tracking::inbound::Inbound;
 use crate::tracking::landing::{LANDING_PARAMETER, take_landing};
 use crate::tracking::message::REPAIRED;
-use crate::tracking::page::{kind_of, page_query, take_page_utm};
+use crate::tracking::page::{kind_of, page_query, take_page_fields, take_page_utm};
 use crate::tracking::session::take_session;
 use crate::tracking::visitor::{self, DEVICE, take_visitor};
 use crate::tracking::{MOST_PARAMETERS, Rules, address_with_plus, mautic, verdict};
@@ -109,6 +109,7 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules) -> Hit {
         mautic::take_click_through(&mut hit, &ct, mautic::Found::InPageUrl);
     }
     take_page_utm(&mut hit);
+    take_page_fields(&mut hit, rules);
     hit.take_currency_beside("revenue", reader.beside_amount);
     hit.kind = match reader.is_purchase {
         true => Kind::Transaction,

@@ -82,8 +82,52 @@ async fn a_machines_words_are_nobodys(engine: Engine) {
     world.server.finish().await;
 }
 
+async fn the_address_of_a_page_names_only_whom_nobody_knows(engine: Engine) {
+    let world = World::make(engine).await;
+    let shop = "https%3A%2F%2Fshop.example%2F";
+    let page = |query: &str| format!("{shop}%3F{}", query.replace('&', "%26").replace('=', "%3D"));
+    // A link that somebody sent around, opened by a browser that is Eve's.
+    let mut eve = world.browser();
+    world.click(&mut eve, TO_EVE).await;
+    let sent = page("email=ada@x.example&firstname=EVIL&city=Rome&tags=evil");
+    pixel(&mut eve, &sent, "").await;
+    pixel(&mut eve, "after", "").await;
+    // By nobody's: it is Ada's from then on, as a claim.
+    let mut nobody = world.browser();
+    pixel(&mut nobody, &sent, "").await;
+    pixel(&mut nobody, "after", "firstname=EVIL&tags=evil,-customer").await;
+    // What the page itself sends comes first; and what names nobody waits.
+    let mut lead = world.browser();
+    let form = page("email=lea@x.example&firstname=Lea&customer_id=unknown");
+    pixel(&mut lead, &form, "firstname=Leah").await;
+    let mut later = world.browser();
+    pixel(&mut later, &page("city=Oslo"), "").await;
+    pixel(&mut later, "after", "email=olav@x.example").await;
+    world.server.wait_drained(DRAINED).await;
+
+    let (fields, tags) = world.person("email", "eve@x.example").await;
+    assert_eq!(
+        fields,
+        json!({ "email": "eve@x.example", "firstname": "EVIL", "city": "Rome" })
+    );
+    assert_eq!(tags, [] as [&str; 0]);
+    let (fields, tags) = world.person("email", "ada@x.example").await;
+    let ada = json!({ "email": "ada@x.example", "firstname": "Ada", "vip": "no", "city": "Rome" });
+    assert_eq!(fields, ada, "what is empty is filled");
+    assert_eq!(tags, ["customer"]);
+    let (fields, _) = world.person("email", "lea@x.example").await;
+    assert_eq!(
+        fields,
+        json!({ "email": "lea@x.example", "firstname": "Leah" })
+    );
+    let (fields, _) = world.person("email", "olav@x.example").await;
+    assert_eq!(fields, json!({ "email": "olav@x.example", "city": "Oslo" }));
+    world.server.finish().await;
+}
+
 on_both!(
     what_was_said_before_is_the_persons_when_it_is_known,
     what_is_claimed_gets_no_more_than_a_claim,
     a_machines_words_are_nobodys,
+    the_address_of_a_page_names_only_whom_nobody_knows,
 );

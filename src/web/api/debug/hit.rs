@@ -113,6 +113,12 @@ fn names(hit: &Hit, unique: &[String]) -> Vec<Value> {
     if let (Some(id), false) = (hit.visitor_id, hit.visitor_is_new) {
         names.push(json!({ "by": "visitor", "id": id.0, "from": visitor_source(hit, id) }));
     }
+    let foreign = hit.foreign.iter();
+    for (field, value) in foreign.flat_map(|foreign| &foreign.page_fields) {
+        if unique.contains(field) {
+            names.push(json!({ "by": "address of the page", "field": field, "value": value }));
+        }
+    }
     names
 }
 
