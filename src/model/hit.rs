@@ -43,6 +43,9 @@ pub struct TagChange {
     pub remove: bool,
 }
 
+/// What stands in a `reason` that has no room for another note.
+const MORE_NOTES: &str = "more notes";
+
 /// One thing that happened. See the module for what holds of every hit.
 ///
 /// In the spool a hit is a MessagePack array in the order of these fields: new fields go to the
@@ -184,15 +187,20 @@ impl Hit {
         !is_handed && self.visitor_id.is_some_and(|id| !id.is_derived())
     }
 
-    /// Adds a word to `reason`, once.
+    /// Adds a word to `reason`, once. From 500 bytes on it says that there were more.
     pub fn note(&mut self, word: &str) {
         match &mut self.reason {
             None => self.reason = Some(word.to_owned()),
             Some(reason) => {
-                if reason.len() + word.len() < 500 && !reason.split("; ").any(|had| had == word) {
-                    reason.push_str("; ");
-                    reason.push_str(word);
+                if reason
+                    .split("; ")
+                    .any(|had| had == word || had == MORE_NOTES)
+                {
+                    return;
                 }
+                let has_room = reason.len() + word.len() < 500;
+                reason.push_str("; ");
+                reason.push_str(if has_room { word } else { MORE_NOTES });
             }
         }
     }
@@ -281,5 +289,30 @@ impl Hit {
             }
             _ => self.received_at,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn notes_that_find_no_room_are_told_of() {
+        let id = HitId(Uuid::nil());
+        let mut hit = Hit::new(id, Micros(0), Kind::Open, Dialect::Native);
+        hit.note("cut");
+        hit.note("cut");
+        assert_eq!(hit.reason.as_deref(), Some("cut"));
+        for number in 0..100 {
+            hit.note(&format!("field {number} cut"));
+        }
+        let reason = hit.reason.unwrap();
+        assert!(
+            reason.ends_with("; more notes") && reason.len() < 520,
+            "{reason}"
+        );
+        assert_eq!(reason.matches("more notes").count(), 1);
     }
 }

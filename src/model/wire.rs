@@ -44,7 +44,19 @@ impl Id {
 
     /// The id of its digits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().filter(|id| *id > 0).map(Self)
+        text.parse().ok().and_then(Self::of_number)
+    }
+
+    /// An id as links have it. Adobe's tables count 32-bit ids on below zero, and its links write
+    /// those as unsigned numbers: -1 there is 4294967295 here.
+    pub(crate) fn of_number(number: i64) -> Option<Self> {
+        match number {
+            0 => None,
+            1.. => Some(Self(number)),
+            _ => i32::try_from(number)
+                .ok()
+                .map(|small| Self(i64::from(small.cast_unsigned()))),
+        }
     }
 }
 
@@ -95,9 +107,9 @@ impl Visitor<'_> for Digits {
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<i64, E> {
-        u64::try_from(number)
-            .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
-            .and_then(|number| self.visit_u64(number))
+        Id::of_number(number)
+            .map(|id| id.0)
+            .ok_or_else(|| E::invalid_value(Unexpected::Signed(number), &self))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<i64, E> {
@@ -270,15 +282,22 @@ mod tests {
             assert_eq!(serde_json::to_string(&Id(id)).unwrap(), json);
             assert_eq!(serde_json::from_str::<Id>(json).unwrap(), Id(id));
         }
+        for (adobes, ours) in [
+            ("-1", 4_294_967_295),
+            ("\"-5\"", 4_294_967_291),
+            ("-2147483648", 2_147_483_648),
+        ] {
+            assert_eq!(serde_json::from_str::<Id>(adobes).unwrap(), Id(ours));
+        }
         for wrong in [
             "0",
-            "-1",
+            "-2147483649",
             "1.0",
             "9223372036854775808",
             "\"\"",
             "\"x\"",
             "true",
-            "\"-5\"",
+            "\"-2147483649\"",
         ] {
             assert!(serde_json::from_str::<Id>(wrong).is_err(), "{wrong}");
         }

@@ -13,6 +13,7 @@ use super::template;
 use crate::model::hint::quote;
 use crate::model::hit::{BroadlogId, DeliveryId, Limit, LinkId, PageTagKind, clean};
 use crate::model::host_pattern::HostPattern;
+use crate::model::wire::Id;
 use crate::operator::contacts::NewContact;
 use crate::operator::{NewDelivery, NewLink, NewPageTag};
 use crate::store::imports::ImportedPageTag;
@@ -24,8 +25,7 @@ fn id(number: Option<i64>, name: &str) -> Result<i64, String> {
     match number {
         None => Err(format!("{name} is empty")),
         Some(0) => Err(format!("{name} is 0")),
-        Some(number) if (i64::from(i32::MIN)..0).contains(&number) => Ok(number + (1 << 32)),
-        Some(number) => Ok(number),
+        Some(number) => Ok(Id::of_number(number).map_or(number, |id| id.0)),
     }
 }
 
@@ -173,8 +173,13 @@ pub(super) fn read_deliveries(header: &Header) -> Result<ReadRow, ColumnError> {
 }
 
 pub(super) fn read_broadlogs(header: &Header, unique: &[String]) -> Result<ReadRow, ColumnError> {
-    let number = header.need("id", &["id", "ibroadlogid", "broadlogid", "primarykey"])?;
     let uuid = header.find("uuid", &["uuid", "suuid", "broadloguuid"])?;
+    // From version 8 on messages may have their UUID alone.
+    let numbers = ["id", "ibroadlogid", "broadlogid", "primarykey"];
+    let number = match uuid {
+        Some(_) => header.find("id", &numbers)?,
+        None => Some(header.need("id", &numbers)?),
+    };
     let delivery = header.need("delivery-id", &DELIVERY)?;
     let sent_at = header.find("eventDate", &["eventdate", "tsevent"])?;
     let mut fields: Vec<(String, Column)> = Vec::new();
@@ -199,18 +204,22 @@ pub(super) fn read_broadlogs(header: &Header, unique: &[String]) -> Result<ReadR
         header.need("the person (contacts.unique)", &names)?;
     }
     Ok(Box::new(move |row| {
-        let text = number.needed(row)?;
-        // From version 8 on the number itself is a UUID.
-        let (id, uuid) = match (Uuid::parse_str(text), uuid.text(row)?) {
-            (Ok(uuid), _) => (None, Some(uuid)),
-            (Err(_), None) => (Some(id(number.number(row)?, "id")?), None),
-            (Err(_), Some(text)) => (
-                Some(id(number.number(row)?, "id")?),
-                Some(
-                    Uuid::parse_str(text)
-                        .map_err(|_| format!("uuid {} is not a UUID", quote(text)))?,
-                ),
-            ),
+        // Or it stands where the number stood.
+        let in_its_place = number
+            .text(row)?
+            .and_then(|text| Uuid::parse_str(text).ok());
+        let uuid = match (in_its_place, uuid.text(row)?) {
+            (Some(uuid), _) => Some(uuid),
+            (None, None) => None,
+            (None, Some(text)) => {
+                let why = |_| format!("uuid {} is not a UUID", quote(text));
+                Some(Uuid::parse_str(text).map_err(why)?)
+            }
+        };
+        let has_number = in_its_place.is_none() && number.text(row)?.is_some();
+        let id = match has_number || uuid.is_none() {
+            true => Some(id(number.number(row)?, "id")?),
+            false => None,
         };
         let mut person = Vec::new();
         for (name, column) in &fields {

@@ -15,6 +15,7 @@ use crate::model::hit::{
     Authority, BroadlogId, ContactId, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit,
     LinkId, Provenance, Verdict, VisitorId, clean, clean_lines, read_amount, read_uid, read_whole,
 };
+use crate::model::wire::Id;
 use crate::tracking::page::{kind_of, take_page_utm};
 use crate::tracking::verdict;
 
@@ -337,12 +338,10 @@ fn quantity(value: &Value) -> Option<i32> {
 
 /// A 64-bit id. 0 stands for none in the figures.
 fn id(name: &str, value: &Value) -> Result<i64, FieldError> {
-    whole_number(value).filter(|id| *id > 0).ok_or_else(|| {
-        must_be(
-            name,
-            value,
-            "a whole number from 1 to 9223372036854775807, as a number or a string",
-        )
+    let id = whole_number(value).and_then(Id::of_number);
+    id.map(|id| id.0).ok_or_else(|| {
+        let form = format!("a {}, as a number or a string", Id::FORM);
+        must_be(name, value, &form)
     })
 }
 

@@ -336,7 +336,7 @@ fn the_name_of_a_contact_field_is_clean_in_the_note_too() {
 fn ids_of_zero_and_times_beyond_the_calendar_are_refused_by_name() {
     for (field, value) in [
         ("delivery_id", json!(0)),
-        ("broadlog_id", json!(-1)),
+        ("broadlog_id", json!(-2_147_483_649_i64)),
         ("link_id", json!("9223372036854775808")),
         ("at", json!("9999-12-31T23:59:59-23:59")),
         ("at", json!("0000-01-01T00:00:00+23:59")),

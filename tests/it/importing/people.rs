@@ -125,6 +125,32 @@ async fn adobes_messages_are_found_by_number_and_by_uuid(engine: Engine) {
         import(&server, "adobe-broadlogs", rows).counts(),
         [0, 1, 0, 0, 0]
     );
+    // From version 8 on there may be nothing else; a row without either is refused.
+    let rows = "@uuid,[delivery/@id],email\n\
+        5b0d1f39-0d31-4b0a-9a55-6c1f6f6f0b77,7470014,d@example.com\n,7470014,e@example.com\n";
+    let done = import_twice(&server, "adobe-broadlogs", rows);
+    assert_eq!(done.counts(), [1, 0, 0, 0, 1], "{}", done.told);
+    assert!(done.told.contains("id is empty"), "{}", done.told);
+    let sql = "select count(*) from message_keys where key = \
+        'adobe:5b0d1f39-0d31-4b0a-9a55-6c1f6f6f0b77'";
+    assert_eq!(server.db().number(sql).await, 1);
+    // The API takes the numbers of Adobe's tables, too.
+    let mut api = server.client().admin();
+    let hit = json!({ "kind": "event", "event": "x", "broadlog_id": -5 });
+    let taken = api.post_json("/api/v1/hits", &hit).await;
+    assert_eq!(taken.status, 202, "{}", taken.text());
+    server.wait_drained(Duration::from_secs(20)).await;
+    let sql = "select count(*) from hits where broadlog_id = 4294967291";
+    assert_eq!(server.db().number(sql).await, 1);
+    let delivery = json!({ "id": -6, "label": "Below zero" });
+    let made = api.post_json("/api/v1/deliveries", &delivery).await;
+    assert_eq!(made.json()["id"], 4_294_967_290_u32, "{}", made.text());
+    for path in [
+        "/api/v1/deliveries/-6",
+        "/api/v1/deliveries/4294967290/report",
+    ] {
+        assert_eq!(api.get(path).await.status, 200, "{path}");
+    }
     server.finish().await;
 }
 

@@ -222,8 +222,8 @@ mod tests {
                 "contact.id is \"x\" but must be",
             ),
             (
-                b"{\"contact\":{},\"broadlog_id\":-1}",
-                "broadlog_id is -1 but must be",
+                b"{\"contact\":{},\"broadlog_id\":-3000000000}",
+                "broadlog_id is -3000000000 but must be",
             ),
             (
                 b"{\"contact\":{},\"kontakt\":1}",
