@@ -1,6 +1,8 @@
 //! Adobe's protocol, where a recorded case cannot say it: rows that only an import makes, the
 //! command line, and what is counted.
 
+use std::io::Write as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 use sillage::both;
@@ -199,7 +201,69 @@ async fn what_an_unsigned_link_says_is_no_truer_after_a_landing_page(engine: Eng
     server.finish().await;
 }
 
+/// Links as senders make them: source, the values of its parts, and where Adobe leads: it puts the
+/// values into the source as they are. The last rows are those where that would lead somewhere
+/// else than the sender meant.
+const TEMPLATES: &str = include_str!("adobe/templates.tsv");
+
+async fn each_personal_link_leads_where_adobes_does(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let rows: Vec<Vec<&str>> = TEMPLATES
+        .lines()
+        .skip(1)
+        .map(|line| line.split('\t').collect())
+        .collect();
+    assert!(rows.len() >= 200, "{}", rows.len());
+    let mut file = "id\tsource\tdelivery-id\n".to_owned();
+    for (number, row) in rows.iter().enumerate() {
+        file += &format!("{}\t{}\t9\n", number + 100, row[0]);
+    }
+    let deliveries = "id\tlabel\n9\tPersonal\n";
+    for (what, text) in [("adobe-deliveries", deliveries), ("adobe-urls", &file)] {
+        let mut child = server
+            .command()
+            .args(["import", what, "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+        assert!(child.wait().unwrap().success(), "{what}");
+    }
+    let mut reader = server.client();
+    let mut wrong = Vec::new();
+    for (number, row) in rows.iter().enumerate() {
+        let mut path = format!("/r/?id=h1,9,{:x}", number + 100);
+        let values = row[1].split(' ').filter(|value| !value.is_empty());
+        for (place, value) in values.enumerate() {
+            path += &format!("&p{}={}", place + 1, value.replace("''", ""));
+        }
+        let answer = reader.get(&path).await;
+        if (answer.status, answer.header("location")) != (302, row[2]) {
+            let (status, led) = (answer.status, answer.header("location"));
+            wrong.push(format!(
+                "{} {}: {status} {led}\n  not {}",
+                row[0], row[1], row[2]
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        rows.len(),
+        wrong.join("\n")
+    );
+    server.finish().await;
+}
+
 on_both!(
+    each_personal_link_leads_where_adobes_does,
     a_link_imported_with_a_negative_id_is_found_by_its_unsigned_hex,
     a_message_imported_with_its_uuid_names_the_person_and_the_session,
     tags_that_do_not_count_are_counted,

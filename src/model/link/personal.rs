@@ -1,8 +1,8 @@
 //! Links with personal parts: `{p1}`, `{p2}`, … in a link's URL stand for the parameters `p1`,
 //! `p2`, … of a click.
 //!
-//! In query and fragment a value is percent-encoded, all but letters, digits and `-._~`: it stays
-//! inside its place. In the path it may be a part of the page's address, as it is at Adobe, where
+//! In query and fragment a value is percent-encoded, all but letters, digits, `-._~` and what the
+//! sender has percent-encoded already: it stays inside its place. In the path it may be a part of the page's address, as it is at Adobe, where
 //! `https://shop.example/<%= page %><%= campaign %>` is common: its slashes stay, and where the
 //! template has no query of its own, its `?` begins one and what follows is the page's. Not so
 //! where that could lead out of the path: a slash behind a slash (`//evil.example` is a host to
@@ -154,7 +154,7 @@ pub fn fill<'t>(
             host_is_personal = true;
             url.push_str(value);
         } else if part.start > path_end {
-            url.extend(utf8_percent_encode(value, VALUE));
+            push_value(&mut url, value);
         } else if is_query {
             url.extend(utf8_percent_encode(value, QUERY));
         } else {
@@ -208,8 +208,26 @@ fn push_path(url: &mut String, value: &str) {
         if index > 0 {
             url.push_str(if url.ends_with('/') { "%2F" } else { "/" });
         }
-        url.extend(utf8_percent_encode(segment, VALUE));
+        push_value(url, segment);
     }
+}
+
+/// Puts a value where it stays inside its place. What the sender has percent-encoded itself
+/// (`escapeUrl` in the template, say) stays so: Adobe inserts it as it is.
+fn push_value(url: &mut String, value: &str) {
+    let is_escape = |at: usize| {
+        let digits = value.as_bytes().get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let mut from = 0;
+    for (at, _) in value.match_indices('%') {
+        if at >= from && is_escape(at) {
+            url.extend(utf8_percent_encode(&value[from..at], VALUE));
+            url.push_str(&value[at..at + 3]);
+            from = at + 3;
+        }
+    }
+    url.extend(utf8_percent_encode(&value[from..], VALUE));
 }
 
 /// A URL whose host a reader may have chosen.

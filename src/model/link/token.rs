@@ -224,9 +224,78 @@ fn varint(bytes: &mut &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use percent_encoding::percent_decode_str;
     use proptest::prelude::*;
+    use proptest::strategy::ValueTree as _;
 
     use super::*;
+
+    /// What thirteen programs that find links in plain text make of ours, with these texts behind
+    /// them: each leaves none or something of the text behind the token. Seen with the versions of
+    /// November 2026.
+    const AUTOLINKERS: &str = include_str!("../../../tests/cases/native/autolinkers.tsv");
+
+    fn decoded(text: &str) -> String {
+        percent_decode_str(text).decode_utf8_lossy().into_owned()
+    }
+
+    fn escaped(text: &str) -> String {
+        let escape = |byte: u8| format!("%{byte:02x}");
+        text.bytes().map(escape).collect()
+    }
+
+    #[test]
+    fn ten_thousand_tokens_survive_what_texts_and_programs_do_to_them() {
+        let keys = keys();
+        let rows: Vec<Vec<&str>> = AUTOLINKERS
+            .lines()
+            .skip(1)
+            .map(|line| line.split('\t').collect())
+            .collect();
+        let linkers: BTreeSet<&str> = rows.iter().map(|row| row[0]).collect();
+        let tails: BTreeSet<&str> = rows.iter().map(|row| row[1]).collect();
+        assert!(linkers.len() >= 12 && tails.len() >= 12);
+        let mut rows = rows.iter().cycle();
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let numbers = (
+            1..1_i64 << 40,
+            1..1_i64 << 40,
+            1..1_i64 << 40,
+            0..1_i64 << 25,
+        );
+        for _ in 0..10_000 {
+            let (delivery, broadlog, link, minute) =
+                numbers.new_tree(&mut runner).unwrap().current();
+            let token = LinkToken {
+                delivery_id: DeliveryId(delivery),
+                broadlog_id: BroadlogId(broadlog),
+                link_id: Some(LinkId(link)),
+                sent_minute: (minute != 0).then_some(minute + TOKEN_EPOCH_MINUTES),
+            };
+            let text = token.encode(&keys);
+            // A line that ends in quoted-printable's `=`, which a careless reader leaves there.
+            let (start, end) = text.split_at(9);
+            let mut all = vec![
+                text.to_uppercase(),
+                text.to_lowercase(),
+                escaped(&text),
+                escaped(&text.to_uppercase()),
+                format!("{text}="),
+                format!("{start}=\r\n{end}"),
+            ];
+            for row in rows.by_ref().take(3) {
+                let behind = decoded(row[2]);
+                all.push(format!("{text}{behind}"));
+                all.push(format!("{}{behind}", text.to_uppercase()));
+            }
+            for mangled in all {
+                let found = LinkToken::find(&decoded(&mangled), &keys);
+                assert_eq!(found, Some(token), "{text} as {mangled:?}");
+            }
+        }
+    }
 
     fn keys() -> Keys {
         Keys::parse(&["7:0123456789abcdef0123456789abcdef".to_owned()]).unwrap()
