@@ -364,7 +364,88 @@ async fn a_loop_ends_and_without_an_old_system_people_are_led_on(engine: Engine)
     server.finish().await;
 }
 
+/// Paths that the vendors' clients and mails ask for: from the routes of Mautic, the SDKs of Adobe
+/// and Mapp, and recorded mails.
+const VENDORS: &str = include_str!("upstream/vendors.tsv");
+
+async fn what_vendors_clients_ask_for_is_answered_or_goes_on(engine: Engine) {
+    let port = free_port();
+    let http =
+        format!("server {{ listen 127.0.0.1:{port}; location / {{ return 299 \"theirs\"; }} }}");
+    let _old = Nginx::start(&http, port).await;
+    let hosts = "shop.example";
+    let moved = with_upstream(engine, port).with("MAPP__REDIRECT_HOSTS", hosts);
+    let moved = moved.start().await;
+    let alone = TestServer::on(engine).with("MAPP__REDIRECT_HOSTS", hosts);
+    let alone = alone.start().await;
+    for server in [&moved, &alone] {
+        let mut api = server.client().admin();
+        let link = json!({ "slug": "0123456789abcdef012345678", "url": "https://shop.example/" });
+        let adobes = json!({ "id": 0x71ffa8, "url": "https://shop.example/" });
+        let form = json!({ "id": 3, "name": "News", "fields": [{ "alias": "email" }] });
+        for (path, body) in [("links", link), ("links", adobes), ("forms", form)] {
+            let made = api.post_json(&format!("/api/v1/{path}"), &body).await;
+            assert!(made.status < 300, "{}", made.text());
+        }
+        wait_for("the form is known", STORED, async || {
+            server.client().get("/form/3").await.status == 200
+        })
+        .await;
+    }
+    let mut wrong = Vec::new();
+    for line in VENDORS.lines().skip(1) {
+        let [vendor, shown, caller, outcome, method, path] =
+            line.split('\t').collect::<Vec<_>>()[..]
+        else {
+            panic!("{line}");
+        };
+        let ask = async |server: &TestServer| {
+            let method = method.parse().unwrap();
+            let header = [("content-type", "application/x-www-form-urlencoded")];
+            let mut client = server.client();
+            let body = bytes::Bytes::from_static(b"wt?p=300,x&a=1");
+            let asked = client.request(method, path, &header, body);
+            asked.await.unwrap()
+        };
+        let (with, without) = (ask(&moved).await, ask(&alone).await);
+        let is_theirs = with.status == 299 && with.text() == "theirs";
+        let is_right = match outcome {
+            "answered" => !is_theirs && with.status == without.status && with.status < 400,
+            "passed on" => is_theirs && without.status == 404,
+            "refused" => !is_theirs && with.status == 404 && without.status == 404,
+            _ => false,
+        };
+        if !is_right {
+            wrong.push(format!(
+                "{line}: {} with, {} without",
+                with.status, without.status
+            ));
+        }
+        // The manual says the same.
+        let code: Vec<String> = shown
+            .split(", ")
+            .map(|part| match part.starts_with('/') {
+                true => format!("`{part}`"),
+                false => part.to_owned(),
+            })
+            .collect();
+        let row = format!(
+            "| {vendor} | {} | {caller} | {outcome} |\n",
+            code.join(", ")
+        );
+        if !MIGRATING.contains(&row) {
+            wrong.push(format!("not in the manual: {row}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    moved.finish().await;
+    alone.finish().await;
+}
+
+const MIGRATING: &str = include_str!("../../static/docs/migrating.md");
+
 on_both!(
+    what_vendors_clients_ask_for_is_answered_or_goes_on,
     forms_are_answered_where_they_are_defined,
     what_we_do_not_speak_goes_on_and_comes_back_unchanged,
     streams_take_no_memory_and_an_old_system_that_is_away_hurts_no_click,
