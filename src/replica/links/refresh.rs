@@ -108,6 +108,18 @@ impl Reached {
         self.look_until = Micros(now.0 + LATE);
     }
 
+    /// A page that ends at `end` is told to the file, up to `filed`, or was not taken by it. Returns
+    /// where the next page begins.
+    fn file(&mut self, filed: ChangePoint, end: ChangePoint, is_taken: bool) -> ChangePoint {
+        if is_taken {
+            self.filed = filed;
+            end
+        } else {
+            // What memory knows already is the file's alone.
+            end.max(self.point)
+        }
+    }
+
     /// The span of time in which to look for late rows, where it is time to.
     fn look(&mut self, now: Micros) -> Option<(Micros, Micros)> {
         let is_time = now <= self.look_until && now >= self.look_next;
@@ -251,13 +263,7 @@ impl LinkCopy {
             let filed = within(end, now);
             self.take(&links, Some(("links", filed)), &mut taken).await;
             reached.advance(&points, now);
-            after = end;
-            if taken.file.is_ok() {
-                reached.filed = filed;
-            } else {
-                // What memory knows already is the file's alone.
-                after = after.max(reached.point);
-            }
+            after = reached.file(filed, end, taken.file.is_ok());
             if is_last {
                 break;
             }
@@ -284,12 +290,7 @@ impl LinkCopy {
             self.take(&[], Some(("deliveries", filed)), &mut taken)
                 .await;
             reached.advance(&page, now);
-            after = last;
-            if taken.file.is_ok() {
-                reached.filed = filed;
-            } else {
-                after = after.max(reached.point);
-            }
+            after = reached.file(filed, last, taken.file.is_ok());
             if is_last {
                 break;
             }
