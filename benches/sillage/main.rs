@@ -76,6 +76,9 @@ pub struct Options {
     /// Messages prepared for the sustained load and the projection
     #[arg(long, default_value_t = 200_000, value_parser = above_zero::<u64>)]
     messages: u64,
+    /// Give Postgres statistics every half second while the projection is timed
+    #[arg(long)]
+    statistics: bool,
     /// Numbers of recipients that `messages` streams
     #[arg(long, default_values_t = [200_000, 1_000_000], value_parser = above_zero::<u64>)]
     recipients: Vec<u64>,

@@ -62,7 +62,11 @@ async fn measure_into(kind: Kind, options: &Options, board: &mut Scoreboard) -> 
         (own_cpu_seconds(), postgres)
     };
     let before = cpu(&cluster);
+    let statistics = options.statistics.then(|| analyse(database.store.clone()));
     let took = project(&database).await?.as_secs_f64();
+    if let Some(task) = statistics {
+        task.abort();
+    }
     let after = cpu(&cluster);
     println!(
         "  {took:.2} s; processor: projection {:.1} s, postgres {:.1} s",
@@ -87,6 +91,21 @@ async fn measure_into(kind: Kind, options: &Options, board: &mut Scoreboard) -> 
         Bar::Exactly(0.0),
     );
     Ok(())
+}
+
+/// What a store has that is not young any more.
+fn analyse(store: Store) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            let sql = "analyze";
+            let done: Result<(), sqlx::Error> =
+                both!(store.reader(), pool => sqlx::query(sql).execute(pool).await.map(|_| ()));
+            if let Err(error) = done {
+                eprintln!("  no statistics: {error}");
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    })
 }
 
 fn limits() -> SpoolLimits {

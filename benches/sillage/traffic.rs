@@ -1,10 +1,11 @@
-//! What readers of a mailing do, as requests: 40 % open it, 30 % click, 25 % look at a page, 5 %
-//! buy.
+//! What readers of a mailing and visitors of its site do, as requests: 30 % open it, 22 % click,
+//! 17 % look at a page after a click, 3 % buy, and 28 % look at a page and are nobody yet.
 //!
 //! Messages are drawn evenly. Mail programs open without cookies; half of the clicks come from
-//! browsers that were here before. Page views and purchases are what `mtc.js` sends, after a click:
-//! with its session cookies, its idempotency key and its parameters about the browser. The draw is
-//! the same in every run.
+//! browsers that were here before, and one in ten from one of those that were nobody: from then on
+//! its earlier pages have a person. Page views and purchases are what `mtc.js` sends, after a click:
+//! with its session cookies, its idempotency key and its parameters about the browser. Agents are
+//! of some thousand versions. The draw is the same in every run.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -71,10 +72,11 @@ impl<'m> Traffic<'m> {
         let message = 1 + self.draw(self.mailing.messages);
         let client = IpAddr::V4(Ipv4Addr::from(0xc612_0000 | (message as u32 & 0x1_ffff)));
         match self.draw(100) {
-            0..40 => self.open(message, client),
-            40..70 => self.click(message, client),
-            70..95 => self.page(message, client, Kind::Pageview),
-            _ => self.page(message, client, Kind::Transaction),
+            0..30 => self.open(message, client),
+            30..52 => self.click(message, client),
+            52..69 => self.page(message, client, Kind::Pageview),
+            69..72 => self.page(message, client, Kind::Transaction),
+            _ => self.page_of_nobody(client),
         }
     }
 
@@ -107,8 +109,12 @@ impl<'m> Traffic<'m> {
             ("accept-encoding", "gzip, deflate, br".to_owned()),
             ("upgrade-insecure-requests", "1".to_owned()),
         ];
-        if self.draw(2) == 0 {
-            let visitor = self.visitor(message);
+        let visitor = match self.draw(10) {
+            0 => Some(self.nobody()),
+            1..6 => Some(self.visitor(message)),
+            _ => None,
+        };
+        if let Some(visitor) = visitor {
             headers.push(("cookie", format!("{VISITOR_COOKIE}={visitor}")));
         }
         Request {
@@ -119,6 +125,12 @@ impl<'m> Traffic<'m> {
             client,
             token: Some(token),
         }
+    }
+
+    fn page_of_nobody(&mut self, client: IpAddr) -> Request {
+        let visitor = self.nobody();
+        let cookies = format!("{VISITOR_COOKIE}={visitor}");
+        self.page_with(cookies, &visitor, client, Kind::Pageview)
     }
 
     fn page(&mut self, message: u64, client: IpAddr, kind: Kind) -> Request {
@@ -132,6 +144,10 @@ impl<'m> Traffic<'m> {
                 &self.mailing.delivery(message).to_string()
             ),
         );
+        self.page_with(cookies, &visitor, client, kind)
+    }
+
+    fn page_with(&mut self, cookies: String, visitor: &str, client: IpAddr, kind: Kind) -> Request {
         let (page, key) = (self.draw(500), self.draw(u64::MAX));
         let mut body = format!(
             "page_title=Article+{page}+-+Shop&page_language=en-GB&preferred_locale=en_GB&page_referrer=https%3A%2F%2Fshop.example%2F\
@@ -174,7 +190,17 @@ impl<'m> Traffic<'m> {
 
     /// The browser of a message's reader, as its cookie says it.
     fn visitor(&self, message: u64) -> String {
-        let id = Uuid::from_u128(0x0193_5000_0000_7000_9000 << 48 | u128::from(message));
+        self.sealed(0x0193_5000_0000_7000_9000 << 48 | u128::from(message))
+    }
+
+    /// One of as many browsers as there are messages, of which nothing is known.
+    fn nobody(&mut self) -> String {
+        let number = self.draw(self.mailing.messages);
+        self.sealed(0x0193_5000_0000_7000_a000 << 48 | u128::from(number))
+    }
+
+    fn sealed(&self, id: u128) -> String {
+        let id = Uuid::from_u128(id);
         let mut buffer = Uuid::encode_buffer();
         self.mailing
             .keys
@@ -182,7 +208,13 @@ impl<'m> Traffic<'m> {
     }
 
     fn pick(&mut self, from: &[&str]) -> String {
-        from[self.draw(from.len() as u64) as usize].to_owned()
+        let agent = from[self.draw(from.len() as u64) as usize];
+        let version = self.draw(1_000);
+        // The last number of its version, as browsers count it up.
+        match agent.rsplit_once(['.', '/']) {
+            Some((start, _)) => format!("{start}.{version}"),
+            None => agent.to_owned(),
+        }
     }
 
     /// SplitMix64: evenly spread and the same in every run.
