@@ -2,10 +2,8 @@
 //!
 //! The indicators and their formulas are those of `tests/cases/adobe/PROTOCOL.md`, "Indicators".
 //! They are made of figures that are kept as the hits come, by hour, kind, link and currency, so a
-//! report reads hundreds of rows, however many hits there are. Two things are counted when they are
-//! asked for, both through an index: the text-only messages, and the clicking persons, for which
-//! the delivery's clicks are gone through (a figure of them would need a row for each visitor and
-//! delivery).
+//! report reads hundreds of rows, however many hits there are. The text-only messages are counted
+//! when they are asked for, through an index.
 //!
 //! Revenue is what something proves (see [`crate::model::hit::Proof`]), each order once; what
 //! anybody can say stands apart, in `unproved`.
@@ -82,9 +80,11 @@ pub struct LinkRow {
     /// Hits through it. `broadlogs` are the messages whose first click it was: over all links they
     /// add up to the recipients who clicked.
     pub count: Count,
+    /// Visitors that followed it.
+    pub clicking_persons: i64,
 }
 
-from_row!(LinkRow, row => { id, url, label, category } { count: Count::default() });
+from_row!(LinkRow, row => { id, url, label, category } { count: Count::default(), clicking_persons: 0 });
 
 impl LinkRow {
     /// One that is not there any more.
@@ -95,6 +95,7 @@ impl LinkRow {
             label: None,
             category: None,
             count: Count::default(),
+            clicking_persons: 0,
         }
     }
 }

@@ -9,6 +9,7 @@
 //! of items are 64 bits: a message would need four thousand million hits of the largest quantity to
 //! fill one.
 
+mod clicks;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -194,6 +195,8 @@ type HourKey = (i64, Micros, &'static str, i64, String);
 pub struct Figures {
     messages: BTreeMap<MessageKey, MessageRow>,
     hours: BTreeMap<HourKey, HourFigures>,
+    /// Visitors that clicked, and when first.
+    clickers: BTreeMap<clicks::Clicker, Micros>,
 }
 
 impl Figures {
@@ -211,6 +214,7 @@ impl Figures {
             self.hours.entry(key).or_default().machine_hits += 1;
             return;
         }
+        self.add_clicker(hit);
         let (is_new, is_first) = match hit.broadlog_id {
             Some(id) => self.add_to_message(id, hit.delivery_id, hit.kind, at, is_order),
             None => (false, false),

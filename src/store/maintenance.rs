@@ -43,6 +43,11 @@ impl PartitionMonth {
         }
     }
 
+    /// The month of `2026-01`.
+    pub(super) fn parse(text: &str) -> Self {
+        Self::of(Micros::parse_rfc3339(&format!("{text}-01T00:00:00Z")).unwrap_or_default())
+    }
+
     /// `months` later (or earlier).
     pub fn plus(self, months: i32) -> Self {
         let index = self.year * 12 + i32::from(self.month) - 1 + months;

@@ -55,6 +55,7 @@ migrations![
     "0016" "opt_outs",
     "0017" "unknown_paths",
     "0019" "rare_kinds",
+    "0020" "clicking_visitors",
 ];
 
 fn migration(version: &str, name: &'static str, sql: &'static str) -> Migration {

@@ -41,6 +41,11 @@ const IDEMPOTENCY_KEYS: Aging = Aging {
     key: "scope, key",
     time: "received_at",
 };
+const CLICKING_VISITORS: Aging = Aging {
+    name: "clicking_visitors",
+    key: "delivery_id, link_id, visitor_id",
+    time: "first_at",
+};
 const SENT_KEYS: Aging = Aging {
     name: "sent_keys",
     key: "delivery_id, key",
@@ -115,10 +120,16 @@ impl Store {
         }
         let keep = i32::try_from(keep_months).unwrap_or(i32::MAX).min(100_000);
         let oldest = PartitionMonth::of(from).plus(-keep);
-        match &self.pools {
-            Either::Postgres(pool) => retire_partitions(pool, oldest, now, pace).await,
-            Either::Sqlite(pools) => retire_rows(&pools.write, oldest, now, pace).await,
+        let retired = match &self.pools {
+            Either::Postgres(pool) => retire_partitions(pool, oldest, now, pace).await?,
+            Either::Sqlite(pools) => retire_rows(&pools.write, oldest, now, pace).await?,
+        };
+        // Who clicked goes with the clicks; how many they were stays.
+        if let Some(last) = retired.removed.last() {
+            let end = PartitionMonth::parse(&last.month).plus(1).start_time();
+            self.delete_before(CLICKING_VISITORS, end).await?;
         }
+        Ok(retired)
     }
 
     /// Forgets idempotency keys that were a week old at a time.

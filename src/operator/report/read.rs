@@ -81,7 +81,6 @@ impl Report {
         };
         let mut report = Self {
             text_only: count_text_only(store, id).await?,
-            clicking_persons: count_clicking_persons(store, id).await?,
             ..Self::empty(delivery)
         };
         let mut links = read_links(store, id).await?;
@@ -100,6 +99,13 @@ impl Report {
             if row.link_id != 0 {
                 let row_of = links.entry(link).or_insert_with(|| LinkRow::gone(link));
                 row_of.count += row.count;
+            }
+        }
+        for (link, visitors) in read_clicking_visitors(store, id).await? {
+            if link == 0 {
+                report.clicking_persons = visitors;
+            } else if let Some(row) = links.get_mut(&LinkId(link)) {
+                row.clicking_persons = visitors;
             }
         }
         report.links = links.into_values().collect();
@@ -156,10 +162,10 @@ async fn read_sales(store: &Store, id: DeliveryId) -> sqlx::Result<Vec<SalesRow>
     both!(store.reader(), pool => sqlx::query_as(sql).bind(id).fetch_all(pool).await)
 }
 
-async fn count_clicking_persons(store: &Store, id: DeliveryId) -> sqlx::Result<i64> {
-    let sql = "select count(distinct visitor_id) from hits where delivery_id = $1 and kind = \
-        'click' and verdict in ('human', 'suspect')";
-    both!(store.reader(), pool => sqlx::query_scalar(sql).bind(id.0).fetch_one(pool).await)
+/// How many visitors followed each link; 0 stands for all of them together.
+async fn read_clicking_visitors(store: &Store, id: DeliveryId) -> sqlx::Result<Vec<(i64, i64)>> {
+    let sql = "select link_id, visitors from click_figures where delivery_id = $1";
+    both!(store.reader(), pool => sqlx::query_as(sql).bind(id).fetch_all(pool).await)
 }
 
 fn add(all: &mut BTreeMap<Option<String>, Sales>, currency: &Option<String>, sales: &Sales) {

@@ -84,6 +84,7 @@ struct LinkClicks<'r> {
     category: Option<&'r str>,
     clicks: i64,
     first_clicks: i64,
+    clicking_persons: i64,
     machine_clicks: i64,
 }
 
@@ -186,6 +187,7 @@ impl<'r> From<&'r LinkRow> for LinkClicks<'r> {
             category: link.category.as_deref(),
             clicks: link.count.hits,
             first_clicks: link.count.broadlogs,
+            clicking_persons: link.clicking_persons,
             machine_clicks: link.count.machine_hits,
         }
     }

@@ -1,9 +1,7 @@
 //! Reading and writing the figures' rows.
-
-use std::collections::BTreeMap;
-
 use sqlx::Row;
 
+use super::clicks;
 use super::{
     Booking, Books, Figures, HourFigures, HourKey, MessageFigures, MessageKey, MessageRow, Sales,
     joined, split,
@@ -134,7 +132,7 @@ impl Figures {
         });
         Ok(Self {
             messages: rows.collect(),
-            hours: BTreeMap::new(),
+            ..Self::default()
         })
     }
 
@@ -143,6 +141,7 @@ impl Figures {
     /// # Errors
     /// The database refuses.
     pub(crate) async fn save(mut self, tx: &mut Tx) -> sqlx::Result<()> {
+        clicks::save(tx, &self.clickers).await?;
         self.load_hours(tx).await?;
         // Apart, since nobody else writes here: an upsert would look each row up once more. And
         // those without money by themselves, which nearly all are: half the values.

@@ -2,10 +2,13 @@
 
 use crate::both;
 use crate::model::clock::Micros;
-use crate::model::hit::{BroadlogId, Currency, DeliveryId, Hit, Kind, LinkId, Money, Sum, Verdict};
+use crate::model::hit::{
+    BroadlogId, Currency, DeliveryId, Hit, Kind, LinkId, Money, Sum, Verdict, VisitorId,
+};
 use crate::store::Store;
 use crate::store::figures::{Booking, Figures, Place, Sales, joined};
 use sqlx::Row as _;
+use uuid::Uuid;
 
 use super::rig::{Engine, on_both};
 use super::{NOW, count, hit, new_store, text};
@@ -206,7 +209,44 @@ async fn many_messages_and_hours_are_written_at_once(engine: Engine) {
     store.close().await;
 }
 
+async fn a_visitor_clicks_once_for_a_delivery_and_once_for_a_link(engine: Engine) {
+    let store = new_store(engine).await;
+    let click = |visitor: u128, link: Option<i64>| {
+        let mut hit = of_message(Kind::Click, 7);
+        hit.visitor_id = Some(VisitorId(Uuid::from_u128(visitor)));
+        hit.link_id = link.map(LinkId);
+        (hit, false)
+    };
+    let (mut bot, mut nobodys, mut open) = (click(9, None), click(1, Some(2)), click(8, None));
+    bot.0.verdict = Verdict::Bot;
+    nobodys.0.visitor_id = None;
+    open.0.kind = Kind::Open;
+    for _ in 0..2 {
+        let batch = [
+            click(1, Some(2)),
+            click(1, Some(2)),
+            click(1, Some(3)),
+            click(2, Some(2)),
+            click(3, None),
+            bot.clone(),
+            nobodys.clone(),
+            open.clone(),
+        ];
+        save(&store, &batch, Vec::new()).await;
+        for (link, visitors) in [(0, "3"), (2, "2"), (3, "1")] {
+            let of = format!("click_figures where delivery_id = 5 and link_id = {link}");
+            assert_eq!(row(&store, "visitors", &of).await, visitors, "{link}");
+        }
+    }
+    save(&store, &[click(4, Some(2))], Vec::new()).await;
+    let of = "click_figures where delivery_id = 5 and link_id = 0";
+    assert_eq!(row(&store, "visitors", of).await, "4");
+    assert_eq!(count(&store, "clicking_visitors").await, 8);
+    store.close().await;
+}
+
 on_both!(
+    a_visitor_clicks_once_for_a_delivery_and_once_for_a_link,
     hits_are_counted_where_they_stand_and_batches_add_up,
     sums_are_exact_however_large_and_go_back_to_nothing,
     what_nothing_proves_stands_apart,

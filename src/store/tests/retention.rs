@@ -7,6 +7,8 @@ use crate::store::retention::{Pace, RemovedMonth, Retired};
 use crate::store::{Either, SqliteTransaction, Store};
 
 use super::rig::{Engine, on_both};
+use uuid::Uuid;
+
 use super::{NOW, count, hit, insert, new_store, text};
 
 const DAY: i64 = 24 * Micros::HOUR;
@@ -265,6 +267,31 @@ async fn a_table_of_somebody_elses_stays(engine: Engine) {
     store.close().await;
 }
 
+async fn who_clicked_goes_with_the_clicks_and_how_many_stays(engine: Engine) {
+    let store = new_store(engine).await;
+    insert_at(&store, &["2026-01-31T00:00:00Z", "2026-08-01T00:00:00Z"]).await;
+    let mut tx = store.begin().await.unwrap();
+    for (visitor, time) in [
+        (1_u128, "2026-01-31T00:00:00Z"),
+        (2, "2026-02-01T00:00:00Z"),
+    ] {
+        let sql = "insert into clicking_visitors (delivery_id, link_id, visitor_id, first_at) \
+            values (5, 0, $1, $2)";
+        both!(&mut tx, c => sqlx::query(sql).bind(Uuid::from_u128(visitor)).bind(at(time))
+            .execute(&mut **c).await.map(|_| ()))
+        .unwrap();
+    }
+    tx.run("insert into click_figures (delivery_id, link_id, visitors) values (5, 0, 2)")
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let from = at("2026-08-20T00:00:00Z");
+    store.retire(from, NOW, 3, Pace::OneADay).await.unwrap();
+    assert_eq!(count(&store, "clicking_visitors").await, 1);
+    assert_eq!(count(&store, "click_figures where visitors = 2").await, 1);
+    store.close().await;
+}
+
 async fn many_rows_go_in_portions(engine: Engine) {
     let store = new_store(engine).await;
     let old: Vec<Hit> = (0..4_500)
@@ -307,5 +334,6 @@ on_both!(
     keys_are_known_for_a_week,
     a_reader_holds_nobody_up,
     a_table_of_somebody_elses_stays,
+    who_clicked_goes_with_the_clicks_and_how_many_stays,
     many_rows_go_in_portions,
 );

@@ -60,7 +60,7 @@ async fn a_report_has_the_indicators(engine: Engine) {
               "amount_per_transaction": "5", "items_per_transaction": 0.0, "amount_per_message": "1.25" },
         ],
         "links": [{ "id": 815, "url": "https://shop.example/landing", "label": null, "category": null,
-                    "clicks": 3, "first_clicks": 2, "machine_clicks": 1 }],
+                    "clicks": 3, "first_clicks": 2, "clicking_persons": 3, "machine_clicks": 1 }],
     });
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&report[name], value, "{name}");
