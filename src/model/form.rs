@@ -44,6 +44,9 @@ pub struct Form {
     /// `*.example.com`.
     #[serde(default)]
     pub allowed_hosts: Vec<String>,
+    /// What its button says; a word of ours in the reader's language where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submit_label: Option<String>,
     /// Told after a submission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub success_message: Option<String>,
@@ -70,10 +73,58 @@ pub struct FormField {
     pub required_if: Option<RequiredIf>,
     /// What can be chosen; empty: anything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub options: Vec<String>,
+    pub options: Vec<Choice>,
+    /// An example that stands in it until somebody writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placeholder: Option<String>,
+    /// What it holds before somebody writes or chooses. A submission without the field has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
     /// The contact's field that it sets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact_field: Option<String>,
+}
+
+/// What can be chosen: `"M"`, or `{"value": "m", "label": "Medium"}` where people read another word
+/// than is submitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "an option is a text, or an object of `value` and `label`"
+)]
+pub enum Choice {
+    /// One word for both.
+    Plain(String),
+    /// A word for each.
+    Labelled {
+        /// What is submitted.
+        value: String,
+        /// What people read.
+        label: String,
+    },
+}
+
+impl Choice {
+    /// What is submitted.
+    pub fn value(&self) -> &str {
+        match self {
+            Self::Plain(value) | Self::Labelled { value, .. } => value,
+        }
+    }
+
+    /// What people read.
+    pub fn label(&self) -> &str {
+        match self {
+            Self::Plain(label) | Self::Labelled { label, .. } => label,
+        }
+    }
+}
+
+impl From<&str> for Choice {
+    fn from(value: &str) -> Self {
+        Self::Plain(value.to_owned())
+    }
 }
 
 /// When a field has to be filled in that otherwise need not be.

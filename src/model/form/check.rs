@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{FieldKind, Form, FormField};
+use super::{Choice, FieldKind, Form, FormField};
 use crate::model::hit::{Limit, clean};
 use crate::model::host_pattern::HostPattern;
 use crate::model::link::check_template;
@@ -111,6 +111,7 @@ impl Form {
             fields,
             return_url,
             allowed_hosts,
+            submit_label: optional("submit_label", self.submit_label, Limit::NAME)?,
             success_message: optional("success_message", self.success_message, MESSAGE)?,
             error_message: optional("error_message", self.error_message, MESSAGE)?,
         })
@@ -130,9 +131,10 @@ impl FormField {
         if RESERVED.iter().any(|name| alias.eq_ignore_ascii_case(name)) {
             return Err(wrong(at("alias"), "is reserved in submissions"));
         }
-        if self.kind == FieldKind::Honeypot && (self.required || self.contact_field.is_some()) {
-            let why =
-                "is a honeypot, which people leave empty: leave out required and contact_field";
+        let is_filled = self.required || self.contact_field.is_some() || self.default.is_some();
+        if self.kind == FieldKind::Honeypot && is_filled {
+            let why = "is a honeypot, which people leave empty: leave out required, default and \
+                contact_field";
             return Err(wrong(at("type"), why));
         }
         let conditions = self
@@ -153,13 +155,23 @@ impl FormField {
             .options
             .iter()
             .enumerate()
-            .map(|(place, option)| required(&at(&format!("options[{place}]")), option, Limit::NAME))
-            .collect::<Result<_, _>>()?;
+            .map(|(place, option)| check_choice(&at(&format!("options[{place}]")), option))
+            .collect::<Result<Vec<Choice>, _>>()?;
+        let default = optional(&at("default"), self.default, Limit::TITLE)?;
+        let is_chosen = |value: &str| options.iter().any(|option| option.value() == value);
+        if let Some(value) = &default
+            && !options.is_empty()
+            && !is_chosen(value)
+        {
+            return Err(wrong(at("default"), "is not one of the options"));
+        }
         Ok(Self {
             label: optional(&at("label"), Some(self.label), Limit::NAME)?
                 .unwrap_or_else(|| alias.clone()),
             alias,
             options,
+            placeholder: optional(&at("placeholder"), self.placeholder, Limit::NAME)?,
+            default,
             contact_field: optional(&at("contact_field"), self.contact_field, Limit(100))?,
             ..self
         })
@@ -189,6 +201,15 @@ fn optional(field: &str, text: Option<String>, limit: Limit) -> Result<Option<St
     text.filter(|text| !text.trim().is_empty())
         .map(|text| required(field, &text, limit))
         .transpose()
+}
+
+fn check_choice(field: &str, choice: &Choice) -> Result<Choice, FormError> {
+    let value = required(field, choice.value(), Limit::NAME)?;
+    let label = optional(field, Some(choice.label().to_owned()), Limit::NAME)?;
+    Ok(match label.filter(|label| *label != value) {
+        Some(label) => Choice::Labelled { value, label },
+        None => Choice::Plain(value),
+    })
 }
 
 fn is_alias(text: &str) -> bool {
@@ -238,10 +259,13 @@ mod tests {
                 required: true,
                 required_if: None,
                 options: Vec::new(),
+                placeholder: None,
+                default: None,
                 contact_field: Some("email".into()),
             }],
             return_url: Some("https://www.example.com/thanks".into()),
             allowed_hosts: vec!["*.Shop.example".into(), "bücher.example".into()],
+            submit_label: None,
             success_message: None,
             error_message: None,
         }
@@ -256,6 +280,21 @@ mod tests {
             form.allowed_hosts,
             ["*.shop.example", "xn--bcher-kva.example"]
         );
+    }
+
+    #[test]
+    fn an_option_with_a_word_for_people_is_written_as_one() {
+        let read = |text: &str| serde_json::from_str::<Vec<Choice>>(text);
+        let options = read(r#"["a", {"value": "b", "label": "B"}, {"value": "c", "label": " "}]"#);
+        let mut form = form();
+        form.fields[0].options = options.unwrap();
+        let form = form.check().unwrap();
+        assert_eq!(
+            serde_json::to_string(&form.fields[0].options).unwrap(),
+            r#"["a",{"value":"b","label":"B"},"c"]"#
+        );
+        let wrong = read(r#"[{"value": "b", "text": "B"}]"#).unwrap_err();
+        assert!(wrong.to_string().contains("`value` and `label`"), "{wrong}");
     }
 
     #[test]
@@ -286,6 +325,17 @@ mod tests {
         assert_eq!(
             field(|form| form.fields[0].options = vec!["a".into(), "".into()]),
             "fields[0].options[1]"
+        );
+        assert_eq!(
+            field(|form| {
+                form.fields[0].options = vec!["a".into()];
+                form.fields[0].default = Some("b".into());
+            }),
+            "fields[0].default"
+        );
+        assert_eq!(
+            field(|form| form.fields[0].placeholder = Some("x".repeat(256))),
+            "fields[0].placeholder"
         );
         for host in [
             "",

@@ -1,7 +1,7 @@
 //! Forms.
 
 use crate::model::clock::Micros;
-use crate::model::form::{FieldKind, Form, FormField, FormId};
+use crate::model::form::{Choice, FieldKind, Form, FormField, FormId};
 use crate::store::Store;
 use crate::store::deliveries::Taken;
 use crate::store::forms::StoredForm;
@@ -19,11 +19,14 @@ fn form(name: &str) -> Form {
             kind: FieldKind::Email,
             required: true,
             required_if: None,
-            options: HOSTILE.map(str::to_owned).to_vec(),
+            options: HOSTILE.map(Choice::from).to_vec(),
+            placeholder: Some(name.to_owned()),
+            default: None,
             contact_field: Some("email".to_owned()),
         }],
         return_url: Some("https://shop.example/".to_owned()),
         allowed_hosts: vec!["*.shop.example".to_owned()],
+        submit_label: Some(name.to_owned()),
         success_message: None,
         error_message: Some(name.to_owned()),
     }

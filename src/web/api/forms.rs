@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::json::{ApiJson, NoQuery, PathText};
-use crate::model::form::{FieldKind, Form, FormError, FormField, FormId, RequiredIf};
+use crate::model::form::{Choice, FieldKind, Form, FormError, FormField, FormId, RequiredIf};
 use crate::model::wire::Id;
 use crate::operator::wire::FormView;
 use crate::web::AdminState;
@@ -24,6 +24,7 @@ pub(super) struct FormRequest {
     fields: Vec<FieldRequest>,
     return_url: Option<String>,
     allowed_hosts: Option<Vec<String>>,
+    submit_label: Option<String>,
     success_message: Option<String>,
     error_message: Option<String>,
 }
@@ -38,7 +39,9 @@ struct FieldRequest {
     kind: Option<FieldKind>,
     required: Option<bool>,
     required_if: Option<RequiredIf>,
-    options: Option<Vec<String>>,
+    options: Option<Vec<Choice>>,
+    placeholder: Option<String>,
+    default: Option<String>,
     contact_field: Option<String>,
 }
 
@@ -50,6 +53,7 @@ impl From<FormRequest> for Form {
             fields: request.fields.into_iter().map(Into::into).collect(),
             return_url: request.return_url,
             allowed_hosts: request.allowed_hosts.unwrap_or_default(),
+            submit_label: request.submit_label,
             success_message: request.success_message,
             error_message: request.error_message,
         }
@@ -65,6 +69,8 @@ impl From<FieldRequest> for FormField {
             required: request.required.unwrap_or_default(),
             required_if: request.required_if,
             options: request.options.unwrap_or_default(),
+            placeholder: request.placeholder,
+            default: request.default,
             contact_field: request.contact_field,
         }
     }

@@ -101,6 +101,18 @@ impl Browser {
         element.click().await.unwrap();
     }
 
+    /// Goes on in the page's first frame.
+    pub async fn enter_frame(&self) {
+        let frame = fantoccini::Locator::Css("iframe");
+        let frame = self.client.find(frame).await.unwrap();
+        frame.enter_frame().await.unwrap();
+    }
+
+    /// Goes on in the page around the frame.
+    pub async fn leave_frame(&self) {
+        self.client.enter_parent_frame().await.unwrap();
+    }
+
     /// What a script returns.
     pub async fn run(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap()

@@ -18,7 +18,8 @@ fn newsletter(host: &str) -> Value {
             { "alias": "message", "label": "Message", "type": "textarea", "required": true },
             { "alias": "topics", "label": "Topics", "type": "checkbox", "options": ["lamps", "chairs", "\"><b>&"] },
             { "alias": "size", "label": "Size", "type": "radio", "options": ["M", "L"] },
-            { "alias": "city", "label": "City", "type": "select", "options": ["Basel", "K\u{f6}ln"] },
+            { "alias": "city", "label": "City", "type": "select", "placeholder": "Where?", "options": ["Basel", { "value": "cgn", "label": "K\u{f6}ln <img>" }] },
+            { "alias": "source", "type": "hidden", "default": "\"><img src=x>" },
             { "alias": "age", "label": "Age", "type": "number" },
             { "alias": "website", "label": "Leave this empty", "type": "honeypot" },
         ],
@@ -106,6 +107,7 @@ async fn a_form_by_script_is_filled_in_sent_and_stored(engine: Engine) {
     browser.click("input[value=lamps]").await;
     browser.click("input[value=\"\\\"><b>&\"]").await;
     browser.click("input[value=L]").await;
+    fill(&browser, "city", "cgn").await;
     browser.click(SEND).await;
     let message = "document.getElementById('mauticform_newsletter_message')";
     browser
@@ -133,6 +135,7 @@ async fn a_form_by_script_is_filled_in_sent_and_stored(engine: Engine) {
         json!({
             "form_id": "3", "email": "ada@forms.example", "firstname": "Ada",
             "message": "Two lamps,\nplease", "topics": "lamps, \"><b>&", "size": "L",
+            "city": "cgn", "source": "\"><img src=x>",
         })
     );
     let known = "select count(*) from hits where contact_id is not null and verdict = 'human'";
@@ -174,7 +177,112 @@ async fn a_form_works_where_the_page_may_read_nothing(engine: Engine) {
     server.finish().await;
 }
 
+/// A page of this server's in a frame of somebody's page, which gets none of its cookies. Its
+/// address has filled a field in, and the page around it is led on.
+async fn a_form_in_a_frame_leads_the_page_around_it_on(engine: Engine) {
+    let site = Site::start().await;
+    let server = start(engine, "https://somebody.else.example").await;
+    let mut form = newsletter("shop.example");
+    let thanks = format!("{}/thanks", site.far());
+    form["return_url"] = json!(thanks);
+    form["success_message"] = Value::Null;
+    make(&server, &form).await;
+    let frame = format!(
+        "<iframe width=900 height=800 src=\"{}/mautic/form/3?email=ada%40forms.example&amp;size=M\">\
+         </iframe>",
+        server.url()
+    );
+    site.page("/framed", &server.url(), 0, "", &frame);
+    site.page("/thanks", &server.url(), 0, "", "Thanks");
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/framed", site.far())).await;
+    browser.enter_frame().await;
+    browser.wait_until(READY).await;
+    fill(&browser, "message", "From a frame").await;
+    browser.picture("form-in-a-frame").await;
+    browser.click(SEND).await;
+    browser.leave_frame().await;
+    browser
+        .wait_until("location.pathname == '/thanks' && document.title")
+        .await;
+    assert_eq!(browser.address().await, thanks);
+    server.wait_drained(DRAINED).await;
+    let extra: Value = serde_json::from_str(&only(server.db(), "extra").await).unwrap();
+    assert_eq!(
+        (&extra["email"], &extra["size"], &extra["message"]),
+        (
+            &json!("ada@forms.example"),
+            &json!("M"),
+            &json!("From a frame")
+        )
+    );
+    browser.close().await;
+    server.finish().await;
+}
+
+/// The markup of Mautic's "manual copy", with its loader, where an editor has taken the frame out;
+/// and a server that is away by then.
+async fn copied_markup_works_and_says_where_no_answer_comes(engine: Engine) {
+    let site = Site::start().await;
+    let mut server = start(engine, "https://somebody.else.example").await;
+    make(&server, &newsletter("127.0.0.1")).await;
+    let url = server.url();
+    let body = format!(
+        "<script>if (typeof MauticSDKLoaded == 'undefined') {{ var MauticSDKLoaded = true; \
+         var script = document.createElement('script'); script.src = \
+         '{url}/index.php/media/js/mautic-form.js?v1'; script.onload = function () {{ \
+         MauticSDK.onLoad(); MauticSDK.onLoad(); }}; document.head.appendChild(script); \
+         var MauticDomain = '{url}'; var MauticLang = {{'submittingMessage': 'Wait'}}; }}</script>\
+         <div id=\"mauticform_wrapper_newsletter\"><form method=\"post\" \
+         action=\"{url}/form/submit?formId=3\" id=\"mauticform_newsletter\" \
+         data-mautic-form=\"newsletter\"><div class=\"mauticform-error\" \
+         id=\"mauticform_newsletter_error\"></div><div id=\"mauticform_newsletter_message\"></div>\
+         <div id=\"mauticform_newsletter_email\" data-validate=\"email\" \
+         data-validation-type=\"email\" class=\"mauticform-row\"><input \
+         name=\"mauticform[email]\"><span class=\"mauticform-errormsg\" \
+         style=\"display:none\">Needed</span></div><input name=\"mauticform[message]\" value=\"x\">\
+         <input type=\"hidden\" name=\"mauticform[return]\" id=\"mauticform_newsletter_return\">\
+         <input type=\"hidden\" name=\"mauticform[formName]\" value=\"newsletter\">\
+         <button class=\"mauticform-button\" name=\"mauticform[submit]\">Go</button></form></div>"
+    );
+    site.page("/copied", &url, 1, "", &body);
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/copied", site.near())).await;
+    browser.wait_until(READY).await;
+    browser.click(SEND).await;
+    assert_eq!(
+        browser.run(&format!("return {SHOWN}")).await,
+        json!(["mauticform_newsletter_email"])
+    );
+    fill(&browser, "email", "ada@forms.example").await;
+    browser.click(SEND).await;
+    browser
+        .wait_until(
+            "/soon/.test(document.getElementById('mauticform_newsletter_message').textContent)",
+        )
+        .await;
+    server.wait_drained(DRAINED).await;
+    assert_eq!(column(server.db(), "kind").await, [Some("form".to_owned())]);
+
+    assert_eq!(server.terminate(DRAINED).await, Some(0));
+    browser.run("MauticLang.failedMessage = 'No answer'").await;
+    fill(&browser, "email", "ada@forms.example").await;
+    browser.click(SEND).await;
+    browser
+        .wait_until(
+            "document.getElementById('mauticform_newsletter_error').textContent == 'No answer'",
+        )
+        .await;
+    let button = format!(
+        "return [document.querySelector('{SEND}').disabled, document.querySelector('{SEND}').textContent]"
+    );
+    assert_eq!(browser.run(&button).await, json!([false, "Go"]));
+    browser.close().await;
+}
+
 on_both!(
+    a_form_in_a_frame_leads_the_page_around_it_on,
+    copied_markup_works_and_says_where_no_answer_comes,
     a_form_by_script_is_filled_in_sent_and_stored,
     a_form_works_where_the_page_may_read_nothing,
 );

@@ -73,7 +73,7 @@ fn what_is_wrong(field: &FormField, value: &str) -> Option<&'static str> {
         FieldKind::Number => (is_number(value), "is not a number"),
         FieldKind::Date | FieldKind::DateTime => (is_date(value), "is not a date"),
         FieldKind::Select | FieldKind::Radio | FieldKind::Checkbox => (
-            field.options.is_empty() || field.options.iter().any(|option| option == value),
+            field.options.is_empty() || field.options.iter().any(|option| option.value() == value),
             "is not one of the choices",
         ),
         FieldKind::Text
@@ -155,6 +155,8 @@ mod tests {
             required: true,
             required_if: None,
             options: options.iter().map(|option| (*option).into()).collect(),
+            placeholder: None,
+            default: None,
             contact_field: None,
         };
         let values: Vec<String> = values.iter().map(|value| (*value).into()).collect();

@@ -10,15 +10,15 @@
 //! | what is wrong with it | `.mauticform-errormsg` |
 //! | messages | `mauticform_<form>_error`, `mauticform_<form>_message` |
 //!
-//! Aliases are letters, digits, `-` and `_` (`model/form/check.rs`), so ids are made of them as they
-//! are; every other text is escaped.
+//! Aliases are letters, digits, `-` and `_` (`model/form/check.rs`), so ids are made of them as
+//! they are; every other text is escaped.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::words::Words;
 use crate::model::escape::html;
-use crate::model::form::{FieldKind, Form, FormField, FormId};
+use crate::model::form::{Choice, FieldKind, Form, FormField, FormId};
 
 /// The look of a form whose site gives it none.
 const STYLE: &str = "<style>\
@@ -50,7 +50,7 @@ pub(super) struct Markup<'a> {
     pub(super) given: &'a BTreeMap<String, Vec<String>>,
 }
 
-impl Markup<'_> {
+impl<'a> Markup<'a> {
     /// The whole form, in its wrapper.
     pub(super) fn html(&self) -> String {
         let Self {
@@ -81,32 +81,42 @@ impl Markup<'_> {
             <form method=\"post\" action=\"{action}\" id=\"mauticform_{name}\" \
             data-mautic-form=\"{name}\" data-wait=\"{}\" data-failed=\"{}\"{encoding}>\
             <div class=\"mauticform-error\" id=\"mauticform_{name}_error\" role=\"alert\"></div>\
-            <div class=\"mauticform-message\" id=\"mauticform_{name}_message\" role=\"status\"></div>\
+            <div class=\"mauticform-message\" id=\"mauticform_{name}_message\" \
+            role=\"status\"></div>\
             <div class=\"mauticform-innerform\">{fields}\
-            <div id=\"mauticform_{name}_submit\" class=\"mauticform-row mauticform-button-wrapper\">\
+            <div id=\"mauticform_{name}_submit\" class=\"mauticform-row \
+            mauticform-button-wrapper\">\
             <button type=\"submit\" class=\"mauticform-button\" \
-            id=\"mauticform_input_{name}_submit\" name=\"mauticform[submit]\" value=\"1\">{}</button>\
+            id=\"mauticform_input_{name}_submit\" name=\"mauticform[submit]\" \
+            value=\"1\">{}</button>\
             </div></div>\
-            <input type=\"hidden\" name=\"mauticform[formId]\" id=\"mauticform_{name}_id\" value=\"{id}\">\
-            <input type=\"hidden\" name=\"mauticform[return]\" id=\"mauticform_{name}_return\" value=\"\">\
-            <input type=\"hidden\" name=\"mauticform[formName]\" id=\"mauticform_{name}_name\" value=\"{name}\">\
+            <input type=\"hidden\" name=\"mauticform[formId]\" id=\"mauticform_{name}_id\" \
+            value=\"{id}\">\
+            <input type=\"hidden\" name=\"mauticform[return]\" id=\"mauticform_{name}_return\" \
+            value=\"\">\
+            <input type=\"hidden\" name=\"mauticform[formName]\" id=\"mauticform_{name}_name\" \
+            value=\"{name}\">\
             </form></div>",
             html(words.language),
             html(words.wait),
             html(words.failed),
-            html(words.send),
+            html(form.submit_label.as_deref().unwrap_or(words.send)),
         )
     }
 
     /// One field in its row; a hidden one has none.
-    fn field(&self, place: usize, field: &FormField) -> String {
+    fn field(&self, place: usize, field: &'a FormField) -> String {
         let (form, alias) = (html(&self.form.alias), html(&field.alias));
         let look = Look::of(field);
         let input_id = format!("mauticform_input_{form}_{alias}");
-        let value = self.value(field);
+        let value = self.values(field).last().unwrap_or_default();
         let described = match field.required {
             true => " aria-required=\"true\"",
             false => "",
+        };
+        let example = match &field.placeholder {
+            Some(example) => format!(" placeholder=\"{}\"", html(example)),
+            None => String::new(),
         };
         let named = format!("id=\"{input_id}\" name=\"mauticform[{alias}]\"{described}");
         let mut labelled = input_id.clone();
@@ -115,7 +125,7 @@ impl Markup<'_> {
                 return format!("<input type=\"hidden\" {named} value=\"{}\">", html(value));
             }
             Look::Line(kind) => format!(
-                "<input type=\"{kind}\" {named} class=\"mauticform-input\" value=\"{}\">",
+                "<input type=\"{kind}\" {named} class=\"mauticform-input\" value=\"{}\"{example}>",
                 html(value)
             ),
             Look::File => format!("<input type=\"file\" {named} class=\"mauticform-input\">"),
@@ -124,7 +134,7 @@ impl Markup<'_> {
                 autocomplete=\"off\" tabindex=\"-1\">"
             ),
             Look::Lines => format!(
-                "<textarea {named} class=\"mauticform-textarea\">{}</textarea>",
+                "<textarea {named} class=\"mauticform-textarea\"{example}>{}</textarea>",
                 html(value)
             ),
             Look::List => self.list(&named, field),
@@ -158,42 +168,39 @@ impl Markup<'_> {
             row,
             "<label id=\"mauticform_label_{form}_{alias}\" for=\"{labelled}\" \
             class=\"mauticform-label\">{}</label>{input}\
-            <span class=\"mauticform-errormsg\" role=\"alert\" style=\"display:none\">{}</span></div>",
+            <span class=\"mauticform-errormsg\" role=\"alert\" \
+            style=\"display:none\">{}</span></div>",
             html(&field.label),
             html(wrong)
         );
         row
     }
 
-    /// The value that a field of one value begins with.
-    fn value(&self, field: &FormField) -> &str {
-        let given = self
-            .given
-            .get(&field.alias)
-            .and_then(|values| values.last());
-        given.map_or("", String::as_str)
-    }
-
-    fn is_chosen(&self, field: &FormField, option: &str) -> bool {
+    /// The values that a field begins with: those of the address, else the definition's.
+    fn values(&self, field: &'a FormField) -> impl Iterator<Item = &'a str> {
         let given = self.given.get(&field.alias);
-        given.is_some_and(|values| values.iter().any(|value| value == option))
+        let default = field.default.as_deref().filter(|_| given.is_none());
+        let given = given.map_or(&[][..], Vec::as_slice);
+        given.iter().map(String::as_str).chain(default)
     }
 
-    fn list(&self, named: &str, field: &FormField) -> String {
-        let mut list = format!("<select {named} class=\"mauticform-selectbox\">");
-        list.push_str("<option value=\"\"></option>");
+    fn list(&self, named: &str, field: &'a FormField) -> String {
+        let example = html(field.placeholder.as_deref().unwrap_or_default());
+        let mut list = format!(
+            "<select {named} class=\"mauticform-selectbox\"><option value=\"\">{example}</option>"
+        );
         for option in &field.options {
-            let selected = match self.is_chosen(field, option) {
+            let selected = match self.values(field).any(|value| value == option.value()) {
                 true => " selected",
                 false => "",
             };
-            let text = html(option);
-            let _ = write!(list, "<option value=\"{text}\"{selected}>{text}</option>");
+            let (value, label) = (html(option.value()), html(option.label()));
+            let _ = write!(list, "<option value=\"{value}\"{selected}>{label}</option>");
         }
         list + "</select>"
     }
 
-    fn choices(&self, kind: &str, field: &FormField) -> String {
+    fn choices(&self, kind: &str, field: &'a FormField) -> String {
         let alias = html(&field.alias);
         let brackets = match kind {
             "checkbox" => "[]",
@@ -201,17 +208,18 @@ impl Markup<'_> {
         };
         let mut rows = String::new();
         for (place, option) in field.options.iter().enumerate() {
-            let checked = match self.is_chosen(field, option) {
+            let checked = match self.values(field).any(|value| value == option.value()) {
                 true => " checked",
                 false => "",
             };
-            let (id, text) = (choice_id(kind, field, place), html(option));
+            let id = choice_id(kind, field, place);
+            let (value, label) = (html(option.value()), html(option.label()));
             let _ = write!(
                 rows,
                 "<div class=\"mauticform-{kind}grp-row\"><input type=\"{kind}\" id=\"{id}\" \
                 name=\"mauticform[{alias}]{brackets}\" class=\"mauticform-{kind}grp-{kind}\" \
-                value=\"{text}\"{checked}> <label for=\"{id}\" \
-                class=\"mauticform-{kind}grp-label\">{text}</label></div>"
+                value=\"{value}\"{checked}> <label for=\"{id}\" \
+                class=\"mauticform-{kind}grp-label\">{label}</label></div>"
             );
         }
         rows
@@ -220,7 +228,7 @@ impl Markup<'_> {
 
 /// The id of one of a field's choices: letters and digits of its value, and its place.
 fn choice_id(kind: &str, field: &FormField, place: usize) -> String {
-    let option = field.options.get(place).map_or("", String::as_str);
+    let option = field.options.get(place).map_or("", Choice::value);
     let plain: String = option.chars().filter(char::is_ascii_alphanumeric).collect();
     format!("mauticform_{kind}grp_{kind}_{}_{plain}{place}", field.alias)
 }

@@ -34,6 +34,8 @@ fn field(alias: &str, kind: FieldKind, contact_field: Option<&str>) -> FormField
         required: alias == "email",
         required_if: None,
         options: Vec::new(),
+        placeholder: None,
+        default: None,
         contact_field: contact_field.map(Into::into),
     }
 }
@@ -51,6 +53,7 @@ fn form() -> Form {
         ],
         return_url: Some("https://www.example.com/thanks?a=1#top".into()),
         allowed_hosts: vec!["*.shop.example".into()],
+        submit_label: None,
         success_message: Some("Danke & <b>bis bald</b>".into()),
         error_message: None,
     }

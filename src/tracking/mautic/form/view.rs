@@ -172,3 +172,41 @@ fn page(markup: &Markup<'_>) -> String {
         <body>{form}<script src=\"{script}\"></script></body></html>"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_named_by_a_number_in_its_path_or_query() {
+        for (rest, query, id) in [
+            ("3", "id=4", Some(3)),
+            ("", "a=1&id=+4+", Some(4)),
+            ("", "id=mf-4", None),
+            ("", "", None),
+            ("99999999999999999999", "", None),
+        ] {
+            assert_eq!(viewed(rest, query), id.map(FormId), "{rest} {query}");
+        }
+    }
+
+    #[test]
+    fn only_what_mautics_installations_have_there_stands_before_an_address() {
+        for (target, before) in [
+            ("/form/3", ""),
+            ("/form/embed/3?x=/mautic/form/1", ""),
+            ("/index.php/form/3?a=b", "/index.php"),
+            (
+                "/mautic/index.php/form/generate.js?id=3",
+                "/mautic/index.php",
+            ),
+            ("//form/3", ""),
+            ("//evil.example/form/3", ""),
+            ("/mautic//evil.example/form/3", ""),
+            ("/%6dautic/form/3", ""),
+            ("/%66orm/3", ""),
+        ] {
+            assert_eq!(prefix(target), before, "{target}");
+        }
+    }
+}
