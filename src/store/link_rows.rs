@@ -134,7 +134,11 @@ impl Store {
         after: Option<LinkId>,
         limit: i64,
     ) -> sqlx::Result<Vec<LinkRecord>> {
-        let sql = select_links!("where l.changed_at = $1 and l.id > $2 order by l.id limit $3");
+        // In the order of the index, which no statistics can talk the planner out of.
+        let sql = select_links!(
+            "where (l.changed_at, l.id) > ($1, $2) and l.changed_at <= $1
+             order by l.changed_at, l.id limit $3"
+        );
         let after = after.unwrap_or(LEAST);
         both!(self.reader(), pool => sqlx::query_as(sql).bind(at).bind(after).bind(limit).fetch_all(pool).await)
             .map(records)
