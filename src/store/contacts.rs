@@ -188,8 +188,9 @@ impl Tx {
                    order by seq limit 200) as said
                  order by said.seq"
             }
+            // `cross join`: the visitors first. SQLite would walk through all hits for their order.
             Either::Sqlite(_) => {
-                "select h.visitor_id, h.tags, h.extra from {rows} join hits h \
+                "select h.visitor_id, h.tags, h.extra from {rows} cross join hits h \
                  on h.visitor_id = rows.visitor_id and h.contact_id is null
                  where verdict in ('human', 'suspect') and (tags <> '[]' or extra is not null)
                    and dialect <> 'adobe' and (dialect = 'mautic' or kind not in ('click', 'open'))
