@@ -43,7 +43,7 @@ const IDEMPOTENCY_KEYS: Aging = Aging {
 };
 const CLICKING_VISITORS: Aging = Aging {
     name: "clicking_visitors",
-    key: "delivery_id, link_id, visitor_id",
+    key: "delivery_id, visitor_id, link_id",
     time: "first_at",
 };
 const SENT_KEYS: Aging = Aging {

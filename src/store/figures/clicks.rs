@@ -1,6 +1,6 @@
-//! Who clicked: each visitor once for a delivery and once for each of its links.
+//! Who clicked: each visitor once for a delivery, and once for each of its links that it followed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use sqlx::Row as _;
 
@@ -10,8 +10,8 @@ use crate::model::hit::{Hit, Kind, VisitorId};
 use crate::store::{Bulk, Tx};
 use crate::{execute_bulk, fetch_bulk};
 
-/// A delivery, a link of it (0: any) and a visitor.
-pub(super) type Clicker = (i64, i64, VisitorId);
+/// A delivery, a visitor, and the link that it followed; 0 is none.
+pub(super) type Clicker = (i64, VisitorId, i64);
 
 impl Figures {
     /// Counts who clicked, where somebody did.
@@ -21,34 +21,51 @@ impl Figures {
         else {
             return;
         };
-        let link = hit.link_id.map_or(0, |id| id.0);
-        for link in [0, link] {
-            let clicker = (delivery.0, link, visitor);
-            let first = self.clickers.entry(clicker).or_insert(hit.received_at);
-            *first = (*first).min(hit.received_at);
-        }
+        let clicker = (delivery.0, visitor, hit.link_id.map_or(0, |id| id.0));
+        let first = self.clickers.entry(clicker).or_insert(hit.received_at);
+        *first = (*first).min(hit.received_at);
     }
 }
 
-/// Writes who clicked for the first time, and how many those are.
+/// Writes who clicked for the first time, and how many those are: for each link, and under 0 for
+/// the whole delivery. Nobody else writes meanwhile.
 pub(super) async fn save(tx: &mut Tx, clickers: &BTreeMap<Clicker, Micros>) -> sqlx::Result<()> {
-    let keys = clickers.keys();
-    let new: Vec<(i64, i64)> = fetch_bulk!(
+    let visitors: BTreeSet<(i64, VisitorId)> = clickers.keys().map(|key| (key.0, key.1)).collect();
+    let known: Vec<Clicker> = fetch_bulk!(
         &mut *tx,
         Bulk::new()
-            .big("delivery_id", keys.clone().map(|key| key.0))
-            .big("link_id", keys.clone().map(|key| key.1))
-            .uuid("visitor_id", keys.map(|key| key.2.0))
-            .time("first_at", clickers.values().copied()),
-        "insert into clicking_visitors (delivery_id, link_id, visitor_id, first_at)
-         select delivery_id, link_id, visitor_id, first_at from {rows} where true
-         on conflict (delivery_id, link_id, visitor_id) do nothing returning delivery_id, link_id",
-        row => (row.try_get(0)?, row.try_get(1)?)
+            .big("delivery_id", visitors.iter().map(|key| key.0))
+            .uuid("visitor_id", visitors.iter().map(|key| key.1.0)),
+        "select c.delivery_id, c.visitor_id, c.link_id from {rows} join clicking_visitors c
+         on c.delivery_id = rows.delivery_id and c.visitor_id = rows.visitor_id",
+        row => (row.try_get(0)?, VisitorId(row.try_get(1)?), row.try_get(2)?)
     )?;
     let mut counts: BTreeMap<(i64, i64), i64> = BTreeMap::new();
-    for place in new {
-        *counts.entry(place).or_default() += 1;
+    let mut visitors_known: HashSet<_> = known.iter().map(|key| (key.0, key.1)).collect();
+    let known: HashSet<Clicker> = known.into_iter().collect();
+    let new: Vec<(&Clicker, &Micros)> = clickers
+        .iter()
+        .filter(|(clicker, _)| !known.contains(clicker))
+        .collect();
+    for ((delivery, visitor, link), _) in &new {
+        if *link != 0 {
+            *counts.entry((*delivery, *link)).or_default() += 1;
+        }
+        if visitors_known.insert((*delivery, *visitor)) {
+            *counts.entry((*delivery, 0)).or_default() += 1;
+        }
     }
+    let of_new = || new.iter().copied();
+    execute_bulk!(
+        &mut *tx,
+        Bulk::new()
+            .big("delivery_id", of_new().map(|(key, _)| key.0))
+            .uuid("visitor_id", of_new().map(|(key, _)| key.1.0))
+            .big("link_id", of_new().map(|(key, _)| key.2))
+            .time("first_at", of_new().map(|(_, first)| *first)),
+        "insert into clicking_visitors (delivery_id, visitor_id, link_id, first_at)
+         select delivery_id, visitor_id, link_id, first_at from {rows} where true"
+    )?;
     execute_bulk!(
         tx,
         Bulk::new()
