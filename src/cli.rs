@@ -2,6 +2,7 @@
 //! as JSON where they are data; everything else is on standard error. Exit code 2 for wrong usage
 //! or configuration, 1 for what failed.
 
+mod campaigns;
 mod check_config;
 mod export;
 mod health;
@@ -10,7 +11,6 @@ mod keys;
 mod page_tags;
 mod queue;
 mod retire;
-mod sending;
 mod serve;
 
 use std::io::{ErrorKind, Write as _};
@@ -71,10 +71,10 @@ enum Command {
     Health(health::Health),
     /// Create deliveries
     #[command(subcommand)]
-    Delivery(sending::DeliveryCommand),
+    Delivery(campaigns::DeliveryCommand),
     /// Create links
     #[command(subcommand)]
-    Link(sending::LinkCommand),
+    Link(campaigns::LinkCommand),
     /// Create and list page tags for Adobe's web tracking
     #[command(subcommand)]
     PageTag(page_tags::PageTagCommand),

@@ -14,5 +14,5 @@ pub mod report;
 pub mod wire;
 
 pub use crate::model::draft::{DraftError, NewDelivery, NewLink, NewPageTag, random_slug};
-pub use campaigns::{SendingError, create_delivery, create_links, create_short_link};
+pub use campaigns::{CampaignError, create_delivery, create_links, create_short_link};
 pub use page_tags::{create_page_tags, replace_page_tag};

@@ -30,7 +30,7 @@ pub(super) enum ExportCommand {
     /// Deliveries
     Deliveries(Written),
     /// Links; `import links` reads the CSV
-    Links(Links),
+    Links(LinksArgs),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -83,7 +83,7 @@ pub(super) struct Hits {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Links {
+pub(super) struct LinksArgs {
     #[command(flatten)]
     written: Written,
     /// Only links of this delivery

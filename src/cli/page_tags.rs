@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Subcommand};
 
-use super::sending::{explain, time};
+use super::campaigns::{explain, time};
 use super::{print_json, ready_store};
 use crate::config::Config;
 use crate::model::clock::{Clock, Micros};

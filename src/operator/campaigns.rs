@@ -12,7 +12,7 @@ const SLUG_TRIES: usize = 5;
 
 /// Why a delivery or a link is not made.
 #[derive(Debug, thiserror::Error)]
-pub enum SendingError {
+pub enum CampaignError {
     /// A field cannot be taken; the index where several were given.
     #[error("{1}")]
     Draft(Option<usize>, DraftError),
@@ -30,7 +30,7 @@ pub enum SendingError {
     Database(#[from] store::Error),
 }
 
-impl SendingError {
+impl CampaignError {
     /// The same of what was given by itself: it has no place in an array.
     #[must_use]
     pub fn by_itself(self) -> Self {
@@ -50,10 +50,10 @@ pub async fn create_delivery(
     store: &Store,
     clock: &Clock,
     draft: NewDelivery,
-) -> Result<Delivery, SendingError> {
+) -> Result<Delivery, CampaignError> {
     let draft = draft
         .check()
-        .map_err(|error| SendingError::Draft(None, error))?;
+        .map_err(|error| CampaignError::Draft(None, error))?;
     let mut tx = store.begin().await?;
     match tx.create_delivery(&draft, clock.now()).await? {
         Ok(delivery) => {
@@ -63,7 +63,7 @@ pub async fn create_delivery(
         Err(taken) => {
             tx.rollback().await?;
             let id = draft.id.map_or_else(String::new, |id| id.to_string());
-            Err(SendingError::Taken(None, taken.field(), id))
+            Err(CampaignError::Taken(None, taken.field(), id))
         }
     }
 }
@@ -79,11 +79,11 @@ pub async fn create_links(
     personal_hosts: &[HostPattern],
     delivery_id: DeliveryId,
     drafts: Vec<NewLink>,
-) -> Result<(Delivery, Vec<Link>), SendingError> {
+) -> Result<(Delivery, Vec<Link>), CampaignError> {
     let delivery = store
         .delivery(delivery_id)
         .await?
-        .ok_or(SendingError::NoDelivery(delivery_id))?;
+        .ok_or(CampaignError::NoDelivery(delivery_id))?;
     let drafts = drafts
         .into_iter()
         .enumerate()
@@ -93,7 +93,7 @@ pub async fn create_links(
                 ..draft
             }
             .check_with(personal_hosts)
-            .map_err(|error| SendingError::Draft(Some(index), error))
+            .map_err(|error| CampaignError::Draft(Some(index), error))
         })
         .collect::<Result<Vec<_>, _>>()?;
     let now = clock.now();
@@ -105,7 +105,7 @@ pub async fn create_links(
             Ok(link) => links.push(link),
             Err(taken) => {
                 tx.rollback().await?;
-                return Err(SendingError::Taken(Some(index), taken.field(), id));
+                return Err(CampaignError::Taken(Some(index), taken.field(), id));
             }
         }
     }
@@ -123,14 +123,14 @@ pub async fn create_short_link(
     clock: &Clock,
     personal_hosts: &[HostPattern],
     draft: NewLink,
-) -> Result<(Option<Delivery>, Link), SendingError> {
+) -> Result<(Option<Delivery>, Link), CampaignError> {
     let draft = draft
         .check_with(personal_hosts)
-        .map_err(|error| SendingError::Draft(None, error))?;
+        .map_err(|error| CampaignError::Draft(None, error))?;
     let delivery = match draft.delivery_id {
         Some(id) => {
             let delivery = store.delivery(id).await?;
-            Some(delivery.ok_or(SendingError::NoDelivery(id))?)
+            Some(delivery.ok_or(CampaignError::NoDelivery(id))?)
         }
         None => None,
     };
@@ -159,7 +159,7 @@ pub async fn create_short_link(
                         Taken::Slug => draft.slug,
                     };
                     let value = value.unwrap_or_default();
-                    return Err(SendingError::Taken(None, taken.field(), value));
+                    return Err(CampaignError::Taken(None, taken.field(), value));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Makes and replaces page tags in the database.
 
 use super::NewPageTag;
-use super::campaigns::SendingError;
+use super::campaigns::CampaignError;
 use crate::model::clock::Clock;
 use crate::store::Store;
 use crate::store::page_tags::PageTag;
@@ -14,14 +14,14 @@ pub async fn create_page_tags(
     store: &Store,
     clock: &Clock,
     drafts: Vec<NewPageTag>,
-) -> Result<Vec<PageTag>, SendingError> {
+) -> Result<Vec<PageTag>, CampaignError> {
     let drafts = drafts
         .into_iter()
         .enumerate()
         .map(|(index, draft)| {
             draft
                 .check()
-                .map_err(|error| SendingError::Draft(Some(index), error))
+                .map_err(|error| CampaignError::Draft(Some(index), error))
         })
         .collect::<Result<Vec<_>, _>>()?;
     let now = clock.now();
@@ -30,7 +30,7 @@ pub async fn create_page_tags(
         if !tx.create_page_tag(draft, now).await? {
             tx.rollback().await?;
             let identifier = draft.identifier.clone();
-            return Err(SendingError::Taken(Some(index), "identifier", identifier));
+            return Err(CampaignError::Taken(Some(index), "identifier", identifier));
         }
     }
     tx.commit().await?;
@@ -48,10 +48,10 @@ pub async fn replace_page_tag(
     store: &Store,
     clock: &Clock,
     draft: NewPageTag,
-) -> Result<Option<PageTag>, SendingError> {
+) -> Result<Option<PageTag>, CampaignError> {
     let draft = draft
         .check()
-        .map_err(|error| SendingError::Draft(None, error))?;
+        .map_err(|error| CampaignError::Draft(None, error))?;
     let mut tx = store.begin().await?;
     if !tx.replace_page_tag(&draft, clock.now()).await? {
         tx.rollback().await?;

@@ -24,7 +24,7 @@ use std::borrow::Cow;
 use memchr::memchr_iter;
 
 pub use id::Target;
-pub use link::{Claim, click, message};
+pub use link::{LinkClaim, click, message};
 pub use tag::tag;
 
 use self::id::IMPRESSION;
@@ -75,7 +75,7 @@ pub enum Request {
     /// A page or a transaction, read by [`tag()`].
     Tag,
     /// A link or an open pixel.
-    Message(Box<Claim>),
+    Message(Box<LinkClaim>),
     /// `/r/test`.
     Test,
     /// Meant as a link, but its id is none.
@@ -93,11 +93,11 @@ pub fn read(inbound: &Inbound<'_>) -> Request {
     link::read(inbound).map_or(Request::Odd, |claim| Request::Message(Box::new(claim)))
 }
 
-/// Answers a click whose link was looked up under [`Claim::link_ids`].
+/// Answers a click whose link was looked up under [`LinkClaim::link_ids`].
 pub fn answer_click(
     inbound: &Inbound<'_>,
     rules: &Rules,
-    claim: &Claim,
+    claim: &LinkClaim,
     link: Option<&LinkRecord>,
 ) -> Decoded {
     let Some(link) = link else {
@@ -133,7 +133,7 @@ pub fn answer(inbound: &Inbound<'_>, rules: &Rules, request: &Request) -> Decode
 
 /// An open, or a push received or tapped: the GIF with 200, since Adobe's SDKs send again after
 /// anything else.
-fn answer_message(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim) -> Decoded {
+fn answer_message(inbound: &Inbound<'_>, rules: &Rules, claim: &LinkClaim) -> Decoded {
     let mut hit = message(inbound, rules, claim);
     let mut decoded = Decoded::of(Reply::Gif, Vec::new());
     if claim.id.target == Target::PushClick && verdict::is_visit(inbound) {

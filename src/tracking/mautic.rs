@@ -19,7 +19,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value as Json};
 
-use self::php::{Key, Value};
+use self::php::{ArrayKey, Value};
 use super::Rules;
 use super::message::message_hit;
 use crate::model::hit::{DeliveryId, Dialect, Hit, Kind, Limit, Provenance, clean};
@@ -163,7 +163,7 @@ pub fn take_click_through(hit: &mut Hit, ct: &str, found: Found) -> Vec<(String,
         is_repaired,
     }) = payloads.iter().find_map(|p| p.read(MOST_IN_CT))
     else {
-        refuse(hit, "ct", ct);
+        hit.refuse("ct", ct, "not readable");
         return Vec::new();
     };
     if is_repaired {
@@ -179,8 +179,7 @@ pub fn take_click_through(hit: &mut Hit, ct: &str, found: Found) -> Vec<(String,
         }
     }
     let get = |name: &str| {
-        let of_name =
-            |key: &Key<'_>| matches!(key, Key::Text(key) if full_name(&SHORT_KEYS, key) == name);
+        let of_name = |key: &ArrayKey<'_>| matches!(key, ArrayKey::Text(key) if full_name(&SHORT_KEYS, key) == name);
         let found = entries.iter().rev().find(|(key, _)| of_name(key));
         found.map(|(_, value)| value)
     };
@@ -206,7 +205,7 @@ pub fn take_click_through(hit: &mut Hit, ct: &str, found: Found) -> Vec<(String,
     }
     if let Some(Value::Array(tags)) = get("utmTags") {
         for (key, value) in tags {
-            if let (Key::Text(key), Some(value)) = (key, value.text()) {
+            if let (ArrayKey::Text(key), Some(value)) = (key, value.text()) {
                 hit.take_utm_if_none(full_name(&UTM_KEYS, key), &value);
             }
         }
@@ -215,8 +214,8 @@ pub fn take_click_through(hit: &mut Hit, ct: &str, found: Found) -> Vec<(String,
         .iter()
         .map(|(key, value)| {
             let name = match key {
-                Key::Text(key) => full_name(&SHORT_KEYS, key).to_owned(),
-                Key::Int(number) => number.to_string(),
+                ArrayKey::Text(key) => full_name(&SHORT_KEYS, key).to_owned(),
+                ArrayKey::Int(number) => number.to_string(),
             };
             let name = hit.take("ct", &name, MOST_KEY).unwrap_or_default();
             (name, json(hit, value))
@@ -242,7 +241,7 @@ pub fn read_parameters(hit: &mut Hit, d: &str) -> Option<Vec<(String, String)>> 
         is_repaired,
     }) = payloads.iter().find_map(|p| p.read(MOST_IN_D))
     else {
-        refuse(hit, "d", d);
+        hit.refuse("d", d, "not readable");
         return None;
     };
     if is_repaired {
@@ -251,8 +250,8 @@ pub fn read_parameters(hit: &mut Hit, d: &str) -> Option<Vec<(String, String)>> 
     let mut parameters = Vec::with_capacity(entries.len());
     for (key, value) in &entries {
         let name = match key {
-            Key::Text(name) => name.clone(),
-            Key::Int(number) => Cow::Owned(number.to_string()),
+            ArrayKey::Text(name) => name.clone(),
+            ArrayKey::Int(number) => Cow::Owned(number.to_string()),
         };
         match value {
             Value::Array(tags) if name == "tags" => {
@@ -275,8 +274,8 @@ fn flatten(name: &str, value: &Value<'_>, parameters: &mut Vec<(String, String)>
         let (name, _) = clean(name, MOST_KEY);
         for (key, value) in entries {
             let name = match key {
-                Key::Int(number) => format!("{name}[{number}]"),
-                Key::Text(key) => format!("{name}[{key}]"),
+                ArrayKey::Int(number) => format!("{name}[{number}]"),
+                ArrayKey::Text(key) => format!("{name}[{key}]"),
             };
             flatten(&name, value, parameters);
         }
@@ -295,7 +294,7 @@ struct Payload<'t> {
 
 /// What a payload says.
 struct Contents<'p> {
-    entries: Vec<(Key<'p>, Value<'p>)>,
+    entries: Vec<(ArrayKey<'p>, Value<'p>)>,
     /// Names and values that stand behind it.
     behind: Vec<(String, String)>,
     is_repaired: bool,
@@ -406,12 +405,6 @@ fn parameters_behind(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Keeps what cannot be read, and says so.
-fn refuse(hit: &mut Hit, name: &str, text: &str) {
-    hit.note(&format!("{name} not readable"));
-    hit.keep(name, text);
-}
-
 fn full_name<'k>(names: &[(&str, &'static str)], key: &'k str) -> &'k str {
     names
         .iter()
@@ -423,7 +416,7 @@ fn entry<'v, 'a>(value: &'v Value<'a>, name: &str) -> Option<&'v Value<'a>> {
     let Value::Array(entries) = value else {
         return None;
     };
-    let of_name = |key: &Key<'_>| matches!(key, Key::Text(key) if key == name);
+    let of_name = |key: &ArrayKey<'_>| matches!(key, ArrayKey::Text(key) if key == name);
     let found = entries.iter().rev().find(|(key, _)| of_name(key));
     found.map(|(_, value)| value)
 }
@@ -443,14 +436,14 @@ fn json(hit: &mut Hit, value: &Value<'_>) -> Json {
         Value::Array(entries) => {
             let is_list = (0..)
                 .zip(entries)
-                .all(|(index, (key, _))| *key == Key::Int(index));
+                .all(|(index, (key, _))| *key == ArrayKey::Int(index));
             if is_list {
                 entries.iter().map(|(_, value)| json(hit, value)).collect()
             } else {
                 let fields = entries.iter().map(|(key, value)| {
                     let name = match key {
-                        Key::Int(number) => number.to_string(),
-                        Key::Text(key) => hit.take("ct", key, MOST_KEY).unwrap_or_default(),
+                        ArrayKey::Int(number) => number.to_string(),
+                        ArrayKey::Text(key) => hit.take("ct", key, MOST_KEY).unwrap_or_default(),
                     };
                     (name, json(hit, value))
                 });

@@ -23,6 +23,12 @@ impl Hit {
         }
     }
 
+    /// Keeps a value that its column cannot hold, and says why.
+    pub fn refuse(&mut self, name: &str, value: &str, why: &str) {
+        self.note(&format!("{name} {why}"));
+        self.keep(name, value);
+    }
+
     /// Keeps a value that is clean. At most 200 entries, each name up to 100 characters.
     ///
     /// It takes no other's place: where the name has another value it becomes `<name> again`,

@@ -180,7 +180,7 @@ pub(super) async fn store_links(
         .iter()
         .filter_map(|(_, draft)| draft.slug.clone())
         .collect();
-    let mut links = Links::default();
+    let mut links = BatchLinks::default();
     for link in tx.links_named(&ids, &slugs).await? {
         links.add(link);
     }
@@ -247,12 +247,12 @@ pub(super) async fn store_links(
 
 /// The links that a batch names.
 #[derive(Default)]
-struct Links {
+struct BatchLinks {
     by_id: BTreeMap<i64, Link>,
     by_slug: HashMap<String, i64>,
 }
 
-impl Links {
+impl BatchLinks {
     fn add(&mut self, link: Link) {
         if let Some(slug) = &link.slug {
             self.by_slug.insert(slug.clone(), link.id.0);

@@ -17,7 +17,7 @@ use crate::tracking::{MOST_PARAMETERS, Rules};
 
 /// What a link or an open pixel says of itself. Nothing of it is proved.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Claim {
+pub struct LinkClaim {
     /// The ids.
     pub id: MessageId,
     /// `p1`, `p2`, …
@@ -31,7 +31,7 @@ pub struct Claim {
     kept: Vec<(&'static str, String)>,
 }
 
-impl Claim {
+impl LinkClaim {
     /// Ids under which the link may stand in the table, likeliest first; none for what has no
     /// destination.
     pub fn link_ids(&self) -> impl Iterator<Item = LinkId> + Clone + use<> {
@@ -53,7 +53,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Reads a link; none where its id is none.
-pub(super) fn read(inbound: &Inbound<'_>) -> Option<Claim> {
+pub(super) fn read(inbound: &Inbound<'_>) -> Option<LinkClaim> {
     let (mut id, mut sealed, mut has_signature) = (None, None, false);
     let (mut notes, mut outer) = (Vec::new(), String::new());
     for (index, pair) in raw_pairs(inbound.query).enumerate() {
@@ -69,7 +69,7 @@ pub(super) fn read(inbound: &Inbound<'_>) -> Option<Claim> {
             _ => join(&mut outer, pair),
         }
     }
-    let mut claim = Claim {
+    let mut claim = LinkClaim {
         id: read_id(&id?)?,
         values: PersonalValues::default(),
         query: String::new(),
@@ -137,7 +137,7 @@ fn join(query: &mut String, pair: &str) {
 
 /// A click on a link that is in the table. The link's own delivery counts, whatever the request
 /// claims.
-pub fn click(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim, link: &LinkRecord) -> Hit {
+pub fn click(inbound: &Inbound<'_>, rules: &Rules, claim: &LinkClaim, link: &LinkRecord) -> Hit {
     let mut hit = claimed_hit(inbound, rules, claim, link.kind());
     hit.link_id = Some(link.id);
     if let Some(delivery) = link.delivery_id {
@@ -155,7 +155,7 @@ pub fn click(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim, link: &LinkRec
 }
 
 /// What is answered without a destination: an open, a push received or tapped.
-pub fn message(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim) -> Hit {
+pub fn message(inbound: &Inbound<'_>, rules: &Rules, claim: &LinkClaim) -> Hit {
     let kind = match claim.id.target {
         // Adobe's SDKs send the letter h as well, so a received push cannot be told from an opened
         // mail here; the delivery's channel tells.
@@ -180,7 +180,7 @@ pub fn message(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim) -> Hit {
     hit
 }
 
-fn claimed_hit(inbound: &Inbound<'_>, rules: &Rules, claim: &Claim, kind: Kind) -> Hit {
+fn claimed_hit(inbound: &Inbound<'_>, rules: &Rules, claim: &LinkClaim, kind: Kind) -> Hit {
     let mut hit = message_hit(inbound, rules, kind, None);
     hit.dialect = Dialect::Adobe;
     take_visitor(&mut hit, inbound);

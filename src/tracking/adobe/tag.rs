@@ -64,7 +64,7 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
                 // Where there is a session, its delivery counts.
                 Some(_) if has_session => hit.keep("jobid", &value),
                 Some(id) => forced = Some(DeliveryId(likeliest(id))),
-                None => refuse(&mut hit, "jobid", &value, "no hex number"),
+                None => hit.refuse("jobid", &value, "no hex number"),
             },
             "rcpid" => names_recipient |= take_recipient(&mut hit, rules, &value, pair),
             "amount" => match read_amount(&value) {
@@ -72,11 +72,11 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
                     hit.revenue = Some(amount.money);
                     beside_amount = amount.currency;
                 }
-                Err(error) => refuse(&mut hit, "amount", &value, &error.to_string()),
+                Err(error) => hit.refuse("amount", &value, &error.to_string()),
             },
             "article" => match read_whole(&value) {
                 Some(number) => hit.quantity = Some(number),
-                None => refuse(&mut hit, "article", &value, "no number"),
+                None => hit.refuse("article", &value, "no number"),
             },
             "currency" => match Currency::parse(&value) {
                 Some(currency) => hit.currency = Some(currency),
@@ -144,7 +144,7 @@ fn take_tag(hit: &mut Hit, value: &str) {
         Some(kind) if kind == "w" => PageTagKind::Web,
         Some(kind) if kind == "t" => PageTagKind::Transaction,
         Some(_) => {
-            refuse(hit, "tagid", value, "of no type");
+            hit.refuse("tagid", value, "of no type");
             return;
         }
     };
@@ -174,9 +174,9 @@ fn take_recipient(hit: &mut Hit, rules: &Rules, value: &str, raw: &str) -> bool 
         is_unique.then(|| identity::refusal(field, value)).flatten()
     });
     match recipient {
-        _ if let Some(wrong) = wrong => refuse(hit, "rcpid", value, wrong.note()),
+        _ if let Some(wrong) = wrong => hit.refuse("rcpid", value, wrong.note()),
         Some(recipient) => hit.foreign_mut().recipient = Some(recipient),
-        None => refuse(hit, "rcpid", value, "unreadable"),
+        None => hit.refuse("rcpid", value, "unreadable"),
     }
     is_named
 }
@@ -192,12 +192,6 @@ fn unique_name(rules: &Rules, name: String) -> String {
     };
     let without_type = || find(name.strip_prefix(['s', 'i', 'S', 'I'])?);
     find(&name).or_else(without_type).unwrap_or(name)
-}
-
-/// Keeps what cannot be used, and says so.
-fn refuse(hit: &mut Hit, name: &str, value: &str, why: &str) {
-    hit.note(&format!("{name} {why}"));
-    hit.keep(name, value);
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ fn inbound<'a>(target: &'a str, query: &'a str, headers: &'a HeaderMap) -> Inbou
     }
 }
 
-pub(super) fn claim(query: &str) -> Option<Claim> {
+pub(super) fn claim(query: &str) -> Option<LinkClaim> {
     match read(&inbound("/r/", query, &headers(&[]))) {
         Request::Message(claim) => Some(*claim),
         _ => None,

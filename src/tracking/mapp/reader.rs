@@ -230,31 +230,25 @@ fn take_order(hit: &mut Hit, parameters: &Parameters<'_>) -> bool {
                 hit.revenue = Some(amount.money);
                 beside_amount = amount.currency;
             }
-            Err(MoneyError::NotANumber) => refuse(hit, "ov", value, "no number"),
-            Err(MoneyError::TooLarge) => refuse(hit, "ov", value, "too large"),
+            Err(MoneyError::NotANumber) => hit.refuse("ov", value, "no number"),
+            Err(MoneyError::TooLarge) => hit.refuse("ov", value, "too large"),
         }
     }
     if let Some(value) = parameters.get("oi") {
         match identity::is_unfilled(value) {
             // What everybody sends would make one order of all.
-            true => refuse(hit, "oi", value, "no value"),
+            true => hit.refuse("oi", value, "no value"),
             false => hit.order_id = hit.take("oi", value, Limit::NAME),
         }
     }
     if let Some(value) = parameters.get("cr") {
         match Currency::parse(value) {
             Some(currency) => hit.currency = Some(currency),
-            None => refuse(hit, "cr", value, "unknown"),
+            None => hit.refuse("cr", value, "unknown"),
         }
     }
     hit.take_currency_beside("ov", beside_amount);
     value.is_some_and(|value| !identity::is_placeholder(value))
-}
-
-/// Keeps a value that its column cannot hold, and says so.
-fn refuse(hit: &mut Hit, name: &str, value: &str, why: &str) {
-    hit.note(&format!("{name} {why}"));
-    hit.keep(name, value);
 }
 
 /// `mc=wt_mc%3Dnews.1`, often encoded once more; else `wt_mc` and the usual parameters of the
@@ -362,7 +356,7 @@ fn take_field(hit: &mut Hit, sender: &Sender<'_>, field: &str, name: &str, value
     if !is_public {
         hit.keep(name, value);
     } else if let Some(why) = sender.rules.refuses(field, value) {
-        refuse(hit, name, value, why);
+        hit.refuse(name, value, why);
     } else if let Some(value) = hit.take(name, value, Limit::TITLE) {
         hit.fields.push((field.to_owned(), value));
     }

@@ -28,12 +28,12 @@ pub enum Value<'a> {
     /// `s:3:"abc";`
     Text(Cow<'a, str>),
     /// `a:1:{i:0;N;}`
-    Array(Vec<(Key<'a>, Value<'a>)>),
+    Array(Vec<(ArrayKey<'a>, Value<'a>)>),
 }
 
 /// A key of an array.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Key<'a> {
+pub enum ArrayKey<'a> {
     /// Of a list.
     Int(i64),
     /// Of a map.
@@ -140,8 +140,8 @@ pub fn decode_start(bytes: &[u8], most_values: usize) -> Result<(Value<'_>, usiz
 
 /// An array whose end has not come yet.
 struct OpenArray<'a> {
-    key: Key<'a>,
-    entries: Vec<(Key<'a>, Value<'a>)>,
+    key: ArrayKey<'a>,
+    entries: Vec<(ArrayKey<'a>, Value<'a>)>,
     missing: usize,
 }
 
@@ -181,10 +181,10 @@ impl<'a> PhpReader<'a> {
         }))
     }
 
-    fn key(&mut self) -> Result<Key<'a>, PhpError> {
+    fn key(&mut self) -> Result<ArrayKey<'a>, PhpError> {
         match self.head()? {
-            b"i:" => Ok(Key::Int(self.int()?)),
-            b"s:" => Ok(Key::Text(self.string()?)),
+            b"i:" => Ok(ArrayKey::Int(self.int()?)),
+            b"s:" => Ok(ArrayKey::Text(self.string()?)),
             _ => Err(self.malformed()),
         }
     }

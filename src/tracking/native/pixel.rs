@@ -254,7 +254,7 @@ impl PixelReader<'_> {
             "site" => take_site(hit, &value),
             // What everybody sends would make one order of all, and one hit of many.
             "order_id" | "idempotency_key" if identity::is_unfilled(&value) => {
-                refuse(hit, name, &value, "no value");
+                hit.refuse(name, &value, "no value");
             }
             "order_id" => hit.order_id = hit.take(name, &value, Limit::NAME),
             "idempotency_key" => hit.idempotency_key = hit.take(name, &value, Limit::NAME),
@@ -287,13 +287,13 @@ impl PixelReader<'_> {
             ),
             "delivery_id" => match value.trim().parse() {
                 Ok(id) if id > 0 => self.delivery = Some(DeliveryId(id)),
-                _ => refuse(hit, name, &value, "no number"),
+                _ => hit.refuse(name, &value, "no number"),
             },
             _ => {
                 if hit.take_utm(name, &value) {
                     // Taken.
                 } else if let Some(why) = self.rules.refuses(name, &value) {
-                    refuse(hit, name, &value, why);
+                    hit.refuse(name, &value, why);
                 } else if self.rules.public.iter().any(|field| field == name) {
                     if FINGERPRINT.contains(&name) {
                         hit.keep(name, &value);
@@ -325,7 +325,7 @@ fn read<T>(
 ) {
     match read {
         Ok(number) => set(hit, number),
-        Err(why) => refuse(hit, name, value, why),
+        Err(why) => hit.refuse(name, value, why),
     }
 }
 
@@ -334,12 +334,6 @@ fn take_revenue(value: &str) -> Result<Amount, &'static str> {
         MoneyError::NotANumber => "no number",
         MoneyError::TooLarge => "too large",
     })
-}
-
-/// Keeps a value that its column cannot hold, and says so.
-fn refuse(hit: &mut Hit, name: &str, value: &str, why: &str) {
-    hit.note(&format!("{name} {why}"));
-    hit.keep(name, value);
 }
 
 /// `a,-b`: adds `a`, takes `b` away.

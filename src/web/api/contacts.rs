@@ -124,7 +124,7 @@ async fn contact(app: &AdminState, id: ContactId) -> Result<Response, Problem> {
 /// The query string of a timeline.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wanted {
+pub struct TimelineQuery {
     limit: Option<i64>,
     before: Option<Cursor>,
 }
@@ -172,7 +172,7 @@ impl<'h> From<&'h StoredHit> for Entry<'h> {
 pub async fn show_timeline(
     State(app): State<Arc<AdminState>>,
     path: PathText,
-    ApiQuery(wanted): ApiQuery<Wanted>,
+    ApiQuery(wanted): ApiQuery<TimelineQuery>,
 ) -> Result<Response, Problem> {
     let limit = listing::limit(wanted.limit, USUAL_ENTRIES, MOST_ENTRIES)?;
     let person = find(&app, &path).await?;

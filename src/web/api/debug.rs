@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
 use self::hit::explain_hit;
-use self::request::{Wanted, write_request};
+use self::request::{DecodeRequest, write_request};
 use super::json::ApiJson;
 use crate::model::hit::Hit;
 use crate::queue::sink::{Receipt, Refused, Sink};
@@ -50,7 +50,7 @@ const MOST_HITS: usize = 1_000;
 pub async fn explain_request(
     State(app): State<Arc<AdminState>>,
     headers: HeaderMap,
-    ApiJson(wanted): ApiJson<Wanted>,
+    ApiJson(wanted): ApiJson<DecodeRequest>,
 ) -> Result<Json<Value>, Problem> {
     let peer = wanted.peer().unwrap_or(SOMEBODY);
     let request = write_request(wanted, app.site_of(&headers))?;

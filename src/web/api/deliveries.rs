@@ -12,7 +12,7 @@ use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::model::hit::DeliveryId;
 use crate::model::wire::Id;
 use crate::operator::wire::{Delivery, LinkView};
-use crate::operator::{self, NewDelivery, SendingError};
+use crate::operator::{self, CampaignError, NewDelivery};
 use crate::web::AdminState;
 use crate::web::error::Problem;
 
@@ -100,30 +100,30 @@ pub(super) fn no_delivery(id: DeliveryId) -> Problem {
     Problem::not_found("delivery", which)
 }
 
-impl From<SendingError> for Problem {
-    fn from(error: SendingError) -> Self {
+impl From<CampaignError> for Problem {
+    fn from(error: CampaignError) -> Self {
         let place = |index: Option<usize>, field: &str| match index {
             Some(index) => format!("[{index}].{field}"),
             None => field.to_owned(),
         };
         match error {
-            SendingError::Draft(index, draft) => Self::field(place(index, draft.field), draft.why),
-            SendingError::Taken(index, "identifier", value) => Self::conflict(
+            CampaignError::Draft(index, draft) => Self::field(place(index, draft.field), draft.why),
+            CampaignError::Taken(index, "identifier", value) => Self::conflict(
                 place(index, "identifier"),
                 format_args!(
                     "{value:?} is already taken; choose another, or change that one \
                     with PATCH /api/v1/page-tags/<identifier>"
                 ),
             ),
-            SendingError::Taken(index, field, value) => Self::conflict(
+            CampaignError::Taken(index, field, value) => Self::conflict(
                 place(index, field),
                 format_args!(
                     "{value} is already taken; choose another, or leave it out and the server \
                     assigns one"
                 ),
             ),
-            SendingError::NoDelivery(id) => no_delivery(id),
-            SendingError::Database(error) => Self::database(&error),
+            CampaignError::NoDelivery(id) => no_delivery(id),
+            CampaignError::Database(error) => Self::database(&error),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::json::{ApiJson, OneOrMany, PathText};
 use crate::model::link::LinkRecord;
 use crate::model::wire::Id;
 use crate::operator::wire::LinkView;
-use crate::operator::{self, NewLink, SendingError};
+use crate::operator::{self, CampaignError, NewLink};
 use crate::web::AdminState;
 use crate::web::error::Problem;
 
@@ -97,7 +97,7 @@ pub(super) async fn create_short_link(
             .await;
     let (delivery, link) = made.map_err(|error| match error {
         // Here it is a field, not the path.
-        SendingError::NoDelivery(id) => Problem::field(
+        CampaignError::NoDelivery(id) => Problem::field(
             "delivery_id",
             format_args!("{id} does not exist; GET /api/v1/deliveries lists all deliveries"),
         ),

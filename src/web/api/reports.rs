@@ -17,7 +17,7 @@ use crate::web::error::Problem;
 /// The query string.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wanted {
+pub struct ReportQuery {
     by: Option<By>,
 }
 
@@ -32,7 +32,7 @@ enum By {
 pub async fn show_report(
     State(app): State<Arc<AdminState>>,
     path: PathText,
-    ApiQuery(wanted): ApiQuery<Wanted>,
+    ApiQuery(wanted): ApiQuery<ReportQuery>,
 ) -> Result<Response, Problem> {
     let id: DeliveryId = path.id("delivery")?.into();
     let report = Report::read(&app.store, id)

@@ -34,10 +34,10 @@ fn every_kind_of_plain_data_is_read() {
         (
             "a:2:{i:0;s:1:\"x\";s:1:\"k\";a:1:{i:7;N;}}",
             Value::Array(vec![
-                (Key::Int(0), text("x")),
+                (ArrayKey::Int(0), text("x")),
                 (
-                    Key::Text("k".into()),
-                    Value::Array(vec![(Key::Int(7), Value::Null)]),
+                    ArrayKey::Text("k".into()),
+                    Value::Array(vec![(ArrayKey::Int(7), Value::Null)]),
                 ),
             ]),
         ),
@@ -177,8 +177,8 @@ fn serialize(value: &Value<'_>, out: &mut String) {
             out.push_str(&format!("a:{}:{{", entries.len()));
             for (key, value) in entries {
                 match key {
-                    Key::Int(number) => out.push_str(&format!("i:{number};")),
-                    Key::Text(text) => out.push_str(&format!("s:{}:\"{text}\";", text.len())),
+                    ArrayKey::Int(number) => out.push_str(&format!("i:{number};")),
+                    ArrayKey::Text(text) => out.push_str(&format!("s:{}:\"{text}\";", text.len())),
                 }
                 serialize(value, out);
             }
@@ -190,8 +190,8 @@ fn serialize(value: &Value<'_>, out: &mut String) {
 fn value() -> impl Strategy<Value = Value<'static>> {
     let key = || {
         prop_oneof![
-            any::<i64>().prop_map(Key::Int),
-            "\\PC{0,8}".prop_map(|text| Key::Text(text.into())),
+            any::<i64>().prop_map(ArrayKey::Int),
+            "\\PC{0,8}".prop_map(|text| ArrayKey::Text(text.into())),
         ]
     };
     let leaf = prop_oneof![

@@ -18,7 +18,7 @@ const FRAMING: [&str; 3] = ["connection", "content-length", "transfer-encoding"]
 /// A request as its client would send it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wanted {
+pub struct DecodeRequest {
     /// `GET` without a body, else `POST`.
     method: Option<String>,
     /// Path or absolute URL, raw: it is sent as it stands here.
@@ -56,7 +56,7 @@ impl Default for Headers {
     }
 }
 
-impl Wanted {
+impl DecodeRequest {
     /// Address of the connection's other end, where one is named.
     pub(super) fn peer(&self) -> Option<IpAddr> {
         self.peer.as_ref().map(|peer| peer.0)
@@ -64,7 +64,7 @@ impl Wanted {
 }
 
 /// The bytes that a client would send.
-pub(super) fn write_request(wanted: Wanted, site: &Site) -> Result<Vec<u8>, Problem> {
+pub(super) fn write_request(wanted: DecodeRequest, site: &Site) -> Result<Vec<u8>, Problem> {
     let body = match (wanted.body, wanted.body_base64) {
         (Some(_), Some(_)) => {
             return Err(Problem::field(

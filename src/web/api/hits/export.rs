@@ -39,7 +39,7 @@ const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 /// The query string.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wanted {
+pub struct HitsQuery {
     #[serde(default, deserialize_with = "cursor_or_start")]
     after: Option<Cursor>,
     limit: Option<i64>,
@@ -63,7 +63,7 @@ fn cursor_or_start<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 /// `contact_id` may be a former id or a visitor's.
 pub async fn list_hits(
     State(app): State<Arc<AdminState>>,
-    ApiQuery(wanted): ApiQuery<Wanted>,
+    ApiQuery(wanted): ApiQuery<HitsQuery>,
 ) -> Result<Response, Problem> {
     let limit = listing::limit(wanted.limit, USUAL_LIMIT, MOST_LIMIT)?;
     let format = wanted.format;
@@ -108,7 +108,11 @@ fn next_cursor(cursor: i64) -> HeaderMap {
 
 /// The stream and its first lines, before the status is sent: a database that is away is a 503, not
 /// a stream that breaks off.
-async fn begin(store: &Store, wanted: Wanted, limit: i64) -> store::Result<(Vec<u8>, HitStream)> {
+async fn begin(
+    store: &Store,
+    wanted: HitsQuery,
+    limit: i64,
+) -> store::Result<(Vec<u8>, HitStream)> {
     let whose = match wanted.contact_id {
         Some(Uid(id)) => Some(whose_hits(store, id).await?),
         None => None,
@@ -133,8 +137,8 @@ mod tests {
     use super::*;
     use crate::web::api::tree::Tree;
 
-    fn read(query: &str) -> Result<Wanted, String> {
-        Wanted::deserialize(&Tree::of_query(query)).map_err(|mistake| mistake.to_string())
+    fn read(query: &str) -> Result<HitsQuery, String> {
+        HitsQuery::deserialize(&Tree::of_query(query)).map_err(|mistake| mistake.to_string())
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{DeliveryId, LinkId, Utm};
 use crate::operator::wire::LinkView;
-use crate::operator::{NewDelivery, NewLink, SendingError, create_delivery, create_short_link};
+use crate::operator::{CampaignError, NewDelivery, NewLink, create_delivery, create_short_link};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeliveryCommand {
@@ -139,9 +139,9 @@ pub(super) fn time(text: &str) -> Result<Micros, String> {
 }
 
 /// What was given wrong is wrong usage; the database's failures are not.
-pub(super) fn explain(error: SendingError) -> anyhow::Error {
+pub(super) fn explain(error: CampaignError) -> anyhow::Error {
     match error {
-        SendingError::Database(error) => error.into(),
+        CampaignError::Database(error) => error.into(),
         error => WrongUsage(error.to_string()).into(),
     }
 }
