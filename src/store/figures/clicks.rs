@@ -36,8 +36,9 @@ pub(super) async fn save(tx: &mut Tx, clickers: &BTreeMap<Clicker, Micros>) -> s
         Bulk::new()
             .big("delivery_id", visitors.iter().map(|key| key.0))
             .uuid("visitor_id", visitors.iter().map(|key| key.1.0)),
-        "select c.delivery_id, c.visitor_id, c.link_id from {rows} join clicking_visitors c
-         on c.delivery_id = rows.delivery_id and c.visitor_id = rows.visitor_id",
+        // `cross join`: SQLite looks the rows up, and does not walk through the table.
+        "select c.delivery_id, c.visitor_id, c.link_id from {rows} cross join clicking_visitors c
+         where c.delivery_id = rows.delivery_id and c.visitor_id = rows.visitor_id",
         row => (row.try_get(0)?, VisitorId(row.try_get(1)?), row.try_get(2)?)
     )?;
     let mut counts: BTreeMap<(i64, i64), i64> = BTreeMap::new();
