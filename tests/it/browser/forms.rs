@@ -280,7 +280,86 @@ async fn copied_markup_works_and_says_where_no_answer_comes(engine: Engine) {
     browser.close().await;
 }
 
+/// Forms of the old system's, or copied, have what our definitions do not: fields that depend on
+/// others, and pages.
+async fn fields_that_depend_on_others_and_pages_work(engine: Engine) {
+    let site = Site::start().await;
+    let server = start(engine, &site.near()).await;
+    let url = server.url();
+    let row = |alias: &str, more: &str, inner: &str| {
+        format!(
+            "<div id=\"mauticform_newsletter_{alias}\" class=\"mauticform-row\" {more}>{inner}\
+             <span class=\"mauticform-errormsg\" style=\"display:none\">Needed</span></div>"
+        )
+    };
+    let needed = |alias: &str| format!("data-validate=\"{alias}\" data-validation-type=\"text\"");
+    let input = |alias: &str| format!("<input name=\"mauticform[{alias}]\">");
+    let bar = |page: u8| {
+        format!(
+            "<div data-mautic-form-pagebreak={page}><button type=button \
+             data-mautic-form-pagebreak-button=prev class=back>Back</button><button type=button \
+             data-mautic-form-pagebreak-button=next class=next>Next</button></div>"
+        )
+    };
+    let choice = row(
+        "way",
+        "",
+        "<select name=\"mauticform[way]\"><option></option><option>phone</option><option>mail</option></select>",
+    );
+    let phone = format!(
+        "{} data-mautic-form-show-on=\"way:phone|fax\"",
+        needed("phone")
+    );
+    let body = format!(
+        "<form id=\"mauticform_newsletter\" data-mautic-form=\"newsletter\" method=post \
+         action=\"{url}/form/submit?formId=9\"><div class=\"mauticform-innerform\">\
+         <div data-mautic-form-page=1>{choice}{}{}</div><div data-mautic-form-page=2>{}{}\
+         <div><button type=submit class=\"mauticform-button\">Go</button></div></div></div></form>\
+         <script src=\"{url}/media/js/mautic-form.js\"></script>",
+        row("phone", &phone, &input("phone")),
+        bar(1),
+        row("name", &needed("name"), &input("name")),
+        bar(2),
+    );
+    site.page("/pages", &url, 0, "", &body);
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/pages", site.near())).await;
+    browser.wait_until(READY).await;
+    let seen = "return ['phone', 'name'].map(function (alias) { return \
+        !!document.getElementById('mauticform_newsletter_' + alias).offsetParent })";
+    assert_eq!(browser.run(seen).await, json!([false, false]));
+    let choose = |way: &str| {
+        format!(
+            "var list = document.querySelector('select'); list.value = '{way}'; \
+             list.dispatchEvent(new Event('change', {{bubbles: true}}))"
+        )
+    };
+    browser.run(&choose("phone")).await;
+    assert_eq!(browser.run(seen).await, json!([true, false]));
+    browser.click(".next").await;
+    let wrong = format!("return {SHOWN}");
+    let asked = json!(["mauticform_newsletter_phone"]);
+    assert_eq!(browser.run(&wrong).await, asked, "it stays on its page");
+    browser.run(&choose("mail")).await;
+    browser.click(".next").await;
+    assert_eq!(browser.run(seen).await, json!([false, true]));
+    browser
+        .click("[data-mautic-form-pagebreak='2'] .back")
+        .await;
+    assert_eq!(browser.run(seen).await, json!([false, false]));
+    browser.click(".next").await;
+    browser.click(".mauticform-button").await;
+    assert_eq!(
+        browser.run(&wrong).await,
+        json!(["mauticform_newsletter_name"])
+    );
+    assert_eq!(requests(&server, "POST"), 0);
+    browser.close().await;
+    server.finish().await;
+}
+
 on_both!(
+    fields_that_depend_on_others_and_pages_work,
     a_form_in_a_frame_leads_the_page_around_it_on,
     copied_markup_works_and_says_where_no_answer_comes,
     a_form_by_script_is_filled_in_sent_and_stored,

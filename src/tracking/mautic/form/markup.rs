@@ -296,3 +296,89 @@ impl Look {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::words;
+    use super::*;
+
+    /// The markup of a form with one field of each kind, all of whose texts are this one.
+    fn markup(text: &str) -> String {
+        use FieldKind::*;
+        let choice = Choice::Labelled {
+            value: text.to_owned(),
+            label: text.to_owned(),
+        };
+        let kinds = [
+            Text, Email, Tel, Url, Number, Date, DateTime, Checkbox, Radio, Select, Textarea,
+            Hidden, File, Honeypot,
+        ];
+        let fields = kinds
+            .into_iter()
+            .enumerate()
+            .map(|(place, kind)| FormField {
+                alias: format!("f{place}"),
+                label: text.to_owned(),
+                kind,
+                required: place % 2 == 0,
+                required_if: None,
+                options: vec![choice.clone(), "other".into()],
+                placeholder: Some(text.to_owned()),
+                default: Some(text.to_owned()),
+                contact_field: None,
+            });
+        let form = Form {
+            name: text.to_owned(),
+            alias: "all".to_owned(),
+            fields: fields.collect(),
+            return_url: None,
+            allowed_hosts: Vec::new(),
+            submit_label: Some(text.to_owned()),
+            success_message: None,
+            error_message: None,
+        };
+        let given = ["f1", "f7", "f10"].map(|alias| (alias.to_owned(), vec![text.to_owned()]));
+        let markup = Markup {
+            id: FormId(3),
+            form: &form,
+            base: "",
+            words: words::of(""),
+            given: &BTreeMap::from(given),
+        };
+        markup.html()
+    }
+
+    /// What makes markup of a text.
+    fn signs(html: &str) -> String {
+        html.chars().filter(|c| "<>\"'=".contains(*c)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_of_a_form_is_markup(text in "(\\PC|[<>\"'&/ \u{0}\n]){1,30}") {
+            // An equals sign is harmless inside quotes, and would only be counted here.
+            let text = text.replace('=', "");
+            prop_assert_eq!(signs(&markup(&text)), signs(&markup("x")));
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_input_and_its_row() {
+        let html = markup("x");
+        for part in [
+            "<input type=\"email\" id=\"mauticform_input_all_f1\" name=\"mauticform[f1]\"",
+            "data-validate=\"f8\" data-validation-type=\"radiogrp\"",
+            "name=\"mauticform[f7][]\" class=\"mauticform-checkboxgrp-checkbox\" value=\"x\" checked>",
+            "<option value=\"x\" selected>x</option>",
+            "<input type=\"hidden\" id=\"mauticform_input_all_f11\" name=\"mauticform[f11]\" value=\"x\">",
+            " mauticform-honeypot\" aria-hidden=\"true\" hidden>",
+            "enctype=\"multipart/form-data\"",
+        ] {
+            assert!(html.contains(part), "{part}\n{html}");
+        }
+        // Its default is for people.
+        assert!(!html.contains("name=\"mauticform[f13]\" class=\"mauticform-input\" value=\"x\""));
+    }
+}
