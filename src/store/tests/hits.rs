@@ -396,29 +396,6 @@ async fn a_refused_hit_leaves_nothing_of_its_batch(engine: Engine) {
     store.close().await;
 }
 
-async fn a_page_ends_early_where_its_hits_are_large(engine: Engine) {
-    let store = new_store(engine).await;
-    let hits: Vec<Hit> = (0..9)
-        .map(|_| {
-            let mut hit = hit(Kind::Event);
-            hit.extra = Some(Map::from_iter([(
-                "x".to_owned(),
-                json!("y".repeat(300_000)),
-            )]));
-            hit
-        })
-        .collect();
-    insert(&store, &hits).await;
-    let page = store
-        .hits_between(&HitFilter::default(), 0, 9, 9)
-        .await
-        .unwrap();
-    assert!((1..9).contains(&page.hits.len()), "{}", page.hits.len());
-    assert!(!page.is_last());
-    assert_eq!(read_in_pages(&store, 0).await.len(), 9);
-    store.close().await;
-}
-
 async fn times_come_back_to_the_microsecond_at_both_ends_of_time(engine: Engine) {
     let store = new_store(engine).await;
     // Postgres' first moment, 1970 and 2000 from both sides, and the last that 64 bits hold.
@@ -518,7 +495,6 @@ on_both!(
     no_hits_are_no_statement,
     hostile_texts_come_back_to_the_letter,
     a_refused_hit_leaves_nothing_of_its_batch,
-    a_page_ends_early_where_its_hits_are_large,
     times_come_back_to_the_microsecond_at_both_ends_of_time,
     hits_of_any_month_find_their_place,
     the_proof_is_what_the_hit_rests_on,

@@ -4,12 +4,14 @@
 use crate::model::hit::{ContactId, DeliveryId, Hit, Kind, VisitorId};
 use crate::store::Store;
 use crate::store::hits::{HitFilter, Whose};
+use serde_json::{Map, json};
 use uuid::Uuid;
 
 use super::rig::{Engine, on_both};
 use super::{hit, insert, new_store};
 
 on_both!(
+    a_page_ends_early_where_its_hits_are_large,
     pages_go_forwards_and_backwards_through_what_matches,
     contacts_merged_from_many_are_read_as_one,
     a_page_ends_though_nothing_matches,
@@ -195,5 +197,27 @@ async fn a_page_ends_though_nothing_matches(engine: Engine) {
     assert_eq!((found, pages), (vec![last + 1], 1));
     let (found, pages) = forwards(&store, &with(Kind::Optout, &all), 10).await;
     assert_eq!((found, pages), (vec![], 1));
+    store.close().await;
+}
+
+async fn a_page_ends_early_where_its_hits_are_large(engine: Engine) {
+    let store = new_store(engine).await;
+    let hits: Vec<Hit> = (0..9)
+        .map(|_| {
+            let mut hit = hit(Kind::Event);
+            let text = json!("y".repeat(300_000));
+            hit.extra = Some(Map::from_iter([("x".to_owned(), text)]));
+            hit
+        })
+        .collect();
+    insert(&store, &hits).await;
+    let page = store
+        .hits_between(&HitFilter::default(), 0, 9, 9)
+        .await
+        .unwrap();
+    assert!((1..9).contains(&page.hits.len()), "{}", page.hits.len());
+    assert!(!page.is_last());
+    let (found, pages) = forwards(&store, &HitFilter::default(), 1_000).await;
+    assert!(found.len() == 9 && pages > 1, "{found:?} in {pages}");
     store.close().await;
 }
