@@ -29,6 +29,10 @@ pub struct Foreign {
     pub visitor_is_handed: bool,
     /// Contact fields in the address of the viewed page, which anybody can have made: they name
     /// nobody in a browser that is known, and fill what is empty.
+    ///
+    /// In the spool it is last, and not there where it is empty: nearly every record can be read by
+    /// an older server.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub page_fields: Vec<(String, String)>,
     /// The unsigned id that the visitor was derived from, as it goes back to the browser: never in
     /// a form that our signature vouches for. Answers need it, and nothing else.
