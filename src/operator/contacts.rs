@@ -29,23 +29,40 @@ pub(crate) struct NewContact {
     id: Option<ContactId>,
     fields: Vec<(String, String)>,
     tags: Vec<TagChange>,
+    /// A name or a value was longer than it may be.
+    is_cut: bool,
 }
 
 impl NewContact {
     /// A contact with its fields, of which the unique ones name it; so does `id`. Texts are cleaned
     /// and cut as for hits, empty ones left out.
     pub(crate) fn new(id: Option<ContactId>, fields: Vec<(String, String)>) -> Self {
-        let fields = fields.into_iter().filter_map(|(name, value)| {
-            let name = fit(name, Limit::WORD, clean);
-            // A field of a contact may have many lines, as in a hit.
-            let value = fit(value, Limit::TITLE, clean_lines);
-            (!name.is_empty() && !value.is_empty()).then_some((name, value))
-        });
+        let mut is_cut = false;
+        let mut fit = |text: String, limit, clean: Cleaning| {
+            let (fitting, note) = fit(text, limit, clean);
+            is_cut |= note == Some("cut");
+            fitting
+        };
+        let fields = fields
+            .into_iter()
+            .filter_map(|(name, value)| {
+                let name = fit(name, Limit::WORD, clean);
+                // A field of a contact may have many lines, as in a hit.
+                let value = fit(value, Limit::TITLE, clean_lines);
+                (!name.is_empty() && !value.is_empty()).then_some((name, value))
+            })
+            .collect();
         Self {
             id,
-            fields: fields.collect(),
+            fields,
             tags: Vec::new(),
+            is_cut,
         }
+    }
+
+    /// Whether a name or a value was longer than it may be.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// With tags to be added.
@@ -65,11 +82,12 @@ impl NewContact {
     }
 }
 
-fn fit(text: String, limit: Limit, clean: Cleaning) -> String {
-    match clean(&text, limit).0 {
+/// The text as it fits, and what was done to it.
+fn fit(text: String, limit: Limit, clean: Cleaning) -> (String, Option<&'static str>) {
+    match clean(&text, limit) {
         // Nearly always: nothing to do, nothing to copy.
-        Cow::Borrowed(cleaned) if cleaned.len() == text.len() => text,
-        cleaned => cleaned.into_owned(),
+        (Cow::Borrowed(cleaned), note) if cleaned.len() == text.len() => (text, note),
+        (cleaned, note) => (cleaned.into_owned(), note),
     }
 }
 

@@ -73,6 +73,9 @@ pub struct Sent {
     /// The contact has unsubscribed.
     #[serde(default)]
     pub has_opted_out: bool,
+    /// A field of its contact was longer than it may be.
+    #[serde(default)]
+    pub is_cut: bool,
 }
 
 impl Sent {
@@ -178,7 +181,7 @@ pub async fn store_messages(
             // As many as there are recipients.
             let decided = decided_lines.next().ok_or(MessageError::Database)?;
             match decided {
-                Ok(kept) => sent(kept),
+                Ok(kept) => sent(kept, recipient),
                 Err(error) => Err(told(error, recipient)),
             }
         })
@@ -197,13 +200,14 @@ pub async fn store_messages(
     Ok(outcomes)
 }
 
-fn sent(kept: &Kept) -> MessageOutcome {
+fn sent(kept: &Kept, recipient: &Recipient) -> MessageOutcome {
     let (broadlog_id, created_at) = kept.message.ok_or(MessageError::Database)?;
     Ok(Sent {
         broadlog_id,
         contact_id: kept.contact_id,
         created_at,
         has_opted_out: false,
+        is_cut: recipient.contact.is_cut(),
     })
 }
 

@@ -158,7 +158,28 @@ async fn a_sender_that_pauses_gets_its_answers(engine: Engine) {
     server.finish().await;
 }
 
+async fn a_field_that_is_too_long_is_cut_and_told(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let delivery = make_delivery(&mut api, json!({ "label": "Long" })).await;
+    let long = |characters: usize| "\u{e9}".repeat(characters);
+    let line =
+        |field: &str, value: &str| json!({ "contact": { "email": "a@x.example", field: value } });
+    let lines = [
+        line("firstname", &long(500)),
+        line("firstname", &long(501)),
+        line(&long(64), "x"),
+        line(&long(65), "x"),
+    ];
+    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let answers = make_messages(&mut api, delivery, &lines).await;
+    let told: Vec<bool> = answers.iter().map(|answer| answer["cut"] == true).collect();
+    assert_eq!(told, [false, true, false, true]);
+    server.finish().await;
+}
+
 on_both!(
+    a_field_that_is_too_long_is_cut_and_told,
     a_message_sent_again_gives_the_same_answer,
     a_recipient_is_found_by_any_unique_field_and_two_of_one_person_become_one,
     a_thousand_recipients_answer_in_order_however_the_lines_are,

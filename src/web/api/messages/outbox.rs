@@ -224,6 +224,7 @@ mod tests {
     fn chunk(number: i64) -> Outcomes {
         let sent = Sent {
             has_opted_out: false,
+            is_cut: false,
             broadlog_id: BroadlogId(number),
             contact_id: ContactId(Uuid::from_u128(number as u128)),
             created_at: Micros(i64::MAX - number),

@@ -1,7 +1,7 @@
 //! Writes the answers: `{"broadlog_id": …, "contact_id": …, "links": {"<link id>": "<url>"},
 //! "open_pixel": "<url>", "list_unsubscribe": "<<url>>", "list_unsubscribe_post":
 //! "List-Unsubscribe=One-Click"}`, a line a message; and `"opted_out": true` where its contact has
-//! unsubscribed.
+//! unsubscribed, `"cut": true` where a field of it was longer than it may be.
 //!
 //! All that is the same in every line is made once; a line then costs a signature a link and no
 //! JSON tree.
@@ -108,6 +108,9 @@ impl Stationery {
         if sent.has_opted_out {
             text.push_str(",\"opted_out\":true");
         }
+        if sent.is_cut {
+            text.push_str(",\"cut\":true");
+        }
         text.push('}');
     }
 }
@@ -169,6 +172,7 @@ mod tests {
             contact_id: ContactId(Uuid::from_u128(3)),
             created_at: minute(100),
             has_opted_out: false,
+            is_cut: false,
         })
     }
 
