@@ -69,13 +69,13 @@ macro_rules! both {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! from_row {
-    (@$of:ty, $type:ty, $row:ident => { $($field:ident),+ $(,)? }
+    (@$of:ty, $type:ty, $row:ident => { $($field:ident),* $(,)? }
         $({ $($other:ident: $value:expr),+ $(,)? })?) => {
         impl<'r> sqlx::FromRow<'r, $of> for $type {
             fn from_row($row: &'r $of) -> sqlx::Result<Self> {
                 use sqlx::Row as _;
                 Ok(Self {
-                    $($field: $row.try_get(stringify!($field))?,)+
+                    $($field: $row.try_get(stringify!($field))?,)*
                     $($($other: $value,)+)?
                 })
             }

@@ -32,6 +32,11 @@ impl Micros {
         self.0.div_euclid(60 * Self::SECOND)
     }
 
+    /// The start of this time's quarter of an hour: local days begin on one everywhere.
+    pub fn quarter(self) -> Self {
+        Self(self.0 - self.0.rem_euclid(Self::HOUR / 4))
+    }
+
     /// The start of this time's hour.
     pub fn hour(self) -> Self {
         Self(self.0 - self.0.rem_euclid(Self::HOUR))

@@ -25,9 +25,10 @@ pub use foreign::{Foreign, PageTagDraft};
 pub use ids::{BroadlogId, ContactId, DeliveryId, HitId, LinkId, VisitorId, read_uid};
 pub use proof::{LeastProof, Proof};
 pub use utm::Utm;
-pub use words::{Authority, Dialect, Kind, PageTagKind, Provenance, Verdict};
+pub use words::{Authority, Dialect, Kind, PageTagKind, Provenance, Reason, Verdict};
 
 use crate::model::clock::Micros;
+use crate::model::site::DEFAULT_SITE;
 // What is true of any text and amount is what a hit is made of.
 pub use crate::model::money::{Amount, Currency, Money, MoneyError, Sum, read_amount, read_whole};
 pub use crate::model::text::{
@@ -60,7 +61,7 @@ pub struct Hit {
     pub kind: Kind,
     /// Which protocol said it.
     pub dialect: Dialect,
-    /// Site name; `default` where none was given.
+    /// Site name; [`DEFAULT_SITE`] where none was given.
     pub site: String,
     /// Any string: an app may send `cart_screen`.
     pub page_url: Option<String>,
@@ -136,7 +137,7 @@ impl Hit {
             received_at,
             kind,
             dialect,
-            site: "default".to_owned(),
+            site: DEFAULT_SITE.to_owned(),
             page_url: None,
             page_title: None,
             page_language: None,
@@ -205,14 +206,21 @@ impl Hit {
         }
     }
 
-    /// Sets a verdict with its reason; a stronger verdict that stands already is kept.
-    pub fn judge(&mut self, verdict: Verdict, reason: &str) {
+    /// Judges it for a reason; a stronger verdict that stands already is kept.
+    pub fn judge(&mut self, reason: Reason) {
+        let verdict = reason.verdict();
         if self.verdict == Verdict::Human
             || (self.verdict == Verdict::Suspect && verdict != Verdict::Human)
         {
             self.verdict = verdict;
         }
-        self.note(reason);
+        self.note(reason.as_str());
+    }
+
+    /// Why it has its verdict; none for a person's.
+    pub fn verdict_reason(&self) -> Option<Reason> {
+        let mut notes = self.reason.as_deref()?.split("; ");
+        notes.find_map(|note| Reason::parse(note).filter(|why| why.verdict() == self.verdict))
     }
 
     /// Cleans a string and cuts it to `limit`, noting a repair under `name`; an empty one is none.

@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use super::host_pattern::HostPattern;
 
+/// The name of the site that a hit is of where it says none.
+pub const DEFAULT_SITE: &str = "default";
 /// The usual name of tracked links.
 pub const REDIRECT: &str = "/r";
 /// The usual name of the script.

@@ -1,14 +1,15 @@
 //! Reports: what became of a delivery.
 //!
 //! The indicators and their formulas are those of `tests/cases/adobe/PROTOCOL.md`, "Indicators".
-//! They are made of figures that are kept as the hits come, by hour, kind, link and currency, so a
-//! report reads hundreds of rows, however many hits there are. The text-only messages are counted
+//! They are made of figures that are kept as the hits come, by link, kind, verdict, reason and
+//! currency, so a report reads hundreds of rows, however many hits there are. The text-only messages are counted
 //! when they are asked for, through an index.
 //!
 //! Revenue is what something proves (see [`crate::model::hit::Proof`]), each order once; what
 //! anybody can say stands apart, in `unproved`.
 //!
-//! Hits of machines (prefetch, bot, scanner) are in no indicator; they are told by themselves.
+//! Hits of machines (prefetch, bot, scanner) are in no indicator; they are told by themselves, and
+//! all hits by verdict and reason.
 
 mod read;
 mod view;
@@ -31,6 +32,8 @@ pub struct Report {
     pub text_only: i64,
     /// Hits by kind, all hours and links together.
     pub kinds: BTreeMap<Kind, Count>,
+    /// Hits by verdict and its reason; an empty reason is none.
+    pub verdicts: BTreeMap<(String, String), i64>,
     /// Messages that left any trace.
     pub distinct_opens: i64,
     /// Visitors that clicked; a forwarded mail adds some.
@@ -55,8 +58,6 @@ pub struct Count {
     /// By machines.
     pub machine_hits: i64,
 }
-
-from_row!(Count, row => { hits, machine_hits } { broadlogs: row.try_get("distinct_broadlogs")? });
 
 impl std::ops::AddAssign for Count {
     fn add_assign(&mut self, other: Self) {
@@ -148,6 +149,7 @@ impl Report {
             delivery,
             text_only: 0,
             kinds: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
             distinct_opens: 0,
             clicking_persons: 0,
             links: Vec::new(),

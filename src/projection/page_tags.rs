@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use crate::model::clock::Micros;
-use crate::model::hit::{Dialect, Hit, Kind, PageTagDraft, PageTagKind, Verdict};
+use crate::model::hit::{Dialect, Hit, Kind, PageTagDraft, PageTagKind, Reason};
 use crate::operator::NewPageTag;
 use crate::store::page_tags::{DayCount, TagRule};
 use crate::store::{self, Tx};
@@ -86,7 +86,7 @@ impl PageTags {
             hit.to_mut().kind = kind;
         }
         if is_expired {
-            hit.to_mut().judge(Verdict::Suspect, "page tag expired");
+            hit.to_mut().judge(Reason::PageTagExpired);
         }
     }
 
@@ -164,7 +164,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::hit::{HitId, Money};
+    use crate::model::hit::{HitId, Money, Verdict};
 
     fn hit(tag: &str, draft: Option<PageTagKind>, amount: Option<i64>) -> Hit {
         let mut hit = Hit::new(

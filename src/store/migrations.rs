@@ -56,6 +56,7 @@ migrations![
     "0017" "unknown_paths",
     "0019" "rare_kinds",
     "0020" "clicking_visitors",
+    "0021" "time_figures",
 ];
 
 fn migration(version: &str, name: &'static str, sql: &'static str) -> Migration {

@@ -104,7 +104,8 @@ macro_rules! order {
                     delivery: row.try_get(5)?,
                     broadlog: row.try_get(6)?,
                     link: row.try_get(7)?,
-                    hour: row.try_get(8)?,
+                    site: row.try_get(1)?,
+                    at: row.try_get(8)?,
                     kind: Kind::Transaction,
                     currency: row.try_get(9)?,
                     is_proved: row.try_get::<i64, _>(10)? != 0,
@@ -198,7 +199,7 @@ impl Tx {
                 .big("delivery_id", orders().map(|order| order.place.delivery))
                 .big("broadlog_id", orders().map(|order| order.place.broadlog))
                 .big("link_id", orders().map(|order| order.place.link))
-                .time("hour", orders().map(|order| order.place.hour))
+                .time("hour", orders().map(|order| order.place.at))
                 .text("money_currency", orders().map(|order| order.place.currency.clone()))
                 .big("is_proved", orders().map(|order| i64::from(order.place.is_proved)))
                 .money("revenue", orders().map(|order| order.revenue))

@@ -7,7 +7,7 @@ use super::decoded::{Cookies, Counted, Decoded, Reply};
 use super::inbound::Inbound;
 use super::landing::{LANDING_PARAMETER, landing_value};
 use super::{AdobeMode, Rules, session, verdict, visitor};
-use crate::model::hit::{Hit, Verdict};
+use crate::model::hit::{Hit, Reason};
 use crate::model::link::{self, LinkRecord, PersonalValues, build_destination};
 
 /// What a click brings along for its page.
@@ -69,7 +69,7 @@ pub(crate) fn lead(
             build_destination(&url, query, &link.utm).into_owned()
         })
     } else {
-        hit.judge(Verdict::Suspect, "personal host not listed");
+        hit.judge(Reason::PersonalHost);
         no_page(inbound)
     };
     let cookies = match is_visit {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::inbound::Inbound;
 use super::{Rules, verdict, visitor};
-use crate::model::hit::{Dialect, Hit, HitId, Kind, Provenance, Verdict};
+use crate::model::hit::{Dialect, Hit, HitId, Kind, Provenance, Reason};
 use crate::model::link::LinkToken;
 
 /// A hit of a message, with the message and its proof where there is a token.
@@ -28,7 +28,7 @@ pub(crate) fn message_hit(
         hit.broadlog_id = Some(token.broadlog_id).filter(|id| id.0 != 0);
         hit.provenance = Provenance::Link;
         if token.is_too_soon(inbound.received_at) {
-            hit.judge(Verdict::Suspect, "within the minute of sending");
+            hit.judge(Reason::TooSoon);
         }
     }
     visitor::take_visitor(&mut hit, inbound, rules, None);

@@ -3,7 +3,7 @@
 use http::header::USER_AGENT;
 use http::{HeaderName, HeaderValue, Method};
 
-use crate::model::hit::{Hit, Limit, Verdict};
+use crate::model::hit::{Hit, Limit, Reason};
 use crate::tracking::inbound::{Inbound, MENDED_HEADER};
 
 /// Words of a header that say that a page is fetched before anyone has clicked; no word where the
@@ -115,7 +115,7 @@ pub fn note_transport(hit: &mut Hit, inbound: &Inbound<'_>) {
         }
     }
     if is_prefetch(inbound) {
-        hit.judge(Verdict::Prefetch, "prefetch header");
+        hit.judge(Reason::PrefetchHeader);
     }
 }
 
@@ -130,7 +130,7 @@ pub fn judge_method(hit: &mut Hit, inbound: &Inbound<'_>) {
 
 fn judge_head(hit: &mut Hit, inbound: &Inbound<'_>) {
     if inbound.method == http::Method::HEAD {
-        hit.judge(Verdict::Scanner, "HEAD request");
+        hit.judge(Reason::Head);
     }
 }
 
@@ -142,13 +142,11 @@ fn has_word(value: &HeaderValue, word: &str) -> bool {
 /// Judges a hit by its user agent.
 pub fn judge_agent(hit: &mut Hit) {
     match &hit.user_agent {
-        None => hit.judge(Verdict::Suspect, "no user agent"),
+        None => hit.judge(Reason::NoAgent),
         Some(agent) if iscrawl::is_crawler(agent) && !is_person(agent) => {
-            hit.judge(Verdict::Bot, "user agent of a crawler")
+            hit.judge(Reason::Crawler)
         }
-        Some(agent) if is_automated(agent.as_bytes()) => {
-            hit.judge(Verdict::Bot, "user agent of a crawler")
-        }
+        Some(agent) if is_automated(agent.as_bytes()) => hit.judge(Reason::Crawler),
         Some(_) => {}
     }
 }
@@ -198,7 +196,7 @@ mod tests {
 
     use super::*;
     use crate::model::clock::Micros;
-    use crate::model::hit::{Dialect, HitId, Kind};
+    use crate::model::hit::{Dialect, HitId, Kind, Verdict};
 
     #[test]
     fn a_trusted_servers_own_client_says_nothing_about_the_person() {

@@ -66,7 +66,7 @@ async fn hits_of_two_servers_are_stored_once_in_one_order() {
     // The figures of the shared delivery are those of both.
     assert_eq!(
         one.db()
-            .number("select sum(hits)::bigint from hourly_figures where kind = 'click'")
+            .number("select sum(hits)::bigint from time_figures where kind = 'click'")
             .await,
         one.db()
             .number("select count(*) from hits where kind = 'click'")

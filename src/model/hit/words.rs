@@ -7,8 +7,7 @@ macro_rules! word {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "lowercase")]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant),+ }
 
         impl $name {
             /// Every variant, in the order of declaration.
@@ -78,6 +77,40 @@ word!(
         Suspect = "suspect",
     }
 );
+
+word!(
+    /// Why a hit has its verdict. The word stands in `reason`, among notes about other things.
+    Reason {
+        /// A header that says that nobody has clicked yet.
+        PrefetchHeader = "prefetch header",
+        /// `HEAD` on a link or pixel.
+        Head = "HEAD request",
+        /// The client has no name.
+        NoAgent = "no user agent",
+        /// A crawler's agent, or that of a browser without a screen.
+        Crawler = "user agent of a crawler",
+        /// Earlier than a person gets to it.
+        TooSoon = "within the minute of sending",
+        /// A personal destination leads to a host that is not listed.
+        PersonalHost = "personal host not listed",
+        /// A page tag whose time was over.
+        PageTagExpired = "page tag expired",
+    }
+);
+
+impl Reason {
+    /// What a hit is held for because of it.
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::PrefetchHeader => Verdict::Prefetch,
+            Self::Head => Verdict::Scanner,
+            Self::Crawler => Verdict::Bot,
+            Self::NoAgent | Self::TooSoon | Self::PersonalHost | Self::PageTagExpired => {
+                Verdict::Suspect
+            }
+        }
+    }
+}
 
 impl Verdict {
     /// Whether a hit with this verdict counts in figures.

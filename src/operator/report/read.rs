@@ -4,34 +4,59 @@ use std::collections::BTreeMap;
 
 use super::{Count, HourRow, LinkRow, Report, Sales};
 use crate::model::clock::Micros;
-use crate::model::hit::{DeliveryId, Kind, LinkId, Money};
+use crate::model::hit::{DeliveryId, Kind, LinkId, Money, Verdict};
 use crate::store::Store;
 use crate::store::figures::joined;
 use crate::{both, from_row};
 
-/// Hits of one kind through a link; 0 is none.
+/// Hits of one kind, verdict and reason: through a link (0 is none), or in a quarter of an hour.
+struct HitsRow {
+    kind: Kind,
+    verdict: String,
+    reason: String,
+    hits: i64,
+    broadlogs: i64,
+    new_broadlogs: i64,
+}
+
+from_row!(HitsRow, row => { kind, verdict, reason, hits, new_broadlogs } {
+    broadlogs: row.try_get("distinct_broadlogs")?,
+});
+
+impl HitsRow {
+    fn count(&self) -> Count {
+        match Verdict::parse(&self.verdict) {
+            Some(verdict) if verdict.counts() => Count {
+                hits: self.hits,
+                broadlogs: self.broadlogs,
+                machine_hits: 0,
+            },
+            _ => Count {
+                machine_hits: self.hits,
+                ..Count::default()
+            },
+        }
+    }
+}
+
+/// What happened through a link.
 struct LinkHits {
-    kind: Kind,
     link_id: i64,
-    count: Count,
-    new_broadlogs: i64,
+    row: HitsRow,
 }
 
-from_row!(LinkHits, row => { kind, link_id, new_broadlogs } { count: Count::from_row(row)? });
+from_row!(LinkHits, row => { link_id } { row: HitsRow::from_row(row)? });
 
-/// Hits of one kind in an hour.
-struct HourHits {
-    hour: Micros,
-    kind: Kind,
-    count: Count,
-    new_broadlogs: i64,
+/// What happened in a quarter of an hour.
+struct TimeHits {
+    at: Micros,
+    row: HitsRow,
 }
 
-from_row!(HourHits, row => { hour, kind, new_broadlogs } { count: Count::from_row(row)? });
+from_row!(TimeHits, row => { at } { row: HitsRow::from_row(row)? });
 
-/// Orders of an hour in one currency; an empty one is none.
+/// Orders in one currency; an empty one is none.
 struct SalesRow {
-    hour: Micros,
     currency: String,
     transactions: i64,
     revenue: Money,
@@ -44,9 +69,17 @@ struct SalesRow {
 }
 
 from_row!(SalesRow, row => {
-    hour, currency, transactions, revenue, revenue_carry, quantity, unproved_transactions,
+    currency, transactions, revenue, revenue_carry, quantity, unproved_transactions,
     unproved_revenue, unproved_carry, unproved_quantity,
 });
+
+/// Orders of a quarter of an hour.
+struct TimeSales {
+    at: Micros,
+    sales: SalesRow,
+}
+
+from_row!(TimeSales, row => { at } { sales: SalesRow::from_row(row)? });
 
 impl SalesRow {
     fn add_to(
@@ -84,21 +117,23 @@ impl Report {
             ..Self::empty(delivery)
         };
         let mut links = read_links(store, id).await?;
-        // sum(bigint) is numeric on Postgres.
-        let sql = "select kind, link_id, cast(sum(hits) as bigint) as hits,
-                          cast(sum(distinct_broadlogs) as bigint) as distinct_broadlogs,
-                          cast(sum(machine_hits) as bigint) as machine_hits,
-                          cast(sum(new_broadlogs) as bigint) as new_broadlogs
-                   from hourly_figures where delivery_id = $1 group by kind, link_id";
+        let sql = "select link_id, kind, verdict, reason, hits, distinct_broadlogs, new_broadlogs
+                   from delivery_figures where delivery_id = $1";
         let rows: Vec<LinkHits> =
             both!(store.reader(), pool => sqlx::query_as(sql).bind(id).fetch_all(pool).await)?;
-        for row in rows {
-            *report.kinds.entry(row.kind).or_default() += row.count;
+        for LinkHits { link_id, row } in rows {
+            *report.kinds.entry(row.kind).or_default() += row.count();
             report.distinct_opens += row.new_broadlogs;
-            let link = LinkId(row.link_id);
-            if row.link_id != 0 {
+            if link_id != 0 {
+                let link = LinkId(link_id);
                 let row_of = links.entry(link).or_insert_with(|| LinkRow::gone(link));
-                row_of.count += row.count;
+                row_of.count += row.count();
+            }
+            if row.hits != 0 {
+                *report
+                    .verdicts
+                    .entry((row.verdict, row.reason))
+                    .or_default() += row.hits;
             }
         }
         for (link, visitors) in read_clicking_visitors(store, id).await? {
@@ -109,7 +144,14 @@ impl Report {
             }
         }
         report.links = links.into_values().collect();
-        for row in read_sales(store, id).await? {
+        // Added up here and not by the database: SQLite's sum of integers fails when it leaves 64
+        // bits, and ten large amounts would be enough.
+        let sql = "select currency, transactions, revenue, revenue_carry, quantity,
+                          unproved_transactions, unproved_revenue, unproved_carry, unproved_quantity
+                   from delivery_figures where delivery_id = $1 and kind = 'transaction'";
+        let rows: Vec<SalesRow> =
+            both!(store.reader(), pool => sqlx::query_as(sql).bind(id).fetch_all(pool).await)?;
+        for row in rows {
             row.add_to(&mut report.sales, &mut report.unproved);
         }
         Ok(Some(report))
@@ -121,22 +163,27 @@ impl Report {
 /// # Errors
 /// The database refuses or cannot be reached.
 pub async fn read_hours(store: &Store, id: DeliveryId) -> sqlx::Result<BTreeMap<Micros, HourRow>> {
-    let sql = "select hour, kind, cast(sum(hits) as bigint) as hits,
+    // sum(bigint) is numeric on Postgres.
+    let sql = "select at, kind, verdict, '' as reason, cast(sum(hits) as bigint) as hits,
                       cast(sum(distinct_broadlogs) as bigint) as distinct_broadlogs,
-                      cast(sum(machine_hits) as bigint) as machine_hits,
                       cast(sum(new_broadlogs) as bigint) as new_broadlogs
-               from hourly_figures where delivery_id = $1 group by hour, kind";
-    let rows: Vec<HourHits> =
+               from time_figures where delivery_id = $1 group by at, kind, verdict";
+    let rows: Vec<TimeHits> =
         both!(store.reader(), pool => sqlx::query_as(sql).bind(id).fetch_all(pool).await)?;
     let mut hours: BTreeMap<Micros, HourRow> = BTreeMap::new();
-    for row in rows {
-        let hour = hours.entry(row.hour).or_default();
-        *hour.kinds.entry(row.kind).or_default() += row.count;
+    for TimeHits { at, row } in rows {
+        let hour = hours.entry(at.hour()).or_default();
+        *hour.kinds.entry(row.kind).or_default() += row.count();
         hour.new_broadlogs += row.new_broadlogs;
     }
-    for row in read_sales(store, id).await? {
-        let hour = hours.entry(row.hour).or_default();
-        row.add_to(&mut hour.sales, &mut hour.unproved);
+    let sql = "select at, currency, transactions, revenue, revenue_carry, quantity,
+                      unproved_transactions, unproved_revenue, unproved_carry, unproved_quantity
+               from time_figures where delivery_id = $1 and kind = 'transaction'";
+    let rows: Vec<TimeSales> =
+        both!(store.reader(), pool => sqlx::query_as(sql).bind(id).fetch_all(pool).await)?;
+    for TimeSales { at, sales } in rows {
+        let hour = hours.entry(at.hour()).or_default();
+        sales.add_to(&mut hour.sales, &mut hour.unproved);
     }
     Ok(hours)
 }
@@ -151,15 +198,6 @@ async fn read_links(store: &Store, id: DeliveryId) -> sqlx::Result<BTreeMap<Link
     let rows: Vec<LinkRow> =
         both!(store.reader(), pool => sqlx::query_as(sql).bind(id).fetch_all(pool).await)?;
     Ok(rows.into_iter().map(|row| (row.id, row)).collect())
-}
-
-/// Added up here and not by the database: SQLite's sum of integers fails when it leaves 64 bits,
-/// and ten large amounts would be enough.
-async fn read_sales(store: &Store, id: DeliveryId) -> sqlx::Result<Vec<SalesRow>> {
-    let sql = "select hour, currency, transactions, revenue, revenue_carry, quantity, unproved_transactions, unproved_revenue, unproved_carry,
-                      unproved_quantity
-               from hourly_figures where delivery_id = $1 and kind = 'transaction'";
-    both!(store.reader(), pool => sqlx::query_as(sql).bind(id).fetch_all(pool).await)
 }
 
 /// How many visitors followed each link; 0 stands for all of them together.

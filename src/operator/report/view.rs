@@ -41,6 +41,7 @@ pub struct ReportView<'r> {
     optouts: i64,
     mirror_pages: i64,
     machine_hits: BTreeMap<Kind, i64>,
+    verdicts: Vec<VerdictView<'r>>,
     links: Vec<LinkClicks<'r>>,
     /// Where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,6 +73,15 @@ struct UnprovedView<'r> {
     transactions: i64,
     items: i64,
     revenue: Vec<SalesView<'r>>,
+}
+
+/// Hits that were judged alike.
+#[derive(Debug, Serialize)]
+struct VerdictView<'r> {
+    verdict: &'r str,
+    /// None of a person's.
+    reason: Option<&'r str>,
+    hits: i64,
 }
 
 /// How often a link was followed.
@@ -149,6 +159,15 @@ impl<'r> From<&'r Report> for ReportView<'r> {
             optouts: count(Kind::Optout),
             mirror_pages: count(Kind::Mirror),
             machine_hits: by_kind(&report.kinds, |count| count.machine_hits),
+            verdicts: report
+                .verdicts
+                .iter()
+                .map(|((verdict, reason), hits)| VerdictView {
+                    verdict,
+                    reason: Some(reason.as_str()).filter(|reason| !reason.is_empty()),
+                    hits: *hits,
+                })
+                .collect(),
             links: report.links.iter().map(Into::into).collect(),
             hours: None,
         }

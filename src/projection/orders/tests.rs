@@ -108,7 +108,7 @@ fn a_page_shown_again_counts_once_and_another_amount_by_its_difference() {
     let place = &shop.orders.known.values().next().unwrap()
         [&Holder::Visitor(VisitorId(Uuid::from_u128(1)))]
         .place;
-    assert_eq!(place.hour, Micros(HOUR), "where it was counted first");
+    assert_eq!(place.at, Micros(HOUR), "where it was counted first");
 }
 
 #[test]

@@ -63,7 +63,7 @@ async fn row(store: &Store, columns: &str, rest: &str) -> String {
 async fn hits_are_counted_where_they_stand_and_batches_add_up(engine: Engine) {
     let store = new_store(engine).await;
     save(&store, &[], Vec::new()).await;
-    assert_eq!(count(&store, "hourly_figures").await, 0);
+    assert_eq!(count(&store, "time_figures").await, 0);
     let later = |mut hit: Hit| {
         hit.received_at = Micros(NOW.0 + 60 * Micros::SECOND);
         hit
@@ -89,13 +89,18 @@ async fn hits_are_counted_where_they_stand_and_batches_add_up(engine: Engine) {
         assert_eq!(message, format!("{} {} 0 5", 2 * n, n));
         let hour = row(
             &store,
-            "hits new_broadlogs distinct_broadlogs machine_hits",
-            "hourly_figures where kind = 'open'",
+            "hits new_broadlogs distinct_broadlogs",
+            "time_figures where kind = 'open' and verdict = 'human'",
         );
         assert_eq!(
             hour.await,
-            format!("{} 1 1 {n}", 2 * n),
+            format!("{} 1 1", 2 * n),
             "a message is new once"
+        );
+        let of_bots = "time_figures where verdict = 'bot'";
+        assert_eq!(
+            row(&store, "hits new_broadlogs", of_bots).await,
+            format!("{n} 0")
         );
         let sql = "select first_open_at from broadlog_figures where broadlog_id = 7";
         let first: Micros =
@@ -110,7 +115,7 @@ async fn sums_are_exact_however_large_and_go_back_to_nothing(engine: Engine) {
     let store = new_store(engine).await;
     let read = async || {
         both!(store.reader(), pool => {
-            let rows = sqlx::query("select revenue, revenue_carry from hourly_figures
+            let rows = sqlx::query("select revenue, revenue_carry from time_figures
                 where kind = 'transaction' union all
                 select revenue, revenue_carry from broadlog_figures where currency = 'EUR'")
                 .fetch_all(pool).await.unwrap();
@@ -154,7 +159,7 @@ async fn what_nothing_proves_stands_apart(engine: Engine) {
         let times = |row: [i64; 6]| row.map(|number| (number * n).to_string()).join(" ");
         for (rest, expected) in [
             (
-                "hourly_figures where kind = 'transaction' and currency = 'EUR'",
+                "time_figures where kind = 'transaction' and currency = 'EUR'",
                 [1, 100_000, 2, 2, 60_000, 4],
             ),
             (
@@ -195,11 +200,7 @@ async fn many_messages_and_hours_are_written_at_once(engine: Engine) {
         save(&store, &hits, Vec::new()).await;
     }
     assert_eq!(
-        count(
-            &store,
-            "hourly_figures where hits = 2 and new_broadlogs = 1"
-        )
-        .await,
+        count(&store, "time_figures where hits = 2 and new_broadlogs = 1").await,
         600
     );
     assert_eq!(

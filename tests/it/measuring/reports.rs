@@ -53,6 +53,10 @@ async fn a_report_has_the_indicators(engine: Engine) {
         "visited_pages": 5, "transactions": 4, "items": 6,
         "events": 0, "forms": 0, "optouts": 0, "mirror_pages": 0,
         "machine_hits": { "click": 1 },
+        "verdicts": [
+            { "verdict": "bot", "reason": "user agent of a crawler", "hits": 1 },
+            { "verdict": "human", "reason": null, "hits": 11 },
+        ],
         "revenue": [
             { "currency": "EUR", "transactions": 3, "amount": "100000000000000.2999", "items": 6,
               "amount_per_transaction": "33333333333333.4333", "items_per_transaction": 2.0, "amount_per_message": "25000000000000.075" },
