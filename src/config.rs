@@ -137,6 +137,8 @@ section!(
     Revenue {
         /// The least proof of the delivery that makes revenue of an amount; the rest stands apart.
         proof: LeastProof = LeastProof::Signed,
+        /// Days before a purchase in which clicks and campaign landings get a part of it.
+        window_days: u32 = 30,
     }
 );
 

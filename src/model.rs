@@ -10,6 +10,7 @@ pub mod host_pattern;
 pub mod keys;
 pub mod link;
 pub mod money;
+pub mod period;
 pub mod retry;
 pub mod secret;
 pub mod site;

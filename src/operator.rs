@@ -11,6 +11,7 @@ pub mod import;
 pub mod messages;
 mod page_tags;
 pub mod report;
+pub mod site_report;
 pub mod wire;
 
 pub use crate::model::draft::{DraftError, NewDelivery, NewLink, NewPageTag, random_slug};

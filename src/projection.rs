@@ -32,6 +32,7 @@ pub use health::{DatabaseHealth, Health};
 use crate::model::clock::Clock;
 use crate::model::retry::Backoff;
 use crate::queue::source::{Place, Source, SourceError, Start};
+use crate::store::figures::Totals;
 use crate::store::maintenance::SpoolPlace;
 use crate::store::{self, Store, is_refusal};
 use pace::Pace;
@@ -265,7 +266,7 @@ impl<S: Source> Projection<S> {
                 (*spool_id, *is_ours, *stands, at) = (id, false, to, to);
             }
         }
-        let mut done = Done::default();
+        let (mut done, mut totals) = (Done::default(), Totals::default());
         let mut groups = source
             .read(at, batch_size)
             .await
@@ -283,7 +284,7 @@ impl<S: Source> Projection<S> {
             // While the database works on this batch, the next one of the transaction is read and
             // decoded.
             let reads_on = is_full && number < batches;
-            let (stored, next) = tokio::join!(batch.store(&mut tx, refusal), async {
+            let (stored, next) = tokio::join!(batch.store(&mut tx, refusal, &mut totals), async {
                 if reads_on {
                     source.read(last, batch_size).await
                 } else {
@@ -294,6 +295,7 @@ impl<S: Source> Projection<S> {
             at = last;
             groups = next.map_err(ProjectionError::Spool)?;
         }
+        totals.save(&mut tx).await?;
         let place = SpoolPlace {
             position: at,
             start_id: Some(*start_id),

@@ -152,6 +152,7 @@ async fn project(database: &Database) -> anyhow::Result<Duration> {
         clock,
         ProjectionRules {
             unique: vec!["email".to_owned()],
+            window: 30 * 24 * sillage::door::Micros::HOUR,
             ..ProjectionRules::default()
         },
         Duration::ZERO,

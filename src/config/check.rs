@@ -201,6 +201,7 @@ fn check_sizes(config: &Config, found: &mut Found) {
         database,
         server,
         links,
+        revenue,
         ..
     } = config;
     found.duration("spool.patience", spool.patience, ms(1), seconds(60));
@@ -211,6 +212,8 @@ fn check_sizes(config: &Config, found: &mut Found) {
     found.duration("database.patience", database.patience, seconds(1), hour);
     let months = u64::from(database.keep_months);
     found.number("database.keep_months", months, 0, 1_200);
+    let days = u64::from(revenue.window_days);
+    found.number("revenue.window_days", days, 1, 365);
     found.duration("links.refresh", links.refresh, ms(10), hour);
     let connections = server.max_connections as u64;
     found.number("server.max_connections", connections, 2, 1_000_000);

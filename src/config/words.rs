@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::model::hint;
+
 /// Keys whose values no message and no listing shows.
 pub(super) const SECRETS: [&str; 5] = [
     "admin_token",
@@ -24,7 +26,7 @@ const BYTES: &str = "give a whole number of bytes, such as 67108864";
 const TRUE_OR_FALSE: &str = "give true or false";
 
 /// What a key takes.
-const ALLOWED: [(&str, &str); 46] = [
+const ALLOWED: [(&str, &str); 47] = [
     (
         "listen",
         "give an address and a port such as \"127.0.0.1:8080\" or \"[::]:8080\" (names are not \
@@ -56,6 +58,7 @@ const ALLOWED: [(&str, &str); 46] = [
         "revenue.proof",
         "give \"signed\", \"unsigned\" or \"claimed\"",
     ),
+    ("revenue.window_days", A_NUMBER),
     ("spool.ack", "give \"durable\" or \"fast\""),
     ("spool.patience", A_DURATION),
     ("spool.max_bytes", BYTES),
@@ -130,26 +133,9 @@ pub(super) fn allowed(key: &str) -> &'static str {
     )
 }
 
-/// The word that was meant, where one is near.
-pub(super) fn nearest_word<'w>(
-    word: &str,
-    words: impl Iterator<Item = &'w str>,
-) -> Option<&'w str> {
-    let word = word.to_ascii_lowercase();
-    let most = (word.chars().count() / 3).max(1);
-    words
-        .map(|right| {
-            let distance = strsim::damerau_levenshtein(&word, &right.to_ascii_lowercase());
-            (distance, right)
-        })
-        .filter(|(distance, _)| *distance <= most)
-        .min()
-        .map(|(_, right)| right)
-}
-
 /// ` (did you mean "…"?)`, where one of the words is near.
 pub(super) fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> String {
-    did_you_mean(nearest_word(word, words))
+    did_you_mean(hint::nearest(word, words))
 }
 
 /// ` (did you mean "…"?)`, or nothing.
@@ -190,20 +176,6 @@ mod tests {
         for (key, _) in ALLOWED {
             let pointer = format!("/{}", key.replace('.', "/"));
             assert!(defaults.pointer(&pointer).is_some(), "{key}");
-        }
-    }
-
-    #[test]
-    fn only_a_near_word_is_meant() {
-        for (word, meant) in [
-            ("debgu", Some("debug")),
-            ("DEBUG", Some("debug")),
-            ("wrn", Some("warn")),
-            ("loud", None),
-            ("", None),
-        ] {
-            let words = ["error", "warn", "info", "debug"];
-            assert_eq!(nearest_word(word, words.into_iter()), meant, "{word}");
         }
     }
 }

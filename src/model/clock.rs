@@ -37,6 +37,16 @@ impl Micros {
         Self(self.0 - self.0.rem_euclid(Self::HOUR / 4))
     }
 
+    /// The start of this time's half hour.
+    pub fn half_hour(self) -> Self {
+        Self(self.0 - self.0.rem_euclid(Self::HOUR / 2))
+    }
+
+    /// The start of this time's day, UTC.
+    pub fn day(self) -> Self {
+        Self(self.0 - self.0.rem_euclid(24 * Self::HOUR))
+    }
+
     /// The start of this time's hour.
     pub fn hour(self) -> Self {
         Self(self.0 - self.0.rem_euclid(Self::HOUR))

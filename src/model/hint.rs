@@ -21,7 +21,7 @@ pub fn one_of(words: &[&str]) -> String {
 
 /// The known name that a mistyped one is nearest to: the same but for case and separators, or one
 /// or two letters off. None is better than a wrong one.
-pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let bare = |text: &str| -> String {
         text.chars()
             .filter(|c| c.is_alphanumeric())
@@ -29,17 +29,16 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
             .flat_map(char::to_lowercase)
             .collect()
     };
-    let word = bare(word);
+    let (given, word) = (start_of(word, 64), bare(word));
     let most = match word.chars().count() {
         0..=2 => 0,
         3..=5 => 1,
         _ => 2,
     };
     known
-        .iter()
-        .map(|name| (strsim::osa_distance(&word, &bare(name)), *name))
+        .map(|name| (strsim::osa_distance(&word, &bare(name)), name))
         .filter(|(distance, _)| *distance <= most)
-        .min_by_key(|(distance, _)| *distance)
+        .min_by_key(|(distance, name)| (*distance, strsim::osa_distance(&given, name)))
         .map(|(_, name)| name)
 }
 
@@ -49,18 +48,25 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_finger_is_known_and_another_word_is_not() {
-        let known = ["email", "kind", "page_url", "order_id", "at"];
+        let known = [
+            "email", "kind", "page_url", "order_id", "at", "debug", "warn", "ssl-mode", "sslmode",
+        ];
         for (word, meant) in [
             ("mail", Some("email")),
             ("E-Mail", Some("email")),
             ("pageUrl", Some("page_url")),
             ("oder_id", Some("order_id")),
             ("knid", Some("kind")),
+            ("sslmod", Some("sslmode")),
+            ("DEBUG", Some("debug")),
+            ("debgu", Some("debug")),
+            ("wrn", Some("warn")),
+            ("loud", None),
             ("customer", None),
             ("", None),
             ("ab", None),
         ] {
-            assert_eq!(nearest(word, &known), meant, "{word}");
+            assert_eq!(nearest(word, known.into_iter()), meant, "{word}");
         }
     }
 }

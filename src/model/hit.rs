@@ -11,6 +11,7 @@ mod extra;
 mod foreign;
 mod ids;
 mod proof;
+mod summary;
 mod utm;
 mod words;
 

@@ -1,22 +1,26 @@
 //! One batch of hits on its way into the database, in a transaction that the caller owns.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::idempotency::drop_duplicates;
 use super::known_ids::KnownIds;
-use super::orders::Orders;
+use super::orders::{Earned, Orders};
 use super::page_tags::PageTags;
 use crate::config;
-use crate::identity::{Evidence, Finding, Lookup, Resolver, contacts_to_load, is_proved_opt_out};
+use crate::identity::{
+    Changes, Evidence, Finding, Lookup, Resolver, contacts_to_load, is_proved_opt_out,
+};
 use crate::model::clock::{Clock, Micros};
-use crate::model::hit::{Dialect, Hit, LeastProof, Limit, Provenance, clean};
+use crate::model::hit::{ContactId, Dialect, Hit, LeastProof, Limit, Provenance, clean};
 use crate::queue::frame::{BadFrame, Unreadable, decode_record, encode_record};
 use crate::queue::source::{Group, Place};
-use crate::store::figures::Figures;
+use crate::store::figures::{Figures, Totals, Touches};
 use crate::store::hits::HitRow;
 use crate::store::maintenance::{PartitionMonth, Quarantined};
 use crate::store::opt_outs::OptOut;
+use crate::store::touches::{Purchase, Touch, Touched, visits};
 use crate::store::{self, Store, Tx, is_refusal};
 use uuid::Uuid;
 
@@ -29,6 +33,8 @@ pub struct ProjectionRules {
     pub public: Vec<String>,
     /// The least proof that makes revenue of a delivery.
     pub revenue: LeastProof,
+    /// Microseconds before a purchase in which clicks get a part of it.
+    pub window: i64,
 }
 
 impl ProjectionRules {
@@ -38,6 +44,7 @@ impl ProjectionRules {
             unique: contacts.unique.clone(),
             public: contacts.public.clone(),
             revenue: revenue.proof,
+            window: i64::from(revenue.window_days) * 24 * Micros::HOUR,
         }
     }
 }
@@ -125,12 +132,18 @@ impl<'p> Batch<'p> {
         }
     }
 
-    /// Stores what can be stored and quarantines the rest.
+    /// Stores what can be stored and quarantines the rest. What the hits add to rows that all hits
+    /// share goes into `totals`, which the caller saves before it commits.
     ///
     /// # Errors
     /// The database cannot be reached, or refuses a record where that fails; the transaction is of
     /// no more use.
-    pub async fn store(self, tx: &mut Tx, refusal: Refusal) -> store::Result<Done> {
+    pub async fn store(
+        self,
+        tx: &mut Tx,
+        refusal: Refusal,
+        totals: &mut Totals,
+    ) -> store::Result<Done> {
         let mut done = Done::default();
         for (place, bad) in &self.bad {
             self.put_aside(
@@ -149,8 +162,15 @@ impl<'p> Batch<'p> {
             .collect();
         tx.ensure_partitions(&months).await?;
         match refusal {
-            Refusal::Fails => done += self.try_store(tx, &self.hits).await?,
-            Refusal::IsPutAside => self.store_range(tx, 0, self.hits.len(), &mut done).await?,
+            Refusal::Fails => {
+                let (part, of_part) = self.try_store(tx, &self.hits).await?;
+                totals.merge(of_part);
+                done += part;
+            }
+            Refusal::IsPutAside => {
+                let all = self.hits.len();
+                self.store_range(tx, 0, all, &mut done, totals).await?;
+            }
         }
         Ok(done)
     }
@@ -163,14 +183,16 @@ impl<'p> Batch<'p> {
         from: usize,
         to: usize,
         done: &mut Done,
+        totals: &mut Totals,
     ) -> store::Result<()> {
         if from == to {
             return Ok(());
         }
         tx.run("savepoint part").await?;
         match self.try_store(tx, &self.hits[from..to]).await {
-            Ok(part) => {
+            Ok((part, of_part)) => {
                 tx.run("release savepoint part").await?;
+                totals.merge(of_part);
                 *done += part;
                 Ok(())
             }
@@ -179,8 +201,8 @@ impl<'p> Batch<'p> {
                     .await?;
                 if to - from > 1 {
                     let middle = from + (to - from) / 2;
-                    Box::pin(self.store_range(tx, from, middle, done)).await?;
-                    Box::pin(self.store_range(tx, middle, to, done)).await
+                    Box::pin(self.store_range(tx, from, middle, done, totals)).await?;
+                    Box::pin(self.store_range(tx, middle, to, done, totals)).await
                 } else {
                     tracing::warn!(position = self.places[from].seq, hit = %self.hits[from].id,
                         %error, "a hit was quarantined");
@@ -233,8 +255,87 @@ impl<'p> Batch<'p> {
         Ok(())
     }
 
+    /// What each hit earns, noted in it; who is credited for it is what led the person here.
+    async fn settle_orders(
+        &self,
+        tx: &mut Tx,
+        orders: &mut Orders,
+        hits: &mut [(Cow<'_, Hit>, Option<ContactId>)],
+        changes: &Changes,
+    ) -> store::Result<Vec<Earned>> {
+        let least = self.rules.revenue;
+        let survivors: BTreeMap<ContactId, ContactId> = changes.merges.iter().copied().collect();
+        let purchases: Vec<Purchase> = hits
+            .iter()
+            .filter(|(hit, _)| Orders::may_earn(hit))
+            .map(|(hit, contact)| Purchase {
+                contact: contact.map(|id| last_of(&survivors, id)),
+                visitor: hit.visitor_id.filter(|_| !hit.visitor_is_new),
+                at: hit.counted_at(),
+            })
+            .collect();
+        let mut touches = tx.touches_of(&purchases, self.rules.window, least).await?;
+        self.add_new_touches(&purchases, hits, &survivors, &mut touches);
+        let mut touches = touches.into_iter().map(visits);
+        let none: Touches = Vec::new().into();
+        let mut all = Vec::with_capacity(hits.len());
+        for (hit, _) in hits {
+            let touches = match Orders::may_earn(hit) {
+                true => touches.next().unwrap_or_default().into(),
+                false => Arc::clone(&none),
+            };
+            let earned = orders.settle(hit, &touches);
+            if let Some(note) = earned.note {
+                hit.to_mut().note(note);
+            }
+            all.push(earned);
+        }
+        Ok(all)
+    }
+
+    /// Adds touches that this very batch brings.
+    fn add_new_touches(
+        &self,
+        purchases: &[Purchase],
+        hits: &[(Cow<'_, Hit>, Option<ContactId>)],
+        survivors: &BTreeMap<ContactId, ContactId>,
+        touches: &mut [Touched],
+    ) {
+        let (mut of_contacts, mut of_visitors) = (HashMap::new(), HashMap::new());
+        for (number, purchase) in purchases.iter().enumerate() {
+            let of_contact = purchase
+                .contact
+                .map(|id| of_contacts.entry(id).or_insert_with(Vec::new));
+            let of_visitor = purchase
+                .visitor
+                .map(|id| of_visitors.entry(id).or_insert_with(Vec::new));
+            for numbers in of_contact.into_iter().chain(of_visitor) {
+                numbers.push(number);
+            }
+        }
+        if purchases.is_empty() {
+            return;
+        }
+        // Behind all that are stored.
+        for ((hit, contact), place) in hits.iter().zip(i64::MAX - hits.len() as i64..) {
+            let contact = contact.map(|id| last_of(survivors, id));
+            let of_contact = contact.and_then(|id| of_contacts.get(&id));
+            let of_visitor = hit.visitor_id.and_then(|id| of_visitors.get(&id));
+            let at = hit.occurred_at.unwrap_or(hit.received_at);
+            for &number in of_contact.into_iter().chain(of_visitor).flatten() {
+                let until = purchases[number].at;
+                if at > until || at.0 < until.0 - self.rules.window {
+                    continue;
+                }
+                if let Some(touch) = Touch::of(hit, self.rules.revenue) {
+                    touches[number].insert((at, place), touch);
+                }
+            }
+        }
+    }
+
     /// Identity, rows, figures. Nothing is put aside here.
-    async fn try_store(&self, tx: &mut Tx, hits: &[Box<Hit>]) -> store::Result<Done> {
+    async fn try_store(&self, tx: &mut Tx, hits: &[Box<Hit>]) -> store::Result<(Done, Totals)> {
         let mut hits: Vec<&Hit> = hits.iter().map(Box::as_ref).collect();
         let mut done = Done {
             duplicates: drop_duplicates(tx, &mut hits, self.now).await?,
@@ -250,26 +351,19 @@ impl<'p> Batch<'p> {
         let mut page_tags = PageTags::load(tx, &hits, self.now).await?;
         let mut orders = Orders::load(tx, self.rules.revenue, &hits).await?;
         let mut resolver = Resolver::new(unique, known, || self.clock.new_id(self.now));
-        let mut contacts = Vec::with_capacity(hits.len());
-        let mut copies: Vec<Option<Box<Hit>>> = Vec::with_capacity(hits.len());
-        let mut counted = Vec::with_capacity(hits.len());
-        let mut bookings = Vec::with_capacity(hits.len());
+        let mut settled: Vec<(Cow<'_, Hit>, Option<ContactId>)> = Vec::with_capacity(hits.len());
         let (mut opt_outs, mut untold) = (BTreeMap::new(), BTreeSet::new());
-        hits.retain(|hit| {
-            let finding = resolver.resolve(&Evidence::from(*hit));
+        for hit in hits {
+            let finding = resolver.resolve(&Evidence::from(hit));
             let contact = finding.contact;
             if contact.is_none() && is_for_known_visitors(hit) {
                 done.unknown += 1;
-                return false;
+                continue;
             }
-            let mut hit = Cow::Borrowed(*hit);
+            let mut hit = Cow::Borrowed(hit);
             write_down(finding, &mut hit);
             ids.settle(&mut hit, |id| resolver.message(id).map(|(_, of)| of));
             page_tags.settle(&mut hit);
-            let earned = orders.settle(&hit);
-            if let Some(note) = earned.note {
-                hit.to_mut().note(note);
-            }
             if is_proved_opt_out(&hit) {
                 if let Some(contact) = contact {
                     opt_outs.entry(contact).or_insert(OptOut {
@@ -282,17 +376,7 @@ impl<'p> Batch<'p> {
                     untold.extend(hit.message_key().map(str::to_owned));
                 }
             }
-            contacts.push(contact);
-            counted.push((earned.counted_revenue(), earned.is_order()));
-            bookings.push(earned.bookings);
-            copies.push(match hit {
-                Cow::Borrowed(_) => None,
-                Cow::Owned(changed) => Some(Box::new(changed)),
-            });
-            true
-        });
-        for (hit, copy) in hits.iter_mut().zip(&copies) {
-            *hit = copy.as_deref().unwrap_or(hit);
+            settled.push((hit, contact));
         }
         self.add_drafts(tx, &mut resolver).await?;
         let changes = resolver.finish();
@@ -301,38 +385,43 @@ impl<'p> Batch<'p> {
         tx.insert_untold_opt_outs(&untold, self.now).await?;
         tx.save_changes(&changes, self.now).await?;
         done.refused_tags = page_tags.save(tx, self.now).await?;
+        let earned = self
+            .settle_orders(tx, &mut orders, &mut settled, &changes)
+            .await?;
         orders.save(tx).await?;
+        let hits: Vec<&Hit> = settled.iter().map(|(hit, _)| hit.as_ref()).collect();
         if hits.is_empty() {
-            return Ok(done);
+            return Ok((done, Totals::default()));
         }
 
         let first = tx.take_numbers("hit", hits.len() as i64).await?;
         let rows: Vec<HitRow<'_>> = hits
             .iter()
-            .zip(contacts)
-            .zip(&counted)
+            .zip(&settled)
+            .zip(&earned)
             .zip(first..)
-            .map(|(((hit, contact_id), (counted_revenue, _)), seq)| HitRow {
+            .map(|(((hit, (_, contact_id)), earned), seq)| HitRow {
                 seq,
                 hit,
-                contact_id,
-                counted_revenue: *counted_revenue,
+                contact_id: *contact_id,
+                counted_revenue: earned.counted_revenue(),
             })
             .collect();
         tx.insert_hits(&rows).await?;
         // After the rows: the history may have begun in this very batch.
         tx.complete_history(&changes.completed).await?;
 
-        let mut figures = Figures::load(tx, &hits, &bookings).await?;
-        for ((hit, (_, is_order)), bookings) in hits.iter().zip(&counted).zip(&bookings) {
-            figures.add(hit, *is_order);
-            for booking in bookings {
+        let bookings = || earned.iter().flat_map(|earned| &earned.bookings);
+        let mut figures = Figures::load(tx, &hits, bookings()).await?;
+        for (hit, earned) in hits.iter().zip(&earned) {
+            figures.add(hit, earned.is_order());
+            for booking in &earned.bookings {
                 figures.book(booking);
             }
         }
-        figures.save(tx).await?;
+        let totals = figures.save(tx).await?;
         done.stored = hits.len() as u64;
-        Ok(done)
+        Ok((done, totals))
     }
 }
 
@@ -360,6 +449,18 @@ fn write_down(finding: Finding<'_>, hit: &mut Cow<'_, Hit>) {
             hit.keep(name, &value);
         }
     }
+}
+
+/// The contact that one went into, through any number of merges.
+fn last_of(survivors: &BTreeMap<ContactId, ContactId>, mut id: ContactId) -> ContactId {
+    // Each merge leads to another contact, so there are no more steps than merges.
+    for _ in 0..survivors.len() {
+        match survivors.get(&id) {
+            Some(into) => id = *into,
+            None => break,
+        }
+    }
+    id
 }
 
 fn is_for_known_visitors(hit: &Hit) -> bool {
@@ -393,11 +494,15 @@ pub async fn retry_quarantined(
     };
     let mut batch = Batch::new(clock, rules, now);
     batch.push(group);
-    let done = batch.store(&mut tx, Refusal::IsPutAside).await?;
+    let mut totals = Totals::default();
+    let done = batch
+        .store(&mut tx, Refusal::IsPutAside, &mut totals)
+        .await?;
     if done.quarantined > 0 {
         tx.rollback().await?;
         return Ok(false);
     }
+    totals.save(&mut tx).await?;
     tx.remove_quarantined(record.id).await?;
     tx.commit().await?;
     Ok(true)

@@ -20,9 +20,10 @@
 //! A batch without order numbers asks the database nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::model::hit::{Authority, Dialect, Hit, Kind, LeastProof, Money, Proof, Sum, VisitorId};
-use crate::store::figures::{Booking, Place, Sales};
+use crate::store::figures::{Booking, Place, Sales, Touches};
 use crate::store::orders::{HeldOrder, Holder, Order, OrderKey};
 use crate::store::{self, Tx};
 
@@ -118,8 +119,15 @@ fn items(hit: &Hit) -> i64 {
     i64::from(hit.quantity.unwrap_or_default())
 }
 
-fn booking(place: &Place, transactions: i64, revenue: Money, quantity: i64) -> Booking {
+fn booking(
+    place: &Place,
+    touches: &Touches,
+    transactions: i64,
+    revenue: Money,
+    quantity: i64,
+) -> Booking {
     Booking {
+        touches: Arc::clone(touches),
         place: place.clone(),
         sales: Sales {
             transactions,
@@ -132,6 +140,7 @@ fn booking(place: &Place, transactions: i64, revenue: Money, quantity: i64) -> B
 /// Takes back what an order has booked.
 fn taken_back(order: &Order) -> Booking {
     Booking {
+        touches: Arc::clone(&order.touches),
         place: order.place.clone(),
         sales: Sales {
             transactions: -1,
@@ -177,28 +186,37 @@ impl Orders {
         Ok(orders)
     }
 
-    /// What a hit earns. Its delivery, message and kind have to be settled.
-    pub fn settle(&mut self, hit: &Hit) -> Earned {
-        if !hit.verdict.counts() {
+    /// Whether a hit may earn something, so that it matters what led to it.
+    pub fn may_earn(hit: &Hit) -> bool {
+        hit.verdict.counts()
+            && (hit.kind == Kind::Transaction
+                || hit.revenue.unwrap_or_default().0 != 0
+                || items(hit) != 0)
+    }
+
+    /// What a hit earns. Its delivery, message and kind have to be settled. `touches`: what led to
+    /// it.
+    pub fn settle(&mut self, hit: &Hit, touches: &Touches) -> Earned {
+        // Nearly all do not.
+        if !Self::may_earn(hit) {
             return Earned::default();
         }
         let (amount, is_purchase) = (
             hit.revenue.unwrap_or_default(),
             hit.kind == Kind::Transaction,
         );
-        // Nearly all.
-        if !is_purchase && amount.0 == 0 && items(hit) == 0 {
-            return Earned::default();
-        }
         let own = Place::of(hit, self.least.admits(hit.proof()));
         match key_of(hit).filter(|_| is_purchase) {
-            Some(key) if amount.0 < 0 && is_sender(hit) => self.refund_of_sender(&key, hit, own),
-            Some(key) if amount.0 < 0 => self.refund(&key, hit, own),
-            Some(key) if is_sender(hit) => self.order_of_sender(key, hit, own),
-            Some(key) => self.order(key, hit, own),
+            Some(key) if amount.0 < 0 && is_sender(hit) => {
+                self.refund_of_sender(&key, hit, own, touches)
+            }
+            Some(key) if amount.0 < 0 => self.refund(&key, hit, own, touches),
+            Some(key) if is_sender(hit) => self.order_of_sender(key, hit, own, touches),
+            Some(key) => self.order(key, hit, own, touches),
             None => Earned {
                 bookings: vec![booking(
                     &own,
+                    touches,
                     i64::from(is_purchase && amount.0 >= 0),
                     amount,
                     items(hit),
@@ -232,9 +250,16 @@ impl Orders {
     }
 
     /// An order that is told for the first time, at a place.
-    fn begin(&mut self, key: &OrderKey, holder: Holder, hit: &Hit, place: Place) -> Booking {
+    fn begin(
+        &mut self,
+        key: &OrderKey,
+        holder: Holder,
+        hit: &Hit,
+        place: Place,
+        touches: &Touches,
+    ) -> Booking {
         let amount = hit.revenue.unwrap_or_default();
-        let booked = booking(&place, 1, amount, items(hit));
+        let booked = booking(&place, touches, 1, amount, items(hit));
         let order = Order {
             visitor: hit.visitor_id,
             place,
@@ -243,6 +268,7 @@ impl Orders {
             refunded: Money(0),
             last_refund: Money(0),
             counted_at: hit.received_at,
+            touches: Arc::clone(touches),
         };
         self.put(key, holder, order);
         booked
@@ -277,7 +303,7 @@ impl Orders {
         vec![before, after]
     }
 
-    fn order(&mut self, key: OrderKey, hit: &Hit, own: Place) -> Earned {
+    fn order(&mut self, key: OrderKey, hit: &Hit, own: Place, touches: &Touches) -> Earned {
         if self.get(&key, Holder::Sender).is_some() {
             return Earned::nothing(REPEATED);
         }
@@ -302,7 +328,7 @@ impl Orders {
             _ => Holder::Nobody,
         };
         Earned {
-            bookings: vec![self.begin(&key, holder, hit, own)],
+            bookings: vec![self.begin(&key, holder, hit, own, touches)],
             note: None,
         }
     }
@@ -325,7 +351,13 @@ impl Orders {
         (claims.keys().copied().collect(), first.cloned())
     }
 
-    fn order_of_sender(&mut self, key: OrderKey, hit: &Hit, own: Place) -> Earned {
+    fn order_of_sender(
+        &mut self,
+        key: OrderKey,
+        hit: &Hit,
+        own: Place,
+        touches: &Touches,
+    ) -> Earned {
         if let Some(order) = self.get(&key, Holder::Sender).cloned() {
             let place = if order.place.delivery == 0 && own.delivery != 0 {
                 own
@@ -349,7 +381,7 @@ impl Orders {
             .or_else(|| self.known.get(&key)?.values().next().cloned())
         else {
             return Earned {
-                bookings: vec![self.begin(&key, Holder::Sender, hit, own)],
+                bookings: vec![self.begin(&key, Holder::Sender, hit, own, touches)],
                 note: None,
             };
         };
@@ -375,21 +407,30 @@ impl Orders {
         }
     }
 
-    fn refund_of_sender(&mut self, key: &OrderKey, hit: &Hit, own: Place) -> Earned {
+    fn refund_of_sender(
+        &mut self,
+        key: &OrderKey,
+        hit: &Hit,
+        own: Place,
+        touches: &Touches,
+    ) -> Earned {
         let order = self.get(key, Holder::Sender).cloned();
         let order = order.or_else(|| self.claims(key, hit).1);
-        let mut place = order.map_or(own, |order| order.place);
+        let (mut place, touches) = order.map_or_else(
+            || (own, Arc::clone(touches)),
+            |order| (order.place, order.touches),
+        );
         if !key.currency.is_empty() {
             place.currency.clone_from(&key.currency);
         }
         let amount = hit.revenue.unwrap_or_default();
         Earned {
-            bookings: vec![booking(&place, 0, amount, -items(hit).abs())],
+            bookings: vec![booking(&place, &touches, 0, amount, -items(hit).abs())],
             note: None,
         }
     }
 
-    fn refund(&mut self, key: &OrderKey, hit: &Hit, own: Place) -> Earned {
+    fn refund(&mut self, key: &OrderKey, hit: &Hit, own: Place, touches: &Touches) -> Earned {
         let amount = hit.revenue.unwrap_or_default();
         let apart = |note| Earned {
             bookings: vec![booking(
@@ -397,6 +438,7 @@ impl Orders {
                     is_proved: false,
                     ..own.clone()
                 },
+                touches,
                 0,
                 amount,
                 -items(hit).abs(),
@@ -417,7 +459,7 @@ impl Orders {
         order.last_refund = amount;
         // The order's own items stay: the page of the order, shown again, still tells them.
         let items = items(hit).abs().min(order.quantity.max(0));
-        let bookings = vec![booking(&order.place, 0, amount, -items)];
+        let bookings = vec![booking(&order.place, &order.touches, 0, amount, -items)];
         self.put(key, holder, order);
         Earned {
             bookings,

@@ -15,6 +15,9 @@ use crate::store::{self, Store};
 /// long.
 const TOLD_FROM: i64 = 31 * 24 * Micros::HOUR;
 
+/// In microseconds.
+const DAY: i64 = 24 * Micros::HOUR;
+
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// What somebody stands in the way of is tried again sooner.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -76,6 +79,7 @@ impl Housekeeper {
         let from = self.counted_from(now).await?;
         self.store.forget_keys(from).await?;
         self.store.forget_orders(from).await?;
+        self.store.fold_tops(Micros(from.0 - 2 * DAY)).await?;
         let retired = self
             .store
             .retire(from, now, self.keep_months, Pace::OneADay)

@@ -37,6 +37,7 @@ enum Column {
     Money(Vec<Option<Money>>),
     Json(Vec<String>),
     Tags(Vec<Vec<String>>),
+    Bytes(Vec<Vec<u8>>),
 }
 
 impl Column {
@@ -49,6 +50,7 @@ impl Column {
             Self::Time(_) => ("timestamptz[]", "{}"),
             Self::Money(_) => ("numeric[]", "{}"),
             Self::Json(_) => ("text[]", "{}::jsonb"),
+            Self::Bytes(_) => ("bytea[]", "{}"),
             // An array of arrays must be rectangular, so lists travel as JSON.
             Self::Tags(_) => (
                 "text[]",
@@ -66,6 +68,7 @@ impl Column {
             Self::Money(values) => values.len(),
             Self::Json(values) => values.len(),
             Self::Tags(values) => values.len(),
+            Self::Bytes(values) => values.len(),
         }
     }
 
@@ -79,6 +82,7 @@ impl Column {
             Self::Money(values) => query.bind(values[row]),
             Self::Json(values) => query.bind(std::mem::take(&mut values[row])),
             Self::Tags(values) => query.bind(Tags(std::mem::take(&mut values[row]))),
+            Self::Bytes(values) => query.bind(std::mem::take(&mut values[row])),
         }
     }
 }
@@ -145,6 +149,11 @@ impl Bulk {
         tags, Tags, Vec<String>
     );
 
+    column!(
+        /// A column of bytes.
+        bytes, Bytes, Vec<u8>
+    );
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.columns.first().map_or(0, |(_, column)| column.len())
@@ -185,6 +194,7 @@ impl Bulk {
                 Column::Time(values) => query.bind(values),
                 Column::Money(values) => query.bind(values),
                 Column::Json(values) => query.bind(values),
+                Column::Bytes(values) => query.bind(values),
                 Column::Tags(values) => query.bind(
                     values
                         .iter()

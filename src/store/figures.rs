@@ -6,6 +6,9 @@
 //! | `time_figures` | a quarter of an hour of a delivery and link | a delivery's course |
 //! | `delivery_figures` | a delivery and link | a delivery's totals |
 //! | `site_figures` | a quarter of an hour of a site | a site's course |
+//! | `revenue_figures` | a delivery, link or campaign on a day, by model | whom a purchase is credited to |
+//! | `top_figures` | a page, referring host or campaign on a day | what a site is about |
+//! | `visitor_sketches` | a half hour of a site | unique visitors |
 //! | `clicking_visitors`, `click_figures` | who clicked | persons of a delivery and link |
 //!
 //! What a hit *is* is counted where it stands ([`Figures::add`]); what it *earns* is booked at a
@@ -20,14 +23,24 @@
 mod books;
 mod clicks;
 mod messages;
+mod revenue;
 mod sites;
 mod times;
+mod tops;
+mod visitors;
 
 use std::collections::BTreeMap;
 
 pub use books::{Sales, joined};
 use messages::Messages;
+use revenue::Credits;
+pub use revenue::{Model, Touches};
+use sites::Nameless;
 use times::{TimeKey, Times};
+pub use tops::Dimension;
+use tops::Tops;
+use visitors::SiteVisitors;
+pub use visitors::Visitors;
 
 use crate::model::clock::Micros;
 use crate::model::hit::{Hit, Kind, Verdict};
@@ -99,15 +112,52 @@ pub struct Booking {
     pub place: Place,
     /// What.
     pub sales: Sales,
+    /// What led to it, oldest first.
+    pub touches: Touches,
 }
 
 /// What a batch of hits adds.
 #[derive(Debug, Default)]
 pub struct Figures {
     messages: Messages,
-    times: Times,
     /// Visitors that clicked, and when first.
     clickers: BTreeMap<clicks::Clicker, Micros>,
+    totals: Totals,
+}
+
+/// What the hits of a transaction add to rows that all hits share. Written once and last: they are
+/// few rows however many hits there are, and all servers want them.
+#[derive(Debug, Default)]
+pub struct Totals {
+    times: Times,
+    credits: Credits,
+    tops: Tops,
+    visitors: SiteVisitors,
+}
+
+impl Totals {
+    /// Takes another batch's.
+    pub fn merge(&mut self, more: Self) {
+        for (key, count) in more.times {
+            *self.times.entry(key).or_default() += count;
+        }
+        self.credits.merge(more.credits);
+        self.tops.merge(more.tops);
+        self.visitors.merge(more.visitors);
+    }
+
+    /// Adds everything to what there is, each table in the order of its primary key.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub(crate) async fn save(self, tx: &mut Tx) -> sqlx::Result<()> {
+        let sites = self.times.keys().map(|key| key.site.as_str()).collect();
+        let nameless = Nameless::among(tx, sites).await?;
+        self.credits.save(tx, &nameless).await?;
+        self.tops.save(tx, &nameless).await?;
+        self.visitors.save(tx, &nameless).await?;
+        times::save(tx, self.times, &nameless).await
+    }
 }
 
 impl Figures {
@@ -116,10 +166,10 @@ impl Figures {
     ///
     /// # Errors
     /// The database refuses.
-    pub(crate) async fn load(
+    pub(crate) async fn load<'b>(
         tx: &mut Tx,
         hits: &[&Hit],
-        bookings: &[Vec<Booking>],
+        bookings: impl Iterator<Item = &'b Booking>,
     ) -> sqlx::Result<Self> {
         Ok(Self {
             messages: Messages::load(tx, hits, bookings).await?,
@@ -143,12 +193,14 @@ impl Figures {
         let (mut is_new, mut is_first) = (false, false);
         if hit.verdict.counts() {
             self.add_clicker(hit);
+            self.totals.tops.add(hit);
+            self.totals.visitors.add(hit);
             if let Some(id) = hit.broadlog_id {
                 let message = &mut self.messages;
                 (is_new, is_first) = message.add(id, hit.delivery_id, hit.kind, at, is_order);
             }
         }
-        let count = self.times.entry(key).or_default();
+        let count = self.totals.times.entry(key).or_default();
         count.hits += 1;
         count.new_broadlogs += i64::from(is_new);
         count.distinct_broadlogs += i64::from(is_first);
@@ -156,19 +208,20 @@ impl Figures {
 
     /// Books what a hit earns, or takes back what was booked before.
     pub fn book(&mut self, booking: &Booking) {
-        let Booking { place, sales } = booking;
-        let count = self.times.entry(place.time_key()).or_default();
+        let Booking { place, sales, .. } = booking;
+        let count = self.totals.times.entry(place.time_key()).or_default();
         *count.books.of(place.is_proved) += *sales;
         self.messages.book(place, *sales);
+        self.totals.credits.book(booking);
     }
 
-    /// Writes everything, in the order of primary keys; what all servers write last.
+    /// Writes what is the messages' own, in the order of primary keys, and hands out the rest.
     ///
     /// # Errors
     /// The database refuses.
-    pub(crate) async fn save(self, tx: &mut Tx) -> sqlx::Result<()> {
+    pub(crate) async fn save(self, tx: &mut Tx) -> sqlx::Result<Totals> {
         self.messages.save(tx).await?;
         clicks::save(tx, &self.clickers).await?;
-        times::save(tx, self.times).await
+        Ok(self.totals)
     }
 }

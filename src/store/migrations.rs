@@ -57,6 +57,8 @@ migrations![
     "0019" "rare_kinds",
     "0020" "clicking_visitors",
     "0021" "time_figures",
+    "0022" "tops",
+    "0023" "revenue",
 ];
 
 fn migration(version: &str, name: &'static str, sql: &'static str) -> Migration {

@@ -3,15 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::Row;
+use sqlx::FromRow as _;
 use uuid::Uuid;
 
-use super::figures::Place;
+use super::figures::{Place, Touches};
 use super::retention::Aging;
+use super::touches::Touch;
 use super::{Bulk, Store, Tx};
 use crate::model::clock::Micros;
 use crate::model::hit::{Kind, Money, VisitorId};
-use crate::{both, execute_bulk, fetch_bulk};
+use crate::{both, execute_bulk, fetch_bulk, from_row};
 
 /// An order of a shop.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +70,8 @@ pub struct Order {
     pub last_refund: Money,
     /// When it was told first.
     pub counted_at: Micros,
+    /// What led to it.
+    pub touches: Touches,
 }
 
 /// Names an order as one holder told it.
@@ -85,39 +88,55 @@ fn held_keys<'k>(held: impl Iterator<Item = &'k HeldOrder> + Clone) -> Bulk {
     keys(held.clone().map(|(key, _)| key)).text("holder", held.map(|(_, holder)| holder.text()))
 }
 
-macro_rules! order {
-    ($row:expr) => {{
-        let row = $row;
-        let visitor: Uuid = row.try_get(4)?;
-        (
-            (
-                OrderKey {
-                    order_id: row.try_get(0)?,
-                    site: row.try_get(1)?,
-                    currency: row.try_get(2)?,
-                },
-                Holder::parse(row.try_get(3)?),
-            ),
-            Order {
-                visitor: (!visitor.is_nil()).then_some(VisitorId(visitor)),
-                place: Place {
-                    delivery: row.try_get(5)?,
-                    broadlog: row.try_get(6)?,
-                    link: row.try_get(7)?,
-                    site: row.try_get(1)?,
-                    at: row.try_get(8)?,
-                    kind: Kind::Transaction,
-                    currency: row.try_get(9)?,
-                    is_proved: row.try_get::<i64, _>(10)? != 0,
-                },
-                revenue: row.try_get(11)?,
-                quantity: row.try_get(12)?,
-                refunded: row.try_get(13)?,
-                last_refund: row.try_get(14)?,
-                counted_at: row.try_get(15)?,
-            },
+from_row!(OrderKey, row => { order_id, site, currency });
+
+/// An order as one holder told it.
+struct ToldOrder {
+    held: HeldOrder,
+    order: Order,
+}
+
+from_row!(ToldOrder, row => {} {
+    held: (OrderKey::from_row(row)?, Holder::parse(row.try_get("holder")?)),
+    order: Order {
+        visitor: Some(row.try_get("visitor_id")?)
+            .filter(|id: &Uuid| !id.is_nil())
+            .map(VisitorId),
+        place: Place {
+            delivery: row.try_get("delivery_id")?,
+            broadlog: row.try_get("broadlog_id")?,
+            link: row.try_get("link_id")?,
+            site: row.try_get("site")?,
+            at: row.try_get("hour")?,
+            kind: Kind::Transaction,
+            currency: row.try_get("money_currency")?,
+            is_proved: row.try_get::<i64, _>("is_proved")? != 0,
+        },
+        revenue: row.try_get("revenue")?,
+        quantity: row.try_get("quantity")?,
+        refunded: row.try_get("refunded")?,
+        last_refund: row.try_get("last_refund")?,
+        counted_at: row.try_get("counted_at")?,
+        touches: read_touches(row.try_get("touches")?)?,
+    },
+});
+
+/// Orders that some rows name by their key, and what else is asked for of them.
+macro_rules! select_orders {
+    ($rest:literal) => {
+        concat!(
+            "select o.order_id, o.site, o.currency, o.holder, o.visitor_id, o.delivery_id, o.broadlog_id, o.link_id, o.hour, o.money_currency,
+                    o.is_proved, o.revenue, o.quantity, o.refunded, o.last_refund, o.counted_at, o.touches
+             from {rows} join orders o on o.order_id = rows.order_id and o.site = rows.site and o.currency = rows.currency ",
+            $rest
         )
-    }};
+    };
+}
+
+fn read_touches(text: &str) -> sqlx::Result<Touches> {
+    let touches: Vec<Touch> =
+        serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok(touches.into())
 }
 
 impl Tx {
@@ -135,11 +154,7 @@ impl Tx {
             keys(orders.iter()),
             "select rows.order_id, rows.site, rows.currency from {rows} where exists (select 1 from orders o
                  where o.order_id = rows.order_id and o.site = rows.site and o.currency = rows.currency)",
-            row => OrderKey {
-                order_id: row.try_get(0)?,
-                site: row.try_get(1)?,
-                currency: row.try_get(2)?,
-            }
+            row => OrderKey::from_row(row)?
         )?;
         Ok(BTreeSet::from_iter(told))
     }
@@ -155,25 +170,21 @@ impl Tx {
         exact: &[HeldOrder],
         whole: &[OrderKey],
     ) -> sqlx::Result<Vec<(HeldOrder, Order)>> {
-        let mut orders: Vec<(HeldOrder, Order)> = fetch_bulk!(
+        let mut orders: Vec<ToldOrder> = fetch_bulk!(
             &mut *self,
             held_keys(exact.iter()),
-            "select o.order_id, o.site, o.currency, o.holder, o.visitor_id, o.delivery_id, o.broadlog_id, o.link_id, o.hour, o.money_currency,
-                    o.is_proved, o.revenue, o.quantity, o.refunded, o.last_refund, o.counted_at
-             from {rows} join orders o on o.order_id = rows.order_id and o.site = rows.site and o.currency = rows.currency
-                 and o.holder = rows.holder",
-            row => order!(row)
+            select_orders!("and o.holder = rows.holder"),
+            row => ToldOrder::from_row(row)?
         )?;
-        let more: Vec<(HeldOrder, Order)> = fetch_bulk!(
+        let more: Vec<ToldOrder> = fetch_bulk!(
             self,
             keys(whole.iter()),
-            "select o.order_id, o.site, o.currency, o.holder, o.visitor_id, o.delivery_id, o.broadlog_id, o.link_id, o.hour, o.money_currency,
-                    o.is_proved, o.revenue, o.quantity, o.refunded, o.last_refund, o.counted_at
-             from {rows} join orders o on o.order_id = rows.order_id and o.site = rows.site and o.currency = rows.currency",
-            row => order!(row)
+            select_orders!(""),
+            row => ToldOrder::from_row(row)?
         )?;
         orders.extend(more);
-        Ok(orders)
+        let orders = orders.into_iter().map(|told| (told.held, told.order));
+        Ok(orders.collect())
     }
 
     /// Writes orders that are new or changed, and takes out those that count no more.
@@ -206,17 +217,18 @@ impl Tx {
                 .big("quantity", orders().map(|order| order.quantity))
                 .money("refunded", orders().map(|order| order.refunded))
                 .money("last_refund", orders().map(|order| order.last_refund))
-                .time("counted_at", orders().map(|order| order.counted_at)),
+                .time("counted_at", orders().map(|order| order.counted_at))
+                .text("touches", orders().map(|order| serde_json::to_string(&order.touches[..]).unwrap_or_default())),
             "insert into orders (order_id, site, currency, holder, visitor_id, delivery_id, broadlog_id, link_id, hour, money_currency, is_proved,
-                                 revenue, quantity, refunded, last_refund, counted_at)
+                                 revenue, quantity, refunded, last_refund, counted_at, touches)
              select order_id, site, currency, holder, visitor_id, delivery_id, broadlog_id, link_id, hour, money_currency, is_proved,
-                    revenue, quantity, refunded, last_refund, counted_at
+                    revenue, quantity, refunded, last_refund, counted_at, touches
              from {rows} where true
              on conflict (order_id, site, currency, holder) do update set
                  visitor_id = excluded.visitor_id, delivery_id = excluded.delivery_id, broadlog_id = excluded.broadlog_id,
                  link_id = excluded.link_id, hour = excluded.hour, money_currency = excluded.money_currency, is_proved = excluded.is_proved,
                  revenue = excluded.revenue, quantity = excluded.quantity, refunded = excluded.refunded, last_refund = excluded.last_refund,
-                 counted_at = excluded.counted_at"
+                 counted_at = excluded.counted_at, touches = excluded.touches"
         )?;
         Ok(())
     }

@@ -23,6 +23,8 @@ mod positions;
 mod retention;
 mod rig;
 mod signing_keys;
+mod tops;
+mod touches;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -14,6 +14,7 @@ mod messages;
 mod mistake;
 mod page_tags;
 mod reports;
+mod site_reports;
 mod tree;
 mod unknown_paths;
 
@@ -68,6 +69,12 @@ pub fn router(app: Arc<AdminState>) -> Router<Arc<AdminState>> {
         .route("/contacts/{id}/timeline", get(contacts::show_timeline))
         .route("/contacts/{id}/opt-out", delete(contacts::end_opt_out))
         .route("/deliveries/{id}/report", get(reports::show_report))
+        .route("/reports/hits", get(site_reports::show_hits))
+        .route("/reports/visitors", get(site_reports::show_visitors))
+        .route("/reports/pages", get(site_reports::show_pages))
+        .route("/reports/referrers", get(site_reports::show_referrers))
+        .route("/reports/campaigns", get(site_reports::show_campaigns))
+        .route("/reports/revenue", get(site_reports::show_revenue))
         .route("/unknown-paths", get(unknown_paths::list_unknown_paths))
         // Before what needs no database: it covers the routes that are there by then.
         .route_layer(from_fn_with_state(Arc::clone(&app), await_tables))

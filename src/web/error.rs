@@ -72,7 +72,7 @@ impl Problem {
             "path",
             format_args!(
                 "/api/v1{path}; paths begin with deliveries, links, hits, contacts, page-tags, \
-                forms, unknown-paths or debug/decode"
+                forms, reports, unknown-paths or debug/decode"
             ),
         )
     }

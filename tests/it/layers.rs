@@ -259,6 +259,7 @@ fn sql_stays_where_the_databases_are() {
             "queue/local",
             "store",
             "operator/report",
+            "operator/site_report",
             "replica",
             "sqlite",
         ]

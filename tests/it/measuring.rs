@@ -1,6 +1,7 @@
 //! What the API measures: hits in and out, contacts and timelines, reports.
 
 mod contacts;
+mod course;
 mod cursor;
 mod hits;
 mod orders;

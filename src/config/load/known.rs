@@ -6,7 +6,8 @@ use figment::value::{Dict, Value};
 
 use super::{PREFIX, Place};
 use crate::config::Config;
-use crate::config::words::{did_you_mean, nearest_word};
+use crate::config::words::did_you_mean;
+use crate::model::hint;
 
 /// The keys there are.
 pub(super) struct Known {
@@ -93,7 +94,7 @@ impl Known {
     fn nearest(&self, key: &str) -> Option<String> {
         let last = |key: &str| key.rsplit(['.', '_']).next().unwrap_or_default().to_owned();
         let name = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-        let near = nearest_word(key, self.keys.iter().map(String::as_str));
+        let near = hint::nearest(key, self.keys.iter().map(String::as_str));
         let same = |pick: &dyn Fn(&str) -> String| {
             let mut same = self.keys.iter().filter(|known| pick(known) == pick(key));
             let first = same.next();

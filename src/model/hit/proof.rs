@@ -45,6 +45,18 @@ impl Proof {
         }
     }
 
+    /// What a word stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [
+            Self::Link,
+            Self::Session,
+            Self::Sender,
+            Self::Unsigned,
+            Self::Claimed,
+        ];
+        all.into_iter().find(|proof| proof.as_str() == word)
+    }
+
     /// Whether it cannot be made up.
     pub fn is_signed(self) -> bool {
         matches!(self, Self::Link | Self::Session | Self::Sender)

@@ -66,7 +66,7 @@ impl Shop {
     fn takes(&mut self, mut hit: Hit) -> Option<&'static str> {
         self.hour += 1;
         hit.received_at = Micros(self.hour * HOUR);
-        let earned = self.orders.settle(&hit);
+        let earned = self.orders.settle(&hit, &Vec::new().into());
         for booking in &earned.bookings {
             let key = (booking.place.delivery, booking.place.is_proved);
             let books = self.books.entry(key).or_default();

@@ -39,7 +39,11 @@ pub(super) async fn save(tx: &mut Tx, clickers: &BTreeMap<Clicker, Micros>) -> s
         // `cross join`: SQLite looks the rows up, and does not walk through the table.
         "select c.delivery_id, c.visitor_id, c.link_id from {rows} cross join clicking_visitors c
          where c.delivery_id = rows.delivery_id and c.visitor_id = rows.visitor_id",
-        row => (row.try_get(0)?, VisitorId(row.try_get(1)?), row.try_get(2)?)
+        row => (
+            row.try_get("delivery_id")?,
+            VisitorId(row.try_get("visitor_id")?),
+            row.try_get("link_id")?,
+        )
     )?;
     let mut counts: BTreeMap<(i64, i64), i64> = BTreeMap::new();
     let mut visitors_known: HashSet<_> = known.iter().map(|key| (key.0, key.1)).collect();

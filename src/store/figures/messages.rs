@@ -73,13 +73,12 @@ pub(super) struct Messages {
 impl Messages {
     /// Rows that the database has, of the hits that are to be counted and of the places where
     /// something is to be booked. Nothing may be booked in others: their books are not read.
-    pub(super) async fn load(
+    pub(super) async fn load<'b>(
         tx: &mut Tx,
         hits: &[&Hit],
-        bookings: &[Vec<Booking>],
+        bookings: impl Iterator<Item = &'b Booking>,
     ) -> sqlx::Result<Self> {
-        let of_places = bookings.iter().flatten();
-        let mut booked: Vec<i64> = of_places.map(|booking| booking.place.broadlog).collect();
+        let mut booked: Vec<i64> = bookings.map(|booking| booking.place.broadlog).collect();
         let mut counted = Vec::with_capacity(hits.len());
         for hit in hits.iter().filter(|hit| hit.verdict.counts()) {
             let Some(id) = hit.broadlog_id else { continue };

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 
 use sqlx::Row as _;
 
-use super::times::Times;
 use crate::model::site::DEFAULT_SITE;
 use crate::store::{Bulk, Tx};
 use crate::{both, execute_bulk, fetch_bulk};
@@ -15,47 +14,56 @@ use crate::{both, execute_bulk, fetch_bulk};
 /// How many names there are at most, [`DEFAULT_SITE`] apart.
 const MOST: usize = 1_000;
 
-/// The same counts, under the empty name where a site has none of its own.
-pub(super) async fn bounded(tx: &mut Tx, times: Times) -> sqlx::Result<Times> {
-    let named: BTreeSet<&str> = times.keys().map(|key| key.site.as_str()).collect();
-    let named: Vec<String> = named
-        .into_iter()
-        .filter(|site| !site.is_empty() && *site != DEFAULT_SITE)
-        .map(str::to_owned)
-        .collect();
-    if named.is_empty() {
-        return Ok(times);
-    }
-    let mut known: BTreeSet<String> = fetch_bulk!(
-        &mut *tx,
-        Bulk::new().text("site", named.iter().cloned()),
-        "select rows.site from {rows} where exists (select 1 from counted_sites s where s.site = rows.site)",
-        row => row.try_get("site")?
-    )?
-    .into_iter()
-    .collect();
-    let mut new: Vec<String> = named
-        .into_iter()
-        .filter(|site| !known.contains(site))
-        .collect();
-    if !new.is_empty() {
+/// Sites that have no name of their own in figures.
+#[derive(Debug, Default)]
+pub(super) struct Nameless(BTreeSet<String>);
+
+impl Nameless {
+    /// Those of some sites; new ones get a name while there is room.
+    pub(super) async fn among(tx: &mut Tx, sites: BTreeSet<&str>) -> sqlx::Result<Self> {
+        let mut named: BTreeSet<String> = sites
+            .into_iter()
+            .filter(|site| !site.is_empty() && *site != DEFAULT_SITE)
+            .map(str::to_owned)
+            .collect();
+        if named.is_empty() {
+            return Ok(Self::default());
+        }
+        let known: Vec<String> = fetch_bulk!(
+            &mut *tx,
+            Bulk::new().text("site", named.iter().cloned()),
+            "select rows.site from {rows} where exists (select 1 from counted_sites s where s.site = rows.site)",
+            row => row.try_get("site")?
+        )?;
+        named.retain(|site| !known.contains(site));
+        if named.is_empty() {
+            return Ok(Self::default());
+        }
         let sql = "select count(*) from counted_sites";
         let there: i64 = both!(&mut *tx, c => sqlx::query_scalar(sql).fetch_one(&mut **c).await)?;
-        new.truncate(MOST.saturating_sub(usize::try_from(there).unwrap_or(MOST)));
+        let room = MOST.saturating_sub(usize::try_from(there).unwrap_or(MOST));
+        let nameless = named.iter().nth(room).cloned();
+        let nameless = nameless.map_or_else(BTreeSet::new, |first| named.split_off(&first));
         execute_bulk!(
             tx,
-            Bulk::new().text("site", new.iter().cloned()),
+            Bulk::new().text("site", named),
             "insert into counted_sites (site) select site from {rows} where true
              on conflict (site) do nothing"
         )?;
-        known.extend(new);
+        Ok(Self(nameless))
     }
-    let mut bounded = Times::new();
-    for (mut key, count) in times {
-        if key.site != DEFAULT_SITE && !known.contains(&key.site) {
-            key.site.clear();
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The name that figures have for a site.
+    pub(super) fn name(&self, site: String) -> String {
+        if self.0.contains(&site) {
+            String::new()
+        } else {
+            site
         }
-        *bounded.entry(key).or_default() += count;
     }
-    Ok(bounded)
 }

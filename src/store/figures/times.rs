@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use super::books::{Books, book_columns, sum_is_added};
-use super::sites;
+use super::sites::Nameless;
 use crate::execute_bulk;
 use crate::model::clock::Micros;
 use crate::model::hit::Kind;
@@ -52,8 +52,17 @@ impl AddAssign for Count {
 pub(super) type Times = BTreeMap<TimeKey, Count>;
 
 /// Adds the counts to all three tables.
-pub(super) async fn save(tx: &mut Tx, times: Times) -> sqlx::Result<()> {
-    let times = sites::bounded(tx, times).await?;
+pub(super) async fn save(tx: &mut Tx, times: Times, nameless: &Nameless) -> sqlx::Result<()> {
+    let times = if nameless.is_empty() {
+        times
+    } else {
+        let mut named = Times::new();
+        for (mut key, count) in times {
+            key.site = nameless.name(key.site);
+            *named.entry(key).or_default() += count;
+        }
+        named
+    };
     let mut of_deliveries: BTreeMap<_, Count> = BTreeMap::new();
     let mut of_sites: BTreeMap<_, Count> = BTreeMap::new();
     for (key, count) in &times {

@@ -16,16 +16,15 @@ use super::{NOW, count, hit, new_store, text};
 async fn save(store: &Store, hits: &[(Hit, bool)], bookings: Vec<Booking>) {
     let mut tx = store.begin_lane().await.unwrap();
     let of: Vec<&Hit> = hits.iter().map(|(hit, _)| hit).collect();
-    let mut figures = Figures::load(&mut tx, &of, std::slice::from_ref(&bookings))
-        .await
-        .unwrap();
+    let mut figures = Figures::load(&mut tx, &of, bookings.iter()).await.unwrap();
     for (hit, is_order) in hits {
         figures.add(hit, *is_order);
     }
     for booking in &bookings {
         figures.book(booking);
     }
-    figures.save(&mut tx).await.unwrap();
+    let totals = figures.save(&mut tx).await.unwrap();
+    totals.save(&mut tx).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -42,6 +41,7 @@ fn sale(id: i64, amount: i64, is_proved: bool) -> Booking {
     hit.currency = Currency::parse("EUR");
     Booking {
         place: Place::of(&hit, is_proved),
+        touches: Vec::new().into(),
         sales: Sales {
             transactions: 1,
             revenue: Sum::from(Money(amount)),

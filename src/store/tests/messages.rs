@@ -49,9 +49,12 @@ async fn open(store: &Store, delivery: i64, ids: &[i64]) {
         .collect();
     let hits: Vec<&Hit> = hits.iter().collect();
     let mut tx = store.begin_lane().await.unwrap();
-    let mut figures = Figures::load(&mut tx, &hits, &[]).await.unwrap();
+    let mut figures = Figures::load(&mut tx, &hits, std::iter::empty())
+        .await
+        .unwrap();
     hits.iter().for_each(|hit| figures.add(hit, false));
-    figures.save(&mut tx).await.unwrap();
+    let totals = figures.save(&mut tx).await.unwrap();
+    totals.save(&mut tx).await.unwrap();
     tx.commit().await.unwrap();
 }
 

@@ -5,6 +5,7 @@ use crate::model::hit::{Kind, Money};
 use crate::store::Store;
 use crate::store::figures::Place;
 use crate::store::orders::{HeldOrder, Holder, Order, OrderKey};
+use crate::store::touches::Touch;
 
 use super::contacts::visitor;
 use super::rig::{Engine, on_both};
@@ -40,6 +41,11 @@ fn order(sign: i64) -> Order {
         refunded: Money(-6),
         last_refund: Money(-7),
         counted_at: NOW,
+        touches: vec![
+            Touch(i64::MAX, -4, HOSTILE[0].to_owned()),
+            Touch(0, 0, String::new()),
+        ]
+        .into(),
     }
 }
 

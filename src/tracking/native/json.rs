@@ -114,8 +114,8 @@ fn shown(value: &Value) -> String {
 /// the person in silence.
 fn unknown(name: &str) -> FieldError {
     let others: Vec<&str> = MEANT.iter().map(|(other, _)| *other).collect();
-    let meant = nearest(name, FIELDS).or_else(|| {
-        let other = nearest(name, &others)?;
+    let meant = nearest(name, FIELDS.iter().copied()).or_else(|| {
+        let other = nearest(name, others.iter().copied())?;
         MEANT
             .iter()
             .find(|(known, _)| *known == other)
@@ -275,7 +275,7 @@ fn wrong_kind(name: &str, value: &Value) -> FieldError {
     let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
     let hint = value
         .as_str()
-        .and_then(|word| nearest(word, &kinds))
+        .and_then(|word| nearest(word, kinds.iter().copied()))
         .map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
     must_be(name, value, &format!("{}{hint}", one_of(&kinds)))
 }

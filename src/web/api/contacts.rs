@@ -53,7 +53,7 @@ pub async fn find_contact(
     };
     if !app.contacts.unique.iter().any(|unique| *unique == field) {
         let unique: Vec<&str> = app.contacts.unique.iter().map(String::as_str).collect();
-        let hint = nearest(&field, &unique)
+        let hint = nearest(&field, unique.iter().copied())
             .map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
         let why = format!(
             "is not a unique field{hint}; look contacts up by {}",

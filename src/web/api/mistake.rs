@@ -173,12 +173,12 @@ impl Error for Mistake {
         Self::whole(Cause::Value {
             is: Some(quote(word)),
             must_be: one_of(known),
-            meant: nearest(word, known),
+            meant: nearest(word, known.iter().copied()),
         })
     }
 
     fn unknown_field(name: &str, known: &'static [&'static str]) -> Self {
-        let meant = nearest(name, known);
+        let meant = nearest(name, known.iter().copied());
         Self::of_field(name, Cause::Unknown { known, meant })
     }
 

@@ -143,7 +143,7 @@ impl Reading {
         let meant = hit
             .fields
             .iter()
-            .find_map(|(name, _)| Some((name, nearest(name, &unique)?)));
+            .find_map(|(name, _)| Some((name, nearest(name, unique.iter().copied())?)));
         let is_named =
             hit.contact_id.is_some() || hit.visitor_id.is_some() || hit.broadlog_id.is_some();
         if is_named {

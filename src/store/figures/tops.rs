@@ -1,0 +1,259 @@
+//! What most people looked at, and where they came from: pages, referring hosts and campaigns of a
+//! UTC day.
+//!
+//! Anybody can make up a page, so a day holds so many values of each; what is new beyond that is
+//! counted as one, the empty value. Housekeeping folds a past day to its top ([`Store::fold_tops`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::Row as _;
+
+use super::sites::Nameless;
+use crate::model::clock::Micros;
+use crate::model::hit::{Hit, Kind};
+use crate::store::{Bulk, Store, Tx};
+use crate::{both, execute_bulk, fetch_bulk};
+
+/// Values that a day may have of a site's pages, its hosts or its campaigns, before it is over.
+const MOST: i64 = 10_000;
+/// Those that a past day keeps.
+const KEPT: i64 = 1_000;
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dimension {
+    /// See [`Hit::page`].
+    Page,
+    /// See [`Hit::referring_host`].
+    Referrer,
+    /// See [`Hit::campaign`].
+    Campaign,
+}
+
+impl Dimension {
+    /// The word in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Referrer => "referrer",
+            Self::Campaign => "campaign",
+        }
+    }
+}
+
+/// A day, a site, a dimension, and the kind of the hits.
+type Group = (Micros, String, Dimension, Kind);
+type TopKey = (Group, String);
+
+/// Hits by value.
+#[derive(Debug, Default)]
+pub(super) struct Tops {
+    hits: BTreeMap<TopKey, i64>,
+}
+
+impl Tops {
+    /// Counts what people's hit says.
+    pub(super) fn add(&mut self, hit: &Hit) {
+        let is_page = matches!(hit.kind, Kind::Pageview | Kind::Transaction);
+        let values = [
+            (Dimension::Page, hit.page().filter(|_| is_page)),
+            (
+                Dimension::Referrer,
+                hit.referring_host().filter(|_| is_page),
+            ),
+            (Dimension::Campaign, hit.campaign()),
+        ];
+        for (dimension, value) in values {
+            if let Some(value) = value {
+                let group = (
+                    hit.counted_at().day(),
+                    hit.site.clone(),
+                    dimension,
+                    hit.kind,
+                );
+                *self.hits.entry((group, value)).or_default() += 1;
+            }
+        }
+    }
+
+    /// Takes another batch's.
+    pub(super) fn merge(&mut self, more: Self) {
+        for (key, hits) in more.hits {
+            *self.hits.entry(key).or_default() += hits;
+        }
+    }
+
+    /// Adds the counts to the table's.
+    pub(super) async fn save(mut self, tx: &mut Tx, nameless: &Nameless) -> sqlx::Result<()> {
+        if !nameless.is_empty() {
+            let hits = std::mem::take(&mut self.hits);
+            for (((day, site, dimension, kind), value), count) in hits {
+                let group = (day, nameless.name(site), dimension, kind);
+                *self.hits.entry((group, value)).or_default() += count;
+            }
+        }
+        // Nearly all values are there already.
+        let there: BTreeSet<(Micros, String, String, String, String)> = fetch_bulk!(
+            &mut *tx,
+            rows(&self.hits),
+            "update top_figures set hits = top_figures.hits + rows.hits from {rows}
+             where top_figures.day = rows.day and top_figures.site = rows.site and top_figures.dimension = rows.dimension
+                 and top_figures.kind = rows.kind and top_figures.value = rows.value
+             returning top_figures.day, top_figures.site, top_figures.dimension, top_figures.kind, top_figures.value",
+            row => (
+                row.try_get("day")?,
+                row.try_get("site")?,
+                row.try_get("dimension")?,
+                row.try_get("kind")?,
+                row.try_get("value")?,
+            )
+        )?
+        .into_iter()
+        .collect();
+        let mut new: BTreeMap<Group, Vec<(String, i64)>> = BTreeMap::new();
+        for (((day, site, dimension, kind), value), hits) in self.hits {
+            let key = (
+                day,
+                site,
+                dimension.as_str().to_owned(),
+                kind.as_str().to_owned(),
+                value,
+            );
+            if !there.contains(&key) {
+                let (_, site, _, _, value) = key;
+                new.entry((day, site, dimension, kind))
+                    .or_default()
+                    .push((value, hits));
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        add_new(tx, new).await
+    }
+}
+
+/// Adds values that a day has not; beyond [`MOST`] they are one.
+async fn add_new(tx: &mut Tx, new: BTreeMap<Group, Vec<(String, i64)>>) -> sqlx::Result<()> {
+    let sizes: BTreeMap<(Micros, String, String, String), i64> = fetch_bulk!(
+        &mut *tx,
+        group_columns(new.keys()),
+        "select s.day, s.site, s.dimension, s.kind, s.size from {rows} join top_sizes s
+         on s.day = rows.day and s.site = rows.site and s.dimension = rows.dimension and s.kind = rows.kind",
+        row => (
+            (
+                row.try_get("day")?,
+                row.try_get("site")?,
+                row.try_get("dimension")?,
+                row.try_get("kind")?,
+            ),
+            row.try_get("size")?,
+        )
+    )?
+    .into_iter()
+    .collect();
+    let (mut added, mut growth) = (BTreeMap::new(), BTreeMap::new());
+    for (group, mut values) in new {
+        let (day, site, dimension, kind) = &group;
+        let (dimension, kind) = (dimension.as_str().to_owned(), kind.as_str().to_owned());
+        let size = sizes.get(&(*day, site.clone(), dimension, kind));
+        let room = usize::try_from(MOST - size.copied().unwrap_or_default()).unwrap_or(0);
+        values.sort_by_key(|(_, hits)| -hits);
+        let rest = values.split_off(room.min(values.len()));
+        growth.insert(group.clone(), values.len() as i64);
+        let of_rest: i64 = rest.iter().map(|(_, hits)| hits).sum();
+        if of_rest > 0 {
+            values.push((String::new(), of_rest));
+        }
+        added.extend(
+            values
+                .into_iter()
+                .map(|(value, hits)| ((group.clone(), value), hits)),
+        );
+    }
+    execute_bulk!(
+        &mut *tx,
+        rows(&added),
+        "insert into top_figures (day, site, dimension, kind, value, hits)
+         select day, site, dimension, kind, value, hits from {rows} where true
+         on conflict (day, site, dimension, kind, value) do update set hits = top_figures.hits + excluded.hits"
+    )?;
+    execute_bulk!(
+        tx,
+        group_columns(growth.keys()).big("size", growth.values().copied()),
+        "insert into top_sizes (day, site, dimension, kind, size)
+         select day, site, dimension, kind, size from {rows} where true
+         on conflict (day, site, dimension, kind) do update set size = top_sizes.size + excluded.size"
+    )
+    .map(|_| ())
+}
+
+fn group_columns<'g>(groups: impl Iterator<Item = &'g Group> + Clone) -> Bulk {
+    Bulk::new()
+        .time("day", groups.clone().map(|group| group.0))
+        .text("site", groups.clone().map(|group| group.1.clone()))
+        .text(
+            "dimension",
+            groups.clone().map(|group| group.2.as_str().to_owned()),
+        )
+        .text("kind", groups.map(|group| group.3.as_str().to_owned()))
+}
+
+fn rows(hits: &BTreeMap<TopKey, i64>) -> Bulk {
+    group_columns(hits.keys().map(|key| &key.0))
+        .text("value", hits.keys().map(|key| key.1.clone()))
+        .big("hits", hits.values().copied())
+}
+
+impl Store {
+    /// Folds the days before a time to their top values, the rest of each into one; returns how
+    /// many values went. A day at a time, so that nobody waits long.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn fold_tops(&self, before: Micros) -> sqlx::Result<u64> {
+        let mut folded = 0;
+        loop {
+            let mut tx = self.begin_lane().await?;
+            let sql = "select day, site, dimension, kind from top_sizes
+                       where day < $1 and size > $2 order by day limit 1";
+            let group: Option<(Micros, String, String, String)> = both!(&mut tx, c => {
+                let query = sqlx::query_as(sql).bind(before).bind(KEPT);
+                query.fetch_optional(&mut **c).await?
+            });
+            let Some((day, site, dimension, kind)) = group else {
+                return Ok(folded);
+            };
+            let of = "day = $1 and site = $2 and dimension = $3 and kind = $4 and value <> ''";
+            let tail = format!(
+                "(select value from top_figures where {of} order by hits desc, value
+                  limit 1000000000 offset {KEPT})"
+            );
+            let statements = [
+                format!(
+                    "insert into top_figures (day, site, dimension, kind, value, hits)
+                     select $1, $2, $3, $4, '', cast(sum(hits) as bigint) from top_figures
+                     where {of} and value in {tail} having count(*) > 0
+                     on conflict (day, site, dimension, kind, value)
+                     do update set hits = top_figures.hits + excluded.hits"
+                ),
+                format!("delete from top_figures where {of} and value in {tail}"),
+                format!(
+                    "update top_sizes set size = {KEPT}
+                     where day = $1 and site = $2 and dimension = $3 and kind = $4"
+                ),
+            ];
+            for (number, sql) in statements.into_iter().enumerate() {
+                let rows = both!(&mut tx, c => {
+                    let query = sqlx::query(sqlx::AssertSqlSafe(sql));
+                    let query = query.bind(day).bind(&site).bind(&dimension).bind(&kind);
+                    query.execute(&mut **c).await?.rows_affected()
+                });
+                if number == 1 {
+                    folded += rows;
+                }
+            }
+            tx.commit().await?;
+        }
+    }
+}
