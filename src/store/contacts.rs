@@ -34,17 +34,23 @@ impl Tx {
         let broadlogs = fetch_bulk!(
             self,
             Bulk::new().big("id", broadlog_ids.iter().map(|id| id.0)),
-            "select b.id, coalesce(c.merged_into, b.contact_id), b.delivery_id
+            "select b.id, coalesce(c.merged_into, b.contact_id) as contact_id, b.delivery_id
              from {rows} join broadlogs b on b.id = rows.id left join contacts c on c.id = b.contact_id and c.merged_into is not null",
-            row => (BroadlogId(row.try_get(0)?), (ContactId(row.try_get(1)?), DeliveryId(row.try_get(2)?)))
+            row => (
+                BroadlogId(row.try_get("id")?),
+                (ContactId(row.try_get("contact_id")?), DeliveryId(row.try_get("delivery_id")?)),
+            )
         )?;
         let visitors = fetch_bulk!(
             self,
             Bulk::new().uuid("id", lookup.visitors.iter().map(|id| id.0)),
             "select v.id, v.contact_id, v.is_proved from {rows} join visitors v on v.id = rows.id",
             row => (
-                VisitorId(row.try_get(0)?),
-                Binding { contact: ContactId(row.try_get(1)?), is_proved: row.try_get::<i64, _>(2)? != 0 },
+                VisitorId(row.try_get("id")?),
+                Binding {
+                    contact: ContactId(row.try_get("contact_id")?),
+                    is_proved: row.try_get::<i64, _>("is_proved")? != 0,
+                },
             )
         )?;
         let keys = fetch_bulk!(
@@ -54,14 +60,17 @@ impl Tx {
                 .text("value", lookup.keys.iter().map(|key| key.1.clone())),
             "select k.field, k.value, k.contact_id from {rows} join contact_keys k on k.field = \
             rows.field and k.value = rows.value",
-            row => ((row.try_get(0)?, row.try_get(1)?), ContactId(row.try_get(2)?))
+            row => (
+                (row.try_get("field")?, row.try_get("value")?),
+                ContactId(row.try_get("contact_id")?),
+            )
         )?;
         let ids = fetch_bulk!(
             self,
             Bulk::new().uuid("id", lookup.ids.iter().map(|id| id.0)),
-            "select c.id, coalesce(c.merged_into, c.id) from {rows} join contacts c on c.id = \
-            rows.id",
-            row => (ContactId(row.try_get(0)?), ContactId(row.try_get(1)?))
+            "select c.id, coalesce(c.merged_into, c.id) as contact_id from {rows} join contacts c \
+            on c.id = rows.id",
+            row => (ContactId(row.try_get("id")?), ContactId(row.try_get("contact_id")?))
         )?;
         Ok(Known {
             broadlogs: HashMap::from_iter(broadlogs),
@@ -87,11 +96,11 @@ impl Tx {
             "select c.id, c.fields, c.tags, c.made_by from {rows} join contacts c on c.id = \
             rows.id",
             row => (
-                ContactId(row.try_get(0)?),
+                ContactId(row.try_get("id")?),
                 Contact {
-                    fields: texts(row.try_get::<Json<Value>, _>(1)?.0),
-                    tags: row.try_get::<Tags, _>(2)?.0,
-                    made_by: row.try_get::<Option<_>, _>(3)?.map(VisitorId),
+                    fields: texts(row.try_get::<Json<Value>, _>("fields")?.0),
+                    tags: row.try_get::<Tags, _>("tags")?.0,
+                    made_by: row.try_get::<Option<_>, _>("made_by")?.map(VisitorId),
                 },
             )
         )?;
@@ -198,8 +207,8 @@ impl Tx {
             }
         };
         let said: Vec<(VisitorId, Draft)> = fetch_bulk!(self, bulk, sql, row => (
-            VisitorId(row.try_get(0)?),
-            draft_of(row.try_get::<Tags, _>(1)?, row.try_get::<Option<Json<Value>>, _>(2)?, public),
+            VisitorId(row.try_get("visitor_id")?),
+            draft_of(row.try_get("tags")?, row.try_get("extra")?, public),
         ))?;
         let mut drafts: HashMap<VisitorId, Vec<Draft>> = HashMap::new();
         for (visitor, draft) in said {
@@ -259,7 +268,7 @@ impl Tx {
                 .text("key", keys.map(|(_, key)| key.to_owned())),
             "select k.scope, k.key from {rows} join idempotency_keys k on k.scope = rows.scope and \
             k.key = rows.key",
-            row => (row.try_get(0)?, row.try_get(1)?)
+            row => (row.try_get("scope")?, row.try_get("key")?)
         )?;
         Ok(HashSet::from_iter(taken))
     }

@@ -205,7 +205,7 @@ impl Tx {
             self,
             Bulk::new().big("id", ids.iter().map(|id| id.0)),
             "select d.id from {rows} join deliveries d on d.id = rows.id",
-            row => row.try_get::<DeliveryId, _>(0)?
+            row => row.try_get::<DeliveryId, _>("id")?
         )?;
         Ok(HashSet::from_iter(known))
     }
@@ -219,7 +219,7 @@ impl Tx {
             self,
             Bulk::new().big("id", ids.iter().map(|id| id.0)),
             "select l.id from {rows} join links l on l.id = rows.id",
-            row => row.try_get::<LinkId, _>(0)?
+            row => row.try_get::<LinkId, _>("id")?
         )?;
         Ok(HashSet::from_iter(known))
     }

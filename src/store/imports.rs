@@ -111,7 +111,7 @@ impl Tx {
             Bulk::new().big("id", ids),
             "select d.id, d.label, d.sent_at, d.expires_at, d.expiration_url, d.origin from \
             {rows} join deliveries d on d.id = rows.id",
-            row => (row.try_get(0)?, ImportedDelivery::from_row(row)?)
+            row => (row.try_get("id")?, ImportedDelivery::from_row(row)?)
         )?;
         Ok(found.into_iter().collect())
     }
@@ -164,7 +164,7 @@ impl Tx {
             Bulk::new().text("identifier", identifiers),
             "select t.identifier, t.label, t.kind, t.source_url, t.valid_until from {rows} join \
             page_tags t on t.identifier = rows.identifier",
-            row => (row.try_get(0)?, ImportedPageTag::from_row(row)?)
+            row => (row.try_get("identifier")?, ImportedPageTag::from_row(row)?)
         )?;
         Ok(found.into_iter().collect())
     }

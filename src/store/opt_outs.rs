@@ -57,7 +57,7 @@ impl Tx {
             self,
             Bulk::new().uuid("id", contacts.map(|id| id.0)),
             "select o.contact_id from {rows} join opt_outs o on o.contact_id = rows.id",
-            row => ContactId(row.try_get(0)?)
+            row => ContactId(row.try_get("contact_id")?)
         )?;
         Ok(HashSet::from_iter(found))
     }

@@ -175,7 +175,7 @@ impl Tx {
             Bulk::new().text("identifier", identifiers.iter().map(|text| (*text).to_owned())),
             "select t.identifier, t.kind, t.valid_until from {rows} join page_tags t on \
             t.identifier = rows.identifier",
-            row => (row.try_get(0)?, TagRule::from_row(row)?)
+            row => (row.try_get("identifier")?, TagRule::from_row(row)?)
         )
     }
 

@@ -180,7 +180,7 @@ impl Store {
             Bulk::new().uuid("id", ids.iter().copied()),
             "select c.merged_into, c.id from {rows} join contacts c on c.merged_into = rows.id \
             order by c.created_at, c.id",
-            row => (row.try_get(0)?, row.try_get(1)?)
+            row => (row.try_get("merged_into")?, row.try_get("id")?)
         )?;
         let visitors: Vec<(Uuid, Uuid)> = fetch_bulk!(
             &mut connection,
@@ -189,7 +189,7 @@ impl Store {
                select v.contact_id, v.id, row_number() over (partition by v.contact_id order by v.changed_at desc, v.id) as place
                from {rows} join visitors v on v.contact_id = rows.id
              ) as ranked where place <= 1000 order by contact_id, place",
-            row => (row.try_get(0)?, row.try_get(1)?)
+            row => (row.try_get("contact_id")?, row.try_get("id")?)
         )?;
         let (mut former, mut visitors) = (by_contact(former), by_contact(visitors));
         for contact in contacts {
