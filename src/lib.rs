@@ -30,10 +30,6 @@ mod server;
 mod sqlite;
 // Finds and starts Postgres for the tests of the store.
 #[cfg(test)]
-#[expect(
-    dead_code,
-    reason = "tests of the running server and the benchmark need more of it"
-)]
 #[path = "../tests/rig/mod.rs"]
 mod rig;
 

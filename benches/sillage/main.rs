@@ -139,6 +139,7 @@ impl Options {
 
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
+    process::choose_scratch();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -172,7 +173,7 @@ async fn run(options: &Options, board: &mut Scoreboard) -> anyhow::Result<()> {
     println!(
         "{} processors; directories under {}",
         std::thread::available_parallelism()?,
-        process::scratch().display()
+        rig::scratch::place().display()
     );
     for section in sections {
         match section {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
 use super::probe;
-use super::process::{Farewell, Process, find_program, free_address, scratch_dir};
+use super::process::{Process, find_program, free_address, scratch_dir};
 use super::rig;
 
 /// A running nginx.
@@ -41,7 +41,7 @@ impl Nginx {
                 .arg(dir.path())
                 .args(["-c", "nginx.conf", "-e", "error.log"])
                 .stdout(Stdio::null()),
-            Farewell::Signal("TERM"),
+            "TERM",
         )?;
         let deadline = Instant::now() + Duration::from_secs(10);
         while !probe::get(address, "/").is_ok_and(|answer| answer.status == 302) {

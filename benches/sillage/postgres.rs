@@ -1,24 +1,17 @@
-//! A throw-away Postgres with the settings that `initdb` gives it: fsync and synchronous commit are
-//! on.
-
-use std::time::{Duration, Instant};
+//! The cluster of a run, with the settings that `initdb` gives it.
 
 use anyhow::bail;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use tempfile::TempDir;
 
-use super::process::{Farewell, Process, scratch_dir};
+use super::process::cpu_seconds;
 use super::rig;
+use super::rig::postgres::{PostgresServer, Settings};
 
-/// What is missing where there is no Postgres.
-pub const MISSING: &str =
-    "no Postgres server under /usr/lib/postgresql (Debian package postgresql)";
+pub use super::rig::postgres::MISSING;
 
-/// The cluster; it and its directory go with this value.
+/// The cluster; it goes with this value, its directory with the run.
 pub struct Cluster {
-    process: Process,
-    port: u16,
-    _dir: TempDir,
+    server: PostgresServer,
 }
 
 impl Cluster {
@@ -32,55 +25,14 @@ impl Cluster {
         if !Self::is_installed() {
             bail!(MISSING);
         }
-        let dir = scratch_dir("postgres")?;
-        if let Some((user, group)) = rig::postgres_user() {
-            std::os::unix::fs::chown(dir.path(), Some(user), Some(group))?;
-        }
-        let command = |name: &str| rig::postgres_command(name, dir.path());
-        let data = dir.path().join("data");
-        let made = command("initdb")
-            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8"])
-            .args(["--locale=C.UTF-8", "--pgdata"])
-            .arg(&data)
-            .output()?;
-        if !made.status.success() {
-            bail!("initdb: {}", String::from_utf8_lossy(&made.stderr));
-        }
-        let port = rig::free_port();
-        let log = std::fs::File::create(dir.path().join("log"))?;
-        let process = Process::spawn(
-            "postgres",
-            command("postgres")
-                .arg("-D")
-                .arg(&data)
-                .args(["-p", &port.to_string(), "-k"])
-                .arg(dir.path())
-                .args(["-c", "listen_addresses=127.0.0.1"])
-                .stdout(log.try_clone()?)
-                .stderr(log),
-            // Immediate shutdown: nobody needs this data again.
-            Farewell::Signal("QUIT"),
-        )?;
-        let mut cluster = Self {
-            process,
-            port,
-            _dir: dir,
-        };
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while cluster.connect().await.is_err() {
-            cluster.process.check()?;
-            if Instant::now() > deadline {
-                bail!("postgres does not answer");
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Ok(cluster)
+        let server = PostgresServer::start_with(Settings::USUAL).await;
+        Ok(Self { server })
     }
 
     /// Makes a database; returns its URL.
     pub async fn create(&self, name: &str) -> anyhow::Result<String> {
         self.run(format!("create database {name}")).await?;
-        Ok(self.url(name))
+        Ok(self.server.url(name))
     }
 
     /// Writes out what the preparation left in memory, so that every measurement begins alike.
@@ -90,23 +42,15 @@ impl Cluster {
 
     /// Seconds of processor of the whole cluster.
     pub fn cpu_seconds(&self) -> f64 {
-        self.process.cpu_seconds()
+        cpu_seconds(self.server.id())
     }
 
     async fn run(&self, sql: String) -> anyhow::Result<()> {
-        let mut connection = self.connect().await?;
+        let mut connection = PgConnection::connect(&self.server.url("postgres")).await?;
         sqlx::raw_sql(AssertSqlSafe(sql))
             .execute(&mut connection)
             .await?;
         connection.close().await?;
         Ok(())
-    }
-
-    async fn connect(&self) -> sqlx::Result<PgConnection> {
-        PgConnection::connect(&self.url("postgres")).await
-    }
-
-    fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 }

@@ -4,13 +4,13 @@
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
-use super::rig;
+use super::rig::{self, scratch};
 
 /// Kernel ticks a second in `/proc/<pid>/stat`; 100 on every Linux that Debian builds.
 const TICKS: f64 = 100.0;
@@ -18,17 +18,7 @@ const TICKS: f64 = 100.0;
 /// A running program.
 pub struct Process {
     name: &'static str,
-    child: Child,
-    farewell: Farewell,
-}
-
-/// How a program is told to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
-    /// SIGKILL: it has no children.
-    Kill,
-    /// A signal after which it ends its own children.
-    Signal(&'static str),
+    process: scratch::Process,
 }
 
 /// Memory of a process, in bytes.
@@ -41,31 +31,21 @@ pub struct Memory {
 }
 
 impl Process {
-    /// Starts a program.
-    pub fn spawn(
-        name: &'static str,
-        command: &mut Command,
-        farewell: Farewell,
-    ) -> anyhow::Result<Self> {
-        let child = command
-            .stdin(Stdio::null())
-            .spawn()
+    /// Starts a program. `signal` ends it, and its children where it has any.
+    pub fn spawn(name: &'static str, command: &mut Command, signal: &str) -> anyhow::Result<Self> {
+        let process = scratch::Process::try_start(command.stdin(Stdio::null()), signal)
             .with_context(|| format!("start {name}"))?;
-        Ok(Self {
-            name,
-            child,
-            farewell,
-        })
+        Ok(Self { name, process })
     }
 
     /// Its id.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// An error where it has ended by itself.
     pub fn check(&mut self) -> anyhow::Result<()> {
-        match self.child.try_wait()? {
+        match self.process.ended() {
             Some(status) => bail!("{} ended: {status}", self.name),
             None => Ok(()),
         }
@@ -74,13 +54,13 @@ impl Process {
     /// Waits for its end; returns what it wrote to its standard output, which has to be a pipe.
     pub async fn finish(&mut self) -> anyhow::Result<String> {
         let status = loop {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.process.ended() {
                 break status;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         let mut text = String::new();
-        if let Some(output) = &mut self.child.stdout {
+        if let Some(output) = self.process.stdout() {
             output.read_to_string(&mut text)?;
         }
         if !status.success() {
@@ -113,35 +93,23 @@ impl Process {
 
     /// Seconds of processor that it and its children have used, the ended ones included.
     pub fn cpu_seconds(&self) -> f64 {
-        let read = |path: PathBuf| Usage::read(&path);
-        let own = read(format!("/proc/{}/stat", self.id()).into())
-            .map_or(0.0, |usage| usage.own + usage.of_ended_children);
-        let children: f64 = std::fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| read(entry.ok()?.path().join("stat")))
-            .filter(|usage| usage.parent == self.id())
-            .map(|usage| usage.own)
-            .sum();
-        own + children
+        cpu_seconds(self.id())
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Farewell::Signal(signal) = self.farewell {
-            let _ = Command::new("kill")
-                .args([format!("-{signal}"), self.id().to_string()])
-                .stderr(Stdio::null())
-                .status();
-            let deadline = Instant::now() + Duration::from_secs(10);
-            while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Seconds of processor that a process and its children have used, the ended ones included.
+pub fn cpu_seconds(id: u32) -> f64 {
+    let read = |path: PathBuf| Usage::read(&path);
+    let own = read(format!("/proc/{id}/stat").into())
+        .map_or(0.0, |usage| usage.own + usage.of_ended_children);
+    let children: f64 = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| read(entry.ok()?.path().join("stat")))
+        .filter(|usage| usage.parent == id)
+        .map(|usage| usage.own)
+        .sum();
+    own + children
 }
 
 /// Seconds of processor that this program itself has used.
@@ -173,17 +141,18 @@ impl Usage {
     }
 }
 
-/// A new directory on disk. Not in `/tmp`: where that is memory, durable figures would mean
-/// nothing.
+/// A new directory that goes with its value, or with the run.
 pub fn scratch_dir(what: &str) -> std::io::Result<TempDir> {
     tempfile::Builder::new()
-        .prefix(&format!("sillage-bench-{what}-"))
-        .tempdir_in(scratch())
+        .prefix(&format!("{what}-"))
+        .tempdir_in(scratch::root())
 }
 
-/// Where the directories of the run are: `TMPDIR` where it is set.
-pub fn scratch() -> PathBuf {
-    std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from)
+/// Puts the run's directory on a disk, into `TMPDIR` where it is set. Not into `/tmp`: where that is
+/// memory, durable figures would mean nothing.
+pub fn choose_scratch() {
+    let place = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
+    scratch::set_place(place);
 }
 
 /// An address of the loopback that is free now.

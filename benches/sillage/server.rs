@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 
 use super::mailing;
 use super::probe;
-use super::process::{Farewell, Memory, Process, free_address};
+use super::process::{Memory, Process, free_address};
 use super::rig;
 
 /// A running server.
@@ -45,7 +45,7 @@ impl Server {
             command.env(format!("SILLAGE_{key}"), value);
         }
         let started = Instant::now();
-        let mut process = Process::spawn("sillage", &mut command, Farewell::Kill)?;
+        let mut process = Process::spawn("sillage", &mut command, "KILL")?;
         let deadline = started + Duration::from_secs(30);
         while !probe::get(address, "/readyz").is_ok_and(|answer| answer.status == 200) {
             process.check()?;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
-use super::process::{Farewell, Process, find_program};
+use super::process::{Process, find_program};
 
 /// What a round showed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +38,7 @@ pub async fn run(
             .arg(format!("-d{seconds}s"))
             .arg(format!("http://{address}{target}"))
             .stdout(Stdio::piped()),
-        Farewell::Kill,
+        "KILL",
     )?;
     let text = process.finish().await?;
     read(&text).with_context(|| format!("wrk said {text}"))

@@ -1,8 +1,19 @@
-//! What tests and the benchmark share: where the programs are that they start beside the server,
-//! who may run them, which ports are free, and how a figure of `/metrics` is read.
+//! What all tests and the benchmark stand on: directories and processes that go when the run ends,
+//! however it ends; a throw-away Postgres; free ports; and how a figure of `/metrics` is read.
 //!
-//! How a process ends differs, and stays with each: a test's must not outlive a test that was
-//! killed, the benchmark's tells what it used.
+//! Part of three programs: `tests/it`, the store's own tests, and the benchmark.
+
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "each of the three uses a part of it, and what fails here fails the run"
+)]
+
+pub mod need;
+pub mod postgres;
+pub mod scratch;
 
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;

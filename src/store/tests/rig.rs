@@ -1,20 +1,9 @@
-//! The throw-away Postgres and the directories of the tests in `tests/it`, and what runs a test on
-//! both databases.
-
-#[path = "../../../tests/it/harness/need.rs"]
-mod need;
-#[expect(dead_code, reason = "the tests of the running server need more of it")]
-#[path = "../../../tests/it/harness/postgres.rs"]
-mod postgres;
-#[expect(dead_code, reason = "the tests of the running server need more of it")]
-#[path = "../../../tests/it/harness/scratch.rs"]
-mod scratch;
-
-pub(super) use need::{need, wait_for};
-pub(super) use postgres::PostgresServer;
-pub(super) use scratch::new_dir;
+//! What runs a test of the store on both databases.
 
 pub(super) use crate::rig::free_port;
+pub(super) use crate::rig::need::wait_for;
+pub(super) use crate::rig::postgres::PostgresServer;
+pub(super) use crate::rig::scratch::new_dir;
 
 /// Which database a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

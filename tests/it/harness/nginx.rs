@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::scratch::{self, Process};
+use super::Process;
 use super::wait_for;
 use crate::rig;
+use crate::rig::scratch;
 
 /// A running nginx; it ends with the test.
 pub struct Nginx {

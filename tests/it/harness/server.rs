@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::scratch::{self, Process};
-use super::{Client, Db, Engine, Network, PostgresServer, wait_for};
-use crate::rig::{self, figure};
+use super::{Client, Db, Engine, Network, PostgresServer, Process, wait_for};
+use crate::rig::{self, figure, scratch};
 
 /// The token of every test server's API.
 pub const ADMIN_TOKEN: &str = "a-token-for-integration-tests";

@@ -1,4 +1,4 @@
-//! A throw-away Postgres: one for the whole test process, and more for tests that break theirs.
+//! A throw-away Postgres: one for a whole run, and more for tests that break theirs.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,39 +9,78 @@ use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
+use super::need::{need, wait_for};
 use super::scratch::{self, Process};
-use crate::rig;
+
+/// How a cluster is made and run.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Arguments of `initdb`.
+    initdb: &'static [&'static str],
+    /// Parameters of the server.
+    parameters: &'static [&'static str],
+}
+
+impl Settings {
+    /// For tests: made without waiting for the disk, small, and for many connections.
+    pub const TESTS: Self = Self {
+        initdb: &["--locale=C", "--no-sync"],
+        parameters: &[
+            "fsync=on",
+            "full_page_writes=on",
+            "shared_buffers=64MB",
+            "max_connections=200",
+        ],
+    };
+    /// As `initdb` makes it, whose fsync and synchronous commit are on.
+    pub const USUAL: Self = Self {
+        initdb: &["--locale=C.UTF-8"],
+        parameters: &[],
+    };
+}
+
+/// What is missing where there is no Postgres.
+pub const MISSING: &str =
+    "no Postgres server under /usr/lib/postgresql (Debian package postgresql)";
 
 /// A cluster with its data directory and its port, running or not.
 pub struct PostgresServer {
     dir: PathBuf,
     port: u16,
+    settings: Settings,
     process: Option<Process>,
 }
 
 impl PostgresServer {
-    /// Makes a cluster and starts it.
+    /// Makes a cluster for a test and starts it.
     pub async fn start() -> Self {
-        tokio::task::spawn_blocking(Self::start_blocking)
+        Self::start_with(Settings::TESTS).await
+    }
+
+    /// Makes a cluster and starts it.
+    pub async fn start_with(settings: Settings) -> Self {
+        tokio::task::spawn_blocking(move || Self::start_blocking(settings))
             .await
             .unwrap()
     }
 
-    fn start_blocking() -> Self {
-        super::need("Postgres");
+    fn start_blocking(settings: Settings) -> Self {
+        need("Postgres");
         let dir = scratch::new_dir("postgres");
-        if let Some((uid, gid)) = rig::postgres_user() {
+        if let Some((uid, gid)) = super::postgres_user() {
             std::os::unix::fs::chown(&dir, Some(uid), Some(gid)).unwrap();
         }
         let made = program("initdb", &dir)
             .args(["--pgdata=data", "--username=sillage", "--auth=trust"])
-            .args(["--encoding=UTF8", "--locale=C", "--no-sync"])
+            .arg("--encoding=UTF8")
+            .args(settings.initdb)
             .output()
             .unwrap();
         assert!(made.status.success(), "{made:?}");
         let mut server = Self {
             dir,
-            port: rig::free_port(),
+            port: super::free_port(),
+            settings,
             process: None,
         };
         server.launch();
@@ -52,9 +91,11 @@ impl PostgresServer {
     /// The URL of a new, empty database on the cluster that all tests share.
     pub async fn new_shared_database() -> String {
         static SHARED: OnceLock<PostgresServer> = OnceLock::new();
-        let shared = tokio::task::spawn_blocking(|| SHARED.get_or_init(Self::start_blocking))
-            .await
-            .unwrap();
+        let shared = tokio::task::spawn_blocking(|| {
+            SHARED.get_or_init(|| Self::start_blocking(Settings::TESTS))
+        })
+        .await
+        .unwrap();
         shared.new_database().await
     }
 
@@ -71,8 +112,14 @@ impl PostgresServer {
         self.url(&name)
     }
 
-    fn url(&self, database: &str) -> String {
+    /// The URL of a database.
+    pub fn url(&self, database: &str) -> String {
         format!("postgres://sillage@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Its postmaster's number.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
     }
 
     /// kill -9 of the postmaster and everything it started, as a power cut would.
@@ -81,7 +128,7 @@ impl PostgresServer {
         let mut ids = children_of(process.id());
         ids.push(process.id());
         scratch::send_signal("KILL", &ids);
-        super::wait_for("Postgres dies", Duration::from_secs(10), async || {
+        wait_for("Postgres dies", Duration::from_secs(10), async || {
             process.ended().is_some()
         })
         .await;
@@ -117,8 +164,7 @@ impl PostgresServer {
             .args(["-D", "data", "-p", &self.port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1"])
             .args(["-c", "unix_socket_directories="])
-            .args(["-c", "fsync=on", "-c", "full_page_writes=on"])
-            .args(["-c", "shared_buffers=64MB", "-c", "max_connections=200"])
+            .args(self.settings.parameters.iter().flat_map(|of| ["-c", of]))
             .stderr(log)
             .stdout(Stdio::null());
         self.process = Some(Process::start(&mut command, "QUIT"));
@@ -151,7 +197,7 @@ impl PostgresServer {
 
 /// A program of Postgres that speaks English.
 fn program(name: &str, dir: &Path) -> Command {
-    let mut command = rig::postgres_command(name, dir);
+    let mut command = super::postgres_command(name, dir);
     command.env("LC_ALL", "C");
     command
 }

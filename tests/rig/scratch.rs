@@ -1,14 +1,13 @@
-//! The directory in which everything of a test process lives, and the process that clears up after
-//! it.
+//! The directory in which everything of a run lives, and the process that clears up after it.
 //!
-//! A test process can end by a panic, by Ctrl-C or by kill -9, so it does not clear up itself: a
-//! shell waits on a pipe that the kernel closes when the test process is gone, whatever ended it.
-//! It then ends every process noted here, unmounts, and removes the directory.
+//! A run can end by a panic, by Ctrl-C or by kill -9, so it does not clear up itself: a shell waits
+//! on a pipe that the kernel closes when the run's process is gone, whatever ended it. It then ends
+//! every process noted here, unmounts, and removes the directory.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -43,19 +42,33 @@ struct Scratch {
     _guard: Child,
 }
 
-fn root() -> &'static Path {
+/// Where the run's directory is made; the system's place for such where nobody says.
+static PLACE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says where the run's directory is made. It has no effect once something was made there.
+pub fn set_place(place: PathBuf) {
+    let _ = PLACE.set(place);
+}
+
+/// Where the run's directory is made.
+pub fn place() -> PathBuf {
+    PLACE.get().cloned().unwrap_or_else(std::env::temp_dir)
+}
+
+/// The run's directory.
+pub fn root() -> &'static Path {
     static SCRATCH: OnceLock<Scratch> = OnceLock::new();
     let scratch = SCRATCH.get_or_init(|| {
         let root = tempfile::Builder::new()
-            .prefix("sillage-it-")
-            .tempdir()
+            .prefix("sillage-run-")
+            .tempdir_in(place())
             .unwrap()
             .keep();
         // Postgres runs as another user than root and has to get through.
         std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).unwrap();
         std::fs::create_dir(root.join("processes")).unwrap();
         let guard = Command::new("sh")
-            .args(["-c", GUARD, "sillage-it-guard"])
+            .args(["-c", GUARD, "sillage-run-guard"])
             .arg(&root)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -72,7 +85,7 @@ fn root() -> &'static Path {
     &scratch.root
 }
 
-/// A new, empty directory; it goes when the test process goes.
+/// A new, empty directory; it goes when the run does.
 pub fn new_dir(name: &str) -> PathBuf {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -81,7 +94,7 @@ pub fn new_dir(name: &str) -> PathBuf {
     dir
 }
 
-/// A child process that does not outlive the test process.
+/// A child process that does not outlive the run.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -89,17 +102,24 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it; `signal` is what ends it for good when the tests are over (Postgres frees its
-    /// shared memory on QUIT only).
+    /// Starts it; `signal` is what ends it for good when the run is over (Postgres frees its shared
+    /// memory on QUIT only).
     pub fn start(command: &mut Command, signal: &str) -> Self {
+        Self::try_start(command, signal).unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    /// [`Self::start`] where it is no fault of the run's if the program cannot be started.
+    pub fn try_start(command: &mut Command, signal: &str) -> std::io::Result<Self> {
         let processes = root().join("processes");
-        let child = command
-            .process_group(0)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let child = command.process_group(0).spawn()?;
         let note = processes.join(child.id().to_string());
-        std::fs::write(&note, signal).unwrap();
-        Self { child, note }
+        std::fs::write(&note, signal)?;
+        Ok(Self { child, note })
+    }
+
+    /// What it writes, where that goes into a pipe.
+    pub fn stdout(&mut self) -> Option<&mut ChildStdout> {
+        self.child.stdout.as_mut()
     }
 
     pub fn id(&self) -> u32 {
