@@ -10,6 +10,7 @@ mod import;
 mod keys;
 mod page_tags;
 mod queue;
+mod recount;
 mod retire;
 mod serve;
 
@@ -87,6 +88,8 @@ enum Command {
     /// List the keys that links were signed with, and give up lost ones
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Count all figures again from the hits; exit code 1 if they differ
+    Recount(recount::Recount),
     /// Remove all months of hits past their retention at once; a server removes one a day
     Retire(retire::Retire),
     /// Inspect the hits that wait for the database
@@ -240,6 +243,7 @@ fn execute(
             Command::Import(command) => command.execute(&config).await,
             Command::Export(command) => command.execute(&config).await,
             Command::Keys(command) => command.execute(&config).await,
+            Command::Recount(command) => command.execute(&config).await,
             Command::Retire(asked) => asked.execute(&config).await,
             Command::Spool(command) => command.execute(&config).await,
             Command::Quarantine(command) => command.execute(&config).await,

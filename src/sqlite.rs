@@ -29,11 +29,23 @@ impl SqliteTransaction {
     /// # Errors
     /// The file cannot be opened, or others write for longer than the connection waits.
     pub(crate) async fn begin(pool: &SqlitePool) -> sqlx::Result<Self> {
+        Self::begin_by("begin immediate", pool).await
+    }
+
+    /// Begins a transaction that reads: all of it is as it was at its first query.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub(crate) async fn begin_reading(pool: &SqlitePool) -> sqlx::Result<Self> {
+        Self::begin_by("begin deferred", pool).await
+    }
+
+    async fn begin_by(sql: &'static str, pool: &SqlitePool) -> sqlx::Result<Self> {
         let mut connection = pool.acquire().await?;
         // From here on, also where nobody waits for the answer.
         connection.close_on_drop();
         let mut transaction = Self(connection);
-        transaction.run("begin immediate").await?;
+        transaction.run(sql).await?;
         Ok(transaction)
     }
 

@@ -21,6 +21,7 @@ pub mod page_tags;
 mod partitions;
 pub mod persons;
 mod postgres;
+pub mod recount;
 pub mod retention;
 pub mod signing_keys;
 #[cfg(test)]
@@ -356,6 +357,24 @@ impl Store {
         Ok(match &self.pools {
             Either::Postgres(pool) => Either::Postgres(pool.begin().await?),
             Either::Sqlite(pools) => Either::Sqlite(SqliteTransaction::begin(&pools.write).await?),
+        })
+    }
+
+    /// Begins a transaction that reads, all of it as the database is now.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn begin_snapshot(&self) -> sqlx::Result<Tx> {
+        Ok(match &self.pools {
+            Either::Postgres(pool) => {
+                let mut tx = pool.begin().await?;
+                let sql = "set transaction isolation level repeatable read, read only";
+                sqlx::raw_sql(sql).execute(&mut *tx).await?;
+                Either::Postgres(tx)
+            }
+            Either::Sqlite(pools) => {
+                Either::Sqlite(SqliteTransaction::begin_reading(&pools.read).await?)
+            }
         })
     }
 

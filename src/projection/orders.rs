@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use crate::model::hit::{Authority, Dialect, Hit, Kind, LeastProof, Money, Proof, Sum, VisitorId};
 use crate::store::figures::{Booking, Place, Sales, Touches};
+use crate::store::orders::note::{CHANGED, PROVED, REFUNDED, REPEATED, TOO_MUCH, UNKNOWN};
 use crate::store::orders::{HeldOrder, Holder, Order, OrderKey};
 use crate::store::{self, Tx};
 
@@ -81,13 +82,6 @@ impl Earned {
         Some(Money(i64::try_from(sum).unwrap_or(i64::MAX)))
     }
 }
-
-const REPEATED: &str = "order counted before";
-const CHANGED: &str = "order changed";
-const PROVED: &str = "order proved";
-const REFUNDED: &str = "refund counted before";
-const TOO_MUCH: &str = "refund above the order";
-const UNKNOWN: &str = "refund of an unknown order";
 
 /// A sender whose word holds against any browser's. Those that hand on Mapp's requests hand on what
 /// browsers say, too.

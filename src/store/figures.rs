@@ -23,6 +23,7 @@
 mod books;
 mod clicks;
 mod messages;
+mod repair;
 mod revenue;
 mod sites;
 mod times;
@@ -33,6 +34,7 @@ use std::collections::BTreeMap;
 
 pub use books::{Sales, joined};
 use messages::Messages;
+pub use repair::{Repair, TopDay};
 use revenue::Credits;
 pub use revenue::{Model, Touches};
 use sites::Nameless;

@@ -14,6 +14,25 @@ use crate::model::clock::Micros;
 use crate::model::hit::{Kind, Money, VisitorId};
 use crate::{both, execute_bulk, fetch_bulk, from_row};
 
+/// What a hit says that told of an order which was known, or of no order.
+pub mod note {
+    /// Nothing new.
+    pub const REPEATED: &str = "order counted before";
+    /// Another amount.
+    pub const CHANGED: &str = "order changed";
+    /// Now with the proof of a delivery.
+    pub const PROVED: &str = "order proved";
+    /// A refund that is known.
+    pub const REFUNDED: &str = "refund counted before";
+    /// A refund of more than was paid.
+    pub const TOO_MUCH: &str = "refund above the order";
+    /// A refund of an order that is not known.
+    pub const UNKNOWN: &str = "refund of an unknown order";
+
+    /// All of them.
+    pub const ALL: [&str; 6] = [REPEATED, CHANGED, PROVED, REFUNDED, TOO_MUCH, UNKNOWN];
+}
+
 /// An order of a shop.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OrderKey {

@@ -20,6 +20,7 @@ mod page_tags;
 mod pages;
 mod people;
 mod positions;
+mod recount;
 mod retention;
 mod rig;
 mod signing_keys;

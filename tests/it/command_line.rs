@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::harness::{Engine, PostgresServer, TestServer, new_dir, on_both};
 
 /// Every command that needs a database.
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &["migrate"],
     &["delivery", "create", "--label", "x"],
     &[
@@ -29,6 +29,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["quarantine", "list"],
     &["quarantine", "retry", "--all"],
     &["keys", "list"],
+    &["recount"],
 ];
 
 fn run(dir: &Path, arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, String) {

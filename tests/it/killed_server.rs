@@ -50,6 +50,7 @@ async fn what_was_answered_is_stored_once_after_twenty_kills(engine: Engine) {
         "{comparison:?}"
     );
     assert_eq!(report.wrong(), 0, "an answer is a redirect or a pixel");
+    server.recount().await;
     server.finish().await;
 }
 on_both!(what_was_answered_is_stored_once_after_twenty_kills);

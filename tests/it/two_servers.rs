@@ -72,6 +72,7 @@ async fn hits_of_two_servers_are_stored_once_in_one_order() {
             .number("select count(*) from hits where kind = 'click'")
             .await
     );
+    one.recount().await;
     one.finish().await;
     other.finish().await;
 }

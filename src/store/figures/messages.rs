@@ -293,3 +293,42 @@ struct RowsToWrite {
     changed: Bulk,
     changed_with_books: Bulk,
 }
+
+/// What is added to a message, and its first times as they are to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MessageRepair {
+    pub(super) delivery_id: i64,
+    pub(super) opens: i64,
+    pub(super) clicks: i64,
+    pub(super) pages: i64,
+    pub(super) first_open_at: Option<Micros>,
+    pub(super) first_click_at: Option<Micros>,
+}
+
+/// Adds what a recount found.
+pub(super) async fn repair(
+    tx: &mut Tx,
+    messages: &BTreeMap<i64, MessageRepair>,
+) -> sqlx::Result<()> {
+    let of = || messages.values();
+    execute_bulk!(
+        tx,
+        Bulk::new()
+            .big("broadlog_id", messages.keys().copied())
+            .big("delivery_id", of().map(|row| row.delivery_id))
+            .time_or_null("first_open_at", of().map(|row| row.first_open_at))
+            .time_or_null("first_click_at", of().map(|row| row.first_click_at))
+            .big("opens", of().map(|row| row.opens))
+            .big("clicks", of().map(|row| row.clicks))
+            .big("pages", of().map(|row| row.pages)),
+        "insert into broadlog_figures
+             (broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens, clicks, pages, transactions, revenue, quantity)
+         select broadlog_id, '', delivery_id, first_open_at, first_click_at, opens, clicks, pages, 0, 0, 0
+         from {rows} where true
+         on conflict (broadlog_id, currency) do update set
+             first_open_at = excluded.first_open_at, first_click_at = excluded.first_click_at,
+             opens = broadlog_figures.opens + excluded.opens, clicks = broadlog_figures.clicks + excluded.clicks,
+             pages = broadlog_figures.pages + excluded.pages"
+    )
+    .map(|_| ())
+}

@@ -31,6 +31,12 @@ pub enum Dimension {
 }
 
 impl Dimension {
+    /// The dimension of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [Self::Page, Self::Referrer, Self::Campaign];
+        all.into_iter().find(|dimension| dimension.as_str() == word)
+    }
+
     /// The word in the table.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,7 +48,7 @@ impl Dimension {
 }
 
 /// A day, a site, a dimension, and the kind of the hits.
-type Group = (Micros, String, Dimension, Kind);
+pub(super) type Group = (Micros, String, Dimension, Kind);
 type TopKey = (Group, String);
 
 /// Hits by value.
@@ -74,6 +80,11 @@ impl Tops {
                 *self.hits.entry((group, value)).or_default() += 1;
             }
         }
+    }
+
+    /// Adds hits to a value.
+    pub(super) fn add_value(&mut self, group: Group, value: String, hits: i64) {
+        *self.hits.entry((group, value)).or_default() += hits;
     }
 
     /// Takes another batch's.

@@ -52,9 +52,10 @@ impl Visitors {
         self.0.update(&more.0.to_sketch(HllType::Hll8));
     }
 
-    /// About how many they are; up to some hundred exactly.
+    /// About how many they are; up to some hundred exactly. It does not depend on the order in which
+    /// they came, nor on how sketches were put together.
     pub fn estimate(&self) -> i64 {
-        self.0.estimate().round() as i64
+        self.0.composite_estimate().round() as i64
     }
 
     /// As it is stored.
@@ -80,15 +81,25 @@ impl SiteVisitors {
         }
     }
 
+    /// How many half hours there are.
+    pub(super) fn len(&self) -> usize {
+        self.of.len()
+    }
+
+    /// Adds visitors to a half hour.
+    pub(super) fn add_all(&mut self, key: VisitorsKey, visitors: Visitors) {
+        match self.of.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(visitors);
+            }
+            Entry::Occupied(entry) => entry.into_mut().merge(&visitors),
+        }
+    }
+
     /// Takes another batch's.
     pub(super) fn merge(&mut self, more: Self) {
         for (key, visitors) in more.of {
-            match self.of.entry(key) {
-                Entry::Vacant(entry) => {
-                    entry.insert(visitors);
-                }
-                Entry::Occupied(entry) => entry.into_mut().merge(&visitors),
-            }
+            self.add_all(key, visitors);
         }
     }
 
@@ -195,6 +206,16 @@ mod tests {
         }
         let off = (all.estimate() - 90_000).abs();
         assert!(off < 90_000 * 5 / 100, "{}", all.estimate());
+    }
+
+    #[test]
+    fn the_estimate_is_that_of_the_same_visitors_in_any_order() {
+        let whole = visitors(0, 9_000);
+        let mut parts = Visitors::default();
+        for (from, to) in [(6_000, 9_000), (0, 40), (0, 6_000)] {
+            assert!(parts.add_sketch(&visitors(from, to).sketch()));
+        }
+        assert_eq!(parts.estimate(), whole.estimate());
     }
 
     #[test]

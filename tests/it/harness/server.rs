@@ -405,6 +405,19 @@ impl TestServer {
         code
     }
 
+    /// Counts all figures again from the hits: they must not differ.
+    pub async fn recount(&self) {
+        let mut command = self.command();
+        command.arg("recount");
+        let output = tokio::task::spawn_blocking(move || command.output())
+            .await
+            .unwrap()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}{errors}");
+    }
+
     /// Ends a test: a graceful stop, after which the spool is empty and nothing was put aside.
     pub async fn finish(self) {
         self.finish_with_quarantined(0).await;

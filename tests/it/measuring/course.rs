@@ -103,6 +103,7 @@ async fn what_came_to_a_site_is_read_in_days_of_a_zone(engine: Engine) {
         json!([{ "source": "letter", "medium": null, "campaign": "november", "hits": 6,
                  "clicks": 0, "pageviews": 6, "transactions": 0 }])
     );
+    server.recount().await;
     server.finish().await;
 }
 
@@ -193,6 +194,7 @@ async fn revenue_is_credited_to_what_led_to_it(engine: Engine) {
     ] {
         assert_eq!(credited(&mut api, query).await, expected, "{query}");
     }
+    server.recount().await;
     server.finish().await;
 }
 

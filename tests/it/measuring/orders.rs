@@ -90,6 +90,7 @@ async fn a_thank_you_page_shown_four_times_is_one_purchase(engine: Engine) {
     buyer.get(&mail.link_path(0)).await;
     buyer.get(&thanks("1004", "10")).await;
     assert_told(&server, 2, "64.9", 4).await;
+    server.recount().await;
     server.finish().await;
 }
 
@@ -113,6 +114,7 @@ async fn whoever_guesses_an_order_number_changes_nothing(engine: Engine) {
     known.get(&claim("-49.90")).await;
     server.client().get(&claim("4")).await;
     assert_told(&server, 1, "49.9", 2).await;
+    server.recount().await;
     server.finish().await;
 }
 
@@ -138,6 +140,7 @@ async fn a_shops_server_has_the_last_word_and_refunds_add_up(engine: Engine) {
     post_hits(&mut api, &refund).await;
     assert_told(&server, 1, "25", 0).await;
     assert_eq!(counted(&server).await, 250_000);
+    server.recount().await;
     server.finish().await;
 }
 
@@ -175,6 +178,7 @@ async fn an_order_from_the_quarantine_counts_once(engine: Engine) {
     assert_told(&server, 1, "49.9", 2).await;
     let all = "select count(*) from hits where kind = 'transaction'";
     assert_eq!(server.db().number(all).await, 4);
+    server.recount().await;
     server.finish().await;
 }
 
@@ -233,6 +237,7 @@ async fn an_order_is_remembered_for_half_a_year(engine: Engine) {
         .await;
     assert_eq!(left, [Some("1".to_owned()), Some("2".to_owned())]);
     store.close().await;
+    server.recount().await;
     server.finish().await;
 }
 
@@ -254,6 +259,7 @@ async fn what_comes_after_a_purchase_leaves_its_money_as_it_is(engine: Engine) {
     assert_eq!(server.db().number(counts).await, 22);
     let rows = "select count(*) from broadlog_figures";
     assert_eq!(server.db().number(rows).await, 2, "one without a currency");
+    server.recount().await;
     server.finish().await;
 }
 

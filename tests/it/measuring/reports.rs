@@ -91,6 +91,7 @@ async fn a_report_has_the_indicators(engine: Engine) {
             .get("hours")
             .is_none()
     );
+    server.recount().await;
     server.finish().await;
 }
 
@@ -131,6 +132,7 @@ async fn sums_beyond_64_bits_are_exact(engine: Engine) {
     let report = api.get("/api/v1/deliveries/4711/report").await.json();
     assert_eq!(report["revenue"][1]["amount"], "30000000000000049.87");
     assert_eq!(report["revenue"][1]["items"], 300 * i64::from(i32::MAX) + 1);
+    server.recount().await;
     server.finish().await;
 }
 

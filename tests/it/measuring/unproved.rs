@@ -97,6 +97,7 @@ async fn what_strangers_say_of_a_delivery_stands_apart_from_its_revenue(engine: 
             unsigned
         ]
     );
+    server.recount().await;
     server.finish().await;
 }
 
@@ -144,6 +145,7 @@ async fn a_sender_that_is_believed_names_the_delivery(engine: Engine) {
         .map(|[_, proof, _]| proof)
         .collect();
     assert_eq!(proofs, ["sender", "sender", "sender"]);
+    server.recount().await;
     server.finish().await;
 }
 
@@ -165,6 +167,7 @@ async fn the_last_delivery_of_an_unsigned_click_is_no_proof(engine: Engine) {
         let [delivery, told, _] = rows(&server).await.pop().unwrap();
         assert_eq!((delivery, told), (json!(4711), json!(proof)));
     }
+    server.recount().await;
     server.finish().await;
 }
 
@@ -240,6 +243,7 @@ async fn numbers_that_nobody_has_made_are_kept_and_never_adopted(engine: Engine)
     post_hits(&mut api, &json!([{ "kind": "open", "delivery_id": 5555 }])).await;
     server.wait_drained(DRAINING).await;
     assert_eq!(server.db().number(adopted).await, 1);
+    server.recount().await;
     server.finish().await;
 }
 
@@ -285,6 +289,7 @@ async fn a_message_gets_no_number_that_a_stranger_has_said(engine: Engine) {
     );
     let left = format!("select count(*) from broadlog_figures where broadlog_id = {next}");
     assert_eq!(server.db().number(&left).await, 0);
+    server.recount().await;
     server.finish().await;
 }
 

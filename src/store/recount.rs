@@ -1,0 +1,238 @@
+//! Figures counted once more from the hits themselves, to see whether what is kept is right, and to
+//! put it right.
+//!
+//! The hits of one snapshot of the database are run through the code that counts them as they come,
+//! into an embedded database of its own; then the tables are compared row by row with those of the
+//! same snapshot. Nobody is held up by it. What is put right is added as the difference, in the turn
+//! of those that write, so that hits which have come meanwhile stay counted.
+//!
+//! Money is left out: what an order earned depends on who was believed when it was told. So are
+//! periods whose hits were removed, and the deliveries that reach into them.
+
+mod compare;
+mod hits;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use sqlx::{AssertSqlSafe, FromRow, postgres::PgRow, sqlite::SqliteRow};
+
+use super::figures::{Figures, Repair, TopDay, Totals};
+use super::maintenance::PartitionMonth;
+use super::{Store, StoreError, Tx};
+use crate::both;
+use crate::model::clock::Micros;
+use compare::compare;
+use hits::page_after;
+
+/// Hits a page.
+const PAGE: i64 = 8_000;
+/// Pages a transaction of the scratch database.
+const PAGES: usize = 4;
+
+/// What was found of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recounted {
+    /// Its name.
+    pub table: &'static str,
+    /// Rows that were compared.
+    pub rows: u64,
+    /// Those that differ, the ones that only one side has included.
+    pub different: u64,
+    /// The first of them: what stands there, and what the hits say.
+    pub example: Option<String>,
+}
+
+/// What came of a recount.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recount {
+    /// Hits that were counted.
+    pub hits: u64,
+    /// From when on figures were compared: older hits were removed. None: from the first.
+    pub since: Option<Micros>,
+    /// Table by table.
+    pub tables: Vec<Recounted>,
+}
+
+impl Recount {
+    /// Whether everything is as the hits say.
+    pub fn is_right(&self) -> bool {
+        self.tables.iter().all(|table| table.different == 0)
+    }
+}
+
+impl Store {
+    /// Counts all hits again and compares. `scratch`: a file for the database of the recount, which
+    /// must not be there yet. `repairs`: puts right what differs.
+    ///
+    /// # Errors
+    /// A database refuses, or cannot be reached.
+    pub async fn recount(&self, scratch: &Path, repairs: bool) -> Result<Recount, StoreError> {
+        let url = format!("sqlite://{}", scratch.display());
+        let counted = Self::open(&url, 2, std::time::Duration::from_secs(60)).await?;
+        counted.migrate().await?;
+        let mut snapshot = self.begin_snapshot().await?;
+        let mut recount = Recount {
+            hits: count_hits(&mut snapshot, &counted).await?,
+            ..Recount::default()
+        };
+        let sql = "select max(month) from removed_months";
+        let removed: Option<String> =
+            both!(&mut snapshot, c => sqlx::query_scalar(sql).fetch_one(&mut **c).await)?;
+        recount.since = removed.map(|month| PartitionMonth::parse(&month).plus(1).start_time());
+        let bounds = Bounds {
+            since: recount.since,
+            cut: deliveries_before(&mut snapshot, recount.since).await?,
+        };
+        let mut repair = Repairs {
+            store: self,
+            wanted: repairs,
+            top_days: Vec::new(),
+        };
+        let mut of_counted = counted.begin_snapshot().await?;
+        let (kept, right) = (&mut snapshot, &mut of_counted);
+        recount.tables = vec![
+            compare::<compare::TimeRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<compare::DeliveryRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<compare::SiteRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<compare::MessageRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<compare::ClickerRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<compare::ClickRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<compare::TopRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<compare::SketchRow>(kept, right, &bounds, &mut repair).await?,
+        ];
+        repair.add_tops(&mut of_counted).await?;
+        snapshot.rollback().await?;
+        of_counted.rollback().await?;
+        counted.close().await;
+        Ok(recount)
+    }
+}
+
+/// What can be compared.
+#[derive(Debug)]
+struct Bounds {
+    since: Option<Micros>,
+    /// Deliveries that have figures of before.
+    cut: BTreeSet<i64>,
+}
+
+impl Bounds {
+    fn holds(&self, at: Micros) -> bool {
+        self.since.is_none_or(|since| at >= since)
+    }
+
+    fn holds_delivery(&self, id: i64) -> bool {
+        !self.cut.contains(&id)
+    }
+}
+
+async fn deliveries_before(
+    snapshot: &mut Tx,
+    since: Option<Micros>,
+) -> sqlx::Result<BTreeSet<i64>> {
+    let sql = "select distinct delivery_id from time_figures where at < $1";
+    let Some(since) = since else {
+        return Ok(BTreeSet::new());
+    };
+    let cut: Vec<i64> =
+        both!(snapshot, c => sqlx::query_scalar(sql).bind(since).fetch_all(&mut **c).await)?;
+    Ok(cut.into_iter().collect())
+}
+
+/// Runs all hits through the figures of the scratch database.
+async fn count_hits(snapshot: &mut Tx, counted: &Store) -> sqlx::Result<u64> {
+    let (mut after, mut all) = (i64::MIN, 0);
+    loop {
+        let mut tx = counted.begin_lane().await?;
+        let mut totals = Totals::default();
+        let mut is_last = false;
+        for _ in 0..PAGES {
+            let page = page_after(snapshot, after, PAGE).await?;
+            let Some(last) = page.last() else {
+                is_last = true;
+                break;
+            };
+            after = last.seq;
+            all += page.len() as u64;
+            let hits: Vec<_> = page.iter().map(|counted| &counted.hit).collect();
+            let bookings = || page.iter().filter_map(|counted| counted.order.as_ref());
+            let mut figures = Figures::load(&mut tx, &hits, bookings()).await?;
+            for counted in &page {
+                figures.add(&counted.hit, counted.order.is_some());
+                if let Some(order) = &counted.order {
+                    figures.book(order);
+                }
+            }
+            totals.merge(figures.save(&mut tx).await?);
+        }
+        totals.save(&mut tx).await?;
+        tx.commit().await?;
+        if is_last {
+            return Ok(all);
+        }
+    }
+}
+
+/// Streams a query's rows.
+fn stream<'t, T>(tx: &'t mut Tx, sql: String) -> BoxStream<'t, sqlx::Result<T>>
+where
+    T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin + 'static,
+{
+    match tx {
+        Tx::Postgres(c) => sqlx::query_as(AssertSqlSafe(sql)).fetch(&mut **c).boxed(),
+        Tx::Sqlite(c) => sqlx::query_as(AssertSqlSafe(sql)).fetch(&mut **c).boxed(),
+    }
+}
+
+/// Puts differences right, many at a time.
+struct Repairs<'s> {
+    store: &'s Store,
+    wanted: bool,
+    /// Days whose top values are missing.
+    top_days: Vec<TopDay>,
+}
+
+impl Repairs<'_> {
+    async fn add(&mut self, mut repair: Repair) -> sqlx::Result<()> {
+        if !self.wanted {
+            return Ok(());
+        }
+        self.top_days.append(&mut repair.take_top_days());
+        let mut tx = self.store.begin_lane().await?;
+        repair.save(&mut tx).await?;
+        tx.commit().await
+    }
+
+    /// Whether a message is another delivery's: a stranger had said its number before its sender
+    /// gave it, and what was counted then is no figure of it.
+    async fn is_of_another(&self, message: i64, delivery: i64) -> sqlx::Result<bool> {
+        let sql = "select count(*) from broadlogs where id = $1 and delivery_id <> $2";
+        let of_another: i64 = both!(self.store.reader(), pool => {
+            let query = sqlx::query_scalar(sql).bind(message).bind(delivery);
+            query.fetch_one(pool).await
+        })?;
+        Ok(of_another > 0)
+    }
+
+    /// Adds the top values of days that have none.
+    async fn add_tops(&mut self, counted: &mut Tx) -> sqlx::Result<()> {
+        let sql = "select value, hits from top_figures
+                   where day = $1 and site = $2 and dimension = $3 and kind = $4";
+        for day in std::mem::take(&mut self.top_days) {
+            let (at, site, dimension, kind) = &day;
+            let values: Vec<(String, i64)> = both!(&mut *counted, c => {
+                let query = sqlx::query_as(sql).bind(at).bind(site).bind(dimension).bind(kind);
+                query.fetch_all(&mut **c).await
+            })?;
+            let mut repair = Repair::default();
+            for (value, hits) in values {
+                repair.add_top(&day, value, hits);
+            }
+            self.add(repair).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! Hits as figures see them, from what is stored.
+
+use uuid::Uuid;
+
+use crate::both;
+use crate::from_row;
+use crate::model::clock::Micros;
+use crate::model::hit::{
+    BroadlogId, Currency, DeliveryId, Dialect, Hit, HitId, Kind, LinkId, Money, Utm, Verdict,
+    VisitorId,
+};
+use crate::store::Tx;
+use crate::store::figures::{Booking, Place, Sales};
+use crate::store::orders::note;
+
+/// A stored hit, and its order where it is the first that tells of one.
+pub(super) struct CountedHit {
+    pub(super) seq: i64,
+    pub(super) hit: Hit,
+    pub(super) order: Option<Booking>,
+}
+
+struct Row {
+    seq: i64,
+    received_at: Micros,
+    occurred_at: Option<Micros>,
+    kind: Kind,
+    site: String,
+    page_url: Option<String>,
+    referrer: Option<String>,
+    delivery_id: Option<DeliveryId>,
+    broadlog_id: Option<i64>,
+    link_id: Option<LinkId>,
+    visitor_id: Option<Uuid>,
+    revenue: Option<Money>,
+    currency: Option<String>,
+    utm: Utm,
+    verdict: String,
+    reason: Option<String>,
+}
+
+from_row!(Row, row => {
+    seq, received_at, occurred_at, kind, site, page_url, referrer, delivery_id, broadlog_id, link_id,
+    visitor_id, revenue, currency, verdict, reason,
+} { utm: Utm::from_row(row)? });
+
+/// The next hits in the order of storage.
+pub(super) async fn page_after(
+    tx: &mut Tx,
+    after: i64,
+    most: i64,
+) -> sqlx::Result<Vec<CountedHit>> {
+    let sql = "select seq, received_at, occurred_at, kind, site, page_url, referrer, delivery_id, broadlog_id, link_id, visitor_id,
+                      revenue, currency, utm_source, utm_medium, utm_campaign, utm_term, utm_content, verdict, reason
+               from hits where seq > $1 order by seq limit $2";
+    let rows: Vec<Row> = both!(tx, c => {
+        sqlx::query_as(sql).bind(after).bind(most).fetch_all(&mut **c).await
+    })?;
+    Ok(rows.into_iter().map(counted).collect())
+}
+
+fn counted(row: Row) -> CountedHit {
+    // Neither the id nor the dialect is in any figure.
+    let id = HitId(Uuid::nil());
+    let mut hit = Hit::new(id, row.received_at, row.kind, Dialect::Native);
+    hit.occurred_at = row.occurred_at;
+    hit.site = row.site;
+    hit.page_url = row.page_url;
+    hit.referrer = row.referrer;
+    hit.delivery_id = row.delivery_id;
+    hit.broadlog_id = row.broadlog_id.map(BroadlogId);
+    hit.link_id = row.link_id;
+    hit.visitor_id = row.visitor_id.map(VisitorId);
+    hit.revenue = row.revenue;
+    hit.currency = row.currency.as_deref().and_then(Currency::parse);
+    hit.utm = row.utm;
+    hit.verdict = Verdict::parse(&row.verdict).unwrap_or(Verdict::Bot);
+    hit.reason = row.reason;
+    let order = is_order(&hit).then(|| Booking {
+        place: Place::of(&hit, true),
+        sales: Sales {
+            transactions: 1,
+            ..Sales::default()
+        },
+        touches: Vec::new().into(),
+    });
+    CountedHit {
+        seq: row.seq,
+        hit,
+        order,
+    }
+}
+
+/// Whether a purchase is the first that tells of its order: those that are not say so.
+fn is_order(hit: &Hit) -> bool {
+    let notes = hit.reason.as_deref().unwrap_or_default();
+    hit.kind == Kind::Transaction
+        && hit.verdict.counts()
+        && hit.revenue.unwrap_or_default().0 >= 0
+        && !notes.split("; ").any(|note| note::ALL.contains(&note))
+}
