@@ -50,7 +50,6 @@ use crate::sqlite::{Trouble, trouble};
 /// Runs one body against whichever database it is: `both!(tx, c => sqlx::query("…").execute(&mut
 /// **c).await)`.
 #[doc(hidden)]
-#[doc(hidden)]
 #[macro_export]
 macro_rules! both {
     ($database:expr, $name:ident => $body:expr) => {
@@ -67,7 +66,6 @@ macro_rules! both {
 ///
 /// Not sqlx's derive: it brings both drivers into the compiler's side, where they are compiled a
 /// second time.
-#[doc(hidden)]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! from_row {

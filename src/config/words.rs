@@ -138,9 +138,9 @@ pub(super) fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> S
     did_you_mean(hint::nearest(word, words))
 }
 
-/// ` (did you mean "…"?)`, or nothing.
+/// ` (did you mean "…"?)`, or nothing: what the file takes is quoted there, too.
 pub(super) fn did_you_mean(meant: Option<impl fmt::Debug>) -> String {
-    meant.map_or_else(String::new, |meant| format!(" (did you mean {meant:?}?)"))
+    hint::did_you_mean(meant.map(|meant| format!("{meant:?}")))
 }
 
 /// Items that a list has had already, with their places.

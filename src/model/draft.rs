@@ -181,6 +181,19 @@ impl NewPageTag {
     pub fn label(&self) -> &str {
         self.label.as_deref().unwrap_or(&self.identifier)
     }
+
+    /// With what another has where this one says nothing.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        Self {
+            identifier: self.identifier,
+            label: self.label.or_else(|| other.label.clone()),
+            kind: self.kind,
+            folder: self.folder.or_else(|| other.folder.clone()),
+            source_url: self.source_url.or_else(|| other.source_url.clone()),
+            valid_until: self.valid_until.or(other.valid_until),
+        }
+    }
 }
 
 fn required(field: &'static str, text: &str, limit: Limit) -> Result<String, DraftError> {

@@ -1,5 +1,7 @@
 //! Words for error messages: what was given, what is allowed, what a misspelt name probably means.
 
+use std::fmt::Display;
+
 use super::escape::start_of;
 
 /// Longest text that is quoted whole, in characters.
@@ -17,6 +19,11 @@ pub fn one_of(words: &[&str]) -> String {
         [only] => (*only).to_owned(),
         [all @ .., last] => format!("{} or {last}", all.join(", ")),
     }
+}
+
+/// ` (did you mean …?)`, or nothing where nothing is meant.
+pub fn did_you_mean(meant: Option<impl Display>) -> String {
+    meant.map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"))
 }
 
 /// The known name that a mistyped one is nearest to: the same but for case and separators, or one

@@ -244,6 +244,7 @@ mod tests {
             expires_at: None,
             expiration_url: None,
             utm: Utm::default(),
+            origin: None,
             messages,
             created_at: Micros(0),
         };

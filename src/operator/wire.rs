@@ -140,6 +140,7 @@ mod tests {
                 source: Some("letter".to_owned()),
                 ..Utm::default()
             },
+            origin: None,
             messages: 2,
             created_at: AT,
         };

@@ -38,6 +38,9 @@ pub struct Delivery {
     /// Added to destinations.
     #[serde(with = "wire::utm")]
     pub utm: Utm,
+    /// Whose number it is: `adobe`, `mautic`; none: ours.
+    #[serde(skip)]
+    pub origin: Option<String>,
     /// Messages made so far.
     pub messages: i64,
     /// When it was made.
@@ -46,10 +49,28 @@ pub struct Delivery {
 }
 
 from_row!(Delivery, row => {
-    id, label, channel, sent_at, expires_at, expiration_url, messages, created_at,
+    id, label, channel, sent_at, expires_at, expiration_url, origin, messages, created_at,
 } {
     utm: Utm::from_row(row)?,
 });
+
+impl Delivery {
+    /// The delivery that a draft makes under a number.
+    pub fn of(id: DeliveryId, draft: NewDelivery, created_at: Micros) -> Self {
+        Self {
+            id,
+            label: draft.label,
+            channel: draft.channel.unwrap_or_else(|| "email".to_owned()),
+            sent_at: draft.sent_at,
+            expires_at: draft.expires_at,
+            expiration_url: draft.expiration_url,
+            utm: draft.utm,
+            origin: None,
+            messages: 0,
+            created_at,
+        }
+    }
+}
 
 /// A link as it is stored and told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -110,16 +131,28 @@ impl Taken {
     }
 }
 
+/// Deliveries, as `d`: `select_deliveries!("from deliveries d where …")`.
 macro_rules! select_deliveries {
-    ($rest:literal) => {
+    ($from:literal) => {
         concat!(
-            "select id, label, channel, sent_at, expires_at, expiration_url, utm_source, utm_medium, utm_campaign, utm_term, utm_content,
-                    messages, created_at
-             from deliveries ",
-            $rest
+            "select d.id, d.label, d.channel, d.sent_at, d.expires_at, d.expiration_url, d.utm_source, d.utm_medium, d.utm_campaign,
+                    d.utm_term, d.utm_content, d.origin, d.messages, d.created_at ",
+            $from
         )
     };
 }
+pub(super) use select_deliveries;
+
+/// Links, as `l`: `select_links!("from links l where …")`.
+macro_rules! select_links {
+    ($from:literal) => {
+        concat!(
+            "select l.id, l.delivery_id, l.slug, l.url, l.label, l.category ",
+            $from
+        )
+    };
+}
+pub(super) use select_links;
 
 impl Store {
     /// One delivery.
@@ -127,7 +160,7 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn delivery(&self, id: DeliveryId) -> sqlx::Result<Option<Delivery>> {
-        let sql = select_deliveries!("where id = $1");
+        let sql = select_deliveries!("from deliveries d where d.id = $1");
         both!(self.reader(), pool => sqlx::query_as(sql).bind(id).fetch_optional(pool).await)
     }
 
@@ -136,7 +169,9 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn delivery_by_label(&self, label: &str) -> sqlx::Result<Option<Delivery>> {
-        let sql = select_deliveries!("where label = $1 order by created_at, id limit 1");
+        let sql = select_deliveries!(
+            "from deliveries d where d.label = $1 order by d.created_at, d.id limit 1"
+        );
         both!(self.reader(), pool => sqlx::query_as(sql).bind(label).fetch_optional(pool).await)
     }
 
@@ -149,7 +184,9 @@ impl Store {
         before: Option<DeliveryId>,
         limit: i64,
     ) -> sqlx::Result<Vec<Delivery>> {
-        let sql = select_deliveries!("where $1 is null or id < $1 order by id desc limit $2");
+        let sql = select_deliveries!(
+            "from deliveries d where $1 is null or d.id < $1 order by d.id desc limit $2"
+        );
         both!(self.reader(), pool => sqlx::query_as(sql).bind(before).bind(limit).fetch_all(pool).await)
     }
 
@@ -162,7 +199,7 @@ impl Store {
         after: DeliveryId,
         limit: i64,
     ) -> sqlx::Result<Vec<Delivery>> {
-        let sql = select_deliveries!("where id > $1 order by id limit $2");
+        let sql = select_deliveries!("from deliveries d where d.id > $1 order by d.id limit $2");
         both!(self.reader(), pool => sqlx::query_as(sql).bind(after).bind(limit).fetch_all(pool).await)
     }
 
@@ -176,8 +213,10 @@ impl Store {
         delivery: Option<DeliveryId>,
         limit: i64,
     ) -> sqlx::Result<Vec<Link>> {
-        let sql = "select id, delivery_id, slug, url, label, category from links
-                   where id > $1 and ($2 is null or delivery_id = $2) order by id limit $3";
+        let sql = select_links!(
+            "from links l where l.id > $1 and ($2 is null or l.delivery_id = $2)
+             order by l.id limit $3"
+        );
         both!(self.reader(), pool => sqlx::query_as(sql).bind(after).bind(delivery).bind(limit).fetch_all(pool).await)
     }
 
@@ -186,8 +225,7 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn links_of(&self, delivery_id: DeliveryId) -> sqlx::Result<Vec<Link>> {
-        let sql = "select id, delivery_id, slug, url, label, category from links where \
-            delivery_id = $1 order by id";
+        let sql = select_links!("from links l where l.delivery_id = $1 order by l.id");
         both!(self.reader(), pool => sqlx::query_as(sql).bind(delivery_id).fetch_all(pool).await)
     }
 }
@@ -234,36 +272,10 @@ impl Tx {
         now: Micros,
     ) -> sqlx::Result<Result<Delivery, Taken>> {
         let id = self.number("delivery", new.id.map(|id| id.0)).await?;
-        let delivery = Delivery {
-            id: DeliveryId(id),
-            label: new.label.clone(),
-            channel: new.channel.clone().unwrap_or_else(|| "email".to_owned()),
-            sent_at: new.sent_at,
-            expires_at: new.expires_at,
-            expiration_url: new.expiration_url.clone(),
-            utm: new.utm.clone(),
-            messages: 0,
-            created_at: now,
-        };
-        let sql = "insert into deliveries (id, label, channel, sent_at, expires_at, expiration_url, utm_source, utm_medium, utm_campaign,
-                                           utm_term, utm_content, messages, created_at, changed_at)
-                   values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, $12) on conflict (id) do nothing";
-        let made = both!(self, c => sqlx::query(sql)
-            .bind(id)
-            .bind(&delivery.label)
-            .bind(&delivery.channel)
-            .bind(delivery.sent_at)
-            .bind(delivery.expires_at)
-            .bind(&delivery.expiration_url)
-            .bind(&delivery.utm.source)
-            .bind(&delivery.utm.medium)
-            .bind(&delivery.utm.campaign)
-            .bind(&delivery.utm.term)
-            .bind(&delivery.utm.content)
-            .bind(now)
-            .execute(&mut **c)
-            .await
-            .map(|done| done.rows_affected()))?;
+        let delivery = Delivery::of(DeliveryId(id), new.clone(), now);
+        let made = self
+            .insert_deliveries(std::slice::from_ref(&delivery), now)
+            .await?;
         Ok(if made == 1 {
             Ok(delivery)
         } else {
@@ -289,19 +301,7 @@ impl Tx {
             label: new.label,
             category: new.category,
         };
-        let sql = "insert into links (id, delivery_id, slug, url, label, category, created_at, changed_at)
-                   values ($1, $2, $3, $4, $5, $6, $7, $7) on conflict do nothing";
-        let made = both!(self, c => sqlx::query(sql)
-            .bind(id)
-            .bind(link.delivery_id.map(|id| id.0))
-            .bind(&link.slug)
-            .bind(&link.url)
-            .bind(&link.label)
-            .bind(&link.category)
-            .bind(now)
-            .execute(&mut **c)
-            .await
-            .map(|done| done.rows_affected()))?;
+        let made = self.insert_links(std::slice::from_ref(&link), now).await?;
         if made == 1 {
             return Ok(Ok(link));
         }

@@ -53,7 +53,7 @@ fn records(rows: Vec<LinkRow>) -> Vec<LinkRecord> {
     rows.into_iter().map(Into::into).collect()
 }
 
-macro_rules! select_links {
+macro_rules! select_records {
     ($rest:literal) => {
         concat!(
             "select l.id, l.url, l.slug, l.delivery_id, l.category, d.expires_at, d.expiration_url, d.utm_source, d.utm_medium, d.utm_campaign,
@@ -114,7 +114,7 @@ impl Store {
         after: ChangePoint,
         limit: i64,
     ) -> sqlx::Result<Vec<(ChangePoint, LinkRecord)>> {
-        let sql = select_links!(
+        let sql = select_records!(
             "where (l.changed_at, l.id) > ($1, $2) order by l.changed_at, l.id limit $3"
         );
         let rows: Vec<LinkRow> = both!(self.reader(), pool => sqlx::query_as(sql).bind(after.at).bind(after.id).bind(limit).fetch_all(pool).await)?;
@@ -135,7 +135,7 @@ impl Store {
         limit: i64,
     ) -> sqlx::Result<Vec<LinkRecord>> {
         // In the order of the index, which no statistics can talk the planner out of.
-        let sql = select_links!(
+        let sql = select_records!(
             "where (l.changed_at, l.id) > ($1, $2) and l.changed_at <= $1
              order by l.changed_at, l.id limit $3"
         );
@@ -181,7 +181,7 @@ impl Store {
         after: Option<LinkId>,
         limit: i64,
     ) -> sqlx::Result<Vec<LinkRecord>> {
-        let sql = select_links!(
+        let sql = select_records!(
             "where l.delivery_id in (select id from deliveries where changed_at between $1 and $2 and changed_at > created_at)
                and l.id > $3 order by l.id limit $4"
         );
@@ -205,7 +205,7 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn link_by_id(&self, id: LinkId) -> sqlx::Result<Option<LinkRecord>> {
-        let sql = select_links!("where l.id = $1");
+        let sql = select_records!("where l.id = $1");
         let row: Option<LinkRow> =
             both!(self.reader(), pool => sqlx::query_as(sql).bind(id).fetch_optional(pool).await)?;
         Ok(row.map(Into::into))
@@ -216,7 +216,7 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn link_by_slug(&self, slug: &str) -> sqlx::Result<Option<LinkRecord>> {
-        let sql = select_links!("where l.slug = $1");
+        let sql = select_records!("where l.slug = $1");
         let row: Option<LinkRow> = both!(self.reader(), pool => sqlx::query_as(sql).bind(slug).fetch_optional(pool).await)?;
         Ok(row.map(Into::into))
     }

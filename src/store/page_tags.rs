@@ -88,15 +88,16 @@ pub struct DayCount {
 
 from_row!(DayCount, row => { day, used, refused });
 
+/// Page tags, as `t`: `select_page_tags!("from page_tags t where …")`.
 macro_rules! select_page_tags {
-    ($rest:literal) => {
+    ($from:literal) => {
         concat!(
-            "select identifier, label, kind, folder, source_url, valid_until, created_at from \
-            page_tags ",
-            $rest
+            "select t.identifier, t.label, t.kind, t.folder, t.source_url, t.valid_until, t.created_at ",
+            $from
         )
     };
 }
+pub(super) use select_page_tags;
 
 impl Store {
     /// One tag.
@@ -104,7 +105,7 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn page_tag(&self, identifier: &str) -> sqlx::Result<Option<PageTag>> {
-        let sql = select_page_tags!("where identifier = $1");
+        let sql = select_page_tags!("from page_tags t where t.identifier = $1");
         both!(self.reader(), pool => sqlx::query_as(sql).bind(identifier).fetch_optional(pool).await)
     }
 
@@ -113,8 +114,10 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn page_tags(&self, after: Option<&str>, limit: i64) -> sqlx::Result<Vec<PageTag>> {
-        let sql =
-            select_page_tags!("where $1 is null or identifier > $1 order by identifier limit $2");
+        let sql = select_page_tags!(
+            "from page_tags t where $1 is null or t.identifier > $1
+             order by t.identifier limit $2"
+        );
         both!(self.reader(), pool => sqlx::query_as(sql).bind(after).bind(limit).fetch_all(pool).await)
     }
 }
@@ -125,9 +128,10 @@ impl Tx {
     /// # Errors
     /// The database refuses.
     pub async fn create_page_tag(&mut self, new: &NewPageTag, now: Micros) -> sqlx::Result<bool> {
-        let sql = "insert into page_tags (identifier, label, kind, folder, source_url, valid_until, created_at, changed_at)
-                   values ($1, $2, $3, $4, $5, $6, $7, $7) on conflict do nothing";
-        self.write_page_tag(sql, new, now).await
+        let made = self
+            .insert_page_tags(std::slice::from_ref(new), now)
+            .await?;
+        Ok(made == 1)
     }
 
     /// Replaces all of a tag but its identifier; false where there is none.
@@ -135,31 +139,14 @@ impl Tx {
     /// # Errors
     /// The database refuses.
     pub async fn replace_page_tag(&mut self, new: &NewPageTag, now: Micros) -> sqlx::Result<bool> {
-        let sql = "update page_tags set label = $2, kind = $3, folder = $4, source_url = $5, valid_until = $6, changed_at = $7
-                   where identifier = $1";
-        self.write_page_tag(sql, new, now).await
-    }
-
-    /// Runs a statement of a tag's values, `$1` to `$6`, and the time of the change, `$7`; true
-    /// where it wrote a row.
-    async fn write_page_tag(
-        &mut self,
-        sql: &'static str,
-        new: &NewPageTag,
-        now: Micros,
-    ) -> sqlx::Result<bool> {
-        let written = both!(self, c => sqlx::query(sql)
-            .bind(&new.identifier)
-            .bind(new.label())
-            .bind(new.kind.as_str())
-            .bind(&new.folder)
-            .bind(&new.source_url)
-            .bind(new.valid_until)
-            .bind(now)
-            .execute(&mut **c)
-            .await
-            .map(|done| done.rows_affected()))?;
-        Ok(written == 1)
+        let replaced = execute_bulk!(
+            self,
+            tag_columns(std::slice::from_ref(new), now),
+            "update page_tags set label = rows.label, kind = rows.kind, folder = rows.folder, source_url = rows.source_url,
+                                  valid_until = rows.valid_until, changed_at = rows.now
+             from {rows} where page_tags.identifier = rows.identifier"
+        )?;
+        Ok(replaced == 1)
     }
 
     /// What is known of these tags.
@@ -179,23 +166,17 @@ impl Tx {
         )
     }
 
-    /// Makes tags that requests have described; those that are there meanwhile are left as they
-    /// are.
+    /// Makes tags; returns how many were made. Those that are there meanwhile are left as they are.
     ///
     /// # Errors
     /// The database refuses.
     pub async fn insert_page_tags(&mut self, new: &[NewPageTag], now: Micros) -> sqlx::Result<u64> {
         execute_bulk!(
             self,
-            Bulk::new()
-                .text("identifier", new.iter().map(|tag| tag.identifier.clone()))
-                .text("label", new.iter().map(|tag| tag.label().to_owned()))
-                .text("kind", new.iter().map(|tag| tag.kind.as_str().to_owned()))
-                .text_or_null("folder", new.iter().map(|tag| tag.folder.clone()))
-                .text_or_null("source_url", new.iter().map(|tag| tag.source_url.clone()))
-                .time("now", new.iter().map(|_| now)),
-            "insert into page_tags (identifier, label, kind, folder, source_url, created_at, changed_at)
-             select identifier, label, kind, folder, source_url, now, now from {rows} where true on conflict (identifier) do nothing"
+            tag_columns(new, now),
+            "insert into page_tags (identifier, label, kind, folder, source_url, valid_until, created_at, changed_at)
+             select identifier, label, kind, folder, source_url, valid_until, now, now from {rows} where true
+             on conflict (identifier) do nothing"
         )
     }
 
@@ -240,6 +221,18 @@ impl Tx {
             .await
             .map(|_| ()))
     }
+}
+
+/// Tags as rows, and when they are written.
+pub(super) fn tag_columns(tags: &[NewPageTag], now: Micros) -> Bulk {
+    Bulk::new()
+        .text("identifier", tags.iter().map(|tag| tag.identifier.clone()))
+        .text("label", tags.iter().map(|tag| tag.label().to_owned()))
+        .text("kind", tags.iter().map(|tag| tag.kind.as_str().to_owned()))
+        .text_or_null("folder", tags.iter().map(|tag| tag.folder.clone()))
+        .text_or_null("source_url", tags.iter().map(|tag| tag.source_url.clone()))
+        .time_or_null("valid_until", tags.iter().map(|tag| tag.valid_until))
+        .time("now", tags.iter().map(|_| now))
 }
 
 /// In microseconds.

@@ -1,9 +1,9 @@
 //! Fingerprints of the keys that links were signed with.
 
 use super::{Store, Tx};
-use crate::both;
 use crate::model::clock::Micros;
 use crate::model::keys::KeyPrint;
+use crate::{both, from_row};
 
 /// A key that links were signed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,15 @@ pub struct SigningKey {
     pub given_up_at: Option<Micros>,
 }
 
+from_row!(SigningKey, row => {
+    first_signed_at, given_up_at,
+} {
+    print: match u8::try_from(row.try_get::<i64, _>("key_number")?) {
+        Ok(number) => Some(KeyPrint { number, print: row.try_get("fingerprint")? }),
+        Err(_) => None,
+    },
+});
+
 /// The number that stands for keys of a time before they were noted.
 const BEFORE: i32 = -1;
 
@@ -25,18 +34,9 @@ impl Store {
     /// # Errors
     /// The database refuses, or has no such table yet.
     pub async fn signing_keys(&self) -> sqlx::Result<Vec<SigningKey>> {
-        let sql = "select cast(number as bigint), fingerprint, first_signed_at, given_up_at from signing_keys
+        let sql = "select cast(number as bigint) as key_number, fingerprint, first_signed_at, given_up_at from signing_keys
                    order by number, first_signed_at, fingerprint";
-        let rows: Vec<(i64, String, Micros, Option<Micros>)> =
-            both!(self.reader(), pool => sqlx::query_as(sql).fetch_all(pool).await)?;
-        let key = |(number, print, first_signed_at, given_up_at)| SigningKey {
-            print: u8::try_from(number)
-                .ok()
-                .map(|number| KeyPrint { number, print }),
-            first_signed_at,
-            given_up_at,
-        };
-        Ok(rows.into_iter().map(key).collect())
+        both!(self.reader(), pool => sqlx::query_as(sql).fetch_all(pool).await)
     }
 
     /// Whether a server has stored hits here.

@@ -356,19 +356,19 @@ macro_rules! word_of_text {
 }
 word_of_text!(Kind: Event, PageTagKind: Web);
 
-/// The columns `utm_source` to `utm_content`.
+/// The columns of [`Utm::NAMES`].
 impl<'r, R: Row> FromRow<'r, R> for Utm
 where
     &'static str: ColumnIndex<R>,
     Option<String>: Decode<'r, R::Database> + Type<R::Database>,
 {
     fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        Ok(Self {
-            source: row.try_get("utm_source")?,
-            medium: row.try_get("utm_medium")?,
-            campaign: row.try_get("utm_campaign")?,
-            term: row.try_get("utm_term")?,
-            content: row.try_get("utm_content")?,
-        })
+        let mut utm = Self::default();
+        for name in Self::NAMES {
+            if let Some(slot) = utm.slot(name) {
+                *slot = row.try_get(name)?;
+            }
+        }
+        Ok(utm)
     }
 }

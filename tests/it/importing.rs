@@ -239,6 +239,15 @@ async fn adobes_urls_keep_their_numbers_and_become_links_and_page_tags(engine: E
         db.texts(sql).await,
         texts(&["web Home page", "transaction Order"])
     );
+    // Empty cells leave what is there.
+    let bare = "@id,[delivery/@id],@type,@source,@label,@category,@tagId,@validity\n\
+        90,0,4,,,,home,\n91,0,5,https://shop.example/paid,,,order,\n";
+    let done = import(&server, "adobe-urls", bare);
+    assert_eq!((done.code, done.counts()), (Some(0), [0, 1, 1, 0, 0]));
+    assert_eq!(
+        db.texts(sql).await,
+        texts(&["web Home page", "transaction Order"])
+    );
 
     // Mails that are out lead on, with what is personal in them.
     let path = format!("/r/?id=h1,{:x},{:x}&p1=O%27Hara&p2=9", 7_470_014, 7_470_243);

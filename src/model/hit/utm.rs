@@ -27,6 +27,17 @@ impl Utm {
         "utm_content",
     ];
 
+    /// The values, in the order of the names.
+    pub fn values(&self) -> [&Option<String>; 5] {
+        [
+            &self.source,
+            &self.medium,
+            &self.campaign,
+            &self.term,
+            &self.content,
+        ]
+    }
+
     /// The slot of a parameter name.
     pub fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
         let slots = [
@@ -42,14 +53,7 @@ impl Utm {
 
     /// Names and values that are set.
     pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let values = [
-            &self.source,
-            &self.medium,
-            &self.campaign,
-            &self.term,
-            &self.content,
-        ];
-        let pairs = Self::NAMES.into_iter().zip(values);
+        let pairs = Self::NAMES.into_iter().zip(self.values());
         pairs.filter_map(|(name, value)| value.as_deref().map(|value| (name, value)))
     }
 }

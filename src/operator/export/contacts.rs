@@ -81,8 +81,10 @@ impl Table for Contacts {
     type Row = ContactRecord;
     type Key = ContactId;
 
-    async fn rows_after(&self, after: Option<ContactId>, most: i64) -> Result<Vec<ContactRecord>> {
-        let after = after.unwrap_or(ContactId(Uuid::nil()));
+    // Ids are UUIDs with a version; none is nil.
+    const START: ContactId = ContactId(Uuid::nil());
+
+    async fn rows_after(&self, after: ContactId, most: i64) -> Result<Vec<ContactRecord>> {
         self.store.contacts_after(after, most).await
     }
 
@@ -108,10 +110,11 @@ impl Table for Contacts {
         write_csv(names.map(Cell::Text), out);
     }
 
-    fn write_row(&self, contact: ContactRecord, format: Format, out: &mut Vec<u8>) {
-        match format {
-            Format::Ndjson => write_json(&ContactView::from(&contact), out),
-            Format::Csv => write_contact(&contact, &self.fields, out),
-        }
+    fn write_cells(&self, contact: &ContactRecord, out: &mut Vec<u8>) {
+        write_contact(contact, &self.fields, out);
+    }
+
+    fn write_object(&self, contact: ContactRecord, out: &mut Vec<u8>) {
+        write_json(&ContactView::from(&contact), out);
     }
 }

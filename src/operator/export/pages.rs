@@ -12,14 +12,16 @@ pub trait Table {
     type Row;
     /// What the rows are in the order of.
     type Key: Copy;
+    /// The key that all rows come after.
+    const START: Self::Key;
 
-    /// The next rows after a key, from the lowest on where there is none; no row is after the last.
+    /// The next rows after a key; no row is after the last.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
     fn rows_after(
         &self,
-        after: Option<Self::Key>,
+        after: Self::Key,
         most: i64,
     ) -> impl Future<Output = Result<Vec<Self::Row>>>;
 
@@ -29,8 +31,11 @@ pub trait Table {
     /// Appends the header of a CSV.
     fn write_header(&self, out: &mut Vec<u8>);
 
-    /// Appends a row.
-    fn write_row(&self, row: Self::Row, format: Format, out: &mut Vec<u8>);
+    /// Appends a row as a line of a CSV.
+    fn write_cells(&self, row: &Self::Row, out: &mut Vec<u8>);
+
+    /// Appends a row as a line of JSON.
+    fn write_object(&self, row: Self::Row, out: &mut Vec<u8>);
 }
 
 /// How far an export of a table is.
@@ -38,7 +43,7 @@ pub trait Table {
 pub struct Pages<T: Table> {
     table: T,
     format: Format,
-    after: Option<T::Key>,
+    after: T::Key,
     told: u64,
     is_begun: bool,
     is_done: bool,
@@ -50,7 +55,7 @@ impl<T: Table> Pages<T> {
         Self {
             table,
             format,
-            after: None,
+            after: T::START,
             told: 0,
             is_begun: false,
             is_done: false,
@@ -78,9 +83,12 @@ impl<T: Table> Pages<T> {
         self.is_begun = true;
         self.is_done = rows.is_empty();
         self.told += rows.len() as u64;
-        self.after = rows.last().map(T::key).or(self.after);
+        self.after = rows.last().map_or(self.after, T::key);
         for row in rows {
-            self.table.write_row(row, self.format, &mut chunk);
+            match self.format {
+                Format::Csv => self.table.write_cells(&row, &mut chunk),
+                Format::Ndjson => self.table.write_object(row, &mut chunk),
+            }
         }
         Ok(Some(chunk))
     }

@@ -2,8 +2,8 @@
 
 use super::cell::{Cell, write_csv};
 use super::pages::Table;
-use super::{Format, write_json};
-use crate::model::hit::{DeliveryId, LinkId};
+use super::write_json;
+use crate::model::hit::{DeliveryId, LinkId, Utm};
 use crate::model::site::Site;
 use crate::operator::wire::{Delivery, Link, LinkView};
 use crate::store::{Result, Store};
@@ -20,13 +20,11 @@ const DELIVERY_COLUMNS: [Column<Delivery>; 13] = [
     ("expiration_url", |delivery| {
         Cell::text(&delivery.expiration_url)
     }),
-    ("utm_source", |delivery| Cell::text(&delivery.utm.source)),
-    ("utm_medium", |delivery| Cell::text(&delivery.utm.medium)),
-    ("utm_campaign", |delivery| {
-        Cell::text(&delivery.utm.campaign)
-    }),
-    ("utm_term", |delivery| Cell::text(&delivery.utm.term)),
-    ("utm_content", |delivery| Cell::text(&delivery.utm.content)),
+    (Utm::NAMES[0], utm::<0>),
+    (Utm::NAMES[1], utm::<1>),
+    (Utm::NAMES[2], utm::<2>),
+    (Utm::NAMES[3], utm::<3>),
+    (Utm::NAMES[4], utm::<4>),
     ("messages", |delivery| Cell::Number(delivery.messages)),
     ("created_at", |delivery| Cell::Time(delivery.created_at)),
 ];
@@ -42,11 +40,15 @@ const LINK_COLUMNS: [Column<Link>; 6] = [
     }),
 ];
 
+fn utm<const SLOT: usize>(delivery: &Delivery) -> Cell<'_> {
+    Cell::text(delivery.utm.values()[SLOT])
+}
+
 fn write_names<R>(columns: &[Column<R>], out: &mut Vec<u8>) {
     write_csv(columns.iter().map(|(name, _)| Cell::Text(name)), out);
 }
 
-fn write_cells<R>(columns: &[Column<R>], row: &R, out: &mut Vec<u8>) {
+fn write_columns<R>(columns: &[Column<R>], row: &R, out: &mut Vec<u8>) {
     write_csv(columns.iter().map(|(_, cell)| cell(row)), out);
 }
 
@@ -60,9 +62,9 @@ pub struct Deliveries {
 impl Table for Deliveries {
     type Row = Delivery;
     type Key = DeliveryId;
+    const START: DeliveryId = DeliveryId(i64::MIN);
 
-    async fn rows_after(&self, after: Option<DeliveryId>, most: i64) -> Result<Vec<Delivery>> {
-        let after = after.unwrap_or(DeliveryId(i64::MIN));
+    async fn rows_after(&self, after: DeliveryId, most: i64) -> Result<Vec<Delivery>> {
         self.store.deliveries_after(after, most).await
     }
 
@@ -74,11 +76,12 @@ impl Table for Deliveries {
         write_names(&DELIVERY_COLUMNS, out);
     }
 
-    fn write_row(&self, delivery: Delivery, format: Format, out: &mut Vec<u8>) {
-        match format {
-            Format::Ndjson => write_json(&delivery, out),
-            Format::Csv => write_cells(&DELIVERY_COLUMNS, &delivery, out),
-        }
+    fn write_cells(&self, delivery: &Delivery, out: &mut Vec<u8>) {
+        write_columns(&DELIVERY_COLUMNS, delivery, out);
+    }
+
+    fn write_object(&self, delivery: Delivery, out: &mut Vec<u8>) {
+        write_json(&delivery, out);
     }
 }
 
@@ -96,9 +99,9 @@ pub struct Links {
 impl Table for Links {
     type Row = Link;
     type Key = LinkId;
+    const START: LinkId = LinkId(i64::MIN);
 
-    async fn rows_after(&self, after: Option<LinkId>, most: i64) -> Result<Vec<Link>> {
-        let after = after.unwrap_or(LinkId(i64::MIN));
+    async fn rows_after(&self, after: LinkId, most: i64) -> Result<Vec<Link>> {
         self.store.links_after(after, self.delivery, most).await
     }
 
@@ -110,12 +113,11 @@ impl Table for Links {
         write_names(&LINK_COLUMNS, out);
     }
 
-    fn write_row(&self, link: Link, format: Format, out: &mut Vec<u8>) {
-        match format {
-            Format::Ndjson => {
-                write_json(&LinkView::at(link, &self.site), out);
-            }
-            Format::Csv => write_cells(&LINK_COLUMNS, &link, out),
-        }
+    fn write_cells(&self, link: &Link, out: &mut Vec<u8>) {
+        write_columns(&LINK_COLUMNS, link, out);
+    }
+
+    fn write_object(&self, link: Link, out: &mut Vec<u8>) {
+        write_json(&LinkView::at(link, &self.site), out);
     }
 }

@@ -16,7 +16,6 @@ use crate::model::host_pattern::HostPattern;
 use crate::model::wire::Id;
 use crate::operator::contacts::NewContact;
 use crate::operator::{NewDelivery, NewLink, NewPageTag};
-use crate::store::imports::ImportedPageTag;
 
 const DELIVERY: [&str; 4] = ["deliveryid", "ideliveryid", "delivery", "jobid"];
 
@@ -112,13 +111,7 @@ pub(super) fn read_urls(header: &Header, hosts: &[HostPattern]) -> Result<ReadRo
                     valid_until: validity.time(row)?,
                 };
                 let tag = tag.check().map_err(|error| error.to_string())?;
-                return Ok(Draft::PageTag(ImportedPageTag {
-                    label: tag.label().to_owned(),
-                    identifier: tag.identifier,
-                    kind: tag.kind,
-                    source_url: tag.source_url,
-                    valid_until: tag.valid_until,
-                }));
+                return Ok(Draft::PageTag(tag));
             }
             UrlType::Click | UrlType::Optout | UrlType::Mirror => {}
         }

@@ -4,8 +4,7 @@ use super::table::Row;
 use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, DeliveryId};
 use crate::operator::contacts::NewContact;
-use crate::operator::{NewDelivery, NewLink};
-use crate::store::imports::ImportedPageTag;
+use crate::operator::{NewDelivery, NewLink, NewPageTag};
 
 /// The field that keeps Mautic's number of a contact.
 pub(super) const MAUTIC_ID: &str = "mautic_id";
@@ -39,7 +38,7 @@ impl Origin {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Draft {
     Link(NewLink),
-    PageTag(ImportedPageTag),
+    PageTag(NewPageTag),
     Delivery(NewDelivery),
     Message(SentMessage),
     Contact(NewContact),

@@ -11,18 +11,18 @@ use super::ImportRules;
 use super::draft::{Drafts, Origin, RowOutcome, Stored};
 use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, LinkId};
-use crate::operator::{NewDelivery, NewLink};
-use crate::store::deliveries::Link;
-use crate::store::imports::{ImportedDelivery, ImportedPageTag};
+use crate::operator::{NewDelivery, NewLink, NewPageTag};
+use crate::store::deliveries::{Delivery, Link};
 use crate::store::{self, MOST_COUNTED, Tx};
 
 /// The deliveries that a batch names.
 pub(super) struct Deliveries<'r> {
-    known: HashMap<i64, ImportedDelivery>,
+    known: HashMap<i64, Delivery>,
     made: BTreeSet<i64>,
     changed: BTreeSet<i64>,
     origin: Option<Origin>,
     rules: &'r ImportRules,
+    now: Micros,
 }
 
 impl<'r> Deliveries<'r> {
@@ -31,6 +31,7 @@ impl<'r> Deliveries<'r> {
         ids: impl IntoIterator<Item = DeliveryId>,
         origin: Option<Origin>,
         rules: &'r ImportRules,
+        now: Micros,
     ) -> store::Result<Self> {
         let ids: BTreeSet<i64> = ids.into_iter().map(|id| id.0).collect();
         Ok(Self {
@@ -39,12 +40,13 @@ impl<'r> Deliveries<'r> {
             changed: BTreeSet::new(),
             origin,
             rules,
+            now,
         })
     }
 
     /// Makes sure that a delivery is there and is the importing system's; one that is not known yet
     /// is made with a name of its number.
-    pub(super) fn need(&mut self, id: DeliveryId) -> Result<&mut ImportedDelivery, String> {
+    pub(super) fn need(&mut self, id: DeliveryId) -> Result<&mut Delivery, String> {
         let (origin, rules) = (self.origin, self.rules);
         let wanted = origin.map(|origin| origin.word().to_owned());
         if !self.known.contains_key(&id.0) {
@@ -52,17 +54,13 @@ impl<'r> Deliveries<'r> {
                 return Err(format!("there is no delivery {id}"));
             };
             self.made.insert(id.0);
-            self.known.insert(
-                id.0,
-                ImportedDelivery {
-                    id,
-                    label: origin.label(id.0),
-                    sent_at: None,
-                    expires_at: None,
-                    expiration_url: None,
-                    origin: wanted.clone(),
-                },
-            );
+            let draft = NewDelivery {
+                label: origin.label(id.0),
+                ..NewDelivery::default()
+            };
+            let mut delivery = Delivery::of(id, draft, self.now);
+            delivery.origin.clone_from(&wanted);
+            self.known.insert(id.0, delivery);
         }
         let Some(delivery) = self.known.get_mut(&id.0) else {
             return Err(format!("there is no delivery {id}"));
@@ -85,8 +83,8 @@ impl<'r> Deliveries<'r> {
 
     /// Writes what is new or different; how many were made, none where another writer made one of
     /// them first.
-    pub(super) async fn save(self, tx: &mut Tx, now: Micros) -> store::Result<Option<u64>> {
-        let of = |ids: &BTreeSet<i64>| -> Vec<ImportedDelivery> {
+    pub(super) async fn save(self, tx: &mut Tx) -> store::Result<Option<u64>> {
+        let of = |ids: &BTreeSet<i64>| -> Vec<Delivery> {
             ids.iter()
                 .filter_map(|id| self.known.get(id).cloned())
                 .collect()
@@ -94,8 +92,8 @@ impl<'r> Deliveries<'r> {
         let made = of(&self.made);
         let changed = of(&self.changed.difference(&self.made).copied().collect());
         reserve(tx, "delivery", made.iter().map(|delivery| delivery.id.0)).await?;
-        let written = tx.insert_deliveries(&made, now).await?;
-        tx.update_deliveries(&changed, now).await?;
+        let written = tx.insert_deliveries(&made, self.now).await?;
+        tx.update_deliveries(&changed, self.now).await?;
         Ok((written == made.len() as u64).then_some(written))
     }
 }
@@ -130,7 +128,7 @@ pub(super) async fn store_deliveries(
     now: Micros,
 ) -> store::Result<Stored> {
     let ids = drafts.iter().filter_map(|(_, draft)| draft.id);
-    let mut deliveries = Deliveries::load(tx, ids, origin, rules).await?;
+    let mut deliveries = Deliveries::load(tx, ids, origin, rules, now).await?;
     let mut told = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts {
         let Some(id) = draft.id else { continue };
@@ -162,7 +160,7 @@ pub(super) async fn store_deliveries(
         told.push((index, outcome));
     }
     // They are the rows themselves, not made in passing.
-    Ok(deliveries.save(tx, now).await?.map(|_| (told, 0)))
+    Ok(deliveries.save(tx).await?.map(|_| (told, 0)))
 }
 
 pub(super) async fn store_links(
@@ -185,7 +183,7 @@ pub(super) async fn store_links(
         links.add(link);
     }
     let of = drafts.iter().filter_map(|(_, draft)| draft.delivery_id);
-    let mut deliveries = Deliveries::load(tx, of, origin, rules).await?;
+    let mut deliveries = Deliveries::load(tx, of, origin, rules, now).await?;
     // Chosen ids first: the counter must not give out what this very batch takes.
     reserve(tx, "link", ids.iter().copied()).await?;
     let unnamed: BTreeSet<&String> = drafts
@@ -233,7 +231,7 @@ pub(super) async fn store_links(
         };
         told.push((index, outcome));
     }
-    let Some(deliveries_made) = deliveries.save(tx, now).await? else {
+    let Some(deliveries_made) = deliveries.save(tx).await? else {
         return Ok(None);
     };
     if tx.insert_links(&links.of(&made), now).await? != made.len() as u64 {
@@ -320,11 +318,15 @@ impl BatchLinks {
 
 pub(super) async fn store_page_tags(
     tx: &mut Tx,
-    drafts: Drafts<'_, ImportedPageTag>,
+    drafts: Drafts<'_, NewPageTag>,
     now: Micros,
 ) -> store::Result<Stored> {
     let names = drafts.iter().map(|(_, tag)| tag.identifier.clone());
-    let mut known = tx.page_tags_named(names.collect::<BTreeSet<_>>()).await?;
+    let found = tx.page_tags_named(names.collect::<BTreeSet<_>>()).await?;
+    let mut known: HashMap<String, NewPageTag> = found
+        .into_iter()
+        .map(|(identifier, tag)| (identifier, tag.into()))
+        .collect();
     let mut written = BTreeMap::new();
     let mut told = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts {
@@ -332,8 +334,7 @@ pub(super) async fn store_page_tags(
         let outcome = match known.get(&draft.identifier) {
             None => RowOutcome::Made,
             Some(had) => {
-                tag.source_url = tag.source_url.or_else(|| had.source_url.clone());
-                tag.valid_until = tag.valid_until.or(had.valid_until);
+                tag = tag.or(had);
                 if *had == tag {
                     RowOutcome::Unchanged
                 } else {
@@ -347,7 +348,7 @@ pub(super) async fn store_page_tags(
         }
         told.push((index, outcome));
     }
-    let written: Vec<ImportedPageTag> = written.into_values().collect();
+    let written: Vec<NewPageTag> = written.into_values().collect();
     tx.put_page_tags(&written, now).await?;
     Ok(Some((told, 0)))
 }

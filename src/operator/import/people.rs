@@ -24,7 +24,7 @@ pub(super) async fn store_people(
         return Ok(Some((Vec::new(), 0)));
     }
     let of = messages.iter().map(|(_, draft)| draft.delivery_id);
-    let mut deliveries = Deliveries::load(tx, of, origin, rules).await?;
+    let mut deliveries = Deliveries::load(tx, of, origin, rules, now).await?;
     let of_messages = messages.iter().map(|(row, draft)| (*row, draft.entry()));
     let of_contacts = contacts.iter().map(|(row, contact)| {
         let entry = Entry {
@@ -46,7 +46,7 @@ pub(super) async fn store_people(
         need,
     )
     .await?;
-    let Some(made) = deliveries.save(tx, now).await? else {
+    let Some(made) = deliveries.save(tx).await? else {
         return Ok(None);
     };
     decided.write(tx, now).await?;

@@ -60,15 +60,18 @@ impl SpoolFile {
         let meta = sqlx::query("select id, deleted_to from meta")
             .fetch_one(&mut connection)
             .await?;
-        let (id, deleted_to): (Uuid, i64) = (meta.try_get(0)?, meta.try_get(1)?);
+        let (id, deleted_to): (Uuid, i64) = (meta.try_get("id")?, meta.try_get("deleted_to")?);
         let sums = sqlx::query(
-            "select coalesce(max(seq), 0), coalesce(sum(length(body)), 0), \
-            coalesce(sum(hits), 0) from groups",
+            "select coalesce(max(seq), 0) as last, coalesce(sum(length(body)), 0) as bytes, \
+            coalesce(sum(hits), 0) as hits from groups",
         )
         .fetch_one(&mut connection)
         .await?;
-        let (last, bytes, hits): (i64, i64, i64) =
-            (sums.try_get(0)?, sums.try_get(1)?, sums.try_get(2)?);
+        let (last, bytes, hits): (i64, i64, i64) = (
+            sums.try_get("last")?,
+            sums.try_get("bytes")?,
+            sums.try_get("hits")?,
+        );
         let mut file = Self {
             path: path.to_owned(),
             connection: Some(connection),
@@ -157,7 +160,7 @@ impl SpoolFile {
         let Some(row) = self.after(row).await? else {
             return Ok(None);
         };
-        let (seq, body): (i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+        let (seq, body): (i64, Vec<u8>) = (row.try_get("seq")?, row.try_get("body")?);
         let first = decode_frames(&body).find_map(Result::ok);
         Ok(first.map(|hit| (seq, hit.received_at)))
     }
@@ -213,7 +216,7 @@ impl SpoolFile {
         let connection = self.connection().await?;
         run(connection, "begin immediate").await?;
         let sums = sqlx::query(
-            "select coalesce(sum(hits), 0), coalesce(sum(length(body)), 0) \
+            "select coalesce(sum(hits), 0) as hits, coalesce(sum(length(body)), 0) as bytes \
             from groups where seq <= $1",
         )
         .bind(seq)
@@ -228,7 +231,7 @@ impl SpoolFile {
             .execute(&mut *connection)
             .await?;
         run(connection, "commit").await?;
-        let (hits, bytes): (i64, i64) = (sums.try_get(0)?, sums.try_get(1)?);
+        let (hits, bytes): (i64, i64) = (sums.try_get("hits")?, sums.try_get("bytes")?);
         Ok((hits as u64, bytes as u64))
     }
 

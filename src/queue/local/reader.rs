@@ -165,11 +165,11 @@ impl SpoolReader {
                 .bind(seq)
                 .fetch(connection);
         while let Some(row) = rows.try_next().await? {
-            let body: &[u8] = row.try_get(1)?;
+            let body: &[u8] = row.try_get("body")?;
             let group = Group {
                 place: Place {
                     spool: self.id,
-                    seq: row.try_get(0)?,
+                    seq: row.try_get("seq")?,
                 },
                 hits: decode_frames(body).collect(),
             };

@@ -51,19 +51,20 @@ pub async fn status(dir: &Path) -> Result<SpoolStatus, SpoolError> {
     let mut connection = open_read_only(dir).await?;
     let read = async {
         let row = sqlx::query(
-            "select m.id, m.deleted_to, count(g.seq), coalesce(sum(g.hits), 0), \
-            coalesce(sum(length(g.body)), 0), coalesce(max(g.seq), m.deleted_to) \
+            "select m.id, m.deleted_to, count(g.seq) as waiting, coalesce(sum(g.hits), 0) as hits, \
+            coalesce(sum(length(g.body)), 0) as bytes, \
+            coalesce(max(g.seq), m.deleted_to) as last \
             from meta m left join groups g on true",
         )
         .fetch_one(&mut connection)
         .await?;
         sqlx::Result::Ok(SpoolStatus {
-            id: row.try_get(0)?,
-            deleted_to: row.try_get(1)?,
-            groups: row.try_get(2)?,
-            hits: row.try_get(3)?,
-            bytes: row.try_get(4)?,
-            last: row.try_get(5)?,
+            id: row.try_get("id")?,
+            deleted_to: row.try_get("deleted_to")?,
+            groups: row.try_get("waiting")?,
+            hits: row.try_get("hits")?,
+            bytes: row.try_get("bytes")?,
+            last: row.try_get("last")?,
         })
     };
     read.await
@@ -87,7 +88,7 @@ pub async fn inspect(
             .fetch_optional(&mut connection)
             .await;
         let row = row.and_then(|row| {
-            row.map(|row| Ok((row.try_get(0)?, row.try_get::<Vec<u8>, _>(1)?)))
+            row.map(|row| Ok((row.try_get("seq")?, row.try_get::<Vec<u8>, _>("body")?)))
                 .transpose()
         });
         let Some((seq, body)) = row.map_err(|source| SpoolError::of(&dir.join(FILE), source))?

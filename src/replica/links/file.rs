@@ -13,9 +13,9 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row, SqlitePool};
+use sqlx::{FromRow as _, Row, SqlitePool};
 
-use crate::model::clock::{Clock, Micros};
+use crate::model::clock::Clock;
 use crate::model::link::{LinkName, LinkRecord};
 use crate::sqlite::{
     SqliteTransaction, Trouble, is_to_be_replaced, keep_newest_aside, put_aside, trouble,
@@ -228,7 +228,7 @@ impl CopyFile {
             }
         };
         match query.fetch_optional(&pool).await {
-            Ok(row) => serde_json::from_str(row?.try_get(0).ok()?).ok(),
+            Ok(row) => serde_json::from_str(row?.try_get("record").ok()?).ok(),
             Err(sqlx::Error::PoolClosed) => None,
             Err(error) => {
                 self.note(Some(&error));
@@ -265,11 +265,12 @@ impl CopyFile {
 }
 
 async fn read_points(pool: &SqlitePool) -> sqlx::Result<Vec<(String, ChangePoint)>> {
-    let rows: Vec<(String, i64, i64)> = sqlx::query_as("select name, changed_at, id from progress")
+    let rows = sqlx::query("select name, changed_at, id from progress")
         .fetch_all(pool)
         .await?;
-    let point = |(name, at, id)| (name, ChangePoint { at: Micros(at), id });
-    Ok(rows.into_iter().map(point).collect())
+    rows.iter()
+        .map(|row| Ok((row.try_get("name")?, ChangePoint::from_row(row)?)))
+        .collect()
 }
 
 async fn try_write(

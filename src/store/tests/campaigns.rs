@@ -83,6 +83,7 @@ async fn a_delivery_comes_back_whole(engine: Engine) {
                 expires_at: expected.expires_at,
                 expiration_url: expected.expiration_url,
                 utm: expected.utm,
+                origin: None,
                 messages: 0,
                 created_at: NOW,
             }

@@ -3,7 +3,7 @@
 use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, LinkId};
 use crate::model::link::LinkRecord;
-use crate::store::imports::ImportedDelivery;
+use crate::store::deliveries::Delivery;
 use crate::store::{ChangePoint, ChangedAt, Store};
 
 use super::campaigns::{full_delivery, make_delivery, make_link, new_delivery, new_link};
@@ -34,14 +34,7 @@ async fn make_some(store: &Store) {
 
 /// Changes a delivery as an import does.
 async fn touch(store: &Store, id: i64, now: Micros) {
-    let changed = ImportedDelivery {
-        id: DeliveryId(id),
-        label: "new".to_owned(),
-        sent_at: None,
-        expires_at: None,
-        expiration_url: None,
-        origin: None,
-    };
+    let changed = Delivery::of(DeliveryId(id), new_delivery(Some(id), "new"), NOW);
     let mut tx = store.begin_lane().await.unwrap();
     assert_eq!(tx.update_deliveries(&[changed], now).await.unwrap(), 1);
     tx.commit().await.unwrap();

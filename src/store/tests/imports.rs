@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use crate::model::clock::Micros;
-use crate::model::hit::{DeliveryId, LinkId, PageTagKind};
-use crate::store::deliveries::Link;
-use crate::store::imports::{ImportedDelivery, ImportedPageTag};
+use crate::model::draft::NewPageTag;
+use crate::model::hit::{DeliveryId, LinkId, PageTagKind, Utm};
+use crate::store::deliveries::{Delivery, Link};
+use crate::store::page_tags::PageTag;
 
 use super::campaigns::{make_delivery, new_delivery};
 use super::rig::{Engine, on_both};
@@ -22,22 +23,31 @@ fn link(id: i64, slug: Option<&str>, url: &str) -> Link {
     }
 }
 
-fn delivery(id: i64, label: &str) -> ImportedDelivery {
-    ImportedDelivery {
+fn delivery(id: i64, label: &str) -> Delivery {
+    Delivery {
         id: DeliveryId(id),
         label: label.to_owned(),
         sent_at: Some(Micros(id.wrapping_mul(7) % 1_000)),
         expires_at: (id % 2 == 0).then_some(NOW),
         expiration_url: (id % 3 == 0).then(|| label.to_owned()),
+        channel: format!("channel of {id}"),
+        utm: Utm {
+            source: Some(label.to_owned()),
+            term: Some("term".to_owned()),
+            ..Utm::default()
+        },
         origin: Some("adobe".to_owned()),
+        messages: 0,
+        created_at: NOW,
     }
 }
 
-fn tag(identifier: &str, kind: PageTagKind) -> ImportedPageTag {
-    ImportedPageTag {
+fn tag(identifier: &str, kind: PageTagKind) -> NewPageTag {
+    NewPageTag {
         identifier: identifier.to_owned(),
-        label: format!("label of {identifier}"),
+        label: Some(format!("label of {identifier}")),
         kind,
+        folder: Some("made".to_owned()),
         source_url: (kind == PageTagKind::Web).then(|| "https://shop.example/".to_owned()),
         valid_until: (kind == PageTagKind::Transaction).then_some(NOW),
     }
@@ -128,6 +138,8 @@ async fn deliveries_are_made_once_and_changed_where_they_are(engine: Engine) {
             .unwrap(),
         1
     );
+    // An import does not change these.
+    changed.utm = all[&1].utm.clone();
     assert_eq!(
         tx.deliveries_named([1, 10]).await.unwrap(),
         HashMap::from([(1, changed)])
@@ -135,13 +147,8 @@ async fn deliveries_are_made_once_and_changed_where_they_are(engine: Engine) {
     assert!(tx.deliveries_named([]).await.unwrap().is_empty());
     tx.commit().await.unwrap();
     assert_eq!(
-        store
-            .delivery(DeliveryId(9))
-            .await
-            .unwrap()
-            .unwrap()
-            .channel,
-        "email"
+        store.delivery(DeliveryId(9)).await.unwrap(),
+        Some(delivery(9, "new"))
     );
     store.close().await;
 }
@@ -164,9 +171,12 @@ async fn page_tags_are_made_or_replaced_and_keep_their_folder(engine: Engine) {
         .unwrap();
     let mut all: HashMap<_, _> = tags
         .into_iter()
-        .map(|tag| (tag.identifier.clone(), tag))
+        .map(|tag| (tag.identifier.clone(), PageTag::of(tag, NOW)))
         .collect();
-    all.insert(changed.identifier.clone(), changed);
+    all.insert(changed.identifier.clone(), PageTag::of(changed, NOW));
+    for tag in all.values_mut() {
+        tag.folder = Some("kept".to_owned());
+    }
     let asked = HOSTILE.into_iter().chain(["none"]).map(str::to_owned);
     assert_eq!(tx.page_tags_named(asked).await.unwrap(), all);
     assert!(tx.page_tags_named([]).await.unwrap().is_empty());

@@ -109,7 +109,7 @@ async fn the_first_request_that_describes_a_tag_makes_it(engine: Engine) {
     rules.sort_by(|one, other| one.0.cmp(&other.0));
     let rule = |kind| TagRule {
         kind,
-        valid_until: None,
+        valid_until: (kind == PageTagKind::Web).then_some(NOW),
     };
     let mut expected = vec![
         (HOSTILE[0].to_owned(), rule(PageTagKind::Transaction)),

@@ -10,10 +10,11 @@ use uuid::Uuid;
 use super::pixel::{take_site, take_tags};
 use crate::identity;
 use crate::model::clock::Micros;
-use crate::model::hint::{nearest, one_of, quote};
+use crate::model::hint::{did_you_mean, nearest, one_of, quote};
 use crate::model::hit::{
     Authority, BroadlogId, ContactId, Currency, DeliveryId, Dialect, Hit, HitId, Kind, Limit,
-    LinkId, Provenance, Verdict, VisitorId, clean, clean_lines, read_amount, read_uid, read_whole,
+    LinkId, Provenance, Utm, Verdict, VisitorId, clean, clean_lines, read_amount, read_uid,
+    read_whole,
 };
 use crate::model::wire::Id;
 use crate::tracking::page::{kind_of, take_page_utm};
@@ -30,7 +31,7 @@ const OLDEST: Micros = Micros(946_684_800_000_000);
 /// How far a sender's clock may be ahead; a time zone taken for UTC is within it.
 const MOST_AHEAD: i64 = 24 * Micros::HOUR;
 
-/// Every field of a hit in JSON.
+/// Every field of a hit in JSON but the campaign parameters.
 const FIELDS: &[&str] = &[
     "kind",
     "page_url",
@@ -56,12 +57,12 @@ const FIELDS: &[&str] = &[
     "at",
     "contact",
     "extra",
-    "utm_source",
-    "utm_medium",
-    "utm_campaign",
-    "utm_term",
-    "utm_content",
 ];
+
+fn field_names() -> impl Iterator<Item = &'static str> {
+    FIELDS.iter().copied().chain(Utm::NAMES)
+}
+
 /// Other people's names, and names that stand one level deeper here.
 const MEANT: &[(&str, &str)] = &[
     ("email", "contact.email"),
@@ -114,14 +115,14 @@ fn shown(value: &Value) -> String {
 /// the person in silence.
 fn unknown(name: &str) -> FieldError {
     let others: Vec<&str> = MEANT.iter().map(|(other, _)| *other).collect();
-    let meant = nearest(name, FIELDS.iter().copied()).or_else(|| {
+    let meant = nearest(name, field_names()).or_else(|| {
         let other = nearest(name, others.iter().copied())?;
         MEANT
             .iter()
             .find(|(known, _)| *known == other)
             .map(|(_, meant)| *meant)
     });
-    let hint = meant.map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
+    let hint = did_you_mean(meant);
     wrong(
         name,
         &format!("is not a field of a hit{hint}; put your own fields into extra"),
@@ -152,7 +153,7 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
     for (name, value) in fields {
         let name = name.as_str();
         if value.is_null() {
-            if !FIELDS.contains(&name) {
+            if field_names().all(|field| field != name) {
                 return Err(unknown(name));
             }
             continue;
@@ -273,10 +274,10 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
 
 fn wrong_kind(name: &str, value: &Value) -> FieldError {
     let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-    let hint = value
+    let meant = value
         .as_str()
-        .and_then(|word| nearest(word, kinds.iter().copied()))
-        .map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
+        .and_then(|word| nearest(word, kinds.iter().copied()));
+    let hint = did_you_mean(meant);
     must_be(name, value, &format!("{}{hint}", one_of(&kinds)))
 }
 

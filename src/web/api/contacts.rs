@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::json::{ApiQuery, NoQuery, PathText};
 use super::listing::{self, Cursor, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::identity::normalise;
-use crate::model::hint::{nearest, one_of, quote};
+use crate::model::hint::{did_you_mean, nearest, one_of, quote};
 use crate::model::hit::{ContactId, read_uid};
 use crate::operator::export::HitLine;
 use crate::operator::wire::ContactView;
@@ -53,8 +53,7 @@ pub async fn find_contact(
     };
     if !app.contacts.unique.iter().any(|unique| *unique == field) {
         let unique: Vec<&str> = app.contacts.unique.iter().map(String::as_str).collect();
-        let hint = nearest(&field, unique.iter().copied())
-            .map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
+        let hint = did_you_mean(nearest(&field, unique.iter().copied()));
         let why = format!(
             "is not a unique field{hint}; look contacts up by {}",
             one_of(&unique)

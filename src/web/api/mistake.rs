@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de::{Error, Expected, Unexpected};
 
-use crate::model::hint::{nearest, one_of, quote};
+use crate::model::hint::{did_you_mean, nearest, one_of, quote};
 
 /// One mistake in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,9 +116,7 @@ impl Mistake {
 
     /// What is wrong with it, to be read after its name.
     pub(super) fn why(&self, place: Place) -> String {
-        let hint = |meant: &Option<&str>| {
-            meant.map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"))
-        };
+        let hint = |meant: &Option<&str>| did_you_mean(*meant);
         match &self.cause {
             Cause::Value {
                 is: Some(is),

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::identity::check_fields;
 use crate::model::clock::{Clock, Micros};
-use crate::model::hint::{nearest, one_of};
+use crate::model::hint::{did_you_mean, nearest, one_of};
 use crate::model::hit::{Hit, HitId};
 use crate::tracking::native::{FieldError, decode_json_hit};
 use crate::web::api::idempotency::hit_key;
@@ -148,12 +148,11 @@ impl Reading {
             hit.contact_id.is_some() || hit.visitor_id.is_some() || hit.broadlog_id.is_some();
         if is_named {
             return Ok(meant.map(|(name, meant)| {
-                format!("contact.{name} identifies nobody (did you mean contact.{meant}?)")
+                let hint = did_you_mean(Some(format!("contact.{meant}")));
+                format!("contact.{name} identifies nobody{hint}")
             }));
         }
-        let hint = meant.map_or_else(String::new, |(name, meant)| {
-            format!(" (did you mean {meant} rather than {name}?)")
-        });
+        let hint = did_you_mean(meant.map(|(name, meant)| format!("{meant} rather than {name}")));
         Err(Wrong::Field(FieldError {
             field: "contact".to_owned(),
             why: format!(

@@ -141,6 +141,7 @@ mod tests {
             expires_at: None,
             expiration_url: None,
             utm: Utm::default(),
+            origin: None,
             messages: 0,
             created_at: Micros(0),
         };
