@@ -26,6 +26,8 @@ impl Micros {
     pub const SECOND: i64 = 1_000_000;
     /// One hour.
     pub const HOUR: i64 = 3_600 * Self::SECOND;
+    /// One day.
+    pub const DAY: i64 = 24 * Self::HOUR;
 
     /// Whole minutes since the Unix epoch.
     pub fn minutes(self) -> i64 {
@@ -44,7 +46,7 @@ impl Micros {
 
     /// The start of this time's day, UTC.
     pub fn day(self) -> Self {
-        Self(self.0 - self.0.rem_euclid(24 * Self::HOUR))
+        Self(self.0 - self.0.rem_euclid(Self::DAY))
     }
 
     /// The start of this time's hour.

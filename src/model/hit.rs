@@ -291,11 +291,7 @@ impl Hit {
     /// week before it arrived), else when it arrived.
     pub fn counted_at(&self) -> Micros {
         match self.occurred_at {
-            Some(at)
-                if at <= self.received_at && at.0 > self.received_at.0 - 7 * 24 * Micros::HOUR =>
-            {
-                at
-            }
+            Some(at) if at <= self.received_at && at.0 > self.received_at.0 - 7 * Micros::DAY => at,
             _ => self.received_at,
         }
     }

@@ -44,7 +44,7 @@ impl Head {
 
 /// The UTC days that a period touches: from a start to a start.
 fn utc_days(period: &Period) -> Part {
-    let day = 24 * Micros::HOUR;
+    let day = Micros::DAY;
     Part {
         from: period.from.day(),
         to: Micros(period.to.0 + day - 1).day(),

@@ -13,10 +13,7 @@ use crate::store::{self, Store};
 
 /// How far the clock may be from what hits say before that is told: nobody may have come by for as
 /// long.
-const TOLD_FROM: i64 = 31 * 24 * Micros::HOUR;
-
-/// In microseconds.
-const DAY: i64 = 24 * Micros::HOUR;
+const TOLD_FROM: i64 = 31 * Micros::DAY;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// What somebody stands in the way of is tried again sooner.
@@ -79,7 +76,9 @@ impl Housekeeper {
         let from = self.counted_from(now).await?;
         self.store.forget_keys(from).await?;
         self.store.forget_orders(from).await?;
-        self.store.fold_tops(Micros(from.0 - 2 * DAY)).await?;
+        self.store
+            .fold_tops(Micros(from.0 - 2 * Micros::DAY))
+            .await?;
         let retired = self
             .store
             .retire(from, now, self.keep_months, Pace::OneADay)

@@ -267,7 +267,7 @@ impl Store {
         let Some(oldest) = oldest else {
             return Ok(());
         };
-        let until = Micros((at.0 - KEPT).min(oldest.0 + 2 * DAY));
+        let until = Micros((at.0 - KEPT).min(oldest.0 + 2 * Micros::DAY));
         self.delete_before(ORDERS, until).await
     }
 }
@@ -278,7 +278,5 @@ const ORDERS: Aging = Aging {
     time: "counted_at",
 };
 
-/// In microseconds.
-const DAY: i64 = 24 * Micros::HOUR;
 /// How long an order is remembered.
-const KEPT: i64 = 183 * DAY;
+const KEPT: i64 = 183 * Micros::DAY;

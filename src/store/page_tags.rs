@@ -190,8 +190,8 @@ impl Tx {
         let sql = "select day, used, refused from daily_limits where name = $1";
         let stored: Option<DayCount> =
             both!(self, c => sqlx::query_as(sql).bind(name).fetch_optional(&mut **c).await)?;
-        let today = Micros(now.0 - now.0.rem_euclid(DAY));
-        let tomorrow = Micros(today.0 + DAY);
+        let today = now.day();
+        let tomorrow = Micros(today.0 + Micros::DAY);
         Ok(match stored {
             Some(count) if count.day == today || count.day == tomorrow => count,
             _ => DayCount {
@@ -234,6 +234,3 @@ pub(super) fn tag_columns(tags: &[NewPageTag], now: Micros) -> Bulk {
         .time_or_null("valid_until", tags.iter().map(|tag| tag.valid_until))
         .time("now", tags.iter().map(|_| now))
 }
-
-/// In microseconds.
-const DAY: i64 = 24 * Micros::HOUR;

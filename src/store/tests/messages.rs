@@ -188,7 +188,7 @@ async fn a_key_stands_for_what_it_was_first(engine: Engine) {
             .is_empty()
     );
     tx.commit().await.unwrap();
-    let week = 7 * 24 * Micros::HOUR;
+    let week = 7 * Micros::DAY;
     let left = HashMap::from([("new".to_owned(), 100)]);
     for (later, expected) in [(week, expected), (week + 1, left)] {
         store.forget_keys(Micros(NOW.0 + later)).await.unwrap();

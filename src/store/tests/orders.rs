@@ -11,8 +11,6 @@ use super::contacts::visitor;
 use super::rig::{Engine, on_both};
 use super::{HOSTILE, NOW, count, new_store};
 
-const DAY: i64 = 24 * Micros::HOUR;
-
 fn claim(order_id: &str, holder: Holder) -> HeldOrder {
     let key = OrderKey {
         order_id: order_id.to_owned(),
@@ -136,13 +134,13 @@ async fn orders_are_forgotten_after_half_a_year_two_days_at_once(engine: Engine)
         .collect();
     let orders: Vec<Order> = (0..6)
         .map(|day| Order {
-            counted_at: Micros(NOW.0 + day * DAY),
+            counted_at: Micros(NOW.0 + day * Micros::DAY),
             ..order(1)
         })
         .collect();
     let all: Vec<_> = claims.iter().zip(&orders).collect();
     save(&store, &all, &[]).await;
-    let later = |days: i64| Micros(NOW.0 + days * DAY);
+    let later = |days: i64| Micros(NOW.0 + days * Micros::DAY);
     for (at, left) in [
         (later(183), 6),
         (later(184), 5),

@@ -10,8 +10,6 @@ use crate::store::page_tags::{DayCount, PageTag, TagRule};
 use super::rig::{Engine, on_both};
 use super::{HOSTILE, NOW, new_store};
 
-const DAY: i64 = 24 * Micros::HOUR;
-
 fn new(identifier: &str, kind: PageTagKind) -> NewPageTag {
     NewPageTag {
         identifier: identifier.to_owned(),
@@ -136,7 +134,7 @@ async fn the_first_request_that_describes_a_tag_makes_it(engine: Engine) {
 
 async fn a_day_has_its_count_and_another_begins_at_nothing(engine: Engine) {
     let store = new_store(engine).await;
-    let today = Micros(NOW.0 - NOW.0.rem_euclid(DAY));
+    let today = NOW.day();
     let nothing = |day| DayCount {
         day,
         ..DayCount::default()
@@ -149,7 +147,7 @@ async fn a_day_has_its_count_and_another_begins_at_nothing(engine: Engine) {
         refused: i64::MAX,
     };
     tx.set_day_count("tags", &count).await.unwrap();
-    for offset in [0, DAY - 1] {
+    for offset in [0, Micros::DAY - 1] {
         let now = Micros(today.0 + offset);
         assert_eq!(tx.day_count("tags", now).await.unwrap(), count);
     }
@@ -158,12 +156,12 @@ async fn a_day_has_its_count_and_another_begins_at_nothing(engine: Engine) {
         count,
         "a clock behind"
     );
-    let tomorrow = Micros(today.0 + DAY);
+    let tomorrow = Micros(today.0 + Micros::DAY);
     assert_eq!(
         tx.day_count("tags", tomorrow).await.unwrap(),
         nothing(tomorrow)
     );
-    let long_ago = Micros(today.0 - 2 * DAY);
+    let long_ago = Micros(today.0 - 2 * Micros::DAY);
     assert_eq!(
         tx.day_count("tags", long_ago).await.unwrap(),
         nothing(long_ago),

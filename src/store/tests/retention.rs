@@ -11,8 +11,6 @@ use uuid::Uuid;
 
 use super::{NOW, count, hit, insert, new_store, text};
 
-const DAY: i64 = 24 * Micros::HOUR;
-
 fn at(text: &str) -> Micros {
     Micros::parse_rfc3339(text).unwrap()
 }
@@ -63,7 +61,7 @@ async fn months_go_oldest_first_and_one_a_day(engine: Engine) {
     };
     assert_eq!(first, expected);
     let same_day = store
-        .retire(from, Micros(NOW.0 + DAY - 1), 3, Pace::OneADay)
+        .retire(from, Micros(NOW.0 + Micros::DAY - 1), 3, Pace::OneADay)
         .await
         .unwrap();
     assert_eq!(
@@ -75,7 +73,7 @@ async fn months_go_oldest_first_and_one_a_day(engine: Engine) {
         }
     );
     let next_day = store
-        .retire(from, Micros(NOW.0 + DAY), 3, Pace::OneADay)
+        .retire(from, Micros(NOW.0 + Micros::DAY), 3, Pace::OneADay)
         .await
         .unwrap();
     assert_eq!(
@@ -88,7 +86,7 @@ async fn months_go_oldest_first_and_one_a_day(engine: Engine) {
     );
     // What a future that was none has removed keeps nobody from it.
     let earlier = store
-        .retire(from, Micros(NOW.0 - 9 * DAY), 3, Pace::OneADay)
+        .retire(from, Micros(NOW.0 - 9 * Micros::DAY), 3, Pace::OneADay)
         .await
         .unwrap();
     assert_eq!(
@@ -172,7 +170,7 @@ async fn keys_are_known_for_a_week(engine: Engine) {
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    for (later, left) in [(0, 1), (7 * DAY, 1), (7 * DAY + 1, 0)] {
+    for (later, left) in [(0, 1), (7 * Micros::DAY, 1), (7 * Micros::DAY + 1, 0)] {
         store.forget_keys(Micros(NOW.0 + later)).await.unwrap();
         assert_eq!(count(&store, "idempotency_keys").await, left, "{later}");
         assert_eq!(count(&store, "sent_keys").await, left, "{later}");
@@ -320,7 +318,7 @@ async fn many_rows_go_in_portions(engine: Engine) {
     tx.insert_idempotency_keys(all, NOW).await.unwrap();
     tx.commit().await.unwrap();
     store
-        .forget_keys(Micros(NOW.0 + 7 * DAY + 1))
+        .forget_keys(Micros(NOW.0 + 7 * Micros::DAY + 1))
         .await
         .unwrap();
     assert_eq!(count(&store, "idempotency_keys").await, 0);

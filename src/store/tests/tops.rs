@@ -15,8 +15,6 @@ use crate::store::figures::{Figures, Visitors};
 use super::rig::{Engine, on_both};
 use super::{HOSTILE, NOW, count, hit, new_store, texts};
 
-const DAY: i64 = 24 * Micros::HOUR;
-
 async fn save(store: &Store, hits: &[Hit]) {
     let mut tx = store.begin_lane().await.unwrap();
     let hits: Vec<&Hit> = hits.iter().collect();
@@ -93,7 +91,7 @@ async fn a_day_has_so_many_pages_and_a_past_one_its_top(engine: Engine) {
     assert_eq!(all, 6 * 2_103);
 
     assert_eq!(store.fold_tops(NOW.day()).await.unwrap(), 0, "today stays");
-    let later = Micros(NOW.0 + DAY).day();
+    let later = Micros(NOW.0 + Micros::DAY).day();
     assert_eq!(store.fold_tops(later).await.unwrap(), 9_000);
     assert_eq!(store.fold_tops(later).await.unwrap(), 0);
     let pages = tops(&store, "page").await;

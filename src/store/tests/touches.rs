@@ -17,8 +17,7 @@ use crate::store::touches::{Purchase, Touch, visits};
 use super::rig::{Engine, on_both};
 use super::{NOW, hit, insert, new_store};
 
-const DAY: i64 = 24 * Micros::HOUR;
-const WINDOW: i64 = 30 * DAY;
+const WINDOW: i64 = 30 * Micros::DAY;
 
 fn visitor(number: u128) -> VisitorId {
     VisitorId(Uuid::from_u128(number))
@@ -35,7 +34,7 @@ fn click(link: i64, days_before: i64) -> Hit {
     hit.link_id = Some(LinkId(link));
     hit.provenance = Provenance::Link;
     hit.visitor_id = Some(visitor(1));
-    hit.received_at = Micros(NOW.0 - days_before * DAY);
+    hit.received_at = Micros(NOW.0 - days_before * Micros::DAY);
     hit
 }
 
@@ -73,7 +72,7 @@ async fn a_purchase_finds_what_its_person_did_in_the_window(engine: Engine) {
     landing.utm.source = Some("search".to_owned());
     let (mut again, mut late) = (click(3, 3), click(6, 0));
     again.received_at.0 += 60 * Micros::SECOND;
-    late.occurred_at = Some(Micros(NOW.0 - 4 * DAY));
+    late.occurred_at = Some(Micros(NOW.0 - 4 * Micros::DAY));
     let hits = [
         click(1, 31),
         click(2, 29),

@@ -29,7 +29,7 @@ const CALENDAR: std::ops::Range<Micros> =
 /// else.
 const OLDEST: Micros = Micros(946_684_800_000_000);
 /// How far a sender's clock may be ahead; a time zone taken for UTC is within it.
-const MOST_AHEAD: i64 = 24 * Micros::HOUR;
+const MOST_AHEAD: i64 = Micros::DAY;
 
 /// Every field of a hit in JSON but the campaign parameters.
 const FIELDS: &[&str] = &[

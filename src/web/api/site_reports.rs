@@ -97,7 +97,7 @@ fn period(
         }),
     };
     let to = read("to", to, now)?;
-    let usual = Micros(to.0.saturating_sub(USUAL_DAYS * 24 * Micros::HOUR));
+    let usual = Micros(to.0.saturating_sub(USUAL_DAYS * Micros::DAY));
     let from = read("from", from, usual)?;
     if from >= to {
         let why = "must be earlier than to, which is not included";
