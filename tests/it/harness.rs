@@ -24,36 +24,18 @@ mod npm;
 mod server;
 mod wire;
 
+pub use crate::rig::engine::Engine;
+pub(crate) use crate::rig::engine::on_both;
 pub use crate::rig::free_port;
 pub use crate::rig::need::{need, wait_for};
 pub use crate::rig::postgres::PostgresServer;
 pub use crate::rig::scratch::{FullDisk, Process, new_dir, send_signal};
 pub use campaign::Campaign;
 pub use client::{Answer, Client, Failure};
-pub use database::{Db, Engine};
+pub use database::Db;
 pub use load::{Load, Outcome, Report};
 pub use network::Network;
 pub use nginx::{Nginx, certificate};
 pub use npm::NpmPackage;
 pub use server::{ADMIN_TOKEN, SIGNING_KEY, Setup, TestServer};
 pub use wire::{exchange, read_chunks};
-
-/// Makes two tests of each function: `<name>::on_sqlite` and `<name>::on_postgres`.
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {$(
-        mod $name {
-            use $crate::harness::Engine;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_sqlite() {
-                super::$name(Engine::Sqlite).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_postgres() {
-                super::$name(Engine::Postgres).await;
-            }
-        }
-    )+};
-}
-pub(crate) use on_both;

@@ -5,12 +5,15 @@
 
 #![allow(
     dead_code,
+    unused_imports,
+    unused_macros,
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
     reason = "each of the three uses a part of it, and what fails here fails the run"
 )]
 
+pub mod engine;
 pub mod need;
 pub mod postgres;
 pub mod scratch;
