@@ -62,7 +62,7 @@ pub struct Hit {
     pub kind: Kind,
     /// Which protocol said it.
     pub dialect: Dialect,
-    /// Site name; [`DEFAULT_SITE`] where none was given.
+    /// Site name; `default` where none was given.
     pub site: String,
     /// Any string: an app may send `cart_screen`.
     pub page_url: Option<String>,
