@@ -358,7 +358,7 @@ impl Store {
         })
     }
 
-    /// Begins a transaction that reads, all of it as the database is now.
+    /// Begins a transaction that reads, all of it as the database is now, for as long as it takes.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -366,7 +366,10 @@ impl Store {
         Ok(match &self.pools {
             Either::Postgres(pool) => {
                 let mut tx = pool.begin().await?;
-                let sql = "set transaction isolation level repeatable read, read only";
+                // Its statements are long, and there may be much to do between two of them.
+                let sql = "set transaction isolation level repeatable read, read only;
+                           set local statement_timeout = 0;
+                           set local idle_in_transaction_session_timeout = 0";
                 sqlx::raw_sql(sql).execute(&mut *tx).await?;
                 Either::Postgres(tx)
             }

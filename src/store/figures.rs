@@ -5,7 +5,7 @@
 //! | `broadlog_figures` | a message | who of a delivery did what |
 //! | `time_figures` | a quarter of an hour of a delivery and link | a delivery's course |
 //! | `delivery_figures` | a delivery and link | a delivery's totals |
-//! | `site_figures` | a quarter of an hour of a site | a site's course |
+//! | `site_figures`, `site_days` | a quarter of an hour of a site, a UTC day | a site's course |
 //! | `revenue_figures` | a delivery, link or campaign on a day, by model | whom a purchase is credited to |
 //! | `top_figures` | a page, referring host or campaign on a day | what a site is about |
 //! | `visitor_sketches` | a half hour of a site | unique visitors |

@@ -96,7 +96,8 @@ impl Store {
         recount.tables = vec![
             compare::<compare::TimeRow>(kept, right, &bounds, &mut repair).await?,
             compare::<compare::DeliveryRow>(kept, right, &bounds, &mut repair).await?,
-            compare::<compare::SiteRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<compare::SiteRow<false>>(kept, right, &bounds, &mut repair).await?,
+            compare::<compare::SiteRow<true>>(kept, right, &bounds, &mut repair).await?,
             compare::<compare::MessageRow>(kept, right, &bounds, &mut repair).await?,
             compare::<compare::ClickerRow>(kept, right, &bounds, &mut repair).await?,
             compare::<compare::ClickRow>(kept, right, &bounds, &mut repair).await?,

@@ -19,26 +19,29 @@ macro_rules! fetch_parts {
         let (what, table): (&str, &str) = ($what, $table);
         match $store.reader() {
             Either::Postgres(pool) => {
-                let rest = $rest.replace("$SITE", "$3");
+                let rest = $rest.replace("$SITE", "$4");
                 let sql = format!(
-                    "select {what} from unnest($1::timestamptz[], $2::timestamptz[]) as rows (start, until)
-                     join {table} f on f.at >= rows.start and f.at < rows.until where {rest}"
+                    "select {what} from unnest($1::timestamptz[], $2::timestamptz[], $3::timestamptz[]) as rows (start, since, until)
+                     join {table} f on f.at >= rows.since and f.at < rows.until where {rest}"
                 );
-                let starts: Vec<Micros> = $parts.iter().map(|part| part.from).collect();
+                let starts: Vec<Micros> = $parts.iter().map(|part| part.start).collect();
+                let froms: Vec<Micros> = $parts.iter().map(|part| part.from).collect();
                 let ends: Vec<Micros> = $parts.iter().map(|part| part.to).collect();
-                let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(starts).bind(ends);
+                let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(starts)
+                    .bind(froms)
+                    .bind(ends);
                 query.bind($site).fetch_all(pool).await?
             }
             Either::Sqlite(pool) => {
                 let rest = $rest.replace("$SITE", "$2");
                 // `cross join`: SQLite goes from the parts to the table.
                 let sql = format!(
-                    "select {what} from (select value ->> 0 as start, value ->> 1 as until from json_each($1)) as rows
-                     cross join {table} f where f.at >= rows.start and f.at < rows.until and {rest}"
+                    "select {what} from (select value ->> 0 as start, value ->> 1 as since, value ->> 2 as until from json_each($1)) as rows
+                     cross join {table} f where f.at >= rows.since and f.at < rows.until and {rest}"
                 );
-                let parts: Vec<(i64, i64)> = $parts
+                let parts: Vec<(i64, i64, i64)> = $parts
                     .iter()
-                    .map(|part| (part.from.0, part.to.0))
+                    .map(|part| (part.start.0, part.from.0, part.to.0))
                     .collect();
                 let parts = serde_json::to_string(&parts).unwrap_or_default();
                 let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(parts);
@@ -97,7 +100,10 @@ pub async fn read_hits(
 ) -> sqlx::Result<HitsReport> {
     let what = "rows.start, f.kind, f.verdict, f.reason, cast(sum(f.hits) as bigint) as hits";
     let rest = "($SITE is null or f.site = $SITE) group by rows.start, f.kind, f.verdict, f.reason";
-    let counted: Vec<Counted> = fetch_parts!(store, parts, site, what, "site_figures", rest);
+    let (days, ends) = whole_days(parts);
+    let mut counted: Vec<Counted> = fetch_parts!(store, ends, site, what, "site_figures", rest);
+    let of_days: Vec<Counted> = fetch_parts!(store, days, site, what, "site_days", rest);
+    counted.extend(of_days);
     let mut rows: BTreeMap<Micros, HitsRow> = parts
         .iter()
         .map(|part| {
@@ -135,6 +141,38 @@ pub async fn read_hits(
     })
 }
 
+/// A stretch of a part, which begins where its rows are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stretch {
+    start: Micros,
+    from: Micros,
+    to: Micros,
+}
+
+/// The whole UTC days of each part, and what is left of it at its ends.
+fn whole_days(parts: &[Part]) -> (Vec<Stretch>, Vec<Stretch>) {
+    let day = 24 * Micros::HOUR;
+    let (mut days, mut ends) = (Vec::new(), Vec::new());
+    for part in parts {
+        let stretch = |from: Micros, to: Micros| Stretch {
+            start: part.from,
+            from,
+            to,
+        };
+        let first = Micros(part.from.0 + day - 1).day();
+        let last = part.to.day();
+        if first < last {
+            days.push(stretch(first, last));
+            ends.push(stretch(part.from, first));
+            ends.push(stretch(last, part.to));
+        } else {
+            ends.push(stretch(part.from, part.to));
+        }
+    }
+    ends.retain(|end| end.from < end.to);
+    (days, ends)
+}
+
 /// Unique visitors by part of a period.
 #[derive(Debug, Serialize)]
 pub struct VisitorsReport {
@@ -170,7 +208,16 @@ pub async fn read_visitors(
     site: Option<&str>,
 ) -> sqlx::Result<VisitorsReport> {
     let (what, rest) = ("rows.start, f.sketch", "($SITE is null or f.site = $SITE)");
-    let sketches: Vec<SketchRow> = fetch_parts!(store, parts, site, what, "visitor_sketches", rest);
+    let stretches: Vec<Stretch> = parts
+        .iter()
+        .map(|part| Stretch {
+            start: part.from,
+            from: part.from,
+            to: part.to,
+        })
+        .collect();
+    let sketches: Vec<SketchRow> =
+        fetch_parts!(store, stretches, site, what, "visitor_sketches", rest);
     let mut all = Visitors::default();
     let mut by_part: BTreeMap<Micros, Visitors> = BTreeMap::new();
     for row in sketches {
@@ -194,4 +241,29 @@ pub async fn read_visitors(
             })
             .collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn days_and_ends_are_the_whole_part(from in -5_000..5_000_i64, length in 1..5_000_i64) {
+            let quarter = Micros::HOUR / 4;
+            let part = Part { from: Micros(from * quarter), to: Micros((from + length) * quarter) };
+            let (days, ends) = whole_days(&[part]);
+            let mut all: Vec<Stretch> = days.iter().chain(&ends).copied().collect();
+            all.sort_by_key(|stretch| stretch.from);
+            proptest::prop_assert_eq!(all[0].from, part.from);
+            proptest::prop_assert_eq!(all[all.len() - 1].to, part.to);
+            for pair in all.windows(2) {
+                proptest::prop_assert_eq!(pair[0].to, pair[1].from);
+            }
+            for day in &days {
+                proptest::prop_assert_eq!((day.from.day(), day.to.day()), (day.from, day.to));
+            }
+            proptest::prop_assert!(ends.iter().all(|end| end.to.0 - end.from.0 < 48 * Micros::HOUR));
+        }
+    }
 }

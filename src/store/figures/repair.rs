@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::clicks::{self, Clicker};
 use super::messages::{self, MessageRepair};
 use super::sites::Nameless;
-use super::times::{self, Count, TimeKey, Times};
+use super::times::{Count, Table, TimeKey, Times};
 use super::tops::{Dimension, Tops};
 use super::visitors::{SiteVisitors, Visitors};
 use crate::model::clock::Micros;
@@ -24,7 +24,8 @@ pub type TopDay = (Micros, String, String, String);
 /// What is to be put right.
 #[derive(Debug, Default)]
 pub struct Repair {
-    times: Times,
+    /// Counts by table; what is not in a table's key is none.
+    times: BTreeMap<Table, Times>,
     messages: BTreeMap<i64, MessageRepair>,
     clickers: BTreeMap<Clicker, Micros>,
     tops: Tops,
@@ -35,11 +36,27 @@ pub struct Repair {
 impl Repair {
     /// How many rows are changed.
     pub(crate) fn len(&self) -> usize {
-        self.times.len() + self.messages.len() + self.clickers.len() + self.visitors.len()
+        let times: usize = self.times.values().map(Times::len).sum();
+        times + self.messages.len() + self.clickers.len() + self.visitors.len()
     }
 
     /// Adds hits, new messages and first hits of messages to a quarter of an hour.
     pub(crate) fn add_times(&mut self, key: TimeColumns, more: Three) {
+        self.add_to(Table::Times, key, more);
+    }
+
+    /// Adds them to a delivery and link.
+    pub(crate) fn add_delivery(&mut self, key: TimeColumns, more: Three) {
+        self.add_to(Table::Deliveries, key, more);
+    }
+
+    /// Adds them to a quarter of an hour of a site, or to its day.
+    pub(crate) fn add_site(&mut self, is_day: bool, key: TimeColumns, more: Three) {
+        let table = if is_day { Table::Days } else { Table::Sites };
+        self.add_to(table, key, more);
+    }
+
+    fn add_to(&mut self, table: Table, key: TimeColumns, more: Three) {
         let (delivery, at, kind, link, currency, site, verdict, reason) = key;
         let Some(kind) = Kind::parse(&kind) else {
             return;
@@ -61,7 +78,7 @@ impl Repair {
             distinct_broadlogs: more.2,
             ..Count::default()
         };
-        *self.times.entry(key).or_default() += count;
+        *self.times.entry(table).or_default().entry(key).or_default() += count;
     }
 
     /// Adds opens, clicks and pages to a message, and sets its first open and click.
@@ -125,6 +142,9 @@ impl Repair {
         clicks::save(tx, &self.clickers).await?;
         self.tops.save(tx, &nameless).await?;
         self.visitors.save(tx, &nameless).await?;
-        times::save(tx, self.times, &nameless).await
+        for (table, rows) in &self.times {
+            table.add(tx, rows).await?;
+        }
+        Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! Figures of a quarter of an hour, and what they add up to: a delivery's totals and a site's time.
 //!
 //! `time_figures` has the finest grain. A long report would read too many of its rows, so the same
-//! counts stand twice more: without the time (`delivery_figures`), and without delivery and link
-//! (`site_figures`). All are added to what is there, and never read: any number of servers can
+//! counts stand three times more: without the time (`delivery_figures`), without delivery and link
+//! (`site_figures`), and that by UTC day (`site_days`). All are added to what is there, and never read: any number of servers can
 //! write them at once, each in the order of the keys.
 
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ impl AddAssign for Count {
 
 pub(super) type Times = BTreeMap<TimeKey, Count>;
 
-/// Adds the counts to all three tables.
+/// Adds the counts to all four tables.
 pub(super) async fn save(tx: &mut Tx, times: Times, nameless: &Nameless) -> sqlx::Result<()> {
     let times = if nameless.is_empty() {
         times
@@ -63,57 +63,85 @@ pub(super) async fn save(tx: &mut Tx, times: Times, nameless: &Nameless) -> sqlx
         }
         named
     };
-    let mut of_deliveries: BTreeMap<_, Count> = BTreeMap::new();
-    let mut of_sites: BTreeMap<_, Count> = BTreeMap::new();
-    for (key, count) in &times {
-        let what = (key.kind, key.verdict, key.reason, key.currency.as_str());
-        if key.delivery != 0 || key.link != 0 {
-            *of_deliveries
-                .entry((key.delivery, key.link, what))
-                .or_default() += *count;
+    for table in Table::ALL {
+        let mut rows = Times::new();
+        for (key, count) in &times {
+            if let Some(key) = table.key(key) {
+                *rows.entry(key).or_default() += *count;
+            }
         }
-        *of_sites
-            .entry((key.at, key.site.as_str(), what))
-            .or_default() += *count;
+        table.add(tx, &rows).await?;
     }
-    let keys = || times.keys();
-    let rows = what(keys().map(|key| (key.kind, key.verdict, key.reason, key.currency.as_str())))
-        .big("delivery_id", keys().map(|key| key.delivery))
-        .time("at", keys().map(|key| key.at))
-        .big("link_id", keys().map(|key| key.link))
-        .text("site", keys().map(|key| key.site.clone()));
-    let primary = "delivery_id, at, kind, link_id, currency, site, verdict, reason";
-    add(tx, "time_figures", primary, rows, times.values()).await?;
-    let keys = || of_deliveries.keys();
-    let rows = what(keys().map(|key| key.2))
-        .big("delivery_id", keys().map(|key| key.0))
-        .big("link_id", keys().map(|key| key.1));
-    let primary = "delivery_id, link_id, kind, verdict, reason, currency";
-    add(
-        tx,
-        "delivery_figures",
-        primary,
-        rows,
-        of_deliveries.values(),
-    )
-    .await?;
-    let keys = || of_sites.keys();
-    let rows = what(keys().map(|key| key.2))
-        .time("at", keys().map(|key| key.0))
-        .text("site", keys().map(|key| key.1.to_owned()));
-    let primary = "at, site, kind, verdict, reason, currency";
-    add(tx, "site_figures", primary, rows, of_sites.values()).await
+    Ok(())
 }
 
-/// The columns that all three tables have in their keys.
-fn what<'k>(
-    keys: impl Iterator<Item = (Kind, &'static str, &'static str, &'k str)> + Clone,
-) -> Bulk {
-    Bulk::new()
-        .text("kind", keys.clone().map(|key| key.0.as_str().to_owned()))
-        .text("verdict", keys.clone().map(|key| key.1.to_owned()))
-        .text("reason", keys.clone().map(|key| key.2.to_owned()))
-        .text("currency", keys.map(|key| key.3.to_owned()))
+/// A table of these figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Table {
+    /// The finest.
+    Times,
+    /// Without time and site.
+    Deliveries,
+    /// Without delivery and link.
+    Sites,
+    /// That by UTC day.
+    Days,
+}
+
+impl Table {
+    pub(super) const ALL: [Self; 4] = [Self::Times, Self::Deliveries, Self::Sites, Self::Days];
+
+    /// The row of this table that a row of the finest belongs to; what is not in its key is none.
+    fn key(self, key: &TimeKey) -> Option<TimeKey> {
+        let mut key = key.clone();
+        match self {
+            Self::Times => {}
+            Self::Deliveries if key.delivery == 0 && key.link == 0 => return None,
+            Self::Deliveries => {
+                key.at = Micros(0);
+                key.site.clear();
+            }
+            Self::Sites | Self::Days => (key.delivery, key.link) = (0, 0),
+        }
+        if self == Self::Days {
+            key.at = key.at.day();
+        }
+        Some(key)
+    }
+
+    /// Adds counts to its rows.
+    pub(super) async fn add(self, tx: &mut Tx, rows: &Times) -> sqlx::Result<()> {
+        let keys = || rows.keys();
+        let what = Bulk::new()
+            .text("kind", keys().map(|key| key.kind.as_str().to_owned()))
+            .text("verdict", keys().map(|key| key.verdict.to_owned()))
+            .text("reason", keys().map(|key| key.reason.to_owned()))
+            .text("currency", keys().map(|key| key.currency.clone()));
+        let of_delivery = |bulk: Bulk| {
+            bulk.big("delivery_id", keys().map(|key| key.delivery))
+                .big("link_id", keys().map(|key| key.link))
+        };
+        let of_site = |bulk: Bulk| {
+            bulk.time("at", keys().map(|key| key.at))
+                .text("site", keys().map(|key| key.site.clone()))
+        };
+        let site = "at, site, kind, verdict, reason, currency";
+        let (table, primary, keys) = match self {
+            Self::Times => (
+                "time_figures",
+                "delivery_id, at, kind, link_id, currency, site, verdict, reason",
+                of_site(of_delivery(what)),
+            ),
+            Self::Deliveries => (
+                "delivery_figures",
+                "delivery_id, link_id, kind, verdict, reason, currency",
+                of_delivery(what),
+            ),
+            Self::Sites => ("site_figures", site, of_site(what)),
+            Self::Days => ("site_days", site, of_site(what)),
+        };
+        add(tx, table, primary, keys, rows.values()).await
+    }
 }
 
 /// Adds counts to a table's rows. `keys` are theirs, with the columns of `primary`.

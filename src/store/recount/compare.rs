@@ -140,6 +140,13 @@ fn select(table: &str, columns: &[&str], keys: usize, rest: &str, is_postgres: b
 /// Hits, messages whose first trace it was, messages whose first hit of the kind it was.
 type Counted = (i64, i64, i64);
 
+/// What has to be added to a row.
+fn difference<R: Row<Counts = Counted>>(kept: Option<&R>, right: Option<&R>) -> Counted {
+    let counts = |row: Option<&R>| row.map(R::counts).unwrap_or_default();
+    let (from, to) = (counts(kept), counts(right));
+    (to.0 - from.0, to.1 - from.1, to.2 - from.2)
+}
+
 #[derive(Debug)]
 pub(super) struct TimeRow {
     delivery_id: i64,
@@ -205,10 +212,7 @@ impl Row for TimeRow {
 
     fn repair(kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
         let Some(row) = kept.or(right) else { return };
-        let counts = |row: Option<&Self>| row.map(Self::counts).unwrap_or_default();
-        let (from, to) = (counts(kept), counts(right));
-        let key = row.key();
-        repair.add_times(key, (to.0 - from.0, to.1 - from.1, to.2 - from.2));
+        repair.add_times(row.key(), difference(kept, right));
     }
 }
 
@@ -267,10 +271,19 @@ impl Row for DeliveryRow {
     fn is_whole(&self, bounds: &Bounds) -> bool {
         bounds.holds_delivery(self.delivery_id)
     }
+
+    fn repair(kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
+        let Some(row) = kept.or(right) else { return };
+        let (delivery, link, kind, verdict, reason, currency) = row.key();
+        let (none, at) = (String::new(), Micros(0));
+        let key = (delivery, at, kind, link, currency, none, verdict, reason);
+        repair.add_delivery(key, difference(kept, right));
+    }
 }
 
+/// Of a quarter of an hour, or of a UTC day.
 #[derive(Debug)]
-pub(super) struct SiteRow {
+pub(super) struct SiteRow<const DAYS: bool> {
     at: Micros,
     site: String,
     kind: String,
@@ -282,12 +295,18 @@ pub(super) struct SiteRow {
     distinct_broadlogs: i64,
 }
 
-from_row!(SiteRow, row => {
+from_row!(SiteRow<true>, row => {
+    at, site, kind, verdict, reason, currency, hits, new_broadlogs, distinct_broadlogs,
+});
+from_row!(SiteRow<false>, row => {
     at, site, kind, verdict, reason, currency, hits, new_broadlogs, distinct_broadlogs,
 });
 
-impl Row for SiteRow {
-    const TABLE: &'static str = "site_figures";
+impl<const DAYS: bool> Row for SiteRow<DAYS>
+where
+    Self: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow>,
+{
+    const TABLE: &'static str = if DAYS { "site_days" } else { "site_figures" };
     type Key = (Micros, String, String, String, String, String);
     type Counts = Counted;
 
@@ -323,6 +342,13 @@ impl Row for SiteRow {
 
     fn is_whole(&self, bounds: &Bounds) -> bool {
         bounds.holds(self.at)
+    }
+
+    fn repair(kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
+        let Some(row) = kept.or(right) else { return };
+        let (at, site, kind, verdict, reason, currency) = row.key();
+        let key = (0, at, kind, 0, currency, site, verdict, reason);
+        repair.add_site(DAYS, key, difference(kept, right));
     }
 }
 
