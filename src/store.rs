@@ -232,8 +232,7 @@ struct SqlitePools {
 }
 
 /// The advisory lock under which hits, contacts and broadlogs are written: servers on one Postgres
-/// take turns, so rows get their numbers in the order in which they become visible and no two
-/// transactions can block each other.
+/// take turns, so no two transactions can block each other.
 const LANE: i64 = 0x5111_a9e0_0001;
 
 /// Up to here counters count; greater numbers are free for whoever chooses them.

@@ -394,7 +394,7 @@ impl<'p> Batch<'p> {
             return Ok((done, Totals::default()));
         }
 
-        let first = tx.take_numbers("hit", hits.len() as i64).await?;
+        let first = tx.take_hit_numbers(hits.len() as i64).await?;
         let rows: Vec<HitRow<'_>> = hits
             .iter()
             .zip(&settled)

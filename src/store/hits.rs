@@ -1,8 +1,9 @@
 //! Hits in the database. What their columns are stands in one table, `model/hit/columns.rs`; how
-//! each type of value is bound, copied and read stands in `column`, and the statements in `write`
-//! and `read`.
+//! each type of value is bound, copied and read stands in `column`, their numbers in `numbers`, and
+//! the statements in `write` and `read`.
 
 mod column;
+mod numbers;
 mod read;
 mod write;
 

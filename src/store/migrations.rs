@@ -59,6 +59,7 @@ migrations![
     "0021" "time_figures",
     "0022" "tops",
     "0023" "revenue",
+    "0027" "horizon",
     "0030" "site_days",
 ];
 

@@ -47,6 +47,9 @@ type Answer = sqlx::Either<PgQueryResult, PgRow>;
 #[derive(Clone, Debug)]
 pub struct WatchedPool {
     pool: PgPool,
+    /// For short statements beside an open transaction. Were it taken from the others, transactions
+    /// that wait for their turn could hold all connections that the one in front still needs.
+    aside: PgPool,
     patience: Duration,
 }
 
@@ -60,7 +63,10 @@ pub struct WatchedConnection {
 
 /// A transaction, undone where it is dropped before it was committed.
 #[derive(Debug)]
-pub struct PgTransaction(WatchedConnection);
+pub struct PgTransaction {
+    connection: WatchedConnection,
+    aside: PgPool,
+}
 
 impl WatchedPool {
     /// Connects at the first query. `patience` is how long an answer may take.
@@ -69,17 +75,25 @@ impl WatchedPool {
         max_connections: u32,
         patience: Duration,
     ) -> Self {
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections.max(2))
-            .acquire_timeout(ACQUIRE)
-            // The pool's own test waits without end.
-            .test_before_acquire(false)
-            .before_acquire(|connection, _| {
-                Box::pin(async { Ok(matches!(timeout(PING, connection.ping()).await, Ok(Ok(())))) })
-            })
-            .after_connect(move |connection, _| Box::pin(prepare(connection, patience)))
-            .connect_lazy_with(options);
-        Self { pool, patience }
+        let pool = |most, options| {
+            PgPoolOptions::new()
+                .max_connections(most)
+                .acquire_timeout(ACQUIRE)
+                // The pool's own test waits without end.
+                .test_before_acquire(false)
+                .before_acquire(|connection, _| {
+                    Box::pin(async {
+                        Ok(matches!(timeout(PING, connection.ping()).await, Ok(Ok(()))))
+                    })
+                })
+                .after_connect(move |connection, _| Box::pin(prepare(connection, patience)))
+                .connect_lazy_with(options)
+        };
+        Self {
+            aside: pool(1, options.clone()),
+            pool: pool(max_connections.max(2), options),
+            patience,
+        }
     }
 
     /// The connections themselves, for what may take as long as it likes: migrations.
@@ -108,12 +122,16 @@ impl WatchedPool {
     /// # Errors
     /// The same.
     pub async fn begin(&self) -> sqlx::Result<PgTransaction> {
-        let mut transaction = PgTransaction(*self.acquire().await?);
+        let mut transaction = PgTransaction {
+            connection: *self.acquire().await?,
+            aside: self.aside.clone(),
+        };
         sqlx::raw_sql("begin").execute(&mut *transaction).await?;
         Ok(transaction)
     }
 
     pub(super) async fn close(&self) {
+        self.aside.close().await;
         self.pool.close().await;
     }
 }
@@ -175,6 +193,19 @@ impl Drop for WatchedConnection {
 }
 
 impl PgTransaction {
+    /// The connection for statements that are to be there at once, whatever becomes of this
+    /// transaction.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub(super) async fn aside(&self) -> sqlx::Result<WatchedConnection> {
+        Ok(WatchedConnection {
+            connection: Some(self.aside.acquire().await?),
+            patience: self.connection.patience,
+            is_silent: false,
+        })
+    }
+
     /// Commits.
     ///
     /// # Errors
@@ -198,7 +229,7 @@ impl PgTransaction {
             connection,
             patience,
             is_silent,
-        } = &mut self.0;
+        } = &mut self.connection;
         drop(WatchedConnection {
             connection: connection.take(),
             patience: *patience,
@@ -210,10 +241,10 @@ impl PgTransaction {
 
 impl Drop for PgTransaction {
     fn drop(&mut self) {
-        if self.0.is_silent {
+        if self.connection.is_silent {
             return;
         }
-        if let Some(mut connection) = self.0.connection.take() {
+        if let Some(mut connection) = self.connection.connection.take() {
             tokio::spawn(async move {
                 let undoing = sqlx::raw_sql("rollback").execute(&mut *connection);
                 match timeout(RETURN, undoing).await {
@@ -236,13 +267,13 @@ impl Deref for PgTransaction {
     type Target = WatchedConnection;
 
     fn deref(&self) -> &WatchedConnection {
-        &self.0
+        &self.connection
     }
 }
 
 impl DerefMut for PgTransaction {
     fn deref_mut(&mut self) -> &mut WatchedConnection {
-        &mut self.0
+        &mut self.connection
     }
 }
 

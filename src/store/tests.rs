@@ -10,6 +10,7 @@ mod contacts;
 mod figures;
 mod forms;
 mod hits;
+mod horizon;
 mod imports;
 mod lanes;
 mod messages;
@@ -155,7 +156,7 @@ async fn insert(store: &Store, hits: &[Hit]) -> i64 {
         .map(|hit| PartitionMonth::of(hit.received_at))
         .collect();
     tx.ensure_partitions(&months).await.unwrap();
-    let first = tx.take_numbers("hit", hits.len() as i64).await.unwrap();
+    let first = tx.take_hit_numbers(hits.len() as i64).await.unwrap();
     let rows: Vec<HitRow<'_>> = (first..)
         .zip(hits)
         .map(|(seq, hit)| HitRow {

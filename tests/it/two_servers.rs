@@ -58,10 +58,11 @@ async fn hits_of_two_servers_are_stored_once_in_one_order() {
         one.db().number("select count(distinct id) from hits").await,
         hits
     );
+    // All that is stored can be read, although the numbers of a killed server's last block are
+    // missing.
     assert_eq!(
-        one.db().number("select max(seq) from hits").await,
-        hits,
-        "numbers without a gap: reading on from one skips nothing"
+        one.db().number("select count(*) from readable_hits").await,
+        hits
     );
     // The figures of the shared delivery are those of both.
     assert_eq!(

@@ -262,18 +262,6 @@ impl Stretch {
 }
 
 impl Store {
-    /// The number of the hit stored last: all hits that are stored have this number or a lower one,
-    /// and all that will be stored a higher one.
-    ///
-    /// # Errors
-    /// The database refuses or cannot be reached.
-    pub async fn last_seq(&self) -> sqlx::Result<i64> {
-        // Raised in the transaction that writes the hits. max(seq) would fall back when old months
-        // are dropped.
-        let sql = "select value from counters where name = 'hit'";
-        both!(self.reader(), pool => sqlx::query_scalar(sql).fetch_one(pool).await)
-    }
-
     /// At most `limit` hits with `after < seq <= until`, oldest first. `until` is at most
     /// [`Self::last_seq`].
     ///

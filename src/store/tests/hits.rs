@@ -129,7 +129,7 @@ async fn insert_copies(store: &Store, hit: &Hit, count: i64) -> i64 {
     let mut tx = store.begin_lane().await.unwrap();
     let months = BTreeSet::from([PartitionMonth::of(hit.received_at)]);
     tx.ensure_partitions(&months).await.unwrap();
-    let first = tx.take_numbers("hit", count).await.unwrap();
+    let first = tx.take_hit_numbers(count).await.unwrap();
     let rows: Vec<HitRow<'_>> = (first..first + count)
         .map(|seq| HitRow {
             seq,

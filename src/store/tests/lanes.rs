@@ -75,9 +75,8 @@ async fn a_savepoint_undoes_what_came_after_it(engine: Engine) {
     store.close().await;
 }
 
-/// Whoever reads on from the last number that was there skips nothing: servers that write at the
-/// same time become visible in the order of their numbers.
-async fn hits_become_visible_in_the_order_of_their_numbers(engine: Engine) {
+/// Whoever reads on to the horizon skips nothing while servers write at the same time.
+async fn readers_skip_nothing_while_servers_write(engine: Engine) {
     const WRITERS: usize = 4;
     const TURNS: usize = 8;
     let url = new_database(engine).await;
@@ -157,6 +156,6 @@ on_both!(
     numbers_are_given_out_once_and_chosen_ones_never,
     what_is_undone_or_dropped_is_not_there,
     a_savepoint_undoes_what_came_after_it,
-    hits_become_visible_in_the_order_of_their_numbers,
+    readers_skip_nothing_while_servers_write,
     the_lane_is_waited_for,
 );

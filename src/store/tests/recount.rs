@@ -57,7 +57,7 @@ async fn store_hits(store: &Store, hits: &[Hit], with_figures: bool) {
         let mut tx = store.begin_lane().await.unwrap();
         let months = part.iter().map(|hit| PartitionMonth::of(hit.received_at));
         tx.ensure_partitions(&months.collect()).await.unwrap();
-        let first = tx.take_numbers("hit", part.len() as i64).await.unwrap();
+        let first = tx.take_hit_numbers(part.len() as i64).await.unwrap();
         let rows = part.iter().zip(first..).map(|(hit, seq)| HitRow {
             seq,
             hit,
