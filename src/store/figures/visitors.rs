@@ -48,7 +48,8 @@ impl Visitors {
         }
     }
 
-    fn merge(&mut self, more: &Self) {
+    /// Adds others.
+    pub fn merge(&mut self, more: &Self) {
         self.0.update(&more.0.to_sketch(HllType::Hll8));
     }
 
