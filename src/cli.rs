@@ -48,7 +48,8 @@ struct Global {
     /// Address to listen on [default: 127.0.0.1:8080] [env: SILLAGE_LISTEN]
     #[arg(long, global = true, value_name = "ADDR")]
     listen: Option<String>,
-    /// Public address of this server [default: http:// and the listen address] [env: SILLAGE_PUBLIC_URL]
+    /// Public address of this server [default: http:// and the listen address] [env:
+    /// SILLAGE_PUBLIC_URL]
     #[arg(long, global = true, value_name = "URL")]
     public_url: Option<String>,
     /// Spool, local link copy, embedded database, generated secrets [default: data] [env:
@@ -278,8 +279,8 @@ async fn expect_tables(store: &Store) -> anyhow::Result<()> {
 fn explain_store(error: StoreError) -> anyhow::Error {
     match error {
         StoreError::Missing(_) | StoreError::NoTables => WrongUsage(format!(
-            "{error}. Name the right one: --data-dir for the data directory of a server, \
-            DATABASE_URL or --database-url for Postgres. \
+            "{error}. Give the right one with --data-dir (a server's data directory), or with \
+            DATABASE_URL or --database-url (Postgres). \
              To create a new one, run `sillage serve` or `sillage migrate{}`",
             match error {
                 StoreError::NoTables => "",
@@ -302,9 +303,9 @@ fn link_site(config: &Config) -> anyhow::Result<Site> {
         _ => {
             let dir = &config.data_dir;
             Err(WrongUsage(format!(
-                "cannot tell where links are served: no server has been started on the data \
-                directory {}. Name a server's data directory with --data-dir, or the \
-                server's address with --public-url",
+                "the address of links is unknown: no server has been started on the data \
+                directory {}. Give a server's data directory with --data-dir, or the server's \
+                address with --public-url",
                 std::path::absolute(dir).as_deref().unwrap_or(dir).display()
             ))
             .into())

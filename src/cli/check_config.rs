@@ -117,6 +117,6 @@ async fn try_database(config: &Config) -> anyhow::Result<String> {
                 is running"
             )
         }),
-        Err(_) => bail!("{what} has not answered within {PATIENCE:?}"),
+        Err(_) => bail!("{what} did not answer within {PATIENCE:?}"),
     }
 }

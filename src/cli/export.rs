@@ -170,7 +170,7 @@ async fn find_by_value(store: &Store, unique: &[String], value: &str) -> anyhow:
         }
     }
     bail!(
-        "there is no contact {value:?}; looked for it by {}",
+        "there is no contact {value:?}; searched by {}",
         unique.join(" or ")
     )
 }
@@ -206,7 +206,7 @@ async fn write_all(
             }
             Err(error) => {
                 clear();
-                return Err(error).context("database; what is written is not all");
+                return Err(error).context("database; the output is incomplete");
             }
         };
         print_bytes(&chunk)?;

@@ -27,7 +27,7 @@ impl KeysCommand {
         let found = FoundKeys::find(config)?;
         if found.is_generated && !config.data_dir.is_dir() {
             return Err(WrongUsage(format!(
-                "there is no data directory {}; name the server's with --data-dir",
+                "there is no data directory {}; give the server's with --data-dir",
                 config.data_dir.display()
             ))
             .into());

@@ -98,7 +98,10 @@ impl QuarantineCommand {
             }
             Self::Show { id } => {
                 let records = store.quarantined(Some(id), 1).await?;
-                let record = records.first().context("there is no such record")?;
+                let record = records.first().context(
+                    "there is no record with this id; `sillage \
+                quarantine list` shows the records",
+                )?;
                 let mut told = describe(record);
                 told["hit"] = hit_of(record);
                 print_json(&told)?;
@@ -106,7 +109,10 @@ impl QuarantineCommand {
             Self::Retry(Which { id, .. }) => {
                 let mut records = store.quarantined(id, MOST_RETRIED).await?;
                 if id.is_some() && records.is_empty() {
-                    bail!("there is no such record");
+                    bail!(
+                        "there is no record with this id; `sillage quarantine list` shows the \
+                    records"
+                    );
                 }
                 // In the order in which they came.
                 records.reverse();

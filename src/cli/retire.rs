@@ -38,9 +38,9 @@ impl Retire {
             if !retired.held.is_empty() {
                 tracing::warn!(
                     months = retired.held.join(", "),
-                    "another session of the database \
-                    still reads these months; run this command again when it has ended, or leave \
-                    them to the server, to free their space"
+                    "another database session is still reading these months, so their space is \
+                    not free yet; run this command again when that session has ended, or let the \
+                    server free it"
                 );
             }
         }

@@ -77,7 +77,7 @@ async fn load_at_hangups(
                 for problem in &problems.0 {
                     tracing::error!("SIGHUP: {problem}");
                 }
-                tracing::error!("SIGHUP: the configuration stays as it was");
+                tracing::error!("SIGHUP: the configuration was not changed");
             }
         }
     }

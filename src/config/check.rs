@@ -160,7 +160,7 @@ fn check_secrets(config: &Config, found: &mut Found) {
         let wrong = match (number, text.split_once(':')) {
             (Some(number), _) if !numbers.insert(number) => {
                 format!(
-                    "has the number {number}, as another key does; each number stands for one \
+                    "has the same number, {number}, as another key; each number belongs to one \
                     secret, forever"
                 )
             }

@@ -36,11 +36,11 @@ const ALLOWED: [(&str, &str); 47] = [
     ("data_dir", "give a directory such as \"/var/lib/sillage\""),
     (
         "database_url",
-        "give \"postgres://user:password@host/database\" or \"sqlite:///path/of/the/file\"",
+        "give \"postgres://user:password@host/database\" or \"sqlite:///path/to/the/file\"",
     ),
     (
         "admin_token",
-        "give at least 16 letters, digits and signs, such as what `openssl rand -hex 24` makes",
+        "give at least 16 letters, digits and symbols; `openssl rand -hex 24` makes some",
     ),
     ("trust.proxies", A_NETWORK),
     ("trust.senders", A_NETWORK),
@@ -102,7 +102,7 @@ const ALLOWED: [(&str, &str); 47] = [
     ("upstream.max_requests", A_NUMBER),
     (
         "debug.key",
-        "give at least 16 letters, digits and signs, such as what `openssl rand -hex 24` makes",
+        "give at least 16 letters, digits and symbols; `openssl rand -hex 24` makes some",
     ),
     (
         "metrics.listen",
@@ -128,7 +128,7 @@ pub(super) fn allowed(key: &str) -> &'static str {
     }
     let found = ALLOWED.iter().find(|(name, _)| *name == key);
     found.map_or(
-        "see config.example.toml for what it takes",
+        "see config.example.toml for the allowed values",
         |(_, allowed)| allowed,
     )
 }

@@ -193,7 +193,7 @@ pub const SURFACES: [(&str, &str); 9] = [
         "those in `contacts.public`; any tags",
     ),
     (
-        "the address of the page that pixel or script tell",
+        "the page address that the pixel or script sends",
         "those in `contacts.public`; no tags",
     ),
     (

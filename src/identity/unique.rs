@@ -44,7 +44,7 @@ pub(super) fn read_key(field: &str, value: &str) -> Result<UniqueKey, NoName> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoName {
     /// The field holds addresses, and it is none.
-    #[error("is not an e-mail address")]
+    #[error("is not an email address")]
     NoAddress,
     /// It stands for a value that is not there.
     #[error("is a placeholder, not a value")]

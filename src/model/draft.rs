@@ -224,7 +224,7 @@ fn destination(field: &'static str, url: &str) -> Result<String, DraftError> {
 fn wrong_url(field: &'static str, url: &str, error: &DestinationError) -> DraftError {
     DraftError {
         field,
-        why: format!("is wrong: {} {error}", quote(url)),
+        why: format!("is not valid: {} {error}", quote(url)),
     }
 }
 
@@ -232,7 +232,7 @@ fn check_slug(slug: &str) -> Result<(), DraftError> {
     let wrong = |why: &str| {
         Err(DraftError {
             field: "slug",
-            why: format!("is wrong: {} {why}", quote(slug)),
+            why: format!("is not valid: {} {why}", quote(slug)),
         })
     };
     if slug.is_empty() || slug.len() > 64 {

@@ -150,7 +150,8 @@ pub enum ImportError {
     /// Another writer takes the same numbers or slugs again and again, or somebody wrote rows by
     /// hand whose numbers the counters do not know.
     #[error(
-        "numbers or slugs for these rows keep being taken: another import is running, or rows \
+        "numbers or slugs for these rows keep being taken by others: another import is running, \
+        or rows \
         were inserted by hand above the table counters"
     )]
     Outrun,

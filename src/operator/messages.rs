@@ -106,7 +106,7 @@ pub enum MessageError {
     /// The line's key is another message's.
     #[error(
         "idempotency_key belongs to another message of this delivery: each key stands for one \
-        message, choose another"
+        message; choose another"
     )]
     OtherMessage,
     /// The request's key is another request's.

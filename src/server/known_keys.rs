@@ -78,8 +78,8 @@ pub(super) fn check_note(
         ),
         // Of a version that noted nothing.
         None if note.is_none() && dir.join("spool.db").exists() => bail!(
-            "{file} is missing beside a spool, so a server has signed links from here: all of \
-            them would be a 404. {REMEDY}"
+            "{file} is missing, but there is a spool, so a server has signed links from here: all \
+            of them would be a 404. {REMEDY}"
         ),
         Some(_) if !lacking.is_empty() => bail!(
             "{file} lacks {}, which links were signed with: all of them would be a 404. {REMEDY}",
@@ -267,7 +267,8 @@ impl KeyWatch {
         }
         tracing::error!(
             missing = named(&missing),
-            "this server lacks keys that links are signed with, so it answers 404 to those links. \
+            "this server does not have all keys that links are signed with, so it answers 404 to \
+            those links. \
             Every server needs the keys of all: \
              add them to keys.signing or signing.keys, here or where the key is wrong, and \
              restart. If the links may die, run `sillage keys give-up` on a server that has the \

@@ -58,7 +58,7 @@ pub(super) async fn follow(
             Err(error) => {
                 tracing::error!(
                     error = format!("{error:#}"),
-                    "SIGHUP: the configuration stays as it was"
+                    "SIGHUP: the configuration was not changed"
                 );
             }
         }

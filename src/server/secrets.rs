@@ -135,6 +135,11 @@ fn read(file: &Path) -> anyhow::Result<Option<String>> {
 
 fn random_text() -> anyhow::Result<String> {
     let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        anyhow::anyhow!(
+            "cannot get random numbers from \
+    the system: {error}"
+        )
+    })?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }

@@ -106,7 +106,7 @@ async fn require_admin(
             None => "the admin token is missing: send it as Authorization: Bearer <token>",
             Some(_) => {
                 "the admin token is wrong: Authorization must be Bearer <token>, with the token \
-                of admin_token or data/admin.token"
+                from admin_token or data/admin.token"
             }
         };
         return Problem::new(StatusCode::UNAUTHORIZED, why).into_response();

@@ -473,7 +473,7 @@ async fn an_export_that_loses_its_database_says_that_it_is_not_whole() {
     let mut stderr = child.stderr.take().unwrap();
     stderr.read_to_string(&mut told).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1), "{told}");
-    assert!(told.contains("what is written is not all"), "{told}");
+    assert!(told.contains("the output is incomplete"), "{told}");
     let seqs: Vec<i64> = text
         .lines()
         .map(|line| {
@@ -627,7 +627,7 @@ async fn what_cannot_be_exported_is_told_in_one_line(engine: Engine) {
         (
             "hits --contact nobody@export.example",
             1,
-            "there is no contact \"nobody@export.example\"; looked for it by email",
+            "there is no contact \"nobody@export.example\"; searched by email",
         ),
     ] {
         let export = try_export(&server, arguments);

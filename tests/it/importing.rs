@@ -104,13 +104,13 @@ async fn mautics_redirects_lead_on_and_again_after_a_change(engine: Engine) {
     assert_eq!((done.code, done.counts()), (Some(1), [2, 0, 0, 1, 2]));
     assert!(
         done.told
-            .contains("row 5: url is wrong: \"javascript:alert(1)\" has the scheme"),
+            .contains("row 5: url is not valid: \"javascript:alert(1)\" has the scheme"),
         "{}",
         done.told
     );
     assert!(
         done.told
-            .contains("row 6: slug is wrong: \"d/1\" contains characters")
+            .contains("row 6: slug is not valid: \"d/1\" contains characters")
     );
     wait_redirect(&server, path, "https://shop.example/one").await;
     let query = "/r/a123456789abcdef012345678?ct=YQ&x=1";

@@ -47,7 +47,7 @@ async fn a_placeholder_makes_no_contact_in_the_api(engine: Engine) {
     for (email, answer) in PLACEHOLDERS.iter().zip(&answers) {
         let error = answer["error"].as_str().unwrap_or_default();
         assert!(
-            error.starts_with(&format!("contact.email {email:?} is not an e-mail address")),
+            error.starts_with(&format!("contact.email {email:?} is not an email address")),
             "{answer}"
         );
     }
@@ -70,7 +70,7 @@ async fn a_placeholder_makes_no_contact_in_the_api(engine: Engine) {
         );
         let error = rejected["error"].as_str().unwrap_or_default();
         assert!(
-            error.starts_with(&format!("contact.email {email:?} is not an e-mail address")),
+            error.starts_with(&format!("contact.email {email:?} is not an email address")),
             "{rejected}"
         );
     }

@@ -102,7 +102,7 @@ fn wrong_origin(origin: &str) -> Option<String> {
     (!sent.eq_ignore_ascii_case(&plain)).then(|| {
         let meant = sent.replacen("://", &format!("://{star}"), 1);
         format!(
-            "is not what a browser sends, so it would match nobody{}",
+            "is not an origin as browsers send it, so it would never match{}",
             did_you_mean(Some(meant))
         )
     })

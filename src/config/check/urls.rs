@@ -53,7 +53,7 @@ pub(super) fn check_urls(config: &Config, found: &mut Found) {
         let wrong = match crate::model::link::check_template(url) {
             Err(_) => Some("is not a URL that readers can be redirected to".to_owned()),
             Ok(_) if leads_to_links(url, &config.base_url(), &config.paths.redirect) => Some(
-                "leads to a tracked link of this server, which may be unknown itself".to_owned(),
+                "leads to a tracked link of this server, which may itself be unknown".to_owned(),
             ),
             Ok(_) => None,
         };
@@ -97,7 +97,8 @@ pub(super) fn check_upstream(config: &Config, found: &mut Found) {
         }
     }
     if upstream.max_requests == 0 {
-        let text = "is 0, so nothing would be passed on; give 1 or more, or no upstream.url";
+        let text = "is 0, so nothing would be passed on; give 1 or more, or leave upstream.url \
+        unset";
         found.say("upstream.max_requests", "0", text);
     }
     if upstream.timeout.is_zero() {
@@ -128,7 +129,7 @@ fn wrong_public_url(text: &str) -> Option<String> {
                 .to_owned(),
         )
     } else if is_everywhere || host.contains('*') {
-        Some("has a host that no reader can reach".to_owned())
+        Some("has a host that readers cannot reach".to_owned())
     } else if text.trim() != text {
         Some("has spaces around it".to_owned())
     } else {
@@ -174,7 +175,7 @@ pub(super) fn check_places(config: &Config, found: &mut Found) {
     }
 }
 
-const NO_SHELL: &str = "contains ~ or $, which only a shell expands; write the path out";
+const NO_SHELL: &str = "contains ~ or $, which only a shell expands; write the full path";
 
 fn is_for_a_shell(path: &str) -> bool {
     path.starts_with('~') || path.contains('$')

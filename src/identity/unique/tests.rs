@@ -160,7 +160,7 @@ fn an_error_names_field_value_and_way_out() {
     let fields = [("email".to_owned(), "undefined".to_owned())];
     assert_eq!(
         check_fields(&unique, &fields).unwrap_err().to_string(),
-        "email \"undefined\" is not an e-mail address; leave the field out if there is no value"
+        "email \"undefined\" is not an email address; leave the field out if there is no value"
     );
     assert_eq!(check_fields(&[], &fields), Ok(()));
     let long = [("email".to_owned(), "x".repeat(1_000))];

@@ -111,7 +111,7 @@ pub(super) fn read_email_stats(header: &Header) -> Result<ReadRow, ColumnError> 
         let delivery_id = delivery
             .number(row)?
             .filter(|id| *id > 0)
-            .ok_or("email_id is empty: the e-mail was deleted in Mautic")?;
+            .ok_or("email_id is empty: the email was deleted in Mautic")?;
         let mut fields = vec![("email".to_owned(), address.needed(row)?.to_owned())];
         if let Some(lead) = lead.number(row)? {
             fields.push((MAUTIC_ID.to_owned(), lead.to_string()));

@@ -16,7 +16,7 @@ const MOST_PARTS: usize = 50;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// `<%` without `%>`.
-    #[error("source URL contains <% without its %>")]
+    #[error("source URL contains <% without a closing %>")]
     Unclosed,
     /// `<% … %>` and `<%@ … %>` are programs of the sending server: no link carries their result.
     #[error("source URL contains code other than a <%= … %> expression")]

@@ -192,7 +192,7 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
             "revenue" => {
                 let amount = read_amount(&decimal(name, &value)?).map_err(|error| {
                     let shown = shown(&value);
-                    let why = format!("is wrong: {shown} {error}; write it as \"49.90\"");
+                    let why = format!("is not valid: {shown} {error}; write it as \"49.90\"");
                     wrong(name, &why)
                 })?;
                 hit.revenue = Some(amount.money);

@@ -48,14 +48,14 @@ pub async fn find_contact(
     let (Some((field, value)), None) = (pairs.next(), pairs.next()) else {
         return Err(Problem::field(
             app.contacts.unique.join(" or "),
-            "is required, and nothing else, as in ?email=ada@example.com",
+            "is required and must be the only parameter, as in ?email=ada@example.com",
         ));
     };
     if !app.contacts.unique.iter().any(|unique| *unique == field) {
         let unique: Vec<&str> = app.contacts.unique.iter().map(String::as_str).collect();
         let hint = did_you_mean(nearest(&field, unique.iter().copied()));
         let why = format!(
-            "is not a unique field{hint}; look contacts up by {}",
+            "is not a unique field{hint}; look up contacts by {}",
             one_of(&unique)
         );
         return Err(Problem::field(field, why));
@@ -96,10 +96,8 @@ pub async fn end_opt_out(
 async fn find(app: &AdminState, path: &PathText) -> Result<Person, Problem> {
     let nobody = || {
         let id = quote(&path.0);
-        let which = format_args!(
-            "{id}; GET /api/v1/contacts?email=… finds a contact by e-mail \
-            address"
-        );
+        let which =
+            format_args!("{id}; GET /api/v1/contacts?email=… finds a contact by email address");
         Problem::not_found("contact", which)
     };
     let id = read_uid(&path.0).ok_or_else(nobody)?;

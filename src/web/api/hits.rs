@@ -85,7 +85,7 @@ pub async fn post_hits(
     if hits.is_empty() && !rejected.is_empty() {
         let problem = Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
-            "no hit is valid; rejected gives the reasons",
+            "no hit is valid; see rejected for the reasons",
         );
         return Ok(problem
             .with(

@@ -126,7 +126,8 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             })
         }
         Explained::Not => Err(whole(&format_args!(
-            "is wrong at line {}, column {}; send parts of less than 2 MB to learn more",
+            "is wrong at line {}, column {}; send it in parts of less than 2 MB to get the exact \
+            reason",
             error.line(),
             error.column()
         ))),
@@ -172,7 +173,7 @@ pub(super) fn why_no_json(body: &[u8], error: &serde_json::Error) -> String {
     }
     if let Err(error) = str::from_utf8(body) {
         let at = error.valid_up_to();
-        return format!("it is not UTF-8 from byte {} on", at + 1);
+        return format!("it is not valid UTF-8 at byte {}", at + 1);
     }
     let (line, column) = (error.line(), error.column());
     let text = str::from_utf8(body).unwrap_or_default();

@@ -18,7 +18,7 @@ use crate::web::error::Problem;
 /// Most links in one request: they are made one by one in a transaction.
 const MOST_LINKS: usize = 1_000;
 
-/// A link of a delivery as the sender gives it: what names its delivery is the path, and it needs no
+/// A link of a delivery as the sender gives it: the path names its delivery, and it needs no
 /// slug.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,7 +55,7 @@ pub(super) async fn create_links(
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             format!(
-                "{} links are too many: send at most {MOST_LINKS} in a request",
+                "{} links are too many for one request: send at most {MOST_LINKS}",
                 requests.len()
             ),
         ));

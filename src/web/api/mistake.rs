@@ -137,7 +137,7 @@ impl Mistake {
             }
             Cause::Missing => "is required".to_owned(),
             Cause::Twice => "is given twice: give it once".to_owned(),
-            Cause::Foreign(text) => format!("is wrong: {text}"),
+            Cause::Foreign(text) => format!("is not valid: {text}"),
         }
     }
 }

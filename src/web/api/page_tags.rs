@@ -31,7 +31,7 @@ pub(super) async fn create_page_tags(
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             format!(
-                "{} page tags are too many: send at most {MOST_TAGS} in a request",
+                "{} page tags are too many for one request: send at most {MOST_TAGS}",
                 drafts.len()
             ),
         ));
@@ -108,8 +108,8 @@ pub(super) async fn get_page_tag(
     Ok(Json(find(&app, &identifier.0).await?))
 }
 
-/// What of a tag is to be another from now on; null empties a field. Its identifier stands in pages:
-/// it stays.
+/// The fields of a tag to change; null empties a field. Pages contain its identifier, so
+/// it cannot change.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PageTagChange {

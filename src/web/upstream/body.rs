@@ -115,9 +115,7 @@ impl Body for Idle {
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => match self.timer.as_mut().poll(context) {
-                Poll::Ready(()) => {
-                    Poll::Ready(Some(Err("the old system sends nothing more".into())))
-                }
+                Poll::Ready(()) => Poll::Ready(Some(Err("the old system stopped sending".into()))),
                 Poll::Pending => Poll::Pending,
             },
         }

@@ -78,7 +78,7 @@ async fn a_placeholder_in_a_unique_field_is_a_refused_row(engine: Engine) {
     assert_eq!(done.counts(), [1, 0, 0, 0, 3], "{}", done.told);
     assert!(
         done.told
-            .contains("row 2: email \"undefined\" is not an e-mail address"),
+            .contains("row 2: email \"undefined\" is not an email address"),
         "{}",
         done.told
     );

@@ -65,7 +65,7 @@ impl Reading {
             return Err(Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!(
-                    "{} hits are too many: send at most {MOST_HITS} in a request",
+                    "{} hits are too many for one request: send at most {MOST_HITS}",
                     items.len()
                 ),
             ));
