@@ -1,7 +1,7 @@
 //! Configuration: defaults, then the file, then the environment, then flags.
 //!
 //! [`Config::load`] takes the environment as an argument, so no test sets variables. All problems
-//! are told at once. `server` hands each part its own section; nothing else reads the whole.
+//! are reported at once. `server` hands each part its own section; nothing else reads the whole.
 
 mod check;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Sillage: a tracking redirect server.
 //!
-//! The way of a hit, and the rooms it passes:
+//! The path of a hit through the modules:
 //!
 //! ```text
 //!  request ──► web ──► tracking ──► queue ══► projection ──► store

@@ -1,4 +1,4 @@
-//! What everything else speaks of: plain values and their rules. No input or output.
+//! Plain values and their rules, which all other modules use. No input or output.
 
 pub mod clock;
 pub mod draft;

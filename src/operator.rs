@@ -1,8 +1,8 @@
 //! The sending side: what a sender gives (deliveries, links, messages), checked, and how it is
 //! stored.
 //!
-//! API, command line and demo come through here, so that one rule holds for all three. A mistake is
-//! told with the name of the field.
+//! API, command line and demo come through here, so the same rules apply to all three. An error
+//! names the field.
 
 mod campaigns;
 mod contacts;

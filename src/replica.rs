@@ -1,4 +1,4 @@
-//! What answers need of the database, kept on this server: a click waits for no database.
+//! Local copies of what answers need from the database, so that a click never waits for it.
 
 pub mod forms;
 pub mod links;

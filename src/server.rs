@@ -3,10 +3,11 @@
 //! [`run`] takes its outside world as arguments (configuration, listeners, clock, shutdown), so
 //! tests run it as it is.
 //!
-//! **The stop is said, not counted.** Told to stop, the server takes no new connection and answers
-//! the requests that were begun. Then it closes the spool: from here on no hit is taken, whoever
-//! still holds a part of the server, and those taken are written. Then the background is told to
-//! end, the projection stores what time allows, and the spool's writer folds its file.
+//! **Shutdown is explicit.** On a stop, the server accepts no new connections and finishes the
+//! requests in progress. Then it closes the spool: from then on no hit is taken, even if something
+//! still holds a part of the server, and the hits taken so far are written. Then the background
+//! tasks are told to end, the projection stores as much as time allows, and the spool's writer
+//! folds its file.
 
 mod accept;
 mod answering;

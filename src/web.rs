@@ -1,4 +1,4 @@
-//! The web: every URL of the server on one page.
+//! Every URL of the server on one page.
 
 mod admin;
 pub mod api;

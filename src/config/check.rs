@@ -1,5 +1,5 @@
-//! What the types of a configuration cannot say: values that would be taken and then ignored, that
-//! shadow each other, or that make no sense.
+//! Checks that types cannot express: values that would be accepted and then ignored, that shadow
+//! each other, or that make no sense.
 //!
 //! A mistake names its key and its value, says what is wrong and what is allowed. `config/load.rs`
 //! adds the place: the file with its line, the variable or the flag.

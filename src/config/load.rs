@@ -1,4 +1,4 @@
-//! From file, environment and flags to a [`Config`], with every problem told at once.
+//! From file, environment and flags to a [`Config`], with every problem reported at once.
 
 mod file;
 mod forms;

@@ -1,4 +1,4 @@
-//! What each key takes, in words, and the nearest right word to a wrong one.
+//! What each key accepts, in words, and the nearest valid word to an invalid one.
 
 use std::collections::BTreeSet;
 use std::fmt;

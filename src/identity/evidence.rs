@@ -1,5 +1,5 @@
-//! Evidence: what a hit, a recipient or a row of an import says of a person. It borrows from what
-//! said it, so a hit turns into evidence without a copy.
+//! Evidence: what a hit, a recipient or a row of an import says about a person. It borrows from its
+//! source, so a hit becomes evidence without a copy.
 
 use std::borrow::Cow;
 

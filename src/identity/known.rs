@@ -1,4 +1,4 @@
-//! What the database knows of people, and what changes about them.
+//! What the database has about people, and the changes to it.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,4 +1,5 @@
-//! What has to be looked up before evidence can be resolved: everything that it names somebody by.
+//! What must be looked up before evidence can be resolved: every value by which it identifies
+//! somebody.
 
 use std::collections::{BTreeSet, HashSet};
 

@@ -1,7 +1,8 @@
-//! Which opt-out is written down with a contact.
+//! Which opt-outs are recorded on a contact.
 //!
-//! It changes what a sender may do, so it has to be the person's own: what only names a message by a
-//! number that can be counted up is kept as a hit and changes nobody.
+//! An opt-out changes what a sender may do, so it must come from the person. A request that
+//! identifies a message only by a number that can be guessed is kept as a hit and changes no
+//! contact.
 
 use crate::model::hit::{Authority, Hit, Kind, Provenance};
 

@@ -1,4 +1,4 @@
-//! The resolver: whose evidence is, and what it changes about people.
+//! The resolver decides whose a piece of evidence is, and what it changes about people.
 
 mod write;
 

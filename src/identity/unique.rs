@@ -1,14 +1,14 @@
 //! What the value of a unique field may be. One bad value makes one person of everybody: a page
-//! that sends `email=undefined` gives all of its visitors the same contact. So a value is looked at
-//! here before it names anybody, on whatever way it came.
+//! that sends `email=undefined` gives all of its visitors the same contact. So every value is
+//! checked here before it identifies anybody, wherever it came from.
 //!
 //! - A field whose name says that it holds an e-mail address (`email`, `work_mail`, `EmailAddress`,
-//!   but not `email_sha256`) takes addresses only.
-//! - Every other one takes anything but placeholders: what programs print for a value that is not
+//!   but not `email_sha256`) accepts only addresses.
+//! - Every other one accepts anything but placeholders: what programs print for a value that is not
 //!   there (`undefined`, `null`, `NaN`, `0`, `[object Object]`, the field's own name) and templates
 //!   that were never filled in (`{{email}}`, `*|EMAIL|*`, `%EMAIL%`, `[EMAIL]`).
 //!
-//! Who sends is told in the way of the surface: the public gets its hit stored without the value,
+//! How a bad value is reported depends on the sender: a public hit is stored without the value,
 //! which stays in `extra` with a note; an authenticated sender and an import get an error that
 //! names the field.
 //!

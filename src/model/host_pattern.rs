@@ -1,4 +1,4 @@
-//! Patterns of hosts, and the one rule by which a host is held against them.
+//! Patterns of hosts, and the one rule that matches a host against them.
 //!
 //! | pattern | covers |
 //! |---|---|
@@ -7,13 +7,13 @@
 //! | `.example.com` | `example.com` and every host below it: the domain of a cookie |
 //! | `https://*.example.com:8443` | an origin: the host as above, with this scheme and this port |
 //!
-//! - Case says nothing.
+//! - Case is ignored.
 //! - A pattern is brought into the form in which URLs and headers hold a host: `*.bücher.example`
 //!   is `*.xn--bcher-kva.example`. A host is compared as it comes, so it must be in that form.
-//! - One dot at the end says nothing: `www.example.com.` is the same host.
+//! - One dot at the end is ignored: `www.example.com.` is the same host.
 //! - A host below another has whole labels of letters, digits, `-` and `_` in front; anything else
 //!   is no host, and nothing covers it.
-//! - Addresses are covered by themselves only.
+//! - An IP address is covered only by itself.
 //! - A pattern of a host says nothing about ports, and the caller passes none. In an origin the
 //!   port counts, and a scheme's own port is left out, as browsers do.
 //!

@@ -1,4 +1,4 @@
-//! Reports: what became of a delivery.
+//! Reports: the results of a delivery.
 //!
 //! The indicators and their formulas are those of `tests/cases/adobe/PROTOCOL.md`, "Indicators".
 //! They are made of figures that are kept as the hits come, by link, kind, verdict, reason and

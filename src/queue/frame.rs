@@ -1,6 +1,6 @@
-//! A hit as bytes, as it lies in a queue and in quarantine.
+//! The bytes of a hit in a queue and in quarantine.
 //!
-//! **Format.** A record says which format it has: its first byte is the number.
+//! **Format.** The first byte of a record is the number of its format.
 //!
 //! ```text
 //! format 1   1 (u8) | CRC-32 of what follows (u32, little-endian) | the hit
@@ -9,14 +9,15 @@
 //!
 //! A hit is a MessagePack array of its fields in their order (see [`crate::model::hit::Hit`]).
 //! Numbers are below 0x80 and no MessagePack array begins with such a byte, so records from before
-//! the numbers are told apart. A frame is a record behind its length (u32, little-endian).
+//! the numbers can be recognised. A frame is the length of a record (u32, little-endian), then the
+//! record.
 //!
 //! **What may change.** A field at the end of `Hit` with `#[serde(default)]` needs no new format.
 //! Anything else does: raise [`FORMAT`], and keep the struct of the format before to read it. Every
-//! format from 1 on has its checksum in the same place, so a server tells a record that is newer
-//! than itself from one that is damaged.
+//! format from 1 on has its checksum in the same place, so a server can tell a newer record from a
+//! damaged one.
 //!
-//! **How it fails.** What cannot be read is told with the reason, see [`Unreadable`]. A damaged
+//! **How it fails.** A record that cannot be read gives the reason, see [`Unreadable`]. A damaged
 //! record is lost; any other is kept in quarantine, where a server that can read it stores it.
 
 use crate::model::hit::Hit;

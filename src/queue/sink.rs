@@ -1,7 +1,7 @@
 //! Where answered hits go: the seam between the web and the durable queue.
 //!
 //! The web offers hits and gets a [`Receipt`]; how they become durable (a local file, a replicated
-//! stream) is the sink's affair.
+//! stream) is up to the sink.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

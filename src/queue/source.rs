@@ -1,14 +1,14 @@
 //! Where hits leave a queue: the seam between the durable queue and the projection.
 //!
-//! A source hands out groups of hits in order and, once the database has them, is told that they
-//! may go. It is one lane: the groups of one spool, read by one projection at a time. A queue of
-//! another kind (a stream that servers publish their groups to, a lane of what another server left
-//! behind) is another implementation beside `local/`, with a projection of its own.
+//! A source hands out groups of hits in order and, once the database has them, gets a call to
+//! delete them. It is one lane: the groups of one spool, read by one projection at a time. A queue
+//! of another kind (a stream that servers publish their groups to, a lane of what another server
+//! left behind) is another implementation beside `local/`, with a projection of its own.
 //!
 //! **Exactly once.** The name of a group is its [`Place`]: which spool, and its number in it. The
-//! projection stores the place of the last group in the transaction that stores the hits, and reads
-//! on from what the database says, whatever the source has been told. So a source may hand out a
-//! group again, after a start or after an answer that got lost; it may not hand out other hits
+//! projection stores the place of the last group in the transaction that stores the hits, and
+//! continues from the database's position, whatever the source has recorded. So a source may hand
+//! out a group again, after a restart or a lost answer, but must never hand out different hits
 //! under a place that was used.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What answers requests: put together from a configuration, at the start and at each reload.
+//! The state that answers requests: built from a configuration, at startup and at each reload.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};

@@ -1,5 +1,6 @@
-//! What a server does beside answering (refreshing its copies, keeping house, reading its
-//! configuration again), and how all of it ends: it is told to once, and waited for.
+//! The tasks that a server runs besides answering requests (refreshing its copies, housekeeping,
+//! reloading its configuration), and how they end: they get one signal, and the server waits for
+//! them.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Puts a server together from its configuration. Nothing is at work yet but the spool's writer:
-//! `Server::start` in `server.rs` sets the rest going.
+//! Builds a server from its configuration. Only the spool's writer runs at this point;
+//! `Server::start` in `server.rs` starts the rest.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,13 +1,14 @@
-//! The data directory: one server's at a time, closed to everybody else, its small files written
-//! whole.
+//! The data directory: used by one server at a time, closed to other users, with small files that
+//! are written atomically.
 //!
 //! **Whose it is.** Two servers on one spool would each answer for the other's hits, so a server
-//! holds a lock on the directory itself for as long as it runs: by whatever path or link it is
-//! reached, and whatever is deleted in it. The file `lock` is held too, for file systems that lock
-//! no directories (NFS) and for servers of earlier versions.
+//! holds a lock on the directory itself for as long as it runs: whatever path or link leads to it,
+//! and whatever is deleted in it. The file `lock` is held too, for file systems that lock no
+//! directories (NFS) and for servers of earlier versions.
 //!
-//! **Who may read it.** It holds personal data and keys. Everything that the process makes is its
-//! owner's alone ([`keep_to_owner`]); files of earlier versions are narrowed at the start.
+//! **Who may read it.** It holds personal data and keys. Only the owner can read what the process
+//! creates ([`keep_to_owner`]); permissions of files from earlier versions are restricted at
+//! startup.
 
 mod note;
 

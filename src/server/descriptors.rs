@@ -1,11 +1,9 @@
-//! File descriptors: every connection takes one, and shells and supervisors allow 1,024 unless they
-//! are told otherwise.
+//! File descriptors: every connection takes one, and shells and supervisors allow 1,024 by default.
 //!
-//! The soft limit is raised to the hard one, which any process may do. Where that is still too few
-//! for `server.max_connections`, the server lets in fewer at once and says so: running out in the
-//! middle would stop the database's and the disk's files too. Should it happen all the same (others
-//! lower the limit, the whole system runs out), those who are in stay, and others wait: see
-//! [`Exhausted`].
+//! The soft limit is raised to the hard one, which any process may do. If that is still too few for
+//! `server.max_connections`, the server accepts fewer connections and logs that: running out would
+//! also affect the files of the database and the spool. If it still happens (the limit is lowered,
+//! the whole system runs out), open connections stay and new ones wait: see [`Exhausted`].
 
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,8 @@
-//! Once an hour: partitions ahead of time, old data away, and both told.
+//! Once an hour: create partitions ahead of time, remove old data, and report both.
 //!
-//! **A wrong clock takes nothing along.** What is old is counted back from the newest hit that was
-//! stored before this start, and as much later as this process runs by a clock that nobody can set.
-//! A machine that comes up in 2038 finds that the newest hit is of this year; one that comes up in
-//! 1970 finds nothing to be old.
+//! **A wrong clock deletes nothing.** Age is counted back from the newest hit stored before this
+//! start, plus the time that this process has run by a monotonic clock. A machine that boots in
+//! 2038 sees that the newest hit is from this year; one that boots in 1970 finds nothing old.
 
 use std::time::{Duration, Instant};
 

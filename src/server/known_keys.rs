@@ -1,19 +1,19 @@
 //! Whether this server has the keys that links were signed with, by it or by the others on its
 //! database.
 //!
-//! Every server notes the fingerprint of the key it signs with, in the data directory and in the
-//! database. **Whoever has all noted keys may do as he likes**: put a new one on top, or start on a
-//! new database. Where one is missing, links are 404:
+//! Every server records the fingerprint of the key it signs with, in the data directory and in the
+//! database. **A server that has all recorded keys may start**, also with a new key on top or on a
+//! new database. If a key is missing, its links are 404:
 //!
-//! - Keys that a server made by itself (`signing.keys`): the start is refused. The file was lost or
-//!   cut, or this is a further server that was not given the keys of the others. Postgres may be
-//!   down at a start; the directory's note decides then, and a database that knows better later is
-//!   told as below.
-//! - Keys in the configuration: somebody wrote them, and a server that ends would take pages from
-//!   readers whose links it does know. It serves, the log says what is missing once an hour,
-//!   `/readyz` says `"keys": "lacking"`, and `sillage_keys_lacking` counts them.
+//! - Keys that a server generated (`signing.keys`): the server does not start. The file was lost or
+//!   truncated, or this is a second server that was not given the keys of the others. If Postgres
+//!   is down at startup, the record in the directory decides; a difference found later in the
+//!   database is reported as below.
+//! - Keys in the configuration: somebody chose them, and a server that stopped would also break the
+//!   links that it can verify. It runs, the log says once an hour what is missing, `/readyz` says
+//!   `"keys": "lacking"`, and `sillage_keys_lacking` counts them.
 //!
-//! `sillage keys give-up` says that links of missing keys may die.
+//! `sillage keys give-up` confirms that links of missing keys may stop working.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

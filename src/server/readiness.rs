@@ -1,4 +1,4 @@
-//! What `/readyz` and `/metrics` tell of the server.
+//! What `/readyz` and `/metrics` report about the server.
 
 use std::path::PathBuf;
 use std::sync::Arc;

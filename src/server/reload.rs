@@ -1,9 +1,9 @@
-//! SIGHUP: the file is read again, and what it says of trust, origins, keys and the like holds from
-//! the next request on.
+//! SIGHUP: the server reads its file again. New values for trust, origins, keys and similar
+//! settings apply from the next request on.
 //!
-//! Only what a request is answered by can change in a running server; addresses, directories,
-//! limits and the database are those of the start, and a new value of theirs is told as one that
-//! waits for a restart. A file with a mistake changes nothing.
+//! Only settings that answer requests can change while the server runs. Addresses, directories,
+//! limits and the database stay as they were at startup; if their values change, the log says that
+//! they need a restart. A file with a mistake changes nothing.
 
 use serde_json::Value as Json;
 use tokio::sync::mpsc;

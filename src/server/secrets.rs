@@ -1,9 +1,9 @@
 //! Secrets that are made at the first start and kept in the data directory, readable by the owner
 //! only.
 //!
-//! A key that is gone takes every link signed with it along, so nothing here takes another's place
-//! in silence: an empty or cut file is an error, and whether a missing one is a first start is
-//! decided in `known_keys`.
+//! Without its key, a signed link no longer works, so no secret is ever replaced silently: an empty
+//! or truncated file is an error, and `known_keys` decides whether a missing one means a first
+//! start.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The tables of the database, made or brought up to date at the start, as soon as the database is
-//! there. What needs them watches for them.
+//! The database's tables, created or upgraded at startup, as soon as the database answers. Tasks
+//! that need them wait for them.
 
 use std::time::Duration;
 

@@ -10,8 +10,9 @@
 //! - header lines that are too many, too long or malformed are cut or left out; control characters
 //!   in values become spaces.
 //!
-//! What was lost is told in the header [`MENDED_HEADER`](crate::tracking::inbound::MENDED_HEADER),
-//! and the hit notes it. Other methods and the API are not touched: their senders read the refusal.
+//! What was lost is recorded in the header
+//! [`MENDED_HEADER`](crate::tracking::inbound::MENDED_HEADER), and the hit notes it. Other methods
+//! and the API are not touched: their senders read the refusal.
 //!
 //! hyper's own options do not do this, which `heads/hyper.rs` proves: `max_headers` moves every
 //! request's header table to the heap, and there is still a number above which nobody gets to the

@@ -1,4 +1,4 @@
-//! `/docs`: the manual of the version that runs, so that it tells what this server does.
+//! `/docs`: the manual of the running version, so that it describes what this server does.
 //!
 //! The pages are the Markdown files of `static/docs`, which read the same on a code host: links
 //! between them are relative paths there and relative URLs here. They are compiled in, and turned

@@ -1,9 +1,10 @@
-//! The old system: what a moved tracking domain still gets and we do not speak (images of emails
-//! that were sent, landing pages, dynamic content, callbacks) goes on to it, under its own name.
+//! The old system: requests to a moved tracking domain that this server does not answer (images of
+//! emails already sent, landing pages, dynamic content, callbacks) are passed on to it, under its
+//! own name.
 //!
-//! A path that a dialect knows never asks it, so it may be away without hurting a click. Bodies
-//! stream both ways and are never held whole. Only so many requests are on their way at once: an old
-//! system that hangs takes no more than their memory.
+//! A path that a dialect handles never depends on it, so clicks work while it is down. Bodies
+//! stream both ways and are never held whole. Only so many requests are on their way at once: an
+//! old system that hangs takes no more than their memory.
 //!
 //! | goes on | does not |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! What tells hits, messages, links, browsers and people apart.
+//! The ids of hits, messages, links, browsers and people.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

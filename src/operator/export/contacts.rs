@@ -1,5 +1,5 @@
-//! Contacts as they are known now, by rising ids. Who was merged into somebody else has no line of
-//! his own: his id is among the former ids of the one that is left.
+//! Contacts in their present state, by rising ids. A contact that was merged into another has no
+//! line of its own: its id is among the former ids of the other one.
 
 use std::borrow::Cow;
 

@@ -8,8 +8,8 @@
 //! line it has. With a filter, the cursor of a stream that came to the end is the end's and not
 //! that of the last hit which matched: the next stream does not search the same stretch again.
 //!
-//! A hit is told once. What is filled in later (the person of an anonymous hit, when the visitor is
-//! identified) is not told again.
+//! A hit is exported once. If a value is filled in later (the person of an anonymous hit, when the
+//! visitor is identified), the hit is not exported again.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! An offer on its way to the writer, and the reply that it waits for.
+//! An offer that waits for the writer, and the reply to it.
 
 use tokio::sync::oneshot;
 

@@ -1,4 +1,4 @@
-//! What keeps a spool from being used.
+//! Why a spool cannot be used.
 
 use std::path::{Path, PathBuf};
 

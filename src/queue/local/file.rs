@@ -1,9 +1,9 @@
 //! The SQLite file of the spool: groups are appended, and deleted when the database has them.
 //!
 //! **How it fails.** After any error the connection is closed and the next use opens another: only
-//! SQLite knows whether the transaction that failed is undone, and in one that is still open every
-//! later group would look written and be gone with the process. What opens a file that is damaged,
-//! or none at all, is [`super::opening`].
+//! SQLite knows whether the transaction that failed is undone, and if it is still open, every later
+//! group would look written but disappear with the process. [`super::opening`] opens a damaged or
+//! missing file.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,4 @@
-//! The spool's id beside its file, `spool.id`: for the day on which just that page of the file is
-//! gone.
+//! The spool's id beside its file, `spool.id`: in case exactly that page of the file is lost.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -1,5 +1,5 @@
-//! What the writer keeps: the file, open or not, and how far it is. Between two commits it is
-//! looked after here.
+//! The writer's state: the file, open or not, and the writer's position. Between commits, the file
+//! is maintained here.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

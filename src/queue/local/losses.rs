@@ -1,4 +1,4 @@
-//! What is said of hits that are not stored, or not yet: counted always, logged once a second.
+//! Reports hits that are not stored, or not yet: always counted, logged once a second.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -2,12 +2,11 @@
 //! them.
 //!
 //! The format is [SQLite's](https://www.sqlite.org/fileformat2.html) and has not changed since 2004
-//! (its journal, since 2010). No tree is followed: every page is looked at by itself, in the file
-//! or, where its journal has a newer one, there, and the leaves of tables say which rows they hold.
-//! So a page that is gone takes its own rows with it and no others. Rows that were deleted may turn
-//! up too; their numbers tell.
+//! (its journal, since 2010). The reader follows no tree. It reads every page by itself, from the
+//! journal if that has a newer one, and the leaves of tables list their rows. So a lost page loses
+//! only its own rows. Deleted rows may turn up too; their numbers show it.
 //!
-//! Everything read here may be anything: nothing is believed that does not fit.
+//! The bytes may be anything: whatever does not fit is ignored.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;

@@ -1,16 +1,16 @@
-//! A spool that is damaged, and the new one that takes its place with what can be read of it.
+//! Replaces a damaged spool by a new one with all that can be read.
 //!
-//! The new file is made beside the old one, whole, before either is renamed; where the process is
-//! killed between, the next start goes on. The old one is kept for whoever wants to look (`sillage
-//! spool inspect --file`).
+//! The new file is made beside the old one, whole, before either is renamed; if the process is
+//! killed in between, the next start continues. The old one is kept for inspection (`sillage spool
+//! inspect --file`).
 //!
-//! **Exactly once.** Under the spool's id the database remembers the number of the last group that
-//! it has. So groups are recovered with their numbers under the old id, and what was stored before
-//! is not stored again. The id stands in `meta` and, for the day on which just that page is gone,
-//! in `spool.id`. Without it nobody could tell what the database has: then nothing is recovered,
-//! and the log says which file holds the hits. New groups get numbers above all that the old file
-//! can have given out: those found, the present time, and the time at which the old one was last
-//! written, since a clock may have been put back.
+//! **Exactly once.** Under the spool's id, the database records the number of the last group that
+//! it has. So groups are recovered with their numbers under the old id, and stored groups are not
+//! stored again. The id is in `meta` and, in case exactly that page is lost, in `spool.id`. Without
+//! the id, nothing shows what the database has: then nothing is recovered, and the log names the
+//! file with the hits. New groups get numbers above all those that the old file can have used:
+//! those found, the present time, and the time at which the old one was last written, since a clock
+//! may have been put back.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,4 +1,4 @@
-//! The end of the spool that takes hits.
+//! The end of the spool that accepts hits.
 
 use std::cell::RefCell;
 use std::path::Path;

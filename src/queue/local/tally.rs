@@ -1,10 +1,9 @@
-//! How many hits wait, noted beside the file that holds them: for the day on which the file is
-//! damaged or gone and cannot say itself how many went with it.
+//! The number of waiting hits, kept beside their file: if the file is damaged or lost, this says
+//! how many hits were in it.
 //!
 //! `spool.tally` is one line of JSON, written over the last in a single write a few times a second
 //! while the number changes, and never flushed: after a power cut it may be some seconds old. So
-//! what is counted by it is an estimate; hits that reached the database in the last moment are
-//! counted too.
+//! counts from it are estimates; they include hits that reached the database at the last moment.
 
 use std::fs::File;
 use std::io;

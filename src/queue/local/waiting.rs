@@ -1,4 +1,4 @@
-//! What waits in a data directory, looked at from outside, also beside a running server.
+//! Reads the waiting hits of a data directory from outside, even while a server runs.
 
 use std::io;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! `server.json`: what the last server on a data directory said of itself, for its next start and
-//! for the command line beside it.
+//! `server.json`: what the last server on a data directory recorded about itself, for its next
+//! start and for the command line.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
