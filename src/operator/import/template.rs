@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn what_is_no_destination_is_refused_with_the_reason() {
         for (source, why) in [
-            ("https://x.example/<%= a", "without its %>"),
+            ("https://x.example/<%= a", "without a closing %>"),
             (
                 "https://x.example/<%@ include view='MirrorPageUrl' %>",
                 "other than a <%= … %>",
