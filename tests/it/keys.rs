@@ -163,7 +163,7 @@ async fn lost_keys_of_an_earlier_version_refuse_the_start_too(engine: Engine) {
 
     let (code, said) = server.start_refused().await;
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("missing beside a spool"), "{said}");
+    assert!(said.contains("missing, but there is a spool"), "{said}");
     // Also where the spool is gone with them.
     let spool = std::fs::read(dir.join("spool.db")).unwrap();
     std::fs::remove_file(dir.join("spool.db")).unwrap();
@@ -254,7 +254,11 @@ async fn a_server_with_configured_keys_of_its_own_is_told_by_all() {
     wait_keys(&one, "lacking").await;
     assert_eq!(second.readiness().await["keys"], "ok");
     assert_eq!(one.metric("sillage_keys_lacking").await, 1.0);
-    assert!(one.log().contains("lacks keys"), "{}", one.log());
+    assert!(
+        one.log().contains("does not have all keys"),
+        "{}",
+        one.log()
+    );
     assert_eq!(
         one.client().get("/readyz").await.status,
         200,
@@ -338,14 +342,22 @@ async fn a_key_taken_out_of_the_configuration_is_told(engine: Engine) {
     server.finish().await;
     let server = set_up(OTHER_KEY).start().await;
     wait_keys(&server, "lacking").await;
-    assert!(server.log().contains("lacks keys"), "{}", server.log());
+    assert!(
+        server.log().contains("does not have all keys"),
+        "{}",
+        server.log()
+    );
     let (code, said) = run(&server, &["keys", "give-up"]);
     assert_eq!(code, Some(0), "{said}");
     wait_keys(&server, "ok").await;
     server.finish().await;
     let server = set_up(OTHER_KEY).start().await;
     wait_keys(&server, "ok").await;
-    assert!(!server.log().contains("lacks keys"), "{}", server.log());
+    assert!(
+        !server.log().contains("does not have all keys"),
+        "{}",
+        server.log()
+    );
     server.finish().await;
 }
 
