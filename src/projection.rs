@@ -19,6 +19,7 @@ mod known_ids;
 mod orders;
 pub mod pace;
 mod page_tags;
+mod touches;
 
 use std::time::Duration;
 

@@ -7,10 +7,12 @@
 mod bulk;
 pub mod contacts;
 pub mod deliveries;
+mod embedded;
 pub mod figures;
 pub mod forms;
 pub mod hits;
 pub mod imports;
+mod lane;
 mod link_rows;
 pub mod maintenance;
 pub mod messages;
@@ -34,16 +36,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::SqlitePool;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, SqlitePool};
 
 pub use bulk::Bulk;
 pub use link_rows::{ChangePoint, ChangedAt};
 pub use postgres::{PgTransaction, WatchedPool};
 pub use types::{Extra, Ip, Tags};
 
-use crate::model::retry::Backoff;
 pub use crate::sqlite::SqliteTransaction;
 use crate::sqlite::{Trouble, trouble};
 
@@ -213,11 +213,6 @@ pub fn remedy(error: &Error) -> Option<&'static str> {
         .then_some("create or upgrade the tables with `sillage migrate`, or start the server")
 }
 
-/// Whether a lock was not to be had in time.
-fn is_waiting(error: &Error) -> bool {
-    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("55P03"))
-}
-
 /// Connections to the store; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -230,10 +225,6 @@ struct SqlitePools {
     write: SqlitePool,
     read: SqlitePool,
 }
-
-/// The advisory lock under which hits, contacts and broadlogs are written: servers on one Postgres
-/// take turns, so no two transactions can block each other.
-const LANE: i64 = 0x5111_a9e0_0001;
 
 /// Up to here counters count; greater numbers are free for whoever chooses them.
 pub const MOST_COUNTED: i64 = 1 << 62;
@@ -250,7 +241,7 @@ impl Store {
         patience: Duration,
     ) -> Result<Self, StoreError> {
         let pools = match sqlite_file(url) {
-            Some(file) => Either::Sqlite(open_sqlite(file, max_connections).await?),
+            Some(file) => Either::Sqlite(embedded::open(file, max_connections).await?),
             None => Either::Postgres(WatchedPool::open(
                 postgres_options(url)?,
                 max_connections,
@@ -288,7 +279,7 @@ impl Store {
         let pools = match sqlite_file(url) {
             Some(file) if !file.is_file() => return Err(StoreError::Missing(file.to_owned())),
             Some(file) => {
-                let read = read_sqlite(sqlite_options(file), max_connections);
+                let read = embedded::readers(embedded::options(file), max_connections);
                 let write = read.clone();
                 Either::Sqlite(SqlitePools { write, read })
             }
@@ -310,7 +301,7 @@ impl Store {
             Either::Postgres(pool) => {
                 migrations::postgres().run(pool.pool()).await?;
             }
-            Either::Sqlite(pools) => migrate_sqlite(&pools.write).await?,
+            Either::Sqlite(pools) => embedded::migrate(&pools.write).await?,
         }
         Ok(())
     }
@@ -376,42 +367,6 @@ impl Store {
                 Either::Sqlite(SqliteTransaction::begin_reading(&pools.read).await?)
             }
         })
-    }
-
-    /// Begins a transaction that writes hits, contacts or broadlogs: it waits its turn (see
-    /// `LANE`), however long that takes. It asks again in good time, since a database that says
-    /// nothing for longer is taken for lost.
-    ///
-    /// # Errors
-    /// The database cannot be reached.
-    pub async fn begin_lane(&self) -> sqlx::Result<Tx> {
-        let Either::Postgres(pool) = &self.pools else {
-            return self.begin().await;
-        };
-        let turn = pool.patience() / 3;
-        // Bulk statements look thousands of keys up in tables of any size. The planner would at
-        // times rather read a whole table for it, and plan that anew as the table grows.
-        let sql = "select pg_advisory_xact_lock($1), set_config('lock_timeout', before, true),
-                   set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
-                   set_config('enable_seqscan', 'off', true)
-                   from (select current_setting('lock_timeout') as before, set_config('lock_timeout', $2, true) offset 0) as waiting";
-        loop {
-            let mut tx = pool.begin().await?;
-            let locked = sqlx::query(sql)
-                .bind(LANE)
-                .bind(turn.as_millis().max(1).to_string())
-                .execute(&mut *tx)
-                .await;
-            match locked {
-                Ok(_) => return Ok(Either::Postgres(tx)),
-                Err(error) if is_waiting(&error) => {
-                    tracing::warn!(waited = ?turn, "another server, or a session that one left \
-                        behind, blocks writing");
-                    tx.rollback().await?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// Whether the database answers.
@@ -497,103 +452,4 @@ fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
 pub fn sqlite_file(url: &str) -> Option<&Path> {
     let file = url.strip_prefix("sqlite:")?;
     Some(Path::new(file.trim_start_matches("//")))
-}
-
-fn sqlite_options(file: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(file)
-        .foreign_keys(true)
-        .busy_timeout(MOST_WAITED)
-}
-
-/// How long a lock that another process has on the file is waited for.
-const MOST_WAITED: Duration = Duration::from_secs(10);
-
-/// On SQLite sqlx takes no lock for this: a server and `sillage migrate` beside it would both make
-/// the same table. So whoever finds something to do keeps others from writing until it is done.
-async fn migrate_sqlite(pool: &SqlitePool) -> Result<(), StoreError> {
-    let migrator = migrations::sqlite();
-    let mut connection = pool.acquire().await?;
-    let sql = "select count(*) from _sqlx_migrations";
-    let done: i64 = sqlx::query_scalar(sql)
-        .fetch_one(&mut *connection)
-        .await
-        // No such table: nothing is done.
-        .unwrap_or_default();
-    if done as usize >= migrator.iter().count() {
-        // Only to see that they are ours.
-        return Ok(migrator.run_direct(None, &mut *connection, false).await?);
-    }
-    let mut turn = connection.begin_with("begin immediate").await?;
-    // What `run` does with a connection; that one's future cannot be sent to another thread.
-    migrator.run_direct(None, &mut *turn, false).await?;
-    Ok(turn.commit().await?)
-}
-
-/// Prepared statements that SQLite's writer keeps.
-const WRITER_STATEMENTS: usize = 400;
-/// sqlx's usual number.
-const READER_STATEMENTS: usize = 100;
-
-async fn open_sqlite(file: &Path, max_connections: u32) -> Result<SqlitePools, StoreError> {
-    let options = sqlite_options(file)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        // A commit of the projection must outlive a power cut: the spool forgets what it was told
-        // is stored.
-        .synchronous(SqliteSynchronous::Full)
-        // 64 MB of journal between checkpoints. 8 MB of cache for the one writer: a batch goes
-        // through most tables in the order of their keys and comes by each page once. 16 MB gained
-        // less than the machine's noise and made the server 11 MB larger while it caught up.
-        .pragma("wal_autocheckpoint", "16000")
-        .pragma("cache_size", "-8000")
-        // The projection has some sixty statements, most of them in three sizes. One that does not
-        // stay is prepared again for every batch, which for 256 rows takes longer than to run it.
-        .statement_cache_capacity(WRITER_STATEMENTS);
-    let write = SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(Duration::from_secs(30))
-        // Migrations are sqlx's own transactions; see `SqliteTransaction` for what becomes of one
-        // that fails. The ping comes after a rollback that is under way.
-        .after_release(|connection, _| {
-            Box::pin(async move {
-                connection.ping().await?;
-                Ok(!connection.is_in_transaction())
-            })
-        })
-        .connect_lazy_with(options.clone());
-    // A wrong path is told at the start. A disk that is full or fails, or a file that is damaged,
-    // is a database that is down: readers get to their pages without it, and hits wait in the
-    // spool.
-    if let Err(error) = first_connection(&write).await
-        && !matches!(trouble(&error), Trouble::Disk | Trouble::Damage)
-    {
-        return Err(error.into());
-    }
-    let options = options.statement_cache_capacity(READER_STATEMENTS);
-    let read = read_sqlite(options, max_connections);
-    Ok(SqlitePools { write, read })
-}
-
-/// Switching a new file to WAL needs it alone, and SQLite does not wait for that: a server and a
-/// command that open it at the same moment take turns here.
-async fn first_connection(pool: &SqlitePool) -> sqlx::Result<()> {
-    let mut backoff = Backoff::default();
-    let mut waited = Duration::ZERO;
-    loop {
-        match pool.acquire().await {
-            Err(error) if trouble(&error) == Trouble::Busy && waited < MOST_WAITED => {
-                let pause = backoff.pause();
-                waited += pause;
-                tokio::time::sleep(pause).await;
-            }
-            opened => return opened.map(|_| ()),
-        }
-    }
-}
-
-fn read_sqlite(options: SqliteConnectOptions, max_connections: u32) -> SqlitePool {
-    SqlitePoolOptions::new()
-        .max_connections(max_connections.clamp(1, 4))
-        .connect_lazy_with(options.read_only(true).pragma("cache_size", "-4000"))
 }

@@ -200,6 +200,9 @@ impl<'e> Field<'e> {
 pub(crate) struct Finding<'e> {
     /// The person; none where nobody is named.
     pub contact: Option<ContactId>,
+    /// Who says so may change what is known of the person: it is more than a name that anybody can
+    /// give.
+    pub is_proved: bool,
     /// The message that its vendor's name stands for.
     pub message: Option<NamedMessage>,
     /// The delivery of the message, where the message is known.

@@ -181,6 +181,7 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
             self.bind(named, before, browser);
         }
         finding.contact = Some(named.contact);
+        finding.is_proved = named.standing.allows(Change::Overwrite);
         finding
     }
 

@@ -1,13 +1,14 @@
 //! One batch of hits on its way into the database, in a transaction that the caller owns.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::idempotency::drop_duplicates;
 use super::known_ids::KnownIds;
 use super::orders::{Earned, Orders};
 use super::page_tags::PageTags;
+use super::touches;
 use crate::config;
 use crate::identity::{
     Changes, Evidence, Finding, Lookup, Resolver, contacts_to_load, is_proved_opt_out,
@@ -20,7 +21,7 @@ use crate::store::figures::{Figures, Totals, Touches};
 use crate::store::hits::HitRow;
 use crate::store::maintenance::{PartitionMonth, Quarantined};
 use crate::store::opt_outs::OptOut;
-use crate::store::touches::{Purchase, Touch, Touched, visits};
+use crate::store::touches::visits;
 use crate::store::{self, Store, Tx, is_refusal};
 use uuid::Uuid;
 
@@ -44,7 +45,7 @@ impl ProjectionRules {
             unique: contacts.unique.clone(),
             public: contacts.public.clone(),
             revenue: revenue.proof,
-            window: i64::from(revenue.window_days) * 24 * Micros::HOUR,
+            window: i64::from(revenue.window_days) * Micros::DAY,
         }
     }
 }
@@ -61,6 +62,16 @@ pub struct Batch<'p> {
     hits: Vec<Box<Hit>>,
     places: Vec<Place>,
     bad: Vec<(Place, BadFrame)>,
+}
+
+/// A hit whose person is settled.
+pub(super) struct Settled<'h> {
+    /// It, with what was found out about it.
+    pub hit: Cow<'h, Hit>,
+    /// The person; none where nobody is named.
+    pub contact: Option<ContactId>,
+    /// That it is this person is proved, not only said.
+    pub is_proved: bool,
 }
 
 /// What is done about a record that the database refuses.
@@ -133,7 +144,8 @@ impl<'p> Batch<'p> {
     }
 
     /// Stores what can be stored and quarantines the rest. What the hits add to rows that all hits
-    /// share goes into `totals`, which the caller saves before it commits.
+    /// share goes into `totals`, which the caller saves before it commits; where records are put
+    /// aside, it is saved with the hits.
     ///
     /// # Errors
     /// The database cannot be reached, or refuses a record where that fails; the transaction is of
@@ -168,31 +180,33 @@ impl<'p> Batch<'p> {
                 done += part;
             }
             Refusal::IsPutAside => {
-                let all = self.hits.len();
-                self.store_range(tx, 0, all, &mut done, totals).await?;
+                self.store_range(tx, 0, self.hits.len(), &mut done).await?;
             }
         }
         Ok(done)
     }
 
     /// Stores `hits[from..to]`; where the database refuses, each half by itself, down to the one
-    /// record that it does not take.
+    /// record that it does not take. Totals are saved with it: the database may refuse what a record
+    /// adds to a row that it shares.
     async fn store_range(
         &self,
         tx: &mut Tx,
         from: usize,
         to: usize,
         done: &mut Done,
-        totals: &mut Totals,
     ) -> store::Result<()> {
         if from == to {
             return Ok(());
         }
         tx.run("savepoint part").await?;
-        match self.try_store(tx, &self.hits[from..to]).await {
-            Ok((part, of_part)) => {
+        let stored = match self.try_store(tx, &self.hits[from..to]).await {
+            Ok((part, totals)) => totals.save(tx).await.map(|()| part),
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(part) => {
                 tx.run("release savepoint part").await?;
-                totals.merge(of_part);
                 *done += part;
                 Ok(())
             }
@@ -201,8 +215,8 @@ impl<'p> Batch<'p> {
                     .await?;
                 if to - from > 1 {
                     let middle = from + (to - from) / 2;
-                    Box::pin(self.store_range(tx, from, middle, done, totals)).await?;
-                    Box::pin(self.store_range(tx, middle, to, done, totals)).await
+                    Box::pin(self.store_range(tx, from, middle, done)).await?;
+                    Box::pin(self.store_range(tx, middle, to, done)).await
                 } else {
                     tracing::warn!(position = self.places[from].seq, hit = %self.hits[from].id,
                         %error, "a hit was quarantined");
@@ -260,26 +274,14 @@ impl<'p> Batch<'p> {
         &self,
         tx: &mut Tx,
         orders: &mut Orders,
-        hits: &mut [(Cow<'_, Hit>, Option<ContactId>)],
+        hits: &mut [Settled<'_>],
         changes: &Changes,
     ) -> store::Result<Vec<Earned>> {
-        let least = self.rules.revenue;
-        let survivors: BTreeMap<ContactId, ContactId> = changes.merges.iter().copied().collect();
-        let purchases: Vec<Purchase> = hits
-            .iter()
-            .filter(|(hit, _)| Orders::may_earn(hit))
-            .map(|(hit, contact)| Purchase {
-                contact: contact.map(|id| last_of(&survivors, id)),
-                visitor: hit.visitor_id.filter(|_| !hit.visitor_is_new),
-                at: hit.counted_at(),
-            })
-            .collect();
-        let mut touches = tx.touches_of(&purchases, self.rules.window, least).await?;
-        self.add_new_touches(&purchases, hits, &survivors, &mut touches);
+        let touches = touches::find(tx, hits, changes, self.rules).await?;
         let mut touches = touches.into_iter().map(visits);
         let none: Touches = Vec::new().into();
         let mut all = Vec::with_capacity(hits.len());
-        for (hit, _) in hits {
+        for Settled { hit, .. } in hits {
             let touches = match Orders::may_earn(hit) {
                 true => touches.next().unwrap_or_default().into(),
                 false => Arc::clone(&none),
@@ -291,47 +293,6 @@ impl<'p> Batch<'p> {
             all.push(earned);
         }
         Ok(all)
-    }
-
-    /// Adds touches that this very batch brings.
-    fn add_new_touches(
-        &self,
-        purchases: &[Purchase],
-        hits: &[(Cow<'_, Hit>, Option<ContactId>)],
-        survivors: &BTreeMap<ContactId, ContactId>,
-        touches: &mut [Touched],
-    ) {
-        let (mut of_contacts, mut of_visitors) = (HashMap::new(), HashMap::new());
-        for (number, purchase) in purchases.iter().enumerate() {
-            let of_contact = purchase
-                .contact
-                .map(|id| of_contacts.entry(id).or_insert_with(Vec::new));
-            let of_visitor = purchase
-                .visitor
-                .map(|id| of_visitors.entry(id).or_insert_with(Vec::new));
-            for numbers in of_contact.into_iter().chain(of_visitor) {
-                numbers.push(number);
-            }
-        }
-        if purchases.is_empty() {
-            return;
-        }
-        // Behind all that are stored.
-        for ((hit, contact), place) in hits.iter().zip(i64::MAX - hits.len() as i64..) {
-            let contact = contact.map(|id| last_of(survivors, id));
-            let of_contact = contact.and_then(|id| of_contacts.get(&id));
-            let of_visitor = hit.visitor_id.and_then(|id| of_visitors.get(&id));
-            let at = hit.occurred_at.unwrap_or(hit.received_at);
-            for &number in of_contact.into_iter().chain(of_visitor).flatten() {
-                let until = purchases[number].at;
-                if at > until || at.0 < until.0 - self.rules.window {
-                    continue;
-                }
-                if let Some(touch) = Touch::of(hit, self.rules.revenue) {
-                    touches[number].insert((at, place), touch);
-                }
-            }
-        }
     }
 
     /// Identity, rows, figures. Nothing is put aside here.
@@ -351,11 +312,11 @@ impl<'p> Batch<'p> {
         let mut page_tags = PageTags::load(tx, &hits, self.now).await?;
         let mut orders = Orders::load(tx, self.rules.revenue, &hits).await?;
         let mut resolver = Resolver::new(unique, known, || self.clock.new_id(self.now));
-        let mut settled: Vec<(Cow<'_, Hit>, Option<ContactId>)> = Vec::with_capacity(hits.len());
+        let mut settled: Vec<Settled<'_>> = Vec::with_capacity(hits.len());
         let (mut opt_outs, mut untold) = (BTreeMap::new(), BTreeSet::new());
         for hit in hits {
             let finding = resolver.resolve(&Evidence::from(hit));
-            let contact = finding.contact;
+            let (contact, is_proved) = (finding.contact, finding.is_proved);
             if contact.is_none() && is_for_known_visitors(hit) {
                 done.unknown += 1;
                 continue;
@@ -376,7 +337,11 @@ impl<'p> Batch<'p> {
                     untold.extend(hit.message_key().map(str::to_owned));
                 }
             }
-            settled.push((hit, contact));
+            settled.push(Settled {
+                hit,
+                contact,
+                is_proved,
+            });
         }
         self.add_drafts(tx, &mut resolver).await?;
         let changes = resolver.finish();
@@ -389,7 +354,7 @@ impl<'p> Batch<'p> {
             .settle_orders(tx, &mut orders, &mut settled, &changes)
             .await?;
         orders.save(tx).await?;
-        let hits: Vec<&Hit> = settled.iter().map(|(hit, _)| hit.as_ref()).collect();
+        let hits: Vec<&Hit> = settled.iter().map(|of| of.hit.as_ref()).collect();
         if hits.is_empty() {
             return Ok((done, Totals::default()));
         }
@@ -400,10 +365,10 @@ impl<'p> Batch<'p> {
             .zip(&settled)
             .zip(&earned)
             .zip(first..)
-            .map(|(((hit, (_, contact_id)), earned), seq)| HitRow {
+            .map(|(((hit, of), earned), seq)| HitRow {
                 seq,
                 hit,
-                contact_id: *contact_id,
+                contact_id: of.contact,
                 counted_revenue: earned.counted_revenue(),
             })
             .collect();
@@ -449,18 +414,6 @@ fn write_down(finding: Finding<'_>, hit: &mut Cow<'_, Hit>) {
             hit.keep(name, &value);
         }
     }
-}
-
-/// The contact that one went into, through any number of merges.
-fn last_of(survivors: &BTreeMap<ContactId, ContactId>, mut id: ContactId) -> ContactId {
-    // Each merge leads to another contact, so there are no more steps than merges.
-    for _ in 0..survivors.len() {
-        match survivors.get(&id) {
-            Some(into) => id = *into,
-            None => break,
-        }
-    }
-    id
 }
 
 fn is_for_known_visitors(hit: &Hit) -> bool {

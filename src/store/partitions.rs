@@ -14,9 +14,10 @@ use std::collections::BTreeSet;
 
 use sqlx::AssertSqlSafe;
 
+use super::lane::is_waiting;
 use super::maintenance::PartitionMonth;
 use super::postgres::{PgTransaction, WatchedPool};
-use super::{Either, Store, Tx, is_waiting};
+use super::{Either, Store, Tx};
 use crate::from_row;
 use crate::model::clock::Micros;
 

@@ -141,7 +141,7 @@ impl WatchedConnection {
     ///
     /// # Errors
     /// None that can be seen: it is there until the connection is dropped.
-    pub(super) fn parts(&mut self) -> sqlx::Result<(&mut PgConnection, Waiting<'_>)> {
+    pub(in crate::store) fn parts(&mut self) -> sqlx::Result<(&mut PgConnection, Waiting<'_>)> {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         let waiting = Waiting {
             patience: self.patience,

@@ -11,19 +11,20 @@
 
 mod compare;
 mod hits;
+mod rows;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use sqlx::{AssertSqlSafe, FromRow, postgres::PgRow, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, FromRow, Row as _, postgres::PgRow, sqlite::SqliteRow};
 
 use super::figures::{Figures, Repair, TopDay, Totals};
 use super::maintenance::PartitionMonth;
-use super::{Store, StoreError, Tx};
-use crate::both;
+use super::{Bulk, Store, StoreError, Tx};
 use crate::model::clock::Micros;
+use crate::{both, fetch_bulk};
 use compare::compare;
 use hits::page_after;
 
@@ -94,15 +95,15 @@ impl Store {
         let mut of_counted = counted.begin_snapshot().await?;
         let (kept, right) = (&mut snapshot, &mut of_counted);
         recount.tables = vec![
-            compare::<compare::TimeRow>(kept, right, &bounds, &mut repair).await?,
-            compare::<compare::DeliveryRow>(kept, right, &bounds, &mut repair).await?,
-            compare::<compare::SiteRow<false>>(kept, right, &bounds, &mut repair).await?,
-            compare::<compare::SiteRow<true>>(kept, right, &bounds, &mut repair).await?,
-            compare::<compare::MessageRow>(kept, right, &bounds, &mut repair).await?,
-            compare::<compare::ClickerRow>(kept, right, &bounds, &mut repair).await?,
-            compare::<compare::ClickRow>(kept, right, &bounds, &mut repair).await?,
-            compare::<compare::TopRow>(kept, right, &bounds, &mut repair).await?,
-            compare::<compare::SketchRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<rows::TimeRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<rows::DeliveryRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<rows::SiteRow<false>>(kept, right, &bounds, &mut repair).await?,
+            compare::<rows::SiteRow<true>>(kept, right, &bounds, &mut repair).await?,
+            compare::<rows::MessageRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<rows::ClickerRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<rows::ClickRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<rows::TopRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<rows::SketchRow>(kept, right, &bounds, &mut repair).await?,
         ];
         repair.add_tops(&mut of_counted).await?;
         snapshot.rollback().await?;
@@ -207,15 +208,25 @@ impl Repairs<'_> {
         tx.commit().await
     }
 
-    /// Whether a message is another delivery's: a stranger had said its number before its sender
-    /// gave it, and what was counted then is no figure of it.
-    async fn is_of_another(&self, message: i64, delivery: i64) -> sqlx::Result<bool> {
-        let sql = "select count(*) from broadlogs where id = $1 and delivery_id <> $2";
-        let of_another: i64 = both!(self.store.reader(), pool => {
-            let query = sqlx::query_scalar(sql).bind(message).bind(delivery);
-            query.fetch_one(pool).await
-        })?;
-        Ok(of_another > 0)
+    /// Which of these messages, given with the deliveries that their hits say, are another
+    /// delivery's: a stranger had said the number before its sender gave it, and what was counted
+    /// then is no figure of it.
+    async fn messages_of_others(&self, messages: &[(i64, i64)]) -> sqlx::Result<BTreeSet<i64>> {
+        if messages.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut tx = self.store.begin_snapshot().await?;
+        let of_others: Vec<i64> = fetch_bulk!(
+            &mut tx,
+            Bulk::new()
+                .big("id", messages.iter().map(|message| message.0))
+                .big("delivery_id", messages.iter().map(|message| message.1)),
+            "select b.id from {rows} join broadlogs b on b.id = rows.id
+             where b.delivery_id <> rows.delivery_id",
+            row => row.try_get::<i64, _>("id")?
+        )?;
+        tx.rollback().await?;
+        Ok(of_others.into_iter().collect())
     }
 
     /// Adds the top values of days that have none.

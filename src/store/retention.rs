@@ -19,7 +19,7 @@ use crate::both;
 use crate::model::clock::Micros;
 
 /// How long an idempotency key is known.
-const KEYS_KNOWN: i64 = 7 * 24 * Micros::HOUR;
+const KEYS_KNOWN: i64 = 7 * Micros::DAY;
 
 /// Rows that SQLite deletes before others have their turn: some 50 ms.
 const SQLITE_PORTION: i64 = 2_000;
@@ -295,5 +295,5 @@ async fn retire_rows(
 
 /// What was removed in a future that turned out to be none does not count: from here to now.
 fn day_before(now: Micros) -> Micros {
-    Micros(now.0 - 24 * Micros::HOUR)
+    Micros(now.0 - Micros::DAY)
 }

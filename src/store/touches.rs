@@ -4,7 +4,8 @@
 //! Nothing is kept for it: a purchase is rare, and a person's hits are found by index. It looks at
 //! the last [`MOST`] hits of the contact, of each contact that was merged into it, and of the
 //! browser before anybody knew whose it is; so it takes as long for somebody with a hundred thousand
-//! hits.
+//! hits. Of a contact that the purchase only names, hits of the purchase's own browser alone count:
+//! otherwise anybody could give money to a mail by naming who got it.
 
 use std::collections::BTreeMap;
 
@@ -59,6 +60,8 @@ impl Touch {
 pub struct Purchase {
     /// Who bought.
     pub contact: Option<ContactId>,
+    /// That it is this contact is proved, not only said.
+    pub is_proved: bool,
     /// With which browser.
     pub visitor: Option<VisitorId>,
     /// When.
@@ -92,6 +95,8 @@ from_row!(Found, row => { seq, at, kind, delivery_id, link_id, proof } {
 struct Asked {
     purchase: usize,
     person: Uuid,
+    /// The only browser whose hits count; none: those of all do.
+    browser: Option<Uuid>,
     at: Micros,
 }
 
@@ -108,13 +113,20 @@ impl Tx {
     ) -> sqlx::Result<Vec<Touched>> {
         let (mut contacts, mut visitors) = (Vec::new(), Vec::new());
         for (purchase, of) in purchases.iter().enumerate() {
-            let asked = |person| Asked {
+            let asked = |person, browser| Asked {
                 purchase,
                 person,
+                browser,
                 at: of.at,
             };
-            contacts.extend(of.contact.map(|id| asked(id.0)));
-            visitors.extend(of.visitor.map(|id| asked(id.0)));
+            let visitor = of.visitor.map(|id| id.0);
+            if let Some(ContactId(id)) = of.contact {
+                match of.is_proved {
+                    true => contacts.push(asked(id, None)),
+                    false => contacts.extend(visitor.map(|_| asked(id, visitor))),
+                }
+            }
+            visitors.extend(visitor.map(|id| asked(id, None)));
         }
         let merged = self.merged_into(&contacts).await?;
         contacts.extend(merged);
@@ -171,7 +183,8 @@ impl Tx {
     ) -> sqlx::Result<Vec<(usize, Found)>> {
         let what = "rows.number, h.seq, coalesce(h.occurred_at, h.received_at) as at, h.kind, h.delivery_id, h.link_id, \
                     h.utm_source, h.utm_medium, h.utm_campaign, h.proof";
-        let is_one = "h.verdict in ('human', 'suspect') and h.kind in ('click', 'pageview')
+        let is_one = "(rows.browser_id is null or h.visitor_id = rows.browser_id)
+                 and h.verdict in ('human', 'suspect') and h.kind in ('click', 'pageview')
                  and (h.kind = 'click' or h.delivery_id is null)
                  and coalesce(h.occurred_at, h.received_at) between rows.since and rows.until";
         let Whose { index, condition } = whose;
@@ -196,6 +209,7 @@ impl Tx {
             Bulk::new()
                 .big("number", asked.iter().map(|asked| asked.purchase as i64))
                 .uuid("person_id", asked.iter().map(|asked| asked.person))
+                .uuid_or_null("browser_id", asked.iter().map(|asked| asked.browser))
                 .time("since", asked.iter().map(|asked| Micros(asked.at.0 - window)))
                 .time("until", asked.iter().map(|asked| asked.at)),
             &sql,

@@ -78,4 +78,38 @@ async fn a_refused_record_is_put_aside_with_the_reason_and_can_be_tried_again(en
     );
     server.finish().await;
 }
-on_both!(a_refused_record_is_put_aside_with_the_reason_and_can_be_tried_again);
+/// What the database refuses may be what a record adds to figures that all share.
+async fn a_record_whose_figures_are_refused_is_put_aside_alone(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let db = server.db();
+    db.execute(
+        "alter table top_figures add constraint no_poison check (value not like '%poison')",
+        "create trigger no_poison before insert on top_figures when new.value like '%poison'
+         begin select raise(abort, 'no_poison'); end",
+    )
+    .await;
+    let mut reader = server.client();
+    for number in 0..50 {
+        let page = if number == 7 { "poison" } else { "bread" };
+        let path = format!("/mtracking.gif?page_url=https://shop.example/{page}");
+        assert_eq!(reader.get(&path).await.status, 200);
+    }
+    server.wait_drained(Duration::from_secs(20)).await;
+    assert_eq!((db.hits().await, db.quarantined().await), (49, 1));
+    let counted = "select cast(sum(hits) as bigint) from top_figures where dimension = 'page'";
+    assert_eq!(db.number(counted).await, 49);
+    db.execute(
+        "alter table top_figures drop constraint no_poison",
+        "drop trigger no_poison",
+    )
+    .await;
+    assert_eq!(retry_all(&server), (true, 1));
+    assert_eq!(db.number(counted).await, 50);
+    server.recount().await;
+    server.finish().await;
+}
+
+on_both!(
+    a_refused_record_is_put_aside_with_the_reason_and_can_be_tried_again,
+    a_record_whose_figures_are_refused_is_put_aside_alone,
+);

@@ -151,7 +151,7 @@ struct Stretch {
 
 /// The whole UTC days of each part, and what is left of it at its ends.
 fn whole_days(parts: &[Part]) -> (Vec<Stretch>, Vec<Stretch>) {
-    let day = 24 * Micros::HOUR;
+    let day = Micros::DAY;
     let (mut days, mut ends) = (Vec::new(), Vec::new());
     for part in parts {
         let stretch = |from: Micros, to: Micros| Stretch {

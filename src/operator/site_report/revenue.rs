@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::tops::Campaign;
 use super::{Head, utc_days};
-use crate::from_row;
 use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, LinkId, Money, Sum};
 use crate::model::period::Period;
 use crate::model::wire;
+use crate::store::Store;
 use crate::store::figures::{Model, joined};
-use crate::store::{Either, Store};
+use crate::{both, from_row};
 
 /// What revenue has a row for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -145,24 +145,10 @@ pub async fn read_revenue(
                group by {column}, currency) f"
     );
     let query = sqlx::AssertSqlSafe(sql);
-    let rows: Vec<Credited> = match store.reader() {
-        Either::Postgres(pool) => {
-            let query = sqlx::query_as(query).bind(days.from).bind(days.to);
-            query
-                .bind(model.as_str())
-                .bind(site)
-                .fetch_all(pool)
-                .await?
-        }
-        Either::Sqlite(pool) => {
-            let query = sqlx::query_as(query).bind(days.from).bind(days.to);
-            query
-                .bind(model.as_str())
-                .bind(site)
-                .fetch_all(pool)
-                .await?
-        }
-    };
+    let rows: Vec<Credited> = both!(store.reader(), pool => {
+        let query = sqlx::query_as(query).bind(days.from).bind(days.to);
+        query.bind(model.as_str()).bind(site).fetch_all(pool).await?
+    });
     let mut sums: Vec<(Credited, Sum)> = rows
         .into_iter()
         .map(|row| {

@@ -34,12 +34,6 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// How many rows are changed.
-    pub(crate) fn len(&self) -> usize {
-        let times: usize = self.times.values().map(Times::len).sum();
-        times + self.messages.len() + self.clickers.len() + self.visitors.len()
-    }
-
     /// Adds hits, new messages and first hits of messages to a quarter of an hour.
     pub(crate) fn add_times(&mut self, key: TimeColumns, more: Three) {
         self.add_to(Table::Times, key, more);

@@ -61,12 +61,10 @@ impl Tops {
     /// Counts what people's hit says.
     pub(super) fn add(&mut self, hit: &Hit) {
         let is_page = matches!(hit.kind, Kind::Pageview | Kind::Transaction);
+        let of_page = |read: fn(&Hit) -> Option<String>| is_page.then(|| read(hit)).flatten();
         let values = [
-            (Dimension::Page, hit.page().filter(|_| is_page)),
-            (
-                Dimension::Referrer,
-                hit.referring_host().filter(|_| is_page),
-            ),
+            (Dimension::Page, of_page(Hit::page)),
+            (Dimension::Referrer, of_page(Hit::referring_host)),
             (Dimension::Campaign, hit.campaign()),
         ];
         for (dimension, value) in values {
@@ -225,16 +223,17 @@ impl Store {
     pub async fn fold_tops(&self, before: Micros) -> sqlx::Result<u64> {
         let mut folded = 0;
         loop {
-            let mut tx = self.begin_lane().await?;
             let sql = "select day, site, dimension, kind from top_sizes
                        where day < $1 and size > $2 order by day limit 1";
-            let group: Option<(Micros, String, String, String)> = both!(&mut tx, c => {
+            // Nearly always there is nothing to do: the lane is not waited for.
+            let group: Option<(Micros, String, String, String)> = both!(self.reader(), pool => {
                 let query = sqlx::query_as(sql).bind(before).bind(KEPT);
-                query.fetch_optional(&mut **c).await?
+                query.fetch_optional(pool).await?
             });
             let Some((day, site, dimension, kind)) = group else {
                 return Ok(folded);
             };
+            let mut tx = self.begin_lane().await?;
             let of = "day = $1 and site = $2 and dimension = $3 and kind = $4 and value <> ''";
             let tail = format!(
                 "(select value from top_figures where {of} order by hits desc, value

@@ -82,11 +82,6 @@ impl SiteVisitors {
         }
     }
 
-    /// How many half hours there are.
-    pub(super) fn len(&self) -> usize {
-        self.of.len()
-    }
-
     /// Adds visitors to a half hour.
     pub(super) fn add_all(&mut self, key: VisitorsKey, visitors: Visitors) {
         match self.of.entry(key) {

@@ -1,9 +1,8 @@
 //! Reading hits, in the order of storage.
 //!
 //! Nobody holds a snapshot while a slow client reads: a long answer is made of short queries, each
-//! of which goes on after the last `seq` of the one before. That is right because `seq` grows in
-//! the order of commits (see `LANE` in [`crate::store`]): once a number is seen, nothing below it
-//! will appear any more.
+//! of which goes on after the last `seq` of the one before, up to the horizon (see
+//! [`super::numbers`]): nothing can appear below it any more.
 
 use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, FromRow as _, Row};

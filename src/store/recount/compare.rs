@@ -1,4 +1,5 @@
-//! A table of figures as it is kept and as the hits say, side by side in the order of its key.
+//! Compares a table of figures as it is kept with what the hits say, side by side in the order of
+//! its key.
 
 use std::fmt::Debug;
 
@@ -6,13 +7,10 @@ use futures_util::StreamExt as _;
 use sqlx::FromRow;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
-use uuid::Uuid;
 
 use super::{Bounds, Recounted, Repairs, stream};
-use crate::from_row;
-use crate::model::clock::Micros;
 use crate::store::Tx;
-use crate::store::figures::{Repair, Visitors};
+use crate::store::figures::Repair;
 
 /// Rows that differ are put right so many at a time.
 const PORTION: usize = 5_000;
@@ -59,7 +57,7 @@ pub(super) async fn compare<R: Row>(
     let (of_kept, of_right) = (sql(kept), sql(right));
     let mut kept = stream::<R>(kept, of_kept);
     let mut right = stream::<R>(right, of_right);
-    let mut repair = Repair::default();
+    let mut different: Vec<(Option<R>, Option<R>)> = Vec::new();
     let (mut one, mut other) = (
         kept.next().await.transpose()?,
         right.next().await.transpose()?,
@@ -90,520 +88,37 @@ pub(super) async fn compare<R: Row>(
         if counts(&of_kept) == counts(&of_right) {
             continue;
         }
-        if let (None, Some(row)) = (&of_kept, &of_right)
-            && let Some((message, delivery)) = row.message()
-            && repairs.is_of_another(message, delivery).await?
-        {
+        different.push((of_kept, of_right));
+        if different.len() >= PORTION {
+            note(std::mem::take(&mut different), &mut found, repairs).await?;
+        }
+    }
+    note(different, &mut found, repairs).await?;
+    Ok(found)
+}
+
+/// Counts rows that differ, and puts them right.
+async fn note<R: Row>(
+    rows: Vec<(Option<R>, Option<R>)>,
+    found: &mut Recounted,
+    repairs: &mut Repairs<'_>,
+) -> sqlx::Result<()> {
+    let new = rows.iter().filter(|(kept, _)| kept.is_none());
+    let messages: Vec<_> = new
+        .filter_map(|(_, right)| right.as_ref()?.message())
+        .collect();
+    let of_others = repairs.messages_of_others(&messages).await?;
+    let mut repair = Repair::default();
+    for (kept, right) in &rows {
+        let message = right.as_ref().and_then(Row::message);
+        if kept.is_none() && message.is_some_and(|(message, _)| of_others.contains(&message)) {
             continue;
         }
         found.different += 1;
         found
             .example
-            .get_or_insert_with(|| format!("kept {of_kept:?}, counted {of_right:?}"));
-        R::repair(of_kept.as_ref(), of_right.as_ref(), &mut repair);
-        if repair.len() >= PORTION {
-            repairs.add(std::mem::take(&mut repair)).await?;
-        }
+            .get_or_insert_with(|| format!("kept {kept:?}, counted {right:?}"));
+        R::repair(kept.as_ref(), right.as_ref(), &mut repair);
     }
-    repairs.add(repair).await?;
-    Ok(found)
-}
-
-/// Compares texts byte by byte, as a table that an earlier version made may not.
-fn in_order(columns: &[&str], texts: &[&str], is_postgres: bool) -> String {
-    let column = |name: &&str| match is_postgres && texts.contains(name) {
-        true => format!("{name} collate \"C\""),
-        false => (*name).to_owned(),
-    };
-    columns.iter().map(column).collect::<Vec<_>>().join(", ")
-}
-
-const TEXTS: [&str; 7] = [
-    "kind",
-    "currency",
-    "site",
-    "verdict",
-    "reason",
-    "dimension",
-    "value",
-];
-
-/// Selects columns of a table, of which the first so many are its key.
-fn select(table: &str, columns: &[&str], keys: usize, rest: &str, is_postgres: bool) -> String {
-    let order = in_order(&columns[..keys], &TEXTS, is_postgres);
-    format!(
-        "select {} from {table} {rest} order by {order}",
-        columns.join(", ")
-    )
-}
-
-/// Hits, messages whose first trace it was, messages whose first hit of the kind it was.
-type Counted = (i64, i64, i64);
-
-/// What has to be added to a row.
-fn difference<R: Row<Counts = Counted>>(kept: Option<&R>, right: Option<&R>) -> Counted {
-    let counts = |row: Option<&R>| row.map(R::counts).unwrap_or_default();
-    let (from, to) = (counts(kept), counts(right));
-    (to.0 - from.0, to.1 - from.1, to.2 - from.2)
-}
-
-#[derive(Debug)]
-pub(super) struct TimeRow {
-    delivery_id: i64,
-    at: Micros,
-    kind: String,
-    link_id: i64,
-    currency: String,
-    site: String,
-    verdict: String,
-    reason: String,
-    hits: i64,
-    new_broadlogs: i64,
-    distinct_broadlogs: i64,
-}
-
-from_row!(TimeRow, row => {
-    delivery_id, at, kind, link_id, currency, site, verdict, reason, hits, new_broadlogs,
-    distinct_broadlogs,
-});
-
-impl Row for TimeRow {
-    const TABLE: &'static str = "time_figures";
-    type Key = (i64, Micros, String, i64, String, String, String, String);
-    type Counts = Counted;
-
-    fn sql(is_postgres: bool) -> String {
-        let columns = [
-            "delivery_id",
-            "at",
-            "kind",
-            "link_id",
-            "currency",
-            "site",
-            "verdict",
-            "reason",
-            "hits",
-            "new_broadlogs",
-            "distinct_broadlogs",
-        ];
-        select(Self::TABLE, &columns, 8, "", is_postgres)
-    }
-
-    fn key(&self) -> Self::Key {
-        (
-            self.delivery_id,
-            self.at,
-            self.kind.clone(),
-            self.link_id,
-            self.currency.clone(),
-            self.site.clone(),
-            self.verdict.clone(),
-            self.reason.clone(),
-        )
-    }
-
-    fn counts(&self) -> Counted {
-        (self.hits, self.new_broadlogs, self.distinct_broadlogs)
-    }
-
-    fn is_whole(&self, bounds: &Bounds) -> bool {
-        bounds.holds(self.at)
-    }
-
-    fn repair(kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
-        let Some(row) = kept.or(right) else { return };
-        repair.add_times(row.key(), difference(kept, right));
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct DeliveryRow {
-    delivery_id: i64,
-    link_id: i64,
-    kind: String,
-    verdict: String,
-    reason: String,
-    currency: String,
-    hits: i64,
-    new_broadlogs: i64,
-    distinct_broadlogs: i64,
-}
-
-from_row!(DeliveryRow, row => {
-    delivery_id, link_id, kind, verdict, reason, currency, hits, new_broadlogs, distinct_broadlogs,
-});
-
-impl Row for DeliveryRow {
-    const TABLE: &'static str = "delivery_figures";
-    type Key = (i64, i64, String, String, String, String);
-    type Counts = Counted;
-
-    fn sql(is_postgres: bool) -> String {
-        let columns = [
-            "delivery_id",
-            "link_id",
-            "kind",
-            "verdict",
-            "reason",
-            "currency",
-            "hits",
-            "new_broadlogs",
-            "distinct_broadlogs",
-        ];
-        select(Self::TABLE, &columns, 6, "", is_postgres)
-    }
-
-    fn key(&self) -> Self::Key {
-        (
-            self.delivery_id,
-            self.link_id,
-            self.kind.clone(),
-            self.verdict.clone(),
-            self.reason.clone(),
-            self.currency.clone(),
-        )
-    }
-
-    fn counts(&self) -> Counted {
-        (self.hits, self.new_broadlogs, self.distinct_broadlogs)
-    }
-
-    fn is_whole(&self, bounds: &Bounds) -> bool {
-        bounds.holds_delivery(self.delivery_id)
-    }
-
-    fn repair(kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
-        let Some(row) = kept.or(right) else { return };
-        let (delivery, link, kind, verdict, reason, currency) = row.key();
-        let (none, at) = (String::new(), Micros(0));
-        let key = (delivery, at, kind, link, currency, none, verdict, reason);
-        repair.add_delivery(key, difference(kept, right));
-    }
-}
-
-/// Of a quarter of an hour, or of a UTC day.
-#[derive(Debug)]
-pub(super) struct SiteRow<const DAYS: bool> {
-    at: Micros,
-    site: String,
-    kind: String,
-    verdict: String,
-    reason: String,
-    currency: String,
-    hits: i64,
-    new_broadlogs: i64,
-    distinct_broadlogs: i64,
-}
-
-from_row!(SiteRow<true>, row => {
-    at, site, kind, verdict, reason, currency, hits, new_broadlogs, distinct_broadlogs,
-});
-from_row!(SiteRow<false>, row => {
-    at, site, kind, verdict, reason, currency, hits, new_broadlogs, distinct_broadlogs,
-});
-
-impl<const DAYS: bool> Row for SiteRow<DAYS>
-where
-    Self: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow>,
-{
-    const TABLE: &'static str = if DAYS { "site_days" } else { "site_figures" };
-    type Key = (Micros, String, String, String, String, String);
-    type Counts = Counted;
-
-    fn sql(is_postgres: bool) -> String {
-        let columns = [
-            "at",
-            "site",
-            "kind",
-            "verdict",
-            "reason",
-            "currency",
-            "hits",
-            "new_broadlogs",
-            "distinct_broadlogs",
-        ];
-        select(Self::TABLE, &columns, 6, "", is_postgres)
-    }
-
-    fn key(&self) -> Self::Key {
-        (
-            self.at,
-            self.site.clone(),
-            self.kind.clone(),
-            self.verdict.clone(),
-            self.reason.clone(),
-            self.currency.clone(),
-        )
-    }
-
-    fn counts(&self) -> Counted {
-        (self.hits, self.new_broadlogs, self.distinct_broadlogs)
-    }
-
-    fn is_whole(&self, bounds: &Bounds) -> bool {
-        bounds.holds(self.at)
-    }
-
-    fn repair(kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
-        let Some(row) = kept.or(right) else { return };
-        let (at, site, kind, verdict, reason, currency) = row.key();
-        let key = (0, at, kind, 0, currency, site, verdict, reason);
-        repair.add_site(DAYS, key, difference(kept, right));
-    }
-}
-
-/// What is no money of a message.
-#[derive(Debug)]
-pub(super) struct MessageRow {
-    broadlog_id: i64,
-    delivery_id: i64,
-    first_open_at: Option<Micros>,
-    first_click_at: Option<Micros>,
-    opens: i64,
-    clicks: i64,
-    pages: i64,
-}
-
-from_row!(MessageRow, row => {
-    broadlog_id, delivery_id, first_open_at, first_click_at, opens, clicks, pages,
-});
-
-impl Row for MessageRow {
-    const TABLE: &'static str = "broadlog_figures";
-    type Key = i64;
-    /// And whether it is there: then its next hit is not its first.
-    type Counts = (i64, i64, i64, Option<Micros>, Option<Micros>, bool);
-
-    fn sql(is_postgres: bool) -> String {
-        let columns = [
-            "broadlog_id",
-            "delivery_id",
-            "first_open_at",
-            "first_click_at",
-            "opens",
-            "clicks",
-            "pages",
-        ];
-        select(Self::TABLE, &columns, 1, "where currency = ''", is_postgres)
-    }
-
-    fn key(&self) -> i64 {
-        self.broadlog_id
-    }
-
-    fn counts(&self) -> Self::Counts {
-        (
-            self.opens,
-            self.clicks,
-            self.pages,
-            self.first_open_at,
-            self.first_click_at,
-            true,
-        )
-    }
-
-    fn is_whole(&self, bounds: &Bounds) -> bool {
-        bounds.holds_delivery(self.delivery_id)
-    }
-
-    fn message(&self) -> Option<(i64, i64)> {
-        Some((self.broadlog_id, self.delivery_id))
-    }
-
-    fn repair(kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
-        let Some(row) = right.or(kept) else { return };
-        let counts = |row: Option<&Self>| row.map(Self::counts).unwrap_or_default();
-        let (from, to) = (counts(kept), counts(right));
-        let more = (to.0 - from.0, to.1 - from.1, to.2 - from.2);
-        repair.add_message(row.broadlog_id, row.delivery_id, more, (to.3, to.4));
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct ClickerRow {
-    delivery_id: i64,
-    visitor_id: Uuid,
-    link_id: i64,
-    first_at: Micros,
-}
-
-from_row!(ClickerRow, row => { delivery_id, visitor_id, link_id, first_at });
-
-impl Row for ClickerRow {
-    const TABLE: &'static str = "clicking_visitors";
-    type Key = (i64, Uuid, i64);
-    type Counts = bool;
-
-    fn sql(is_postgres: bool) -> String {
-        let columns = ["delivery_id", "visitor_id", "link_id", "first_at"];
-        select(Self::TABLE, &columns, 3, "", is_postgres)
-    }
-
-    fn key(&self) -> Self::Key {
-        (self.delivery_id, self.visitor_id, self.link_id)
-    }
-
-    fn counts(&self) -> bool {
-        true
-    }
-
-    fn is_whole(&self, bounds: &Bounds) -> bool {
-        bounds.holds_delivery(self.delivery_id)
-    }
-
-    /// Those that are missing; none is there that no hit made.
-    fn repair(_kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
-        if let Some(row) = right {
-            repair.add_clicker(row.key(), row.first_at);
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct ClickRow {
-    delivery_id: i64,
-    link_id: i64,
-    visitors: i64,
-}
-
-from_row!(ClickRow, row => { delivery_id, link_id, visitors });
-
-impl Row for ClickRow {
-    const TABLE: &'static str = "click_figures";
-    type Key = (i64, i64);
-    type Counts = i64;
-
-    fn sql(is_postgres: bool) -> String {
-        select(
-            Self::TABLE,
-            &["delivery_id", "link_id", "visitors"],
-            2,
-            "",
-            is_postgres,
-        )
-    }
-
-    fn key(&self) -> Self::Key {
-        (self.delivery_id, self.link_id)
-    }
-
-    fn counts(&self) -> i64 {
-        self.visitors
-    }
-
-    fn is_whole(&self, bounds: &Bounds) -> bool {
-        bounds.holds_delivery(self.delivery_id)
-    }
-}
-
-/// All values of a day together: which of them had room for themselves depends on what came first.
-#[derive(Debug)]
-pub(super) struct TopRow {
-    day: Micros,
-    site: String,
-    dimension: String,
-    kind: String,
-    hits: i64,
-}
-
-from_row!(TopRow, row => { day, site, dimension, kind, hits });
-
-impl Row for TopRow {
-    const TABLE: &'static str = "top_figures";
-    type Key = (Micros, String, String, String);
-    type Counts = i64;
-
-    fn sql(is_postgres: bool) -> String {
-        let keys = ["day", "site", "dimension", "kind"];
-        format!(
-            "select day, site, dimension, kind, cast(sum(hits) as bigint) as hits from top_figures
-             group by day, site, dimension, kind order by {}",
-            in_order(&keys, &TEXTS, is_postgres)
-        )
-    }
-
-    fn key(&self) -> Self::Key {
-        (
-            self.day,
-            self.site.clone(),
-            self.dimension.clone(),
-            self.kind.clone(),
-        )
-    }
-
-    fn counts(&self) -> i64 {
-        self.hits
-    }
-
-    fn is_whole(&self, bounds: &Bounds) -> bool {
-        bounds.holds(self.day)
-    }
-
-    /// A day that was not counted at all; of others nobody knows which values are missing.
-    fn repair(kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
-        if let (None, Some(row)) = (kept, right) {
-            repair.add_top_day(row.key());
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct SketchRow {
-    at: Micros,
-    site: String,
-    visitors: i64,
-    sketch: Sketch,
-}
-
-/// Does not show its bytes.
-struct Sketch(Vec<u8>);
-
-impl Debug for Sketch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} bytes", self.0.len())
-    }
-}
-
-from_row!(SketchRow, row => { at, site } {
-    visitors: estimate(&row.try_get::<Vec<u8>, _>("sketch")?),
-    sketch: Sketch(row.try_get("sketch")?),
-});
-
-/// Of a damaged one it is below none.
-fn estimate(sketch: &[u8]) -> i64 {
-    let mut visitors = Visitors::default();
-    if visitors.add_sketch(sketch) {
-        visitors.estimate()
-    } else {
-        -1
-    }
-}
-
-impl Row for SketchRow {
-    const TABLE: &'static str = "visitor_sketches";
-    type Key = (Micros, String);
-    type Counts = i64;
-
-    fn sql(is_postgres: bool) -> String {
-        select(Self::TABLE, &["at", "site", "sketch"], 2, "", is_postgres)
-    }
-
-    fn key(&self) -> Self::Key {
-        (self.at, self.site.clone())
-    }
-
-    fn counts(&self) -> i64 {
-        self.visitors
-    }
-
-    fn is_whole(&self, bounds: &Bounds) -> bool {
-        bounds.holds(self.at)
-    }
-
-    /// Adds who is missing; who is too much stays.
-    fn repair(_kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
-        if let Some(row) = right {
-            repair.add_visitors(row.key(), &row.sketch.0);
-        }
-    }
+    repairs.add(repair).await
 }

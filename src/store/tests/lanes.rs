@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::hit::{Hit, Kind};
 use crate::store::hits::HitFilter;
-use crate::store::{MOST_COUNTED, Store};
+use crate::store::{Either, MOST_COUNTED, Store};
 
 use super::rig::{Engine, on_both, wait_for};
 use super::{count, hit, insert, new_database, new_store, open_at};
@@ -150,6 +150,29 @@ async fn the_lane_is_waited_for(engine: Engine) {
     first.commit().await.unwrap();
     assert_eq!(second.await.unwrap(), 2);
     one.close().await;
+}
+
+/// A server vanishes while it copies rows: to Postgres a statement is running, and it would wait for
+/// the rest for ever, with the lane.
+#[tokio::test]
+async fn on_postgres_a_session_that_fell_silent_while_it_copied_is_ended() {
+    let url = new_database(Engine::Postgres).await;
+    let patience = Duration::from_millis(300);
+    let open = async || Store::open(&url, 2, patience).await.unwrap();
+    let (gone, other) = (open().await, open().await);
+    let Either::Postgres(mut lane) = gone.begin_lane().await.unwrap() else {
+        unreachable!("it is Postgres")
+    };
+    let (connection, _) = lane.parts().unwrap();
+    let copy = connection.copy_in_raw("copy untold_opt_outs from stdin");
+    let copy = copy.await.unwrap();
+    // It says nothing more, and does not say goodbye.
+    let second = tokio::time::timeout(Duration::from_secs(30), other.begin_lane());
+    let second = second.await.expect("it gets its turn").unwrap();
+    second.commit().await.unwrap();
+    drop(copy);
+    drop(lane);
+    other.close().await;
 }
 
 on_both!(

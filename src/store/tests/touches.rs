@@ -55,6 +55,7 @@ fn of_contact(mut hit: Hit, number: u128) -> Hit {
 fn purchase(contact: Option<ContactId>, visitor: Option<VisitorId>) -> Purchase {
     Purchase {
         contact,
+        is_proved: true,
         visitor,
         at: NOW,
     }
@@ -120,6 +121,27 @@ async fn touches_of_contacts_that_were_merged_count(engine: Engine) {
         purchase(Some(contact(1)), None),
     ];
     assert_eq!(links(&store, &asked).await, [vec![1, 2], vec![1]]);
+    store.close().await;
+}
+
+async fn who_is_only_named_is_credited_for_the_browser_alone(engine: Engine) {
+    let store = new_store(engine).await;
+    let mut other = of_contact(click(2, 2), 1);
+    other.visitor_id = Some(visitor(2));
+    let hits = [click(1, 3), other, of_contact(click(3, 1), 1)];
+    insert(&store, &hits).await;
+    let of = |is_proved, browser| Purchase {
+        is_proved,
+        ..purchase(Some(contact(1)), browser)
+    };
+    let asked = [
+        of(true, Some(visitor(1))),
+        of(false, Some(visitor(1))),
+        of(false, Some(visitor(9))),
+        of(false, None),
+    ];
+    let expected = [vec![1, 2, 3], vec![1, 3], vec![], vec![]];
+    assert_eq!(links(&store, &asked).await, expected);
     store.close().await;
 }
 
@@ -198,6 +220,7 @@ async fn each_model_credits_the_whole_and_takes_it_back(engine: Engine) {
 on_both!(
     a_purchase_finds_what_its_person_did_in_the_window,
     touches_of_contacts_that_were_merged_count,
+    who_is_only_named_is_credited_for_the_browser_alone,
     of_very_many_hits_the_last_are_looked_at,
     each_model_credits_the_whole_and_takes_it_back,
 );

@@ -198,7 +198,54 @@ async fn revenue_is_credited_to_what_led_to_it(engine: Engine) {
     server.finish().await;
 }
 
+/// Anybody can send a purchase under somebody's address. The mails that this person clicked get
+/// nothing of it.
+async fn nobody_gives_money_to_mails_of_somebody_that_they_only_name(engine: Engine) {
+    let server = TestServer::on(engine)
+        .with("CONTACTS__PUBLIC", "email")
+        .start()
+        .await;
+    Campaign::make(server.db(), 1).await;
+    let mut api = server.client().admin();
+    let email = json!({ "contact": { "email": "reader@example.com" } });
+    let made = api
+        .post_json("/api/v1/deliveries/4711/messages", &email)
+        .await;
+    let (_, token) = made.json()["links"]["815"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{}", made.text()))
+        .split_once("/r/")
+        .map(|(before, token)| (before.to_owned(), token.to_owned()))
+        .unwrap();
+    server.client().get(&format!("/r/{token}")).await;
+    server.wait_drained(DRAINING).await;
+    // The same browser twice, so that it is one that is known.
+    let mut stranger = server.client();
+    stranger
+        .get("/mtracking.gif?page_url=https://shop.example/")
+        .await;
+    let order = "/mtracking.gif?page_url=paid&currency=EUR&order_id=A1&revenue=10";
+    stranger
+        .get(&format!("{order}&email=reader@example.com"))
+        .await;
+    server.wait_drained(DRAINING).await;
+    let contacts =
+        "select count(*) from hits where kind = 'transaction' and contact_id is not null";
+    assert_eq!(server.db().number(contacts).await, 1, "it says who it is");
+    for model in ["session", "first_touch", "last_touch", "linear"] {
+        let report = report(&mut api, &format!("revenue?model={model}")).await;
+        let row = &report["rows"][0];
+        assert_eq!(
+            (&row["delivery_id"], &row["amount"]),
+            (&Value::Null, &json!("10")),
+            "{model}: {report}"
+        );
+    }
+    server.finish().await;
+}
+
 on_both!(
+    nobody_gives_money_to_mails_of_somebody_that_they_only_name,
     what_came_to_a_site_is_read_in_days_of_a_zone,
     revenue_is_credited_to_what_led_to_it,
 );
