@@ -13,6 +13,7 @@ mod queue;
 mod recount;
 mod retire;
 mod serve;
+mod verdict;
 
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use crate::server;
 use crate::server::data_dir::{self, ServerNote};
 use crate::server::telemetry;
 use crate::store::{self, Store, StoreError};
+use crate::tracking::verdict::Lists;
 
 /// Tracking redirect server: clicks, opens, page views and purchases, stored exactly once in your
 /// own database.
@@ -93,6 +95,8 @@ enum Command {
     Recount(recount::Recount),
     /// Remove all months of hits past their retention at once; a server removes one a day
     Retire(retire::Retire),
+    /// Show what an agent or an address is taken for, and by which rule and list entry
+    Verdict(verdict::Verdict),
     /// Inspect the hits that wait for the database
     #[command(subcommand)]
     Spool(queue::SpoolCommand),
@@ -246,6 +250,7 @@ fn execute(
             Command::Keys(command) => command.execute(&config).await,
             Command::Recount(command) => command.execute(&config).await,
             Command::Retire(asked) => asked.execute(&config).await,
+            Command::Verdict(asked) => asked.execute(&Lists::built_in()),
             Command::Spool(command) => command.execute(&config).await,
             Command::Quarantine(command) => command.execute(&config).await,
             Command::CheckConfig(asked) => asked.execute(&config).await,

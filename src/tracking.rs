@@ -48,6 +48,8 @@ pub mod mapp;
 pub mod mautic;
 pub mod native;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::identity;
@@ -74,6 +76,8 @@ pub struct Rules {
     pub mapp: MappRules,
     /// Hosts that a destination with a personal host may have.
     pub personal_hosts: Vec<HostPattern>,
+    /// Agents and networks that hits are judged by.
+    pub lists: Arc<verdict::Lists>,
 }
 
 impl Rules {
@@ -86,6 +90,7 @@ impl Rules {
             adobe_mode: AdobeMode::Session,
             mapp: MappRules::default(),
             personal_hosts: Vec::new(),
+            lists: verdict::Lists::built_in(),
         }
     }
 

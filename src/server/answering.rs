@@ -19,6 +19,7 @@ use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
 use crate::server::data_dir::ServerNote;
 use crate::store::Store;
+use crate::tracking::verdict::Lists;
 use crate::tracking::{MappRules, Rules};
 use crate::web::{
     AdminState, Counters, DemoLinks, ServedSite, ServerState, Sites, Tables, TrackingState,
@@ -93,6 +94,7 @@ fn rules_of(config: &Config, keys: &Keys) -> Rules {
             sets_cookies: config.mapp.third_party_cookies,
         },
         personal_hosts: config.links.personal_hosts.clone(),
+        lists: Lists::built_in(),
     }
 }
 

@@ -5,12 +5,28 @@ use http::header::REFERER;
 use uuid::Uuid;
 
 use super::inbound::Inbound;
+use super::verdict::Surface;
 use super::{Rules, verdict, visitor};
-use crate::model::hit::{Dialect, Hit, HitId, Kind, Provenance, Reason};
+use crate::model::hit::{Dialect, Hit, HitId, Kind, Provenance};
 use crate::model::link::LinkToken;
 
 /// A hit of a message, with the message and its proof where there is a token.
 pub(crate) fn message_hit(
+    inbound: &Inbound<'_>,
+    rules: &Rules,
+    kind: Kind,
+    token: Option<&LinkToken>,
+) -> Hit {
+    hit_from(Surface::of(kind), inbound, rules, kind, token)
+}
+
+/// A hit of a message to an app, which reports it itself with whatever library it is made with.
+pub(crate) fn app_hit(inbound: &Inbound<'_>, rules: &Rules, kind: Kind) -> Hit {
+    hit_from(Surface::Page, inbound, rules, kind, None)
+}
+
+fn hit_from(
+    surface: Surface,
     inbound: &Inbound<'_>,
     rules: &Rules,
     kind: Kind,
@@ -22,14 +38,12 @@ pub(crate) fn message_hit(
         kind,
         Dialect::Native,
     );
-    verdict::judge_message_request(&mut hit, inbound);
+    let sent_minute = token.and_then(|token| token.sent_minute);
+    verdict::judge_message_request(&mut hit, surface, inbound, &rules.lists, sent_minute);
     if let Some(token) = token {
         hit.delivery_id = Some(token.delivery_id);
         hit.broadlog_id = Some(token.broadlog_id).filter(|id| id.0 != 0);
         hit.provenance = Provenance::Link;
-        if token.is_too_soon(inbound.received_at) {
-            hit.judge(Reason::TooSoon);
-        }
     }
     visitor::take_visitor(&mut hit, inbound, rules, None);
     hit

@@ -1,53 +1,28 @@
 //! The verdict: who is believed to have caused a hit, from the request alone.
+//!
+//! ```text
+//!  request, agent, address,   ──► rules, in their order ──► the first that knows something:
+//!  time since sending             look up in lists          a reason, or a person
+//! ```
+//!
+//! It decides what figures count and nothing else: a click leads on whatever it is taken for. Rules
+//! are pure, so the same facts have the same verdict anywhere. They do not know what else comes of
+//! the same message, and where a link does not say when it was sent, they do not guess.
 
+mod facts;
+mod lists;
+mod rules;
+
+pub use facts::{Elapsed, Facts, Surface};
+pub use lists::Lists;
+pub use rules::{Entry, RULES};
+
+use http::Method;
 use http::header::USER_AGENT;
-use http::{HeaderName, HeaderValue, Method};
 
-use crate::model::hit::{Hit, Limit, Reason};
+use self::rules::{Case, Said};
+use crate::model::hit::{Hit, Limit, Reason, Verdict};
 use crate::tracking::inbound::{Inbound, MENDED_HEADER};
-
-/// Words of a header that say that a page is fetched before anyone has clicked; no word where the
-/// header is another. Sources: the Fetch standard (`Sec-Purpose`), Chromium and Safari (`Purpose`),
-/// Firefox (`X-Moz`), older Safari (`X-Purpose`).
-fn prefetch_words(header: &HeaderName) -> &'static [&'static str] {
-    match header.as_str() {
-        "sec-purpose" | "x-moz" => &["prefetch"],
-        "purpose" => &["prefetch", "preview"],
-        "x-purpose" => &["preview"],
-        _ => &[],
-    }
-}
-
-/// Agents that a crawler list takes for machines but that stand for a person: image proxies of
-/// mailboxes fetch when the mail is opened, and these libraries are what apps are built with.
-const PEOPLE: [&str; 7] = [
-    "googleimageproxy",
-    "yahoomailproxy",
-    "okhttp/",
-    "cfnetwork/",
-    "dalvik/",
-    "ms-office",
-    "tracking library",
-];
-
-/// Words that browsers without a screen and the tools that drive them put into an agent, each at
-/// the start of a word. Only what no person's browser says: Electron, for one, is also what mail
-/// programs are built with.
-const AUTOMATED: [&str; 13] = [
-    "headless",
-    "phantomjs",
-    "slimerjs",
-    "casperjs",
-    "puppeteer",
-    "playwright",
-    "selenium",
-    "webdriver",
-    "cypress/",
-    "htmlunit",
-    "jsdom/",
-    "happydom/",
-    "wkhtmlto",
-];
 
 /// What browsers' agents begin with, and those of most crawlers. HTTP libraries, shop systems and
 /// the vendors' server SDKs give their own names.
@@ -66,12 +41,7 @@ const CRAWLERS: [&str; 7] = [
 
 /// Whether the request is a prefetch: it gets its answer but no cookies.
 pub fn is_prefetch(inbound: &Inbound<'_>) -> bool {
-    // One look at each header that is there costs less than looking each of these up.
-    inbound.headers.iter().any(|(header, value)| {
-        prefetch_words(header)
-            .iter()
-            .any(|word| has_word(value, word))
-    })
+    rules::is_prefetch(inbound.headers)
 }
 
 /// Whether somebody is there whose browser may be told to remember: no HEAD, no prefetch.
@@ -80,20 +50,82 @@ pub fn is_visit(inbound: &Inbound<'_>) -> bool {
 }
 
 /// Takes client address and agent into a hit of a page or form, and judges it by them.
-pub fn judge_request(hit: &mut Hit, inbound: &Inbound<'_>) {
+pub fn judge_request(hit: &mut Hit, inbound: &Inbound<'_>, lists: &Lists) {
     take_client(hit, inbound);
-    match inbound.is_senders_own() {
-        true => judge_senders_agent(hit),
-        false => judge_agent(hit),
+    if inbound.is_senders_own() && !hit.user_agent.as_deref().is_some_and(is_passed_on) {
+        return;
+    }
+    let facts = Facts {
+        headers: Some(inbound.headers),
+        address: Some(inbound.client).filter(|_| !inbound.is_senders_own()),
+        agent: hit.user_agent.as_deref(),
+        ..Facts::none(Surface::Page)
+    };
+    let why = reason(&facts, lists);
+    judge(hit, why);
+}
+
+/// The same of a link or pixel in a mail, sent in a minute since the Unix epoch where the link says
+/// so. Those are followed by readers, so a server that follows one is a machine that looks at it,
+/// trusted or not.
+pub fn judge_message_request(
+    hit: &mut Hit,
+    surface: Surface,
+    inbound: &Inbound<'_>,
+    lists: &Lists,
+    sent_minute: Option<i64>,
+) {
+    take_client(hit, inbound);
+    let facts = Facts {
+        surface,
+        is_head: inbound.method == Method::HEAD,
+        headers: Some(inbound.headers),
+        agent: hit.user_agent.as_deref(),
+        address: Some(inbound.client),
+        elapsed: sent_minute.and_then(|minute| Elapsed::since_minute(minute, hit.received_at)),
+    };
+    let why = reason(&facts, lists);
+    judge(hit, why);
+}
+
+/// Why a hit is no person's; none where it is one's.
+fn reason(facts: &Facts<'_>, lists: &Lists) -> Option<Reason> {
+    explain(facts, lists).reason
+}
+
+/// A verdict with all that led to it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Explained<'a> {
+    /// Who is believed to have caused the hit.
+    pub verdict: Verdict,
+    /// Why; none for a person's.
+    pub reason: Option<Reason>,
+    /// The rule that decided; none where none knew anything.
+    pub rule: Option<&'static str>,
+    /// What stands in a list.
+    pub entry: Option<Entry<'a>>,
+}
+
+/// Asks the rules.
+pub fn explain<'a>(facts: &Facts<'_>, lists: &'a Lists) -> Explained<'a> {
+    let decided = Case::new(facts, lists).decide();
+    let (reason, entry) = match decided {
+        Some((_, Said::Judged(reason, entry))) => (Some(reason), entry),
+        Some((_, Said::Person(entry))) => (None, entry),
+        Some((_, Said::Nothing)) | None => (None, None),
+    };
+    Explained {
+        verdict: reason.map_or(Verdict::Human, Reason::verdict),
+        reason,
+        rule: decided.map(|(rule, _)| rule.name),
+        entry,
     }
 }
 
-/// The same of a link or pixel in a mail. Those are followed by readers, so a server that follows
-/// one is a machine that looks at it, trusted or not.
-pub fn judge_message_request(hit: &mut Hit, inbound: &Inbound<'_>) {
-    take_client(hit, inbound);
-    judge_agent(hit);
-    judge_head(hit, inbound);
+fn judge(hit: &mut Hit, why: Option<Reason>) {
+    if let Some(why) = why {
+        hit.judge(why);
+    }
 }
 
 fn take_client(hit: &mut Hit, inbound: &Inbound<'_>) {
@@ -109,7 +141,7 @@ fn take_client(hit: &mut Hit, inbound: &Inbound<'_>) {
 pub fn note_transport(hit: &mut Hit, inbound: &Inbound<'_>) {
     for value in inbound.headers.get_all(&MENDED_HEADER) {
         for (word, note) in [("cut", "request cut"), ("repaired", "request repaired")] {
-            if has_word(value, word) {
+            if rules::has_word(value, word) {
                 hit.note(note);
             }
         }
@@ -123,40 +155,27 @@ pub fn note_transport(hit: &mut Hit, inbound: &Inbound<'_>) {
 /// so it is a program that looks whether the link is alive. A trusted server that reports a page
 /// with it only has no use for the answer's body.
 pub fn judge_method(hit: &mut Hit, inbound: &Inbound<'_>) {
-    if !inbound.is_senders_own() {
-        judge_head(hit, inbound);
-    }
-}
-
-fn judge_head(hit: &mut Hit, inbound: &Inbound<'_>) {
-    if inbound.method == http::Method::HEAD {
+    if !inbound.is_senders_own() && inbound.method == Method::HEAD {
         hit.judge(Reason::Head);
     }
 }
 
-fn has_word(value: &HeaderValue, word: &str) -> bool {
-    let mut parts = value.as_bytes().windows(word.len());
-    parts.any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
-}
-
-/// Judges a hit by its user agent.
-pub fn judge_agent(hit: &mut Hit) {
-    match &hit.user_agent {
-        None => hit.judge(Reason::NoAgent),
-        Some(agent) if iscrawl::is_crawler(agent) && !is_person(agent) => {
-            hit.judge(Reason::Crawler)
-        }
-        Some(agent) if is_automated(agent.as_bytes()) => hit.judge(Reason::Crawler),
-        Some(_) => {}
-    }
+/// Judges a hit of a page by its user agent.
+pub fn judge_agent(hit: &mut Hit, lists: &Lists) {
+    let facts = Facts {
+        agent: hit.user_agent.as_deref(),
+        ..Facts::none(Surface::Page)
+    };
+    let why = reason(&facts, lists);
+    judge(hit, why);
 }
 
 /// Judges a hit that a trusted server sends in its own request. What its HTTP client calls itself,
 /// or that it has no name, says nothing about the person. A browser's or a crawler's agent is the
 /// visitor's, which the server passed on.
-pub fn judge_senders_agent(hit: &mut Hit) {
+pub fn judge_senders_agent(hit: &mut Hit, lists: &Lists) {
     if hit.user_agent.as_deref().is_some_and(is_passed_on) {
-        judge_agent(hit);
+        judge_agent(hit, lists);
     }
 }
 
@@ -166,113 +185,5 @@ fn is_passed_on(agent: &str) -> bool {
         || CRAWLERS.iter().any(|word| agent.contains(word))
 }
 
-/// Looks at the starts of words only, of which an agent has about twenty and hardly any with the
-/// first letter of one of these.
-fn is_automated(agent: &[u8]) -> bool {
-    let mut before = b' ';
-    agent.iter().enumerate().any(|(at, &byte)| {
-        let is_start = !before.is_ascii_alphanumeric();
-        before = byte;
-        is_start
-            && matches!(byte | 0x20, b'c' | b'h' | b'j' | b'p' | b's' | b'w')
-            && AUTOMATED.iter().any(|word| {
-                // Most words of an agent end here, at the first letter.
-                word.as_bytes()[0] == byte | 0x20
-                    && agent
-                        .get(at..at + word.len())
-                        .is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
-            })
-    })
-}
-
-fn is_person(agent: &str) -> bool {
-    let agent = agent.to_ascii_lowercase();
-    PEOPLE.iter().any(|word| agent.contains(word))
-}
-
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::model::clock::Micros;
-    use crate::model::hit::{Dialect, HitId, Kind, Verdict};
-
-    #[test]
-    fn a_trusted_servers_own_client_says_nothing_about_the_person() {
-        for (agent, verdict) in [
-            (None, Verdict::Human),
-            (Some("curl/8.5.0"), Verdict::Human),
-            (Some("Java/17.0.15"), Verdict::Human),
-            (Some("GuzzleHttp/7"), Verdict::Human),
-            (Some("python-requests/2.32.3"), Verdict::Human),
-            (Some("Acme-Shop/1.0"), Verdict::Human),
-            (
-                Some("Googlebot/2.1 (+http://www.google.com/bot.html)"),
-                Verdict::Bot,
-            ),
-            (Some("Mozilla/5.0 (compatible; bingbot/2.0)"), Verdict::Bot),
-            (Some("facebookexternalhit/1.1"), Verdict::Bot),
-        ] {
-            let mut hit = Hit::new(
-                HitId(Uuid::nil()),
-                Micros(0),
-                Kind::Pageview,
-                Dialect::Native,
-            );
-            hit.user_agent = agent.map(str::to_owned);
-            judge_senders_agent(&mut hit);
-            assert_eq!(hit.verdict, verdict, "{agent:?}");
-        }
-    }
-
-    #[test]
-    fn agents_that_nobody_looks_through_are_automated() {
-        for (agent, is) in [
-            (
-                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
-                HeadlessChrome/126.0.0.0 Safari/537.36",
-                true,
-            ),
-            (
-                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
-                HeadlessEdg/126.0 Safari/537.36",
-                true,
-            ),
-            (
-                "Mozilla/5.0 (Unknown; Linux x86_64) AppleWebKit/538.1 (KHTML, like Gecko) \
-                PhantomJS/2.1.1 Safari/538.1",
-                true,
-            ),
-            (
-                "Mozilla/5.0 (linux) AppleWebKit/537.36 (KHTML, like Gecko) jsdom/22.1.0",
-                true,
-            ),
-            (
-                "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko) Cypress/13.3 Chrome/114 \
-                Electron/25",
-                true,
-            ),
-            ("Mozilla/5.0 Gecko/20100101 node-selenium", true),
-            (
-                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/534.34 (KHTML, like Gecko) \
-                wkhtmltopdf Safari/534.34",
-                true,
-            ),
-            (
-                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
-                Chrome/126.0 Safari/537.36",
-                false,
-            ),
-            (
-                "Mozilla/5.0 (Macintosh) AppleWebKit/537.36 (KHTML, like Gecko) Slack/4.39 \
-                Chrome/126 Electron/31.1 Safari/537.36",
-                false,
-            ),
-            ("Mozilla/5.0 (X11; U) Gecko/2010 notheadless", false),
-            ("", false),
-        ] {
-            assert_eq!(is_automated(agent.as_bytes()), is, "{agent}");
-        }
-    }
-}
+mod tests;

@@ -154,3 +154,59 @@ async fn a_links_host_is_what_the_server_said_last(engine: Engine) {
 }
 
 on_both!(a_links_host_is_what_the_server_said_last);
+
+#[test]
+fn a_verdict_is_explained_with_the_entry_that_decided() {
+    let dir = new_dir("verdict");
+    let ask = |arguments: &[&str]| {
+        let arguments = [&["verdict"], arguments].concat();
+        let (code, out, err) = run(&dir, &arguments, &[]);
+        assert_eq!(code, Some(0), "{err}");
+        serde_json::from_str::<Value>(&out).unwrap()
+    };
+    let told = ask(&["--address", "40.107.218.12"]);
+    assert_eq!(told["verdict"], "scanner");
+    assert_eq!(told["reason"], "network of a mail scanner");
+    assert_eq!(told["entry"]["network"], "40.107.0.0/16");
+    let told = ask(&["--address", "40.107.218.12", "--kind", "pageview"]);
+    assert_eq!(
+        (&told["verdict"], &told["rule"]),
+        (&"human".into(), &Value::Null)
+    );
+    let told = ask(&["--agent", "Mozilla/5.0 (compatible; Googlebot/2.1)"]);
+    assert_eq!(
+        (&told["verdict"], &told["entry"]["word"]),
+        (&"bot".into(), &"bot>".into())
+    );
+    let told = ask(&["--agent", "", "--sent", "5s"]);
+    assert_eq!(told["reason"], "no user agent");
+    let told = ask(&["--header", "Sec-Purpose: prefetch"]);
+    assert_eq!(
+        (&told["verdict"], &told["counts"]),
+        (&"prefetch".into(), &false.into())
+    );
+    let told = ask(&[
+        "--kind",
+        "open",
+        "--agent",
+        "YahooMailProxy; x",
+        "--sent",
+        "3s",
+    ]);
+    assert_eq!(told["reason"], "image proxy within seconds of sending");
+    let (code, out, _) = run(&dir, &["verdict", "--rules"], &[]);
+    assert_eq!((code, out.lines().count()), (Some(0), 16));
+    for wrong in [
+        ["--kind", "visit"],
+        ["--address", "here"],
+        ["--sent", "soon"],
+        ["--header", "x"],
+    ] {
+        let (code, _, err) = run(&dir, &["verdict", wrong[0], wrong[1]], &[]);
+        assert_eq!(code, Some(2), "{wrong:?}: {err}");
+    }
+    assert!(
+        std::fs::read_dir(&dir).unwrap().next().is_none(),
+        "makes nothing"
+    );
+}

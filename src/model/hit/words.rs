@@ -67,9 +67,10 @@ word!(
     Verdict {
         /// A person.
         Human = "human",
-        /// Fetched ahead of a possible click (`Sec-Purpose: prefetch`).
+        /// Fetched ahead by a machine (`Sec-Purpose: prefetch`, Apple Mail's privacy protection):
+        /// whether a person came is unknown.
         Prefetch = "prefetch",
-        /// A crawler, by its user agent.
+        /// A crawler, a monitor or another program that nobody looks through.
         Bot = "bot",
         /// A security scanner that follows links.
         Scanner = "scanner",
@@ -85,10 +86,28 @@ word!(
         PrefetchHeader = "prefetch header",
         /// `HEAD` on a link or pixel.
         Head = "HEAD request",
+        /// Office looks whether a link is alive before it opens the browser.
+        OfficeCheck = "link check by Office",
+        /// From a network where mail is scanned and nobody reads it.
+        MailScanner = "network of a mail scanner",
+        /// The images of a mail were fetched before anyone had opened it.
+        MailPrivacy = "mail privacy protection",
+        /// A mailbox's image proxy came before anyone can have opened the mail.
+        ProxyAtOnce = "image proxy within seconds of sending",
+        /// Image proxies fetch images; one that follows links looks through mail.
+        ProxyClicks = "image proxy on a link",
         /// The client has no name.
         NoAgent = "no user agent",
         /// A crawler's agent, or that of a browser without a screen.
         Crawler = "user agent of a crawler",
+        /// Client hints of a browser without a screen.
+        Headless = "client hints of a headless browser",
+        /// An HTTP library followed a link of a message.
+        Library = "HTTP library on a link",
+        /// From a network that often scans mail, within ten minutes of sending.
+        OftenScans = "network that often scans mail",
+        /// An agent without a word of any browser or app.
+        NoBrowser = "user agent of no browser",
         /// Earlier than a person gets to it.
         TooSoon = "within the minute of sending",
         /// A personal destination leads to a host that is not listed.
@@ -102,12 +121,17 @@ impl Reason {
     /// What a hit is held for because of it.
     pub fn verdict(self) -> Verdict {
         match self {
-            Self::PrefetchHeader => Verdict::Prefetch,
-            Self::Head => Verdict::Scanner,
-            Self::Crawler => Verdict::Bot,
-            Self::NoAgent | Self::TooSoon | Self::PersonalHost | Self::PageTagExpired => {
-                Verdict::Suspect
+            Self::PrefetchHeader | Self::OfficeCheck | Self::MailPrivacy => Verdict::Prefetch,
+            Self::Head | Self::MailScanner | Self::ProxyClicks | Self::OftenScans => {
+                Verdict::Scanner
             }
+            Self::Crawler | Self::Headless | Self::Library => Verdict::Bot,
+            Self::ProxyAtOnce
+            | Self::NoAgent
+            | Self::NoBrowser
+            | Self::TooSoon
+            | Self::PersonalHost
+            | Self::PageTagExpired => Verdict::Suspect,
         }
     }
 }

@@ -21,7 +21,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::repaired::repair_name;
-use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, DeliveryId, LinkId};
 use crate::model::keys::{Keys, Purpose, TAG_BYTES};
 
@@ -79,9 +78,6 @@ pub struct LinkToken {
     /// Minutes since the Unix epoch at which the message was sent.
     pub sent_minute: Option<i64>,
 }
-
-/// Minutes that a mail is made ahead at most: a hundred days.
-const MOST_AHEAD: i64 = 100 * 24 * 60;
 
 impl LinkToken {
     /// Signs and encodes. Ids must not be negative.
@@ -153,14 +149,6 @@ impl LinkToken {
             link_id: (link != 0).then_some(LinkId(link)),
             sent_minute: (minute != 0).then_some(minute + TOKEN_EPOCH_MINUTES),
         })
-    }
-
-    /// Whether a hit at `at` comes within the minute of sending: faster than a mail is delivered
-    /// and read. Or before: a mail may be made days ahead. Not months: then one of the clocks was
-    /// wrong, and a mail that was made on a machine in 2038 is read by people.
-    pub fn is_too_soon(&self, at: Micros) -> bool {
-        self.sent_minute
-            .is_some_and(|sent| (0..MOST_AHEAD).contains(&(sent - at.minutes())))
     }
 }
 
@@ -317,26 +305,6 @@ mod tests {
         fn no_text_panics_or_passes(text in "\\PC{0,80}") {
             prop_assert_eq!(LinkToken::decode(&text, &keys()), None);
             prop_assert_eq!(LinkToken::decode(&format!("4{text}"), &keys()), None);
-        }
-    }
-
-    #[test]
-    fn a_click_is_too_soon_before_the_mail_can_be_read_but_not_years_before() {
-        let token = LinkToken {
-            delivery_id: DeliveryId(1),
-            broadlog_id: BroadlogId(1),
-            link_id: None,
-            sent_minute: Some(TOKEN_EPOCH_MINUTES + 1_000_000),
-        };
-        for (ahead, is_too_soon) in [
-            (0, true),
-            (-1, false),
-            (3 * 24 * 60, true),
-            (12 * 365 * 24 * 60, false),
-        ] {
-            let minute = TOKEN_EPOCH_MINUTES + 1_000_000 - ahead;
-            let at = Micros(minute * 60 * Micros::SECOND + 1);
-            assert_eq!(token.is_too_soon(at), is_too_soon, "{ahead}");
         }
     }
 

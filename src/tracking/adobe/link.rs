@@ -12,7 +12,7 @@ use super::{decoded, raw_pairs};
 use crate::model::hit::{BroadlogId, DeliveryId, Dialect, Hit, Kind, Limit, LinkId, Provenance};
 use crate::model::link::{LinkRecord, PersonalValues};
 use crate::tracking::inbound::Inbound;
-use crate::tracking::message::{message_hit, take_referrer};
+use crate::tracking::message::{app_hit, message_hit, take_referrer};
 use crate::tracking::{MOST_PARAMETERS, Rules};
 
 /// What a link or an open pixel says of itself. Nothing of it is proved.
@@ -181,7 +181,10 @@ pub fn message(inbound: &Inbound<'_>, rules: &Rules, claim: &LinkClaim) -> Hit {
 }
 
 fn claimed_hit(inbound: &Inbound<'_>, rules: &Rules, claim: &LinkClaim, kind: Kind) -> Hit {
-    let mut hit = message_hit(inbound, rules, kind, None);
+    let mut hit = match claim.id.target {
+        Target::PushClick => app_hit(inbound, rules, kind),
+        Target::Open | Target::Link(_) => message_hit(inbound, rules, kind, None),
+    };
     hit.dialect = Dialect::Adobe;
     take_visitor(&mut hit, inbound);
     take_referrer(&mut hit, inbound);

@@ -43,7 +43,7 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
         Dialect::Adobe,
     );
     hit.is_trusted = inbound.is_trusted_sender;
-    verdict::judge_request(&mut hit, inbound);
+    verdict::judge_request(&mut hit, inbound, &rules.lists);
     verdict::judge_method(&mut hit, inbound);
     visitor::take_visitor(&mut hit, inbound, rules, None);
     take_visitor(&mut hit, inbound);

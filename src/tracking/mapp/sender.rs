@@ -175,9 +175,9 @@ impl<'r> Sender<'r> {
             hit.user_agent = hit.take("user_agent", agent, Limit::AGENT);
         }
         if is_trusted && !is_handed_over && !self.inbound.is_forwarded {
-            verdict::judge_senders_agent(hit);
+            verdict::judge_senders_agent(hit, &self.rules.lists);
         } else {
-            verdict::judge_agent(hit);
+            verdict::judge_agent(hit, &self.rules.lists);
         }
         page
     }

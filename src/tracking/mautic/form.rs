@@ -90,7 +90,7 @@ pub fn submit(
         Kind::Form,
         Dialect::Mautic,
     );
-    verdict::judge_request(&mut hit, inbound);
+    verdict::judge_request(&mut hit, inbound, &rules.lists);
     take_session(&mut hit, inbound, rules);
     // A site that passes its forms on (TYPO3's plugin) gives its visitor's id beside the form.
     take_visitor(&mut hit, inbound, rules, post.outer(DEVICE));

@@ -258,7 +258,7 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
         hit.provenance = Provenance::Link;
     }
     if hit.user_agent.is_some() {
-        verdict::judge_agent(&mut hit);
+        verdict::judge_agent(&mut hit, &verdict::Lists::built_in());
     } else {
         // The site's own server saw the visitor; that it names no agent says nothing about the
         // person.

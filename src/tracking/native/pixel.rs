@@ -46,7 +46,7 @@ pub fn collect(inbound: &Inbound<'_>, rules: &Rules) -> Hit {
         Dialect::Native,
     );
     hit.is_trusted = inbound.is_trusted_sender;
-    verdict::judge_request(&mut hit, inbound);
+    verdict::judge_request(&mut hit, inbound, &rules.lists);
     take_session(&mut hit, inbound, rules);
     let mut reader = PixelReader {
         rules,

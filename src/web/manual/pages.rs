@@ -32,7 +32,7 @@ macro_rules! page {
 }
 
 /// All pages, the list of them first.
-pub(super) const PAGES: [Page; 20] = [
+pub(super) const PAGES: [Page; 21] = [
     page!("", "static/docs/README.md"),
     page!("start", "README.md"),
     page!("mail"),
@@ -42,6 +42,7 @@ pub(super) const PAGES: [Page; 20] = [
     page!("reading"),
     page!("revenue"),
     page!("identity"),
+    page!("verdicts"),
     page!("explaining"),
     page!("configuration"),
     page!("operating"),
