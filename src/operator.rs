@@ -5,6 +5,7 @@
 //! names the field.
 
 mod campaigns;
+mod changes;
 mod contacts;
 pub mod export;
 pub mod import;
@@ -14,6 +15,9 @@ pub mod report;
 pub mod site_report;
 pub mod wire;
 
-pub use crate::model::draft::{DraftError, NewDelivery, NewLink, NewPageTag, random_slug};
+pub use crate::model::draft::{
+    DeliveryEdit, DraftError, LinkEdit, NewDelivery, NewLink, NewPageTag, random_slug,
+};
 pub use campaigns::{CampaignError, create_delivery, create_links, create_short_link};
+pub use changes::{change_delivery, change_link};
 pub use page_tags::{create_page_tags, replace_page_tag};

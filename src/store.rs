@@ -13,6 +13,7 @@ pub mod forms;
 pub mod hits;
 pub mod imports;
 mod lane;
+pub mod link_changes;
 mod link_rows;
 pub mod maintenance;
 pub mod messages;
@@ -25,6 +26,7 @@ pub mod persons;
 mod postgres;
 pub mod recount;
 pub mod retention;
+pub mod scan;
 pub mod signing_keys;
 #[cfg(test)]
 mod tests;

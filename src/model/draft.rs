@@ -2,6 +2,8 @@
 //! of a request is read straight into a draft, and the command line fills in the same one; `check`
 //! brings it into the form in which it is stored.
 
+mod edit;
+
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -11,6 +13,8 @@ use crate::model::hit::{DeliveryId, Limit, LinkId, PageTagKind, Utm, clean};
 use crate::model::host_pattern::HostPattern;
 use crate::model::link::{DestinationError, check_personal_template, check_template};
 use crate::model::wire;
+
+pub use edit::{DeliveryEdit, LinkEdit};
 
 /// A field that cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +56,6 @@ impl NewDelivery {
     /// # Errors
     /// A text is empty, too long or holds control characters, or the URL is none.
     pub fn check(self) -> Result<Self, DraftError> {
-        let utm = |field, text| optional(field, text, Limit::NAME);
         Ok(Self {
             id: self.id,
             label: required("label", &self.label, Limit::NAME)?,
@@ -63,13 +66,7 @@ impl NewDelivery {
                 Some(url) => Some(destination("expiration_url", &url)?),
                 None => None,
             },
-            utm: Utm {
-                source: utm("utm.source", self.utm.source)?,
-                medium: utm("utm.medium", self.utm.medium)?,
-                campaign: utm("utm.campaign", self.utm.campaign)?,
-                term: utm("utm.term", self.utm.term)?,
-                content: utm("utm.content", self.utm.content)?,
-            },
+            utm: edit::check_utm(self.utm)?,
         })
     }
 }

@@ -53,14 +53,19 @@ pub enum LinkName {
     Slug(Box<str>),
 }
 
+/// What a click on a link of a category is.
+pub fn kind_of(category: Option<&str>) -> Kind {
+    match category {
+        Some("optout") => Kind::Optout,
+        Some("mirror") => Kind::Mirror,
+        _ => Kind::Click,
+    }
+}
+
 impl LinkRecord {
     /// What a click on this link is.
     pub fn kind(&self) -> Kind {
-        match self.category.as_deref() {
-            Some("optout") => Kind::Optout,
-            Some("mirror") => Kind::Mirror,
-            _ => Kind::Click,
-        }
+        kind_of(self.category.as_deref())
     }
 
     /// Whether the link's time is over.

@@ -153,6 +153,26 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
+/// Tells a null from a field that is not there, in requests that change some fields of something.
+///
+/// # Errors
+/// The value's.
+pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// A field that may be left out, and where it is given is no null.
+///
+/// # Errors
+/// The value's.
+pub(crate) fn given_whole<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// Reads a string of a form of ours.
 ///
 /// # Errors

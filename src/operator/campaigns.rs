@@ -2,7 +2,7 @@
 
 use super::{DraftError, NewDelivery, NewLink, random_slug};
 use crate::model::clock::Clock;
-use crate::model::hit::DeliveryId;
+use crate::model::hit::{DeliveryId, LinkId};
 use crate::model::host_pattern::HostPattern;
 use crate::store::deliveries::{Delivery, Link, Taken};
 use crate::store::{self, Store};
@@ -25,6 +25,9 @@ pub enum CampaignError {
         "there is no delivery {0}: create it first, or look up its number in the list of deliveries"
     )]
     NoDelivery(DeliveryId),
+    /// The link does not exist.
+    #[error("there is no link {0}: look up its number in the list of links")]
+    NoLink(LinkId),
     /// The database refuses or cannot be reached.
     #[error(transparent)]
     Database(#[from] store::Error),

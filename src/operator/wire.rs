@@ -19,7 +19,7 @@ use crate::store::forms::StoredForm;
 pub use crate::store::page_tags::PageTag;
 use crate::store::persons::ContactRecord;
 
-/// A link: `{id, delivery_id?, slug?, url, label?, category?, short_url?}`.
+/// A link: `{id, delivery_id?, slug?, url, label?, category?, ended_at?, end_url?, short_url?}`.
 #[derive(Clone, Debug, Serialize)]
 pub struct LinkView {
     #[serde(flatten)]
@@ -161,6 +161,8 @@ mod tests {
             url: "https://shop.example/".to_owned(),
             label: None,
             category: None,
+            ended_at: None,
+            end_url: None,
         };
         let view = |link| {
             json!(LinkView::at(

@@ -132,9 +132,14 @@ impl LinkCopy {
                 LinkName::Slug(slug) => self.0.store.link_by_slug(slug).await.ok()?,
             }
         };
+        let writes = self.0.writes.load(Ordering::Acquire);
         let link = tokio::time::timeout(self.0.patience, asked).await.ok()??;
-        // Where the file does not take it, memory has it, and the file says so itself.
-        let _ = self.put(std::slice::from_ref(&link)).await;
+        // What the database said before something else was written may be of yesterday: good for
+        // this click, not to be kept.
+        if writes.is_multiple_of(2) && writes == self.0.writes.load(Ordering::Acquire) {
+            // Where the file does not take it, memory has it, and the file says so itself.
+            let _ = self.put(std::slice::from_ref(&link)).await;
+        }
         Some(link)
     }
 

@@ -9,7 +9,8 @@ use std::collections::{BTreeSet, HashSet};
 use serde::Serialize;
 use sqlx::Row as _;
 
-use super::{Bulk, Store, Tx};
+use super::scan::{Part, Wanted, comparable, scan, stands_in};
+use super::{Bulk, Either, Store, Tx};
 use crate::model::clock::Micros;
 use crate::model::draft::{NewDelivery, NewLink};
 use crate::model::hit::{DeliveryId, LinkId, Utm};
@@ -92,21 +93,33 @@ pub struct Link {
     /// `optout`, `mirror`, or a word for reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
+    /// Since when it no longer leads to its destination.
+    #[serde(with = "wire::option_time", skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Micros>,
+    /// Where it leads since then; none: where an expired link of its delivery leads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_url: Option<String>,
 }
 
-from_row!(Link, row => { id, delivery_id, slug, url, label, category });
+from_row!(Link, row => { id, delivery_id, slug, url, label, category, ended_at, end_url });
 
 impl Link {
     /// What a server must know of it to answer a click.
     pub fn record(&self, delivery: Option<&Delivery>) -> LinkRecord {
+        let mut expires_at = delivery.and_then(|delivery| delivery.expires_at);
+        let mut leads_then = delivery.and_then(|delivery| delivery.expiration_url.clone());
+        if self.ended_at.is_some() {
+            expires_at = self.ended_at;
+            leads_then = self.end_url.clone().or(leads_then);
+        }
         LinkRecord {
             id: self.id,
             url: self.url.clone(),
             slug: self.slug.clone(),
             delivery_id: self.delivery_id,
             category: self.category.clone(),
-            expires_at: delivery.and_then(|delivery| delivery.expires_at),
-            expiration_url: delivery.and_then(|delivery| delivery.expiration_url.clone()),
+            expires_at,
+            expiration_url: leads_then,
             utm: delivery.map_or_else(Utm::default, |delivery| delivery.utm.clone()),
         }
     }
@@ -147,7 +160,8 @@ pub(super) use select_deliveries;
 macro_rules! select_links {
     ($from:literal) => {
         concat!(
-            "select l.id, l.delivery_id, l.slug, l.url, l.label, l.category ",
+            "select l.id, l.delivery_id, l.slug, l.url, l.label, l.category, l.ended_at, \
+            l.end_url ",
             $from
         )
     };
@@ -175,19 +189,35 @@ impl Store {
         both!(self.reader(), pool => sqlx::query_as(sql).bind(label).fetch_optional(pool).await)
     }
 
-    /// Deliveries by falling ids, from below `before` on.
+    /// Deliveries by falling ids; those whose name holds a text, whatever its case, or whose id it
+    /// is.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
-    pub async fn deliveries(
+    pub async fn list_deliveries(
         &self,
-        before: Option<DeliveryId>,
-        limit: i64,
-    ) -> sqlx::Result<Vec<Delivery>> {
-        let sql = select_deliveries!(
-            "from deliveries d where $1 is null or d.id < $1 order by d.id desc limit $2"
-        );
-        both!(self.reader(), pool => sqlx::query_as(sql).bind(before).bind(limit).fetch_all(pool).await)
+        text: Option<&str>,
+        wanted: Wanted,
+    ) -> sqlx::Result<Part<Delivery>> {
+        let sql =
+            select_deliveries!("from deliveries d where d.id <= $1 order by d.id desc limit $2");
+        let text = comparable(text);
+        let read = |until: i64, rows: i64| async move {
+            both!(self.reader(), pool => sqlx::query_as(sql).bind(until).bind(rows).fetch_all(pool).await)
+        };
+        let takes = |delivery: &Delivery| {
+            text.as_ref().is_none_or(|text| {
+                stands_in(text, [Some(&delivery.label)]) || delivery.id.0.to_string() == *text
+            })
+        };
+        scan(
+            wanted,
+            text.is_none(),
+            read,
+            |delivery| delivery.id.0,
+            takes,
+        )
+        .await
     }
 
     /// Deliveries by rising ids, from above `after` on.
@@ -300,6 +330,8 @@ impl Tx {
             url: new.url,
             label: new.label,
             category: new.category,
+            ended_at: None,
+            end_url: None,
         };
         let made = self.insert_links(std::slice::from_ref(&link), now).await?;
         if made == 1 {
@@ -309,6 +341,48 @@ impl Tx {
         let same_id: i64 =
             both!(self, c => sqlx::query_scalar(sql).bind(id).fetch_one(&mut **c).await)?;
         Ok(Err(if same_id > 0 { Taken::Id } else { Taken::Slug }))
+    }
+
+    /// A delivery that is to be changed: nobody else changes it before this transaction ends.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn delivery_to_change(&mut self, id: DeliveryId) -> sqlx::Result<Option<Delivery>> {
+        let sql = match self {
+            Either::Postgres(_) => {
+                select_deliveries!("from deliveries d where d.id = $1 for update")
+            }
+            // A transaction that writes is alone.
+            Either::Sqlite(_) => select_deliveries!("from deliveries d where d.id = $1"),
+        };
+        both!(self, c => sqlx::query_as(sql).bind(id).fetch_optional(&mut **c).await)
+    }
+
+    /// Writes a delivery as it became; its messages are counted elsewhere.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn change_delivery(&mut self, delivery: &Delivery, now: Micros) -> sqlx::Result<()> {
+        let sql = "update deliveries set label = $2, channel = $3, sent_at = $4, expires_at = $5, expiration_url = $6,
+                   utm_source = $7, utm_medium = $8, utm_campaign = $9, utm_term = $10, utm_content = $11,
+                   changed_at = $12 where id = $1";
+        let utm = &delivery.utm;
+        both!(self, c => sqlx::query(sql)
+            .bind(delivery.id)
+            .bind(&delivery.label)
+            .bind(&delivery.channel)
+            .bind(delivery.sent_at)
+            .bind(delivery.expires_at)
+            .bind(&delivery.expiration_url)
+            .bind(&utm.source)
+            .bind(&utm.medium)
+            .bind(&utm.campaign)
+            .bind(&utm.term)
+            .bind(&utm.content)
+            .bind(now)
+            .execute(&mut **c)
+            .await
+            .map(|_| ()))
     }
 
     /// Gives a link another destination.

@@ -56,8 +56,10 @@ fn records(rows: Vec<LinkRow>) -> Vec<LinkRecord> {
 macro_rules! select_records {
     ($rest:literal) => {
         concat!(
-            "select l.id, l.url, l.slug, l.delivery_id, l.category, d.expires_at, d.expiration_url, d.utm_source, d.utm_medium, d.utm_campaign,
-                    d.utm_term, d.utm_content, l.changed_at
+            "select l.id, l.url, l.slug, l.delivery_id, l.category,
+                    case when l.ended_at is null then d.expires_at else l.ended_at end as expires_at,
+                    case when l.ended_at is null then d.expiration_url else coalesce(l.end_url, d.expiration_url) end as expiration_url,
+                    d.utm_source, d.utm_medium, d.utm_campaign, d.utm_term, d.utm_content, l.changed_at
              from links l left join deliveries d on d.id = l.delivery_id ",
             $rest
         )

@@ -61,6 +61,7 @@ migrations![
     "0023" "revenue",
     "0027" "horizon",
     "0030" "site_days",
+    "0040" "link_changes",
 ];
 
 fn migration(version: &str, name: &'static str, sql: &'static str) -> Migration {

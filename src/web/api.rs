@@ -31,11 +31,15 @@ use http::{HeaderMap, StatusCode, Uri};
 
 use super::error::Problem;
 use super::{AdminState, Tables};
+use crate::model::clock::Micros;
 use crate::model::secret::is_same_secret;
 
 /// How long a call waits for the first attempt to make the tables: a first start takes a second, an
 /// upgrade may take longer.
 const START_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a change may wait for a refresh of the local link copy that is under way.
+const MOST_FETCHING: Duration = Duration::from_secs(2);
 
 /// All routes of the API. Every answer that is no success is `application/problem+json`, also to
 /// paths and methods that do not exist.
@@ -46,10 +50,27 @@ pub fn router(app: Arc<AdminState>) -> Router<Arc<AdminState>> {
             "/deliveries",
             get(deliveries::list_deliveries).post(deliveries::create_delivery),
         )
-        .route("/deliveries/{id}", get(deliveries::get_delivery))
+        .route(
+            "/deliveries/{id}",
+            get(deliveries::get_delivery)
+                .patch(deliveries::change_delivery)
+                .delete(deliveries::refuse_delete),
+        )
+        .route("/deliveries/{id}/end", post(deliveries::end_delivery))
         .route("/deliveries/{id}/links", post(links::create_links))
         .route("/deliveries/{id}/messages", post(messages::create_messages))
-        .route("/links", post(links::create_short_link))
+        .route(
+            "/links",
+            get(links::list::list_links).post(links::create_short_link),
+        )
+        .route(
+            "/links/{id}",
+            get(links::list::get_link)
+                .patch(links::change::change_link)
+                .delete(links::change::refuse_delete),
+        )
+        .route("/links/{id}/end", post(links::change::end_link))
+        .route("/links/{id}/history", get(links::list::show_history))
         .route(
             "/page-tags",
             get(page_tags::list_page_tags).post(page_tags::create_page_tags),
@@ -90,6 +111,16 @@ pub fn router(app: Arc<AdminState>) -> Router<Arc<AdminState>> {
         .layer(from_fn_with_state(app, require_admin))
 }
 
+/// Serves a change of links or deliveries at once, where the database still answers; else, and on
+/// other servers, it comes with the next refresh.
+async fn serve_change(app: &AdminState, at: Option<Micros>) {
+    let Some(at) = at else { return };
+    let fetched = tokio::time::timeout(MOST_FETCHING, app.links.fetch_changed(at)).await;
+    if !matches!(fetched, Ok(Ok(()))) {
+        tracing::warn!("a change of links comes into the local copy with its next refresh");
+    }
+}
+
 /// There is nothing at this path.
 pub async fn refuse_path(uri: Uri) -> Problem {
     Problem::no_path(&uri)
@@ -98,7 +129,7 @@ pub async fn refuse_path(uri: Uri) -> Problem {
 /// Lets requests with the admin token through; nobody else learns even which paths there are.
 async fn require_admin(
     State(app): State<Arc<AdminState>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     if !is_admin(&app.token, request.headers()) {
@@ -111,8 +142,13 @@ async fn require_admin(
         };
         return Problem::new(StatusCode::UNAUTHORIZED, why).into_response();
     }
+    request.extensions_mut().insert(Actor("admin".to_owned()));
     next.run(request).await
 }
+
+/// Who makes a request, as histories name it.
+#[derive(Clone, Debug)]
+pub struct Actor(pub String);
 
 /// Lets requests through once the tables are there. At a start they wait for the first attempt to
 /// make them; where that failed, or takes longer than a caller should wait, they are told so.

@@ -51,6 +51,17 @@ impl Problem {
         }
     }
 
+    /// The same where a path's request has another name for the field.
+    pub fn rename(mut self, from: &str, to: &str) -> Self {
+        if self.field.as_deref() == Some(from)
+            && let Some(why) = self.detail.strip_prefix(from)
+        {
+            self.detail = format!("{to}{why}");
+            self.field = Some(to.to_owned());
+        }
+        self
+    }
+
     /// The request is right by itself but cannot be with what is there: 409.
     pub fn conflict(field: impl Into<String>, why: impl std::fmt::Display) -> Self {
         Self {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{ADMIN_TOKEN, Answer, Client, Engine, TestServer, on_both};
@@ -185,6 +186,59 @@ async fn every_value_in_every_field_is_taken_or_refused_by_name(engine: Engine) 
             assert_clear(&client.post_json(path, &value).await, path);
         }
     }
+    let link = made(
+        &mut client,
+        "/api/v1/links",
+        json!({ "url": "https://shop.example/" }),
+    )
+    .await;
+    let link = format!("/api/v1/links/{}", link["id"]);
+    let changes: [(Method, String, &[&str]); 4] = [
+        (
+            Method::PATCH,
+            link.clone(),
+            &["url", "label", "category", "ended", "end_url", "slug", "id"],
+        ),
+        (Method::POST, format!("{link}/end"), &["url", "nonsense"]),
+        (
+            Method::PATCH,
+            delivery.clone(),
+            &[
+                "label",
+                "channel",
+                "sent_at",
+                "expires_at",
+                "expiration_url",
+                "utm",
+                "id",
+            ],
+        ),
+        (
+            Method::POST,
+            format!("{delivery}/end"),
+            &["url", "nonsense"],
+        ),
+    ];
+    for (method, path, fields) in changes {
+        for field in fields {
+            for value in values() {
+                let body = json!({ *field: value.clone() }).to_string();
+                let what = format!("{path} {field} = {}", short(&value));
+                let answer = client
+                    .request(method.clone(), &path, &[], body.into())
+                    .await;
+                let answer = answer.unwrap();
+                assert_clear(&answer, &what);
+                if answer.status == 422 {
+                    let named = answer.json()["field"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned();
+                    assert!(named.starts_with(field), "{what}: {}", answer.text());
+                }
+            }
+        }
+    }
     for field in ["contact", "broadlog_id", "format", "nonsense"] {
         for value in values() {
             let mut line = json!({ "contact": { "email": "a@example.com" } });
@@ -320,6 +374,26 @@ async fn no_query_or_path_is_too_strange(engine: Engine) {
                 .await,
             text,
         );
+        for name in [
+            "search",
+            "delivery_id",
+            "slug",
+            "kind",
+            "ended",
+            "after",
+            "limit",
+        ] {
+            let path = format!("/api/v1/links?{name}={text}");
+            assert_clear(&client.get(&path).await, &path);
+        }
+        for path in [
+            format!("/api/v1/deliveries?search={text}"),
+            format!("/api/v1/forms?after={text}"),
+            format!("/api/v1/links/{text}"),
+            format!("/api/v1/links/{text}/history?after={text}"),
+        ] {
+            assert_clear(&client.get(&path).await, &path);
+        }
         assert_clear(
             &client.get(&format!("/api/v1/contacts?email={text}")).await,
             text,

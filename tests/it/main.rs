@@ -18,6 +18,7 @@ mod adobe;
 mod alerts;
 mod browser;
 mod cases;
+mod changing;
 mod command_line;
 mod configuring;
 mod copied_spool;

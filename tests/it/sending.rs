@@ -301,7 +301,7 @@ async fn every_mistake_is_a_problem_that_names_its_field(engine: Engine) {
         413,
         None,
     );
-    assert_problem(&api.get("/api/v1/links").await, 405, None);
+    assert_problem(&api.get("/api/v1/links/1/end").await, 405, None);
     assert_problem(
         &api.get("/api/v1/deliveries?limit=0").await,
         422,

@@ -214,6 +214,8 @@ pub(super) async fn store_links(
                             url: draft.url.clone(),
                             label: draft.label.clone(),
                             category: draft.category.clone(),
+                            ended_at: None,
+                            end_url: None,
                         });
                         made.insert(id);
                         RowOutcome::Made
@@ -240,6 +242,11 @@ pub(super) async fn store_links(
     // A link that the batch made and then changed was written as it is by now.
     changed.retain(|id| !made.contains(id));
     tx.update_links(&links.of(&changed), now).await?;
+    let changes: Vec<(Link, Link)> = changed
+        .iter()
+        .filter_map(|id| Some((links.was.remove(id)?, links.by_id.get(id)?.clone())))
+        .collect();
+    tx.note_link_changes(&changes, "import", now).await?;
     Ok(Some((told, deliveries_made)))
 }
 
@@ -248,6 +255,8 @@ pub(super) async fn store_links(
 struct BatchLinks {
     by_id: BTreeMap<i64, Link>,
     by_slug: HashMap<String, i64>,
+    /// Those that were changed, as they were before.
+    was: HashMap<i64, Link>,
 }
 
 impl BatchLinks {
@@ -297,16 +306,21 @@ impl BatchLinks {
         let Some(link) = self.by_id.get_mut(&id) else {
             return false;
         };
+        let was = link.clone();
         let is_moved = link.url != draft.url;
         if is_moved {
             link.url.clone_from(&draft.url);
         }
-        [
+        let is_changed = [
             is_moved,
             set(&mut link.label, draft.label.clone()),
             set(&mut link.category, draft.category.clone()),
         ]
-        .contains(&true)
+        .contains(&true);
+        if is_changed {
+            self.was.entry(id).or_insert(was);
+        }
+        is_changed
     }
 
     fn of(&self, ids: &BTreeSet<i64>) -> Vec<Link> {

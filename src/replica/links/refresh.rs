@@ -231,6 +231,19 @@ impl LinkCopy {
         Ok(count)
     }
 
+    /// Fetches at once what was changed at a time: links, and those of deliveries. They are read
+    /// while no refresh is under way, so a change that came later is never undone.
+    ///
+    /// # Errors
+    /// The database or the file fails.
+    pub async fn fetch_changed(&self, at: Micros) -> Result<(), RefreshError> {
+        let _place = self.0.progress.lock().await;
+        let mut taken = Taken::default();
+        self.fetch(Which::ChangedAt(at), &mut taken).await?;
+        self.fetch(Which::OfDeliveries(at, at), &mut taken).await?;
+        taken.file.map_err(File)
+    }
+
     /// How far the file says that it is.
     async fn load_progress(&self, now: Micros) -> Refreshed<Progress> {
         let points = self.0.file.points().await.map_err(File)?;

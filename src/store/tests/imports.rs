@@ -20,6 +20,8 @@ fn link(id: i64, slug: Option<&str>, url: &str) -> Link {
         url: url.to_owned(),
         label: Some(url.to_owned()),
         category: (id % 3 == 0).then(|| "optout".to_owned()),
+        ended_at: None,
+        end_url: None,
     }
 }
 

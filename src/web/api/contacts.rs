@@ -123,14 +123,18 @@ async fn contact(app: &AdminState, id: ContactId) -> Result<Response, Problem> {
 #[serde(deny_unknown_fields)]
 pub struct TimelineQuery {
     limit: Option<i64>,
-    before: Option<Cursor>,
+    /// The `next` of the answer before. Earlier versions called it `before`.
+    #[serde(alias = "before")]
+    after: Option<Cursor>,
 }
 
 /// Hits, newest first.
 #[derive(Debug, Serialize)]
 struct Timeline<'h> {
     hits: Vec<Entry<'h>>,
-    /// `before` of the next older part; none where this is the oldest.
+    /// `after` of the next older part; none where this is the oldest.
+    next: Option<Cursor>,
+    /// The same, as earlier versions called it.
     before: Option<Cursor>,
 }
 
@@ -164,7 +168,7 @@ impl<'h> From<&'h StoredHit> for Entry<'h> {
     }
 }
 
-/// `GET /contacts/{id}/timeline?limit=&before=`: what a person did, newest first, up to 1,000 hits
+/// `GET /contacts/{id}/timeline?limit=&after=`: what a person did, newest first, up to 1,000 hits
 /// an answer.
 pub async fn show_timeline(
     State(app): State<Arc<AdminState>>,
@@ -173,7 +177,7 @@ pub async fn show_timeline(
 ) -> Result<Response, Problem> {
     let limit = listing::limit(wanted.limit, USUAL_ENTRIES, MOST_ENTRIES)?;
     let person = find(&app, &path).await?;
-    let before = wanted.before.map_or(i64::MAX, |cursor| cursor.0);
+    let before = wanted.after.map_or(i64::MAX, |cursor| cursor.0);
     let page = async {
         let filter = HitFilter {
             whose: Some(app.store.hits_of(person).await?),
@@ -182,9 +186,11 @@ pub async fn show_timeline(
         app.store.hits_before(&filter, before, limit).await
     };
     let page = page.await.map_err(|error| Problem::database(&error))?;
+    let next = (!page.is_last()).then_some(Cursor(page.reached));
     let timeline = Timeline {
         hits: page.hits.iter().map(Entry::from).collect(),
-        before: (!page.is_last()).then_some(Cursor(page.reached)),
+        next,
+        before: next,
     };
     Ok(Json(timeline).into_response())
 }

@@ -7,12 +7,16 @@ use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::json::{ApiJson, ApiQuery, NoQuery, PathText};
+use super::json::{ApiJson, ApiJsonIfAny, ApiQuery, NoQuery, PathText};
+use super::links::change::EndRequest;
+use super::links::no_link;
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
+use super::serve_change;
 use crate::model::hit::DeliveryId;
 use crate::model::wire::Id;
 use crate::operator::wire::{Delivery, LinkView};
-use crate::operator::{self, CampaignError, NewDelivery};
+use crate::operator::{self, CampaignError, DeliveryEdit, NewDelivery};
+use crate::store::scan::{Part, Wanted};
 use crate::web::AdminState;
 use crate::web::error::Problem;
 
@@ -29,8 +33,10 @@ pub(super) async fn create_delivery(
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing {
-    /// Only those with lower ids: the `next` of the answer before.
-    before: Option<Id>,
+    search: Option<String>,
+    /// The `next` of the answer before. Earlier versions called it `before`.
+    #[serde(alias = "before")]
+    after: Option<Id>,
     limit: Option<i64>,
 }
 
@@ -38,25 +44,26 @@ pub(super) struct Listing {
 #[derive(Debug, Serialize)]
 pub(super) struct DeliveryList {
     deliveries: Vec<Delivery>,
-    /// `before` for the rest; none where this was all.
+    /// `after` for the rest; none where this was all.
     next: Option<Id>,
 }
 
-/// `GET /deliveries?before=&limit=`
+/// `GET /deliveries?search=&after=&limit=`
 pub(super) async fn list_deliveries(
     State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<Listing>,
 ) -> Result<Json<DeliveryList>, Problem> {
     let limit = listing::limit(wanted.limit, USUAL_ENTRIES, MOST_ENTRIES)?;
-    let found = app
-        .store
-        .deliveries(wanted.before.map(Into::into), limit)
-        .await
-        .map_err(|error| Problem::database(&error))?;
-    let next = listing::next(&found, limit, |delivery| delivery.id.into());
+    let part = Wanted {
+        before: wanted.after.map(|id| id.0),
+        limit,
+    };
+    let text = wanted.search.as_deref();
+    let found = app.store.list_deliveries(text, part).await;
+    let Part { rows, next } = found.map_err(|error| Problem::database(&error))?;
     Ok(Json(DeliveryList {
-        deliveries: found,
-        next,
+        deliveries: rows,
+        next: next.map(Id),
     }))
 }
 
@@ -94,6 +101,50 @@ pub(super) async fn get_delivery(
     }))
 }
 
+/// `PATCH /deliveries/{id}`: what is not given stays, null empties a field.
+pub(super) async fn change_delivery(
+    State(app): State<Arc<AdminState>>,
+    id: PathText,
+    ApiJson(edit): ApiJson<DeliveryEdit>,
+) -> Result<Json<Delivery>, Problem> {
+    let id = id.id("delivery")?.into();
+    save(&app, id, edit).await
+}
+
+/// `POST /deliveries/{id}/end`: from now on all its links lead to `url`, to the page that it has
+/// for this, or to the fallback.
+pub(super) async fn end_delivery(
+    State(app): State<Arc<AdminState>>,
+    id: PathText,
+    ApiJsonIfAny(request): ApiJsonIfAny<EndRequest>,
+) -> Result<Json<Delivery>, Problem> {
+    let id = id.id("delivery")?.into();
+    let saved = save(&app, id, DeliveryEdit::end(request.url)).await;
+    saved.map_err(|problem| problem.rename("expiration_url", "url"))
+}
+
+/// `DELETE /deliveries/{id}`: never.
+pub(super) async fn refuse_delete(id: PathText) -> Result<StatusCode, Problem> {
+    let id = DeliveryId::from(id.id("delivery")?);
+    Err(Problem::new(
+        StatusCode::CONFLICT,
+        format!(
+            "deliveries cannot be deleted, because emails that were sent contain their links; end \
+            this one with POST /api/v1/deliveries/{id}/end, and its links lead to another page"
+        ),
+    ))
+}
+
+async fn save(
+    app: &AdminState,
+    id: DeliveryId,
+    edit: DeliveryEdit,
+) -> Result<Json<Delivery>, Problem> {
+    let changed = operator::change_delivery(&app.store, &app.clock, id, edit).await?;
+    serve_change(app, changed.at).await;
+    Ok(Json(changed.now))
+}
+
 /// The delivery of a path does not exist.
 pub(super) fn no_delivery(id: DeliveryId) -> Problem {
     let which = format_args!("{id}; GET /api/v1/deliveries lists all deliveries");
@@ -123,6 +174,7 @@ impl From<CampaignError> for Problem {
                 ),
             ),
             CampaignError::NoDelivery(id) => no_delivery(id),
+            CampaignError::NoLink(id) => no_link(id),
             CampaignError::Database(error) => Self::database(&error),
         }
     }

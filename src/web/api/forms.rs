@@ -7,7 +7,8 @@ use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::json::{ApiJson, NoQuery, PathText};
+use super::json::{ApiJson, ApiQuery, NoQuery, PathText};
+use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::model::form::{Choice, FieldKind, Form, FormError, FormField, FormId, RequiredIf};
 use crate::model::wire::Id;
 use crate::operator::wire::FormView;
@@ -82,25 +83,46 @@ impl From<FormError> for Problem {
     }
 }
 
-/// All forms.
+/// Which forms to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listing {
+    /// The `next` of the answer before.
+    after: Option<Id>,
+    limit: Option<i64>,
+}
+
+/// Forms in the order of ids.
 #[derive(Debug, Serialize)]
 pub(super) struct FormList {
     forms: Vec<FormView>,
+    /// `after` for the rest; none where this was all.
+    next: Option<Id>,
 }
 
-/// `GET /forms`: all of them, in the order of ids.
+/// `GET /forms?after=&limit=`
 pub(super) async fn list_forms(
     State(app): State<Arc<AdminState>>,
     headers: HeaderMap,
-    NoQuery: NoQuery,
+    ApiQuery(wanted): ApiQuery<Listing>,
 ) -> Result<Json<FormList>, Problem> {
-    let forms = app
+    let limit = listing::limit(wanted.limit, USUAL_ENTRIES, MOST_ENTRIES)?;
+    let all = app
         .store
         .forms()
         .await
         .map_err(|error| Problem::database(&error))?;
+    // There are few: each server has them all in memory.
+    let mut forms: Vec<_> = all
+        .into_iter()
+        .filter(|stored| wanted.after.is_none_or(|after| stored.id.0 > after.0))
+        .collect();
+    let is_all = forms.len() as i64 <= limit;
+    forms.truncate(limit as usize);
+    let next = forms.last().filter(|_| !is_all).map(|last| last.id.into());
     let site = app.site_of(&headers);
     Ok(Json(FormList {
+        next,
         forms: forms
             .into_iter()
             .map(|stored| FormView::at(stored, site))

@@ -34,6 +34,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
     }
 }
 
+/// A body of JSON where there is one; without it what is usual.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiJsonIfAny<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for ApiJsonIfAny<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let WholeBody(body) = WholeBody::from_request(request, state).await?;
+        match body.trim_ascii().is_empty() {
+            true => Ok(Self(T::default())),
+            false => parse_json(&body).map(Self),
+        }
+    }
+}
+
 /// A query string.
 #[derive(Clone, Copy, Debug)]
 pub struct ApiQuery<T>(pub T);

@@ -1,5 +1,8 @@
 //! `/deliveries/{id}/links` and `/links`: tracked destinations.
 
+pub(super) mod change;
+pub(super) mod list;
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::json::{ApiJson, OneOrMany, PathText};
+use crate::model::hit::LinkId;
 use crate::model::link::LinkRecord;
 use crate::model::wire::Id;
 use crate::operator::wire::LinkView;
@@ -108,6 +112,12 @@ pub(super) async fn create_short_link(
         StatusCode::CREATED,
         Json(LinkView::at(link, app.site_of(&headers))),
     ))
+}
+
+/// The link of a path does not exist.
+pub(super) fn no_link(id: LinkId) -> Problem {
+    let which = format_args!("{id}; GET /api/v1/links lists all links");
+    Problem::not_found("link", which)
 }
 
 /// Puts new links into the local copy. Where its file cannot be written, memory has them, and the

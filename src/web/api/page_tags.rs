@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::json::{ApiJson, ApiQuery, NoQuery, OneOrMany, PathText};
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::model::hint::quote;
 use crate::model::hit::PageTagKind;
-use crate::model::wire::Time;
+use crate::model::wire::{Time, given};
 use crate::operator::wire::PageTag;
 use crate::operator::{self, NewPageTag};
 use crate::web::AdminState;
@@ -136,13 +136,6 @@ impl PageTagChange {
         }
         draft
     }
-}
-
-/// Tells a null from a field that is not there.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 /// `PUT /page-tags/{identifier}`: what is not given is empty from then on.

@@ -32,10 +32,11 @@ macro_rules! page {
 }
 
 /// All pages, the list of them first.
-pub(super) const PAGES: [Page; 21] = [
+pub(super) const PAGES: [Page; 22] = [
     page!("", "static/docs/README.md"),
     page!("start", "README.md"),
     page!("mail"),
+    page!("links"),
     page!("website"),
     page!("server-hits"),
     page!("forms"),

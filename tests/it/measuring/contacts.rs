@@ -60,7 +60,7 @@ async fn former_ids_and_visitors_resolve_to_the_contact(engine: Engine) {
             pages(timeline["hits"].as_array().unwrap()),
             ["both", "b", "a", "before"]
         );
-        assert_eq!(timeline["before"], Value::Null);
+        assert_eq!(timeline["next"], Value::Null);
         let (hits, _) = read_hits(&mut api, &format!("contact_id={id}")).await;
         assert_eq!(pages(&hits), ["before", "a", "b", "both"]);
     }
@@ -118,8 +118,8 @@ async fn a_timeline_has_titles_and_icons_and_goes_on(engine: Engine) {
     );
     let older = api
         .get(&format!(
-            "{path}?limit=3&before={}",
-            newest["before"].as_str().unwrap()
+            "{path}?limit=3&after={}",
+            newest["next"].as_str().unwrap()
         ))
         .await
         .json();

@@ -152,6 +152,8 @@ mod tests {
             url: String::new(),
             label: None,
             category: None,
+            ended_at: None,
+            end_url: None,
         };
         let stationery = Stationery::new(
             keys.clone(),
