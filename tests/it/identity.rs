@@ -2,6 +2,7 @@
 
 mod late;
 mod strangers;
+mod world;
 
 use std::time::Duration;
 

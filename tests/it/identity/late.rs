@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::DRAINED;
-use super::strangers::{TO_BOB, TO_EVE, World, pixel};
+use super::world::{TO_BOB, TO_EVE, World, pixel};
 use crate::harness::{Engine, on_both};
 
 async fn what_was_said_before_is_the_persons_when_it_is_known(engine: Engine) {
