@@ -29,17 +29,17 @@ pub use load::{Flags, Problems};
 pub struct Config {
     /// Address of the tracking and API listener.
     pub listen: SocketAddr,
-    /// Where the public reaches this server; decides links and `Secure` cookies.
+    /// Public address of this server; decides how links begin and whether cookies are `Secure`.
     pub public_url: Option<String>,
     /// Spool, local link copy, embedded database, generated secrets.
     pub data_dir: PathBuf,
-    /// `postgres://…`, `sqlite://…`; none: SQLite in the data directory.
+    /// `postgres://…`, `sqlite://…`; `None` means SQLite in the data directory.
     pub database_url: Option<Secret>,
-    /// Token of the API; none: generated at the first start.
+    /// Token of the API; `None` means generated at the first start.
     pub admin_token: Option<Secret>,
     /// Whom to believe.
     pub trust: Trust,
-    /// Which sites may read answers.
+    /// Which sites may read responses.
     pub cors: Cors,
     /// Where cookies are valid.
     pub cookies: Cookies,
@@ -61,13 +61,13 @@ pub struct Config {
     pub mapp: Mapp,
     /// The old system of a moved domain.
     pub upstream: Upstream,
-    /// Looking at what becomes of a request.
+    /// Debugging: seeing how a request is handled.
     pub debug: Debug,
     /// The Prometheus listener.
     pub metrics: Metrics,
     /// Signing keys.
     pub keys: KeyRing,
-    /// Limits of connections and of the way out.
+    /// Limits on connections and on shutdown.
     pub server: Server,
     /// Log lines.
     pub log: Log,
@@ -100,7 +100,7 @@ macro_rules! section {
 }
 
 section!(
-    /// Whom to believe; nobody by default.
+    /// Whom to trust; nobody by default.
     Trust {
         /// Networks of reverse proxies whose `X-Forwarded-For` counts.
         proxies: Vec<IpNet> = Vec::new(),
@@ -109,7 +109,7 @@ section!(
     }
 );
 section!(
-    /// Which sites may read answers.
+    /// Which sites may read responses.
     Cors {
         /// `https://shop.example`, `https://*.shop.example`, or `*` for every origin.
         origins: Vec<String> = Vec::new(),
@@ -125,7 +125,7 @@ section!(
 section!(
     /// What identifies and describes a contact.
     Contacts {
-        /// Fields whose value belongs to one contact, strongest first.
+        /// Fields whose value identifies one contact, strongest first.
         unique: Vec<String> = vec!["email".to_owned()],
         /// Fields that anyone may set through the pixel and the script.
         public: Vec<String> = Vec::new(),
@@ -135,9 +135,10 @@ section!(
 section!(
     /// What counts as revenue of a delivery.
     Revenue {
-        /// The least proof of the delivery that makes revenue of an amount; the rest stands apart.
+        /// The weakest proof of the delivery with which an amount counts as its revenue; other
+        /// amounts are reported apart.
         proof: LeastProof = LeastProof::Signed,
-        /// Days before a purchase in which clicks and campaign landings get a part of it.
+        /// Days before a purchase within which clicks and campaign landings are credited for it.
         window_days: u32 = 30,
     }
 );
@@ -148,23 +149,23 @@ section!(
 pub enum Ack {
     /// After it is on disk.
     Durable,
-    /// Before: a power cut or kill -9 loses the last milliseconds.
+    /// Responds first: a power cut or kill -9 loses the last milliseconds.
     Fast,
 }
 
 section!(
-    /// The old system of a moved tracking domain, which gets what is not ours.
+    /// The old system of a moved tracking domain, which gets the requests that are not ours.
     Upstream {
-        /// Where it is, with what stands before its paths; none: nothing is passed on.
+        /// Its URL, with a path prefix if it has one; `None` means nothing is passed on.
         url: Option<String> = None,
-        /// The name that it is asked under; none: that of `url`.
+        /// The `Host` it is sent; `None` means that of `url`.
         host: Option<String> = None,
-        /// How long it may say nothing, before its answer and within.
+        /// How long it may stay silent, before and within a response.
         #[serde(with = "humantime_serde")]
         timeout: Duration = Duration::from_secs(30),
-        /// Most bytes of a request's body.
+        /// Maximum size of a request body, in bytes.
         max_body_bytes: u64 = 64 << 20,
-        /// Most requests that are on their way to it at once.
+        /// Maximum number of requests to it at once.
         max_requests: usize = 100,
     }
 );
@@ -173,10 +174,10 @@ section!(
     Spool {
         /// When a hit is answered.
         ack: Ack = Ack::Durable,
-        /// How long an answer may wait for the disk.
+        /// How long a response may wait for the disk.
         #[serde(with = "humantime_serde")]
         patience: Duration = Duration::from_millis(250),
-        /// Most bytes of hits that wait for the database.
+        /// Maximum size of the hits that wait for the database, in bytes.
         max_bytes: u64 = 4 << 30,
         /// How long the projection gives way to a burst of requests.
         #[serde(with = "humantime_serde")]
@@ -186,19 +187,19 @@ section!(
 section!(
     /// The database.
     Database {
-        /// Whether `serve` brings the tables up to date.
+        /// Whether `serve` runs the migrations.
         migrate: bool = true,
-        /// Most connections of this server.
+        /// Maximum number of this server's connections.
         max_connections: u32 = 10,
-        /// How long Postgres may take for an answer before the connection is given up.
+        /// How long Postgres may take to respond before the connection is dropped.
         #[serde(with = "humantime_serde")]
         patience: Duration = Duration::from_secs(60),
-        /// Months that hits are kept; 0 keeps them forever.
+        /// Months to keep hits; 0 keeps them forever.
         keep_months: u32 = 0,
     }
 );
 section!(
-    /// Names of the public URLs, for sites whose visitors' blockers know the usual ones.
+    /// Names of the public URLs, for sites whose visitors' ad blockers know the usual ones.
     Paths {
         /// The script.
         script: String = route::SCRIPT.to_owned(),
@@ -213,15 +214,15 @@ section!(
 section!(
     /// Redirects.
     Links {
-        /// Where unknown and expired links lead; none: a small 404 page.
+        /// Where unknown and expired links lead; `None` means a small 404 page.
         fallback_url: Option<String> = None,
-        /// Whether a redirect hands the visit on to a page on another domain, as a signed parameter
+        /// Whether a redirect to another domain carries the session along, as the signed parameter
         /// `_sl`.
         landing_parameter: bool = false,
-        /// How often the local copy asks the database for changes.
+        /// How often the local copy polls the database for changes.
         #[serde(with = "humantime_serde")]
         refresh: Duration = Duration::from_secs(2),
-        /// Hosts that may stand in a destination whose host comes from the link's own parameters.
+        /// Hosts allowed in a destination whose host comes from the link's own parameters.
         personal_hosts: Vec<HostPattern> = Vec::new(),
     }
 );
@@ -235,28 +236,29 @@ section!(
 section!(
     /// Mapp Intelligence's protocol.
     Mapp {
-        /// A further path of its hits, beside `/<track id>/wt`; empty: none.
+        /// A further path for its hits, beside `/<track id>/wt`; empty means none.
         path: String = String::new(),
-        /// Whether its own cookies are set.
+        /// Whether Mapp's own cookies are set.
         third_party_cookies: bool = false,
-        /// Hosts that `re.pl` may lead to.
+        /// Hosts that `re.pl` may redirect to.
         redirect_hosts: Vec<HostPattern> = Vec::new(),
-        /// `"<track id>:<at least 16 characters>"`: who sends the secret may name another client's
-        /// address, agent and page.
+        /// `"<track id>:<at least 16 characters>"`: a sender that knows the secret may override the
+        /// client's address, agent and page.
         secrets: Vec<Secret> = Vec::new(),
     }
 );
 section!(
-    /// Looking at what becomes of a request.
+    /// Debugging: seeing how a request is handled.
     Debug {
-        /// Who sends it in `X-Sillage-Debug` gets the verdict back in a header; none: nobody does.
+        /// A request with this key in `X-Sillage-Debug` gets the verdict in a response header;
+        /// `None` means no key works.
         key: Option<Secret> = None,
     }
 );
 section!(
     /// The Prometheus listener.
     Metrics {
-        /// Its address; empty: only `/metrics` with the admin token on the main listener.
+        /// Its address; empty means only `/metrics` on the main listener, with the admin token.
         #[serde(with = "address_or_empty")]
         listen: Option<SocketAddr> = Some(SocketAddr::from(([127, 0, 0, 1], 9090))),
     }
@@ -270,7 +272,7 @@ section!(
     }
 );
 section!(
-    /// Limits of connections and of the way out.
+    /// Limits on connections and on shutdown.
     Server {
         /// Most connections at once.
         max_connections: usize = 10_000,
@@ -279,7 +281,7 @@ section!(
         /// How long a request may take to arrive.
         #[serde(with = "humantime_serde")]
         read_timeout: Duration = Duration::from_secs(15),
-        /// How long the way out may take after SIGTERM, projection included.
+        /// How long shutdown may take after SIGTERM, projection included.
         #[serde(with = "humantime_serde")]
         shutdown: Duration = Duration::from_secs(20),
     }
@@ -306,7 +308,7 @@ section!(
     }
 );
 
-/// An address, or the empty text for none.
+/// An address, or an empty string for none.
 mod address_or_empty {
     use std::net::SocketAddr;
 
@@ -365,7 +367,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Where the public reaches this server, without a slash at the end.
+    /// Public address of this server, without a trailing slash.
     pub fn base_url(&self) -> String {
         match &self.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),

@@ -22,13 +22,13 @@ use super::{Config, Secret};
 /// Something wrong with one key.
 pub(super) struct Mistake {
     pub(super) key: &'static str,
-    /// The key that it clashes with: its place is told where this one was not given.
+    /// The key it conflicts with; its position is reported if this key was not given.
     pub(super) with: Option<&'static str>,
     /// The item of a list.
     pub(super) item: Option<usize>,
-    /// As it stands in a file; none for secrets.
+    /// The value as it would be written in a file; `None` for secrets.
     pub(super) value: Option<String>,
-    /// What is wrong, what is allowed.
+    /// What is wrong and what is allowed.
     pub(super) text: String,
 }
 
@@ -88,7 +88,7 @@ impl Found {
         self.say(key, value, text).item = Some(item);
     }
 
-    /// A value that nobody may read in a log.
+    /// A value that must not appear in a log.
     fn secret(&mut self, key: &'static str, item: Option<usize>, text: impl Into<String>) {
         self.add(key, None, text.into()).item = item;
     }
@@ -125,7 +125,7 @@ fn check_addresses(config: &Config, found: &mut Found) {
     }
 }
 
-/// Whether two listeners cannot be at once.
+/// Whether two listeners conflict.
 fn meet(one: SocketAddr, other: SocketAddr) -> bool {
     // 0: the system chooses.
     let both = |one: IpAddr, other: IpAddr| {
@@ -223,8 +223,8 @@ fn check_sizes(config: &Config, found: &mut Found) {
     found.duration("server.shutdown", server.shutdown, seconds(1), hour);
 }
 
-/// A filter takes any word for the name of a module and switches everything else off, so each word
-/// is looked at here.
+/// The filter takes any word for a module name and turns everything else off, so each word is
+/// checked here.
 fn wrong_level(filter: &str) -> Option<String> {
     let allowed = allowed("log.level");
     let level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());

@@ -9,8 +9,8 @@ use super::{Config, Flags};
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 
-/// The example with the lines of keys that have no default: `#key = value`, where prose has a space
-/// after its `#`.
+/// The example with the lines of keys that have no default: `#key = value`; prose has a space after
+/// its `#`.
 fn with_optional_keys() -> String {
     let is_key = |rest: &&str| rest.starts_with(|c: char| c.is_ascii_lowercase());
     let lines = EXAMPLE
@@ -25,7 +25,7 @@ fn load(text: &str) -> Config {
     Config::load(Some(file.path()), [], &Flags::default()).unwrap()
 }
 
-/// `section.key` of everything in a document that is no section.
+/// `section.key` for every key of a document.
 fn keys(document: &Value, prefix: &str, only: fn(&Value) -> bool) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (name, value) in document.as_object().unwrap() {
@@ -66,7 +66,7 @@ fn keys_without_a_default_stand_in_the_example_as_comments_that_are_valid() {
     assert_eq!(without, BTreeSet::new());
 }
 
-/// A text of the environment for a key, other than what the key is by default.
+/// A sample environment value for a key that differs from its default.
 fn other_than_default(key: &str, default: &Value) -> String {
     let secret = ":0123456789abcdef0123456789abcdef";
     let own = match key {

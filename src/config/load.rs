@@ -45,7 +45,7 @@ impl std::error::Error for Problems {}
 
 const PREFIX: &str = "SILLAGE_";
 
-/// Read by the command line itself.
+/// Already handled by the command line.
 const NOT_KEYS: [&str; 1] = ["SILLAGE_CONFIG"];
 
 /// A value and where it was given.
@@ -59,7 +59,7 @@ struct Given {
 enum Place {
     /// A file, the line of the key, and the lines of a list's items.
     File(String, usize, Vec<usize>),
-    /// A variable's or a flag's name.
+    /// The name of a variable or a flag.
     Name(String),
 }
 
@@ -185,7 +185,7 @@ impl Config {
     }
 }
 
-/// A mistake with the place where its key was given last, and that place's number.
+/// A mistake, with where its key was last set and the rank of that place.
 fn told(wrong: &Mistake, given: &[Given]) -> (usize, String) {
     let find = |key: &str| given.iter().rposition(|given| given.key == key);
     let own = find(wrong.key).map(|number| (number, wrong.item));
@@ -203,10 +203,10 @@ fn told(wrong: &Mistake, given: &[Given]) -> (usize, String) {
     )
 }
 
-/// Settings for which an empty text is a value of its own: none.
+/// Settings for which an empty string is a valid value: none.
 const MAY_BE_EMPTY: [&str; 2] = ["metrics.listen", "mapp.path"];
 
-/// What a variable says; none where it is empty, as it is when a container's or a build's own
+/// What a variable says; `None` if it is empty, as it is when a container's or a build's own
 /// variable is not set. What a key holds by default decides how the text is read: a password of
 /// digits stays a text.
 fn environment_value(defaults: &serde_json::Value, key: &str, text: String) -> Option<Value> {
@@ -231,7 +231,7 @@ fn environment_value(defaults: &serde_json::Value, key: &str, text: String) -> O
     })
 }
 
-/// A list: with commas, or as it would stand in the file; `[]` is the empty one.
+/// A list: comma-separated, or as written in the file; `[]` is the empty list.
 fn list(text: &str) -> Vec<String> {
     let inner = text
         .strip_prefix('[')

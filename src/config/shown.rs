@@ -12,7 +12,7 @@ use crate::model::host_pattern::HostPattern;
 const EXAMPLES: [&str; 2] = ["0123456789abcdef0123456789abcdef", "0123456789abcdef"];
 
 impl Config {
-    /// What is in force, as TOML. Secrets and keys without a value are comments.
+    /// The effective configuration as TOML. Secrets and keys without a value become comments.
     pub fn to_toml(&self) -> String {
         let all = serde_json::to_value(self).unwrap_or_default();
         let mut text = String::new();
@@ -34,7 +34,7 @@ impl Config {
         text
     }
 
-    /// What is allowed and is seldom meant; one line each.
+    /// Settings that are allowed but rarely intended; one line each.
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
         if self.public_url.is_none() && self.listen.ip().is_unspecified() {
@@ -106,12 +106,12 @@ fn write_key(text: &mut String, key: &str, full: &str, value: &Json) {
     };
 }
 
-/// JSON's texts are TOML's but for one letter.
+/// JSON strings are TOML strings, except for one character.
 fn toml(value: &Json) -> String {
     value.to_string().replace('\u{7f}', "\\u007F")
 }
 
-/// Where Postgres is, without who may use it.
+/// Where Postgres is, without credentials.
 fn place_of_database(url: &str) -> String {
     match url::Url::parse(url) {
         Ok(url) => format!(

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::model::hint;
 
-/// Keys whose values no message and no listing shows.
+/// Keys whose values never appear in a message or listing.
 pub(super) const SECRETS: [&str; 5] = [
     "admin_token",
     "database_url",
@@ -121,7 +121,7 @@ const ALLOWED: [(&str, &str); 47] = [
 const LOG_LEVEL: &str = "give \"error\", \"warn\", \"info\", \"debug\" or \"trace\", alone or \
     with modules of their own such as \"info,sillage::projection=debug\"";
 
-/// What a key takes, as the end of a message.
+/// What a key accepts, as the end of a message.
 pub(super) fn allowed(key: &str) -> &'static str {
     if key == "log.level" {
         return LOG_LEVEL;
@@ -133,17 +133,17 @@ pub(super) fn allowed(key: &str) -> &'static str {
     )
 }
 
-/// ` (did you mean "…"?)`, where one of the words is near.
+/// ` (did you mean "…"?)` if one of the words is similar.
 pub(super) fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> String {
     did_you_mean(hint::nearest(word, words))
 }
 
-/// ` (did you mean "…"?)`, or nothing: what the file takes is quoted there, too.
+/// ` (did you mean "…"?)`, or nothing; the file's spelling is quoted.
 pub(super) fn did_you_mean(meant: Option<impl fmt::Debug>) -> String {
     hint::did_you_mean(meant.map(|meant| format!("{meant:?}")))
 }
 
-/// Items that a list has had already, with their places.
+/// Duplicate items of a list, with their positions.
 pub(super) struct Duplicates;
 
 impl Duplicates {

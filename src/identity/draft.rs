@@ -15,7 +15,7 @@ use crate::model::hit::TagChange;
 pub(crate) struct Draft {
     /// Fields, none of them unique.
     pub fields: Vec<(String, String)>,
-    /// Tags to add and to take away.
+    /// Tags to add and to remove.
     pub tags: Vec<TagChange>,
 }
 
@@ -24,7 +24,7 @@ impl Draft {
         self.fields.is_empty() && self.tags.is_empty()
     }
 
-    /// Without the fields that the contact has.
+    /// Drops the fields that the contact already has.
     pub(super) fn for_contact(mut self, contact: &Contact) -> Self {
         let has = |name: &str| {
             let had = contact.fields.get(name);

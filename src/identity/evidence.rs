@@ -9,7 +9,8 @@ use crate::model::hit::{
     Authority, BroadlogId, ContactId, DeliveryId, Hit, Kind, Provenance, TagChange, VisitorId,
 };
 
-/// What is said of a person: by what it is named, how that is proved, and what is to be changed.
+/// What a request or record says about a person: what identifies them, how well that is proved, and
+/// what should change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Evidence<'e> {
     /// Who says it.
@@ -18,21 +19,21 @@ pub(crate) struct Evidence<'e> {
     pub contact_id: Option<ContactId>,
     /// Fields to set; the unique ones among them also name the contact.
     pub fields: &'e [(String, String)],
-    /// Fields in the address of the viewed page: whoever made the address may have said them.
+    /// Fields in the URL of the viewed page: anyone may have made that URL.
     pub page_fields: &'e [(String, String)],
-    /// A person has typed the fields into a form.
+    /// A person typed the fields into a form.
     pub is_form: bool,
     /// Tags to add and to take away.
     pub tags: &'e [TagChange],
-    /// The message that it came by.
+    /// The message it came through.
     pub broadlog_id: Option<BroadlogId>,
     /// What the message proves.
     pub provenance: Provenance,
-    /// The message under its vendor's name, where there is no number.
+    /// The message by its vendor's name, if it has no number.
     pub message_key: Option<&'e str>,
-    /// `message_key` stood in the address of a page, which can have been passed on.
+    /// `message_key` came from a page URL, which may have been passed on.
     pub is_from_page: bool,
-    /// A unique field and its value that name an existing contact, and set nothing.
+    /// A unique field and its value that identify an existing contact, and set nothing.
     pub recipient: Option<(&'e str, &'e str)>,
     /// The browser that it came from.
     pub browser: Option<Browser>,
@@ -45,14 +46,14 @@ pub(crate) struct Browser {
     pub visitor_id: VisitorId,
     /// The id was made for this very hit: it has no history.
     pub is_new: bool,
-    /// A proof of this hit may become one of the visitor: nobody else can have the id.
+    /// A proof for this hit may become one for the visitor: nobody else can have the id.
     pub can_be_proved: bool,
-    /// The hit counts, so it may say whose the visitor is.
+    /// The hit counts, so it may decide whose the visitor is.
     pub counts: bool,
 }
 
 impl<'e> Evidence<'e> {
-    /// What an authenticated sender says of a contact.
+    /// What an authenticated sender says about a contact.
     pub(crate) fn of_sender(
         contact_id: Option<ContactId>,
         fields: &'e [(String, String)],
@@ -74,7 +75,7 @@ impl<'e> Evidence<'e> {
         }
     }
 
-    /// The same, by one unique field alone, where somebody is known by its value.
+    /// The same, by one unique field alone, if its value belongs to a known contact.
     pub(crate) fn by_field_alone(self, field: &str, known: &Known) -> Self {
         let mut fields = self.fields.chunks(1);
         let alone = fields.find(|alone| {
@@ -89,25 +90,25 @@ impl<'e> Evidence<'e> {
         }
     }
 
-    /// The unique values that it gives, in the order in which unique fields are configured: the
-    /// first names the person.
+    /// The unique values it gives, in the order in which unique fields are configured: the first
+    /// identifies the person.
     pub(super) fn keys(self, unique: &[String]) -> impl Iterator<Item = UniqueKey> {
         keys_of(self.fields, unique)
     }
 
-    /// The same in the address of the viewed page.
+    /// The same in the URL of the viewed page.
     pub(super) fn page_keys(self, unique: &[String]) -> impl Iterator<Item = UniqueKey> {
         keys_of(self.page_fields, unique)
     }
 
-    /// The unique value that names its recipient.
+    /// The unique value that identifies its recipient.
     pub(super) fn recipient_key(self, unique: &[String]) -> Option<UniqueKey> {
         let (field, value) = self.recipient?;
         let is_unique = unique.iter().any(|unique| unique == field);
         is_unique.then(|| read_key(field, value).ok()).flatten()
     }
 
-    /// Fields as the resolver takes them; those that name nobody are left over.
+    /// Fields as the resolver takes them; those that identify nobody are left over.
     pub(super) fn read_fields(
         fields: &'e [(String, String)],
         unique: &[String],
@@ -179,14 +180,14 @@ fn keys_of(fields: &[(String, String)], unique: &[String]) -> impl Iterator<Item
 pub(super) struct Field<'e> {
     /// Its name.
     pub name: &'e str,
-    /// Its value, in a tidy spelling.
+    /// Its value, cleaned up.
     pub value: Cow<'e, str>,
-    /// What a unique field names the person by.
+    /// The key, if the field is unique.
     pub key: Option<UniqueKey>,
 }
 
 impl<'e> Field<'e> {
-    /// The field stays with whoever said it.
+    /// Leaves the field with the hit or record that sent it.
     pub(super) fn left_over(self) -> Leftover<'e> {
         Leftover {
             note: None,
@@ -198,16 +199,16 @@ impl<'e> Field<'e> {
 /// What the resolver finds out about evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Finding<'e> {
-    /// The person; none where nobody is named.
+    /// The person; `None` if nobody is identified.
     pub contact: Option<ContactId>,
-    /// Who says so may change what is known of the person: it is more than a name that anybody can
+    /// The evidence may change what is known of the person: it is more than a name that anyone can
     /// give.
     pub is_proved: bool,
     /// The message that its vendor's name stands for.
     pub message: Option<NamedMessage>,
-    /// The delivery of the message, where the message is known.
+    /// The delivery of the message, if the message is known.
     pub delivery: Option<DeliveryId>,
-    /// What was not taken, in order.
+    /// What was not accepted, in order.
     pub leftovers: Vec<Leftover<'e>>,
 }
 
@@ -220,7 +221,7 @@ pub(crate) struct NamedMessage {
     pub provenance: Provenance,
 }
 
-/// Something that was said and is not taken: it stays with whoever said it.
+/// Something that was sent but not accepted: it stays with the hit or record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Leftover<'e> {
     /// Why, in the words of a hit's `reason`.

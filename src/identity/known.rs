@@ -14,8 +14,8 @@ pub(crate) struct Contact {
     pub fields: BTreeMap<String, String>,
     /// Tags, each once.
     pub tags: Vec<String>,
-    /// The visitor whose public hit made the contact, as long as nothing signed or authenticated
-    /// has named it; the nil UUID where there was none.
+    /// The visitor whose public hit created the contact, until something signed or authenticated
+    /// identifies it; the nil UUID if there was none.
     pub made_by: Option<VisitorId>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Binding {
     pub is_proved: bool,
 }
 
-/// What the database knows of whom some evidence names. Contacts are surviving ones only.
+/// What the database knows about everyone that some evidence identifies. Surviving contacts only.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     /// Messages and their receivers.
@@ -57,6 +57,6 @@ pub(crate) struct Changes {
     pub visitors: BTreeMap<VisitorId, Binding>,
     /// Visitors whose earlier anonymous hits now have a person.
     pub completed: BTreeMap<VisitorId, ContactId>,
-    /// Contacts that went into another one, in order.
+    /// Contacts that were merged into another one, in order.
     pub merges: Vec<(ContactId, ContactId)>,
 }

@@ -7,7 +7,7 @@ use super::evidence::Evidence;
 use super::known::{Known, UniqueKey};
 use crate::model::hit::{BroadlogId, ContactId, VisitorId};
 
-/// What to look up. Each thing stands in it once, sorted.
+/// What to look up. Everything occurs once, sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lookup<'e> {
     /// Messages.

@@ -6,11 +6,11 @@
 
 use crate::model::hit::{Authority, Hit, Kind, Provenance};
 
-/// The event of an opt-out that a person has sent, and not only clicked on the way to a page.
+/// The event of an opt-out that a person sent, rather than a click on the way to a page.
 pub(crate) const UNSUBSCRIBED: &str = "unsubscribed";
 
-/// Whether a hit is a person's opt-out, and proved to be: an authenticated sender says it, or its
-/// message is named by our own token or by a name that nobody can guess.
+/// Whether a hit is a person's opt-out with proof: an authenticated sender says so, or its message
+/// is identified by our own token or by an unguessable name.
 pub(crate) fn is_proved_opt_out(hit: &Hit) -> bool {
     // Names are hashes of Mautic's or UUIDs of Adobe's, not numbers.
     let has_unguessable_name = hit.message_key().is_some();

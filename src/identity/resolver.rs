@@ -15,14 +15,14 @@ use super::known::{Binding, Changes, Contact, Known, UniqueKey};
 use super::rights::{Change, May, Standing};
 use crate::model::hit::{Authority, BroadlogId, ContactId, DeliveryId, Provenance, VisitorId};
 
-/// Resolves evidence in order. What it finds out holds for what is resolved after it.
+/// Resolves evidence in order. What it learns holds for everything resolved after it.
 pub(crate) struct Resolver<'u, N> {
     unique: &'u [String],
     known: Known,
     changes: Changes,
     /// Contacts that are new or have different data.
     touched: BTreeSet<ContactId>,
-    /// What browsers have said whose person nobody knew, in order.
+    /// What browsers sent before their person was known, in order.
     said: HashMap<VisitorId, Vec<Draft>>,
     new_id: N,
 }
@@ -50,12 +50,12 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         self.changes
     }
 
-    /// The receiver and the delivery of a message.
+    /// The recipient and the delivery of a message.
     pub(crate) fn message(&self, id: BroadlogId) -> Option<(ContactId, DeliveryId)> {
         self.known.broadlogs.get(&id).copied()
     }
 
-    /// Makes a new message known to what is resolved after it.
+    /// Makes a new message known to everything resolved after it.
     pub(crate) fn note_message(
         &mut self,
         id: BroadlogId,
@@ -76,12 +76,12 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         owners
     }
 
-    /// A contact's data as they are by now.
+    /// A contact's current data.
     pub(crate) fn contact(&self, id: ContactId) -> Option<&Contact> {
         self.known.contacts.get(&id)
     }
 
-    /// Whether evidence names this contact, by its id or by a unique value.
+    /// Whether evidence identifies this contact, by its id or by a unique value.
     pub(crate) fn names(&self, evidence: &Evidence<'_>, contact: ContactId) -> bool {
         let by_id = evidence.contact_id.and_then(|id| self.known.ids.get(&id));
         by_id == Some(&contact)
@@ -90,8 +90,8 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
                 .any(|key| self.known.keys.get(&key) == Some(&contact))
     }
 
-    /// Finds the contact that evidence is about, and notes what the evidence changes about it, as
-    /// far as it may.
+    /// Finds the contact that evidence is about, and records the changes it makes, as far as it has
+    /// the right to.
     pub(crate) fn resolve<'e>(&mut self, evidence: &Evidence<'e>) -> Finding<'e> {
         let mut finding = Finding::default();
         let left = &mut finding.leftovers;
@@ -162,20 +162,20 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         finding
     }
 
-    /// Visitors that have got their first person, and the persons.
+    /// Visitors that were identified for the first time, and their persons.
     pub(crate) fn completed(&self) -> &BTreeMap<VisitorId, ContactId> {
         &self.changes.completed
     }
 
-    /// Makes contacts known whose data may change after all.
+    /// Adds contacts whose data may change after all.
     pub(crate) fn add_contacts(&mut self, contacts: HashMap<ContactId, Contact>) {
         for (id, contact) in contacts {
             self.known.contacts.entry(id).or_insert(contact);
         }
     }
 
-    /// Writes what visitors said before they got their first person: `earlier` are what hits said
-    /// that are stored.
+    /// Writes what visitors sent before they were first identified: `earlier` comes from stored
+    /// hits.
     pub(crate) fn write_drafts(&mut self, mut earlier: HashMap<VisitorId, Vec<Draft>>) {
         let completed = std::mem::take(&mut self.changes.completed);
         for (&visitor, &contact) in &completed {
@@ -209,7 +209,7 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         self.write(named, &draft.tags, fields.collect(), &mut left);
     }
 
-    /// Keeps what is said of nobody until the browser has a person.
+    /// Keeps what a browser sends until its person is known.
     fn keep_draft(&mut self, evidence: &Evidence<'_>, fields: &[Field<'_>]) {
         let Some(browser) = evidence.browser.filter(|browser| browser.counts) else {
             return;
@@ -226,8 +226,8 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         }
     }
 
-    /// Whose a visitor is. An id that was derived from a vendor's proves nothing, whatever the
-    /// database or an old cookie says of it.
+    /// Whose a visitor is. An id derived from a vendor's proves nothing, whatever the database or
+    /// an old cookie says.
     fn binding(&self, visitor: VisitorId) -> Option<Binding> {
         let binding = *self.known.visitors.get(&visitor)?;
         Some(Binding {
@@ -236,7 +236,7 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         })
     }
 
-    /// Gives a browser its person, as far as that may be.
+    /// Binds a browser to its person, as far as the rights allow.
     fn bind(&mut self, named: Named, before: Option<Binding>, browser: Browser) {
         if !browser.counts {
             return;

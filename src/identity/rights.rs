@@ -6,8 +6,8 @@
 //! itself. `static/docs/identity.md` shows the same table to operators; a test holds the two equal,
 //! and another tries every cell.
 
-/// What names the person, strongest first, and with it what whoever says so may do. Where several
-/// name the same person, the strongest of them counts.
+/// What identifies the person, strongest first, and with it what the sender may do. If several
+/// identify the same person, the strongest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Standing {
     /// An authenticated sender names the contact by its id.
@@ -19,7 +19,7 @@ pub enum Standing {
     /// An authenticated sender names a visitor that a proof has bound to the contact.
     SenderByVisitor,
     /// An authenticated sender names a visitor that no proof has bound to the contact: it vouches
-    /// for what it says of the browser, not for whose the browser is.
+    /// for what it says about the browser, not for whose browser it is.
     SenderByClaimedVisitor,
     /// The signed link of a message.
     Link,
@@ -29,7 +29,7 @@ pub enum Standing {
     Visitor,
     /// The visitor that made the contact, as long as nothing signed or authenticated has named it.
     Maker,
-    /// A visitor that is bound to the contact without proof, or whose own id is not signed by us.
+    /// A visitor that is bound to the contact without proof, or whose own id we have not signed.
     ClaimedVisitor,
     /// A unique field that the configuration lets the public name.
     PublicField,
@@ -41,7 +41,7 @@ pub enum Standing {
     Recipient,
     /// An unsigned id of a vendor's link, pixel or cookie, or the session that its click began.
     Unsigned,
-    /// Nothing: neither a delivery number nor an id of no browser that is known names anybody.
+    /// Nothing: neither a delivery number nor an unknown browser's id identifies anyone.
     Nobody,
 }
 
@@ -50,26 +50,26 @@ pub enum Standing {
 pub enum Change {
     /// A new contact for a unique value that nobody has.
     Make,
-    /// A field of the contact that is empty. Which fields a request can name at all is told by
+    /// An empty field of the contact. Which fields a request can name at all is defined by
     /// `SURFACES`.
     Fill,
     /// A field of the contact that has another value.
     Overwrite,
-    /// A unique value that nobody has, where the contact has none of the field.
+    /// A unique value that nobody has, if the contact has no value in the field.
     AddUnique,
-    /// The same, where the contact has another one.
+    /// The same, if the contact has another value.
     ReplaceUnique,
     /// Tags to add.
     AddTag,
     /// Tags to take away.
     RemoveTag,
-    /// The visitor of the hit becomes the contact's, where it was nobody's.
+    /// Binds the visitor of the hit to the contact, if it was nobody's.
     Bind,
-    /// The same, where it was somebody else's.
+    /// The same, if it was somebody else's.
     TakeOver,
-    /// The earlier hits of a visitor that was nobody's become the contact's.
+    /// Gives earlier hits of a visitor that was nobody's to the contact.
     Complete,
-    /// Contacts that the hit names beside this one go into it.
+    /// Merges other contacts that the hit identifies into this one.
     Merge,
 }
 
@@ -91,7 +91,7 @@ const STANDINGS: usize = 16;
 /// Every column.
 const CHANGES: usize = 11;
 
-/// The columns, and what they are called in the documentation.
+/// The columns, with their names in the documentation.
 #[cfg(test)]
 pub const COLUMNS: [(Change, &str); CHANGES] = [
     (Change::Make, "make a contact"),
@@ -169,19 +169,19 @@ impl Standing {
         }
     }
 
-    /// Whether who has this standing may make a change to the contact that it names.
+    /// Whether this standing allows a change to the contact that it identifies.
     pub fn may(self, change: Change) -> May {
         TABLE[self as usize].1[change as usize]
     }
 
-    /// [`Self::may`], where it is of no account whether it stays a claim.
+    /// [`Self::may`], if it does not matter whether it stays a claim.
     pub fn allows(self, change: Change) -> bool {
         self.may(change) != May::No
     }
 }
 
-/// Fields that a request can name, by where it comes in: what is not among them goes into `extra`
-/// before anybody asks whose it is.
+/// Fields that a request can name, by where it comes in: all others go into `extra` before anyone
+/// asks whose it is.
 #[cfg(test)]
 pub const SURFACES: [(&str, &str); 9] = [
     (

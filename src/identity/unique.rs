@@ -28,7 +28,7 @@ use super::known::UniqueKey;
 pub(crate) use address::{is_address, is_address_field};
 pub(crate) use placeholder::{is_placeholder, is_unfilled};
 
-/// Reads a value of a unique field, into the form in which it is compared.
+/// Reads a value of a unique field into the form in which values are compared.
 ///
 /// # Errors
 /// The value names nobody.
@@ -40,19 +40,19 @@ pub(super) fn read_key(field: &str, value: &str) -> Result<UniqueKey, NoName> {
     }
 }
 
-/// Why a value of a unique field names nobody.
+/// Why a value of a unique field identifies nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoName {
-    /// The field holds addresses, and it is none.
+    /// The field holds email addresses, and the value is not one.
     #[error("is not an email address")]
     NoAddress,
-    /// It stands for a value that is not there.
+    /// It is a placeholder for a missing value.
     #[error("is a placeholder, not a value")]
     Placeholder,
 }
 
 impl NoName {
-    /// As a hit notes it behind the field's name.
+    /// As a hit notes it after the field's name.
     pub(crate) fn note(self) -> &'static str {
         match self {
             Self::NoAddress => "no address",
@@ -61,7 +61,7 @@ impl NoName {
     }
 }
 
-/// A unique field whose value names nobody, for who can mend it.
+/// A unique field whose value identifies nobody, for someone who can fix it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UniqueError {
     /// The field.
@@ -72,7 +72,7 @@ pub(crate) struct UniqueError {
 }
 
 impl UniqueError {
-    /// What is wrong and what to do, to be put behind the field's name.
+    /// What is wrong and what to do, to follow the field's name.
     pub(crate) fn why(&self) -> String {
         let dots = if self.value.chars().count() > MOST_TOLD {
             "…"
@@ -98,7 +98,7 @@ impl fmt::Display for UniqueError {
 /// Characters of a value that an error shows.
 const MOST_TOLD: usize = 60;
 
-/// Looks at the unique ones of a contact's fields.
+/// Checks the unique fields among a contact's fields.
 ///
 /// # Errors
 /// The first whose value names nobody.
@@ -120,7 +120,7 @@ pub(crate) fn check_fields(
     Ok(())
 }
 
-/// The form in which a unique value is compared: tidy (see the module) and in lower case.
+/// The form in which a unique value is compared: cleaned up (see the module) and in lower case.
 pub(crate) fn normalise(value: &str) -> String {
     normalised(value).into_owned()
 }
@@ -134,7 +134,7 @@ fn normalised(value: &str) -> Cow<'_, str> {
     }
 }
 
-/// Trimmed, without what cannot have been meant.
+/// Trimmed, without characters that cannot have been meant.
 pub(super) fn tidied(value: &str) -> Cow<'_, str> {
     let value = value.trim();
     let wide = |c: char| match c {
@@ -158,7 +158,7 @@ pub(super) fn tidied(value: &str) -> Cow<'_, str> {
     tidy
 }
 
-/// Why a public parameter cannot be the value of a unique field; none for what may name somebody.
+/// Why a public parameter cannot be the value of a unique field; `None` if it may identify someone.
 pub(crate) fn refusal(field: &str, value: &str) -> Option<NoName> {
     what_is_wrong(field, &normalised(value))
 }

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-/// Microseconds since the Unix epoch, UTC. What both databases can hold exactly: Postgres'
+/// Microseconds since the Unix epoch, UTC: what both databases store exactly. Postgres'
 /// `timestamptz` has microseconds, and on SQLite an integer sorts where a text time does not.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -54,8 +54,7 @@ impl Micros {
         Self(self.0 - self.0.rem_euclid(Self::HOUR))
     }
 
-    /// The calendar form; times that the calendar cannot express (beyond the year 9999) end at its
-    /// last second.
+    /// The calendar form; times beyond the year 9999 become its last second.
     pub fn date_time(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000)
             .unwrap_or(time::macros::datetime!(9999-12-31 23:59:59 UTC))
@@ -80,7 +79,7 @@ impl Micros {
     }
 }
 
-/// Where times and ids come from. Cheap to clone.
+/// Source of times and ids. Cheap to clone.
 #[derive(Clone)]
 pub struct Clock(Source);
 
@@ -110,7 +109,7 @@ impl Clock {
         Self(Source::Fixed(Arc::new(AtomicI64::new(at.0))))
     }
 
-    /// Moves a fixed clock on; the machine's clock is not moved.
+    /// Advances a fixed clock; the machine's clock is left alone.
     pub fn advance(&self, micros: i64) {
         if let Source::Fixed(at) = &self.0 {
             at.fetch_add(micros, Ordering::Relaxed);

@@ -16,17 +16,17 @@ use crate::model::wire;
 
 pub use edit::{DeliveryEdit, LinkEdit};
 
-/// A field that cannot be taken.
+/// A field that cannot be accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {why}")]
 pub struct DraftError {
-    /// Its name, `utm.source` for what lies deeper.
+    /// Its name, `utm.source` for a nested one.
     pub field: &'static str,
     /// What is wrong with it.
     pub why: String,
 }
 
-/// A campaign that is to be made.
+/// A campaign to be created.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewDelivery {
@@ -35,12 +35,12 @@ pub struct NewDelivery {
     /// None: the next number.
     #[serde(default, with = "wire::option_id")]
     pub id: Option<DeliveryId>,
-    /// `email` where none is given; at most 64 characters.
+    /// `email` if none is given; at most 64 characters.
     pub channel: Option<String>,
     /// When it is or was sent.
     #[serde(default, with = "wire::option_time")]
     pub sent_at: Option<Micros>,
-    /// From then on its links lead to `expiration_url`.
+    /// From this time on its links lead to `expiration_url`.
     #[serde(default, with = "wire::option_time")]
     pub expires_at: Option<Micros>,
     /// `http` or `https`.
@@ -79,7 +79,7 @@ pub struct NewLink {
     pub url: String,
     /// Name in `/r/<slug>`.
     pub slug: Option<String>,
-    /// Campaign it belongs to; none: it stands alone.
+    /// Its campaign; `None` if it stands alone.
     #[serde(default, with = "wire::option_id")]
     pub delivery_id: Option<DeliveryId>,
     /// Name in reports.
@@ -101,7 +101,7 @@ impl NewLink {
         self.check_with(&[])
     }
 
-    /// [`Self::check`] where hosts are listed that may come of a host with personal parts.
+    /// [`Self::check`] with the hosts that a personal host may turn out to be.
     ///
     /// # Errors
     /// The same.
@@ -119,13 +119,13 @@ impl NewLink {
     }
 }
 
-/// A page tag that is to be made or to replace what stands under its identifier.
+/// A page tag to be created, or to replace the one with its identifier.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewPageTag {
     /// What pages send, at most 255 characters, without `|`.
     pub identifier: String,
-    /// Name in reports; none: the identifier.
+    /// Name in reports; `None` means the identifier.
     pub label: Option<String>,
     /// What a hit of it is.
     pub kind: PageTagKind,
@@ -133,13 +133,13 @@ pub struct NewPageTag {
     pub folder: Option<String>,
     /// The page that carries it.
     pub source_url: Option<String>,
-    /// From then on its hits are suspect.
+    /// From this time on its hits are suspect.
     #[serde(default, with = "wire::option_time")]
     pub valid_until: Option<Micros>,
 }
 
 impl NewPageTag {
-    /// One of which nothing else is known.
+    /// A tag of which nothing else is known.
     pub fn of(identifier: String, kind: PageTagKind) -> Self {
         Self {
             identifier,
@@ -179,7 +179,7 @@ impl NewPageTag {
         self.label.as_deref().unwrap_or(&self.identifier)
     }
 
-    /// With what another has where this one says nothing.
+    /// With another tag's values where this one has none.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         Self {
@@ -248,10 +248,10 @@ fn check_slug(slug: &str) -> Result<(), DraftError> {
     Ok(())
 }
 
-/// Without 0 and o, 1, i and l: what someone reads from paper and types.
+/// Without 0 and o, 1, i and l, which people misread and mistype.
 const UNAMBIGUOUS: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
-/// 31^7, 27 billion: among a million links a new one meets a taken name once in 27,000 times, and
-/// is then made again.
+/// 31^7 is 27 billion: with a million links a new one collides once in 27,000 times, and is then
+/// generated again.
 const SLUG_CHARS: usize = 7;
 
 /// A short slug from the random part of a version 7 id.

@@ -15,8 +15,8 @@ use std::fmt::Write as _;
 
 const SPACES: [char; 3] = ['\t', '\n', '\r'];
 
-/// A text as it can stand in HTML and XML, quotes included. Other control characters than space
-/// and line ends are left out: XML knows none.
+/// Escapes text for HTML and XML, quotes included. Drops control characters other than white space:
+/// XML does not allow them.
 pub fn html(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text
@@ -35,8 +35,8 @@ pub fn html(text: &str) -> String {
     escaped
 }
 
-/// A text as a string of JavaScript that can stand in a `script` element: no `</script>`, no
-/// `<!--`, no line separators.
+/// A JavaScript string literal that is safe inside a `script` element: no `</script>`, no `<!--`,
+/// no line separators.
 pub fn script_string(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
     let mut safe = String::with_capacity(json.len());
@@ -52,7 +52,7 @@ pub fn script_string(text: &str) -> String {
     safe
 }
 
-/// A text as a header can hold it: what is no visible ASCII is a question mark.
+/// Text as a header value: anything but visible ASCII becomes a question mark.
 pub fn header_text(text: &str) -> Cow<'_, str> {
     let is_plain = |c: char| matches!(c, ' '..='~');
     if text.chars().all(is_plain) {
@@ -62,7 +62,7 @@ pub fn header_text(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The start of a text, with `…` where there is more.
+/// The start of a text, with `…` if there is more.
 pub fn start_of(text: &str, most_chars: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most_chars) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),

@@ -27,30 +27,30 @@ impl fmt::Display for FormId {
     }
 }
 
-/// A form as the operator defines it. One that went through [`Form::check`] is valid.
+/// A form as the operator defines it. One that has passed [`Form::check`] is valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Form {
     /// Name in reports: the hit's `event`.
     pub name: String,
-    /// Name on pages (`mauticform_<alias>`): lower-case letters, digits, `-` and `_`. Made of the
-    /// name where it is empty.
+    /// Name on pages (`mauticform_<alias>`): lower-case letters, digits, `-` and `_`. Derived from
+    /// the name if empty.
     pub alias: String,
-    /// What it may hold, in the order of the page.
+    /// Its fields, in the order of the page.
     pub fields: Vec<FormField>,
-    /// Where a visitor goes whose page does not say it, or may not.
+    /// Where a visitor goes if the page does not say, or is not allowed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_url: Option<String>,
-    /// Hosts that a submission may return to, beside the one of `return_url`: `www.example.com`,
+    /// Hosts that a submission may return to, beside the host of `return_url`: `www.example.com`,
     /// `*.example.com`.
     #[serde(default)]
     pub allowed_hosts: Vec<String>,
-    /// What its button says; a word of ours in the reader's language where it is left out.
+    /// The button's label; by default ours, in the reader's language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submit_label: Option<String>,
     /// Told after a submission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub success_message: Option<String>,
-    /// Told instead of the list of what is wrong.
+    /// Shown instead of the list of what is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
 }
@@ -60,24 +60,24 @@ pub struct Form {
 pub struct FormField {
     /// Its name in submissions: `mauticform[<alias>]`.
     pub alias: String,
-    /// What people call it; the alias where it is empty.
+    /// What people call it; the alias if empty.
     pub label: String,
     /// What it may hold.
     #[serde(rename = "type")]
     pub kind: FieldKind,
-    /// Whether it has to be filled in.
+    /// Whether it is required.
     #[serde(default)]
     pub required: bool,
-    /// It has to be filled in where another field says so.
+    /// Makes it required depending on another field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required_if: Option<RequiredIf>,
-    /// What can be chosen; empty: anything.
+    /// The choices; empty allows anything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<Choice>,
-    /// An example that stands in it until somebody writes.
+    /// An example shown until somebody types.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placeholder: Option<String>,
-    /// What it holds before somebody writes or chooses. A submission without the field has none.
+    /// The initial value. A submission without the field has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
     /// The contact's field that it sets.
@@ -85,8 +85,8 @@ pub struct FormField {
     pub contact_field: Option<String>,
 }
 
-/// What can be chosen: `"M"`, or `{"value": "m", "label": "Medium"}` where people read another word
-/// than is submitted.
+/// A choice: `"M"`, or `{"value": "m", "label": "Medium"}` if the label differs from the submitted
+/// value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     untagged,
@@ -127,13 +127,13 @@ impl From<&str> for Choice {
     }
 }
 
-/// When a field has to be filled in that otherwise need not be.
+/// When an otherwise optional field is required.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequiredIf {
     /// The alias of the other field.
     pub field: String,
-    /// One of its values has to be one of these; none given: it has to have any.
+    /// One of its values must be one of these; if empty, it must have any value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
 }
@@ -177,8 +177,8 @@ pub enum FieldKind {
 }
 
 impl Form {
-    /// The page that a request names, where visitors of this form may be sent to it. Never anything
-    /// else than `http` or `https`.
+    /// The page that a request names, if visitors of this form may be sent to it. Always `http` or
+    /// `https`.
     pub fn allowed_url(&self, text: &str) -> Option<Url> {
         let url = Url::parse(&check_template(text).ok()?).ok()?;
         self.allows_host(url.host_str()?).then_some(url)

@@ -21,13 +21,13 @@ pub fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// ` (did you mean …?)`, or nothing where nothing is meant.
+/// ` (did you mean …?)`, or an empty string if there is no suggestion.
 pub fn did_you_mean(meant: Option<impl Display>) -> String {
     meant.map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"))
 }
 
-/// The known name that a mistyped one is nearest to: the same but for case and separators, or one
-/// or two letters off. None is better than a wrong one.
+/// The known name closest to a mistyped one: equal but for case and separators, or one or two
+/// letters off. No suggestion is better than a wrong one.
 pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let bare = |text: &str| -> String {
         text.chars()

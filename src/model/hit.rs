@@ -45,10 +45,10 @@ pub struct TagChange {
     pub remove: bool,
 }
 
-/// What stands in a `reason` that has no room for another note.
+/// Stands in a `reason` that has no room for another note.
 const MORE_NOTES: &str = "more notes";
 
-/// One thing that happened. See the module for what holds of every hit.
+/// One thing that happened. See the module for what holds for every hit.
 ///
 /// In the spool a hit is a MessagePack array in the order of these fields: new fields go to the
 /// end, with `#[serde(default)]`, so that a new server reads what an old one left behind.
@@ -68,7 +68,7 @@ pub struct Hit {
     pub page_url: Option<String>,
     /// At most 500 characters.
     pub page_title: Option<String>,
-    /// As the browser says it, `de-DE`.
+    /// As the browser sends it, `de-DE`.
     pub page_language: Option<String>,
     /// The page before.
     pub referrer: Option<String>,
@@ -108,7 +108,7 @@ pub struct Hit {
     pub user_agent: Option<String>,
     /// Who is believed to have caused it.
     pub verdict: Verdict,
-    /// Why the verdict, and what was cut or repaired: words joined by `; `.
+    /// Why the verdict, and what was cut or repaired: notes joined by `; `.
     pub reason: Option<String>,
     /// Contact fields that this hit may set; unique ones among them also name the contact.
     pub fields: Vec<(String, String)>,
@@ -116,7 +116,7 @@ pub struct Hit {
     pub authority: Authority,
     /// A second hit with the same key is dropped and counted.
     pub idempotency_key: Option<String>,
-    /// When it happened, where the sender says so.
+    /// When it happened, if the sender says so.
     pub occurred_at: Option<Micros>,
     /// What no column holds.
     #[serde(default)]
@@ -124,7 +124,7 @@ pub struct Hit {
     /// What a vendor's request leaves to the projection.
     #[serde(default)]
     pub foreign: Option<Box<Foreign>>,
-    /// It came from one of the networks in `trust.senders`: what it says of its delivery is
+    /// It came from one of the networks in `trust.senders`: what it says about its delivery is
     /// believed.
     #[serde(default)]
     pub is_trusted: bool,
@@ -182,14 +182,14 @@ impl Hit {
         self.foreign.as_ref()?.message_key.as_deref()
     }
 
-    /// Whether a proof of this hit may become one of its visitor: not where somebody else may have
+    /// Whether a proof for this hit may become one for its visitor: not if somebody else may have
     /// the visitor's id.
     pub fn visitor_can_be_proved(&self) -> bool {
         let is_handed = self.foreign.as_ref().is_some_and(|f| f.visitor_is_handed);
         !is_handed && self.visitor_id.is_some_and(|id| !id.is_derived())
     }
 
-    /// Adds a word to `reason`, once. From 500 bytes on it says that there were more.
+    /// Adds a note to `reason`, once. Beyond 500 bytes it only says that there were more.
     pub fn note(&mut self, word: &str) {
         match &mut self.reason {
             None => self.reason = Some(word.to_owned()),
@@ -207,7 +207,7 @@ impl Hit {
         }
     }
 
-    /// Judges it for a reason; a stronger verdict that stands already is kept.
+    /// Sets a verdict with its reason; a stronger one that is already set is kept.
     pub fn judge(&mut self, reason: Reason) {
         let verdict = reason.verdict();
         if self.verdict == Verdict::Human
@@ -218,13 +218,14 @@ impl Hit {
         self.note(reason.as_str());
     }
 
-    /// Why it has its verdict; none for a person's.
+    /// Why it has its verdict; `None` for a person's.
     pub fn verdict_reason(&self) -> Option<Reason> {
         let mut notes = self.reason.as_deref()?.split("; ");
         notes.find_map(|note| Reason::parse(note).filter(|why| why.verdict() == self.verdict))
     }
 
-    /// Cleans a string and cuts it to `limit`, noting a repair under `name`; an empty one is none.
+    /// Cleans a string and cuts it to `limit`, noting a repair under `name`; `None` if nothing is
+    /// left.
     pub fn take(&mut self, name: &str, value: &str, limit: Limit) -> Option<String> {
         self.taken(name, clean(value, limit))
     }
@@ -239,8 +240,8 @@ impl Hit {
         self.taken(name, clean_lines(value, limit))
     }
 
-    /// Takes a campaign parameter, cut to 255 characters with a note; false where the name is none.
-    /// An empty value takes away what was there. `R&amp;D`, as HTML escapes it, is `R&D`: two
+    /// Takes a campaign parameter, cut to 255 characters with a note; false if the name is not one.
+    /// An empty value clears the earlier one. `R&amp;D`, as HTML escapes it, is `R&D`: two
     /// spellings would be two campaigns.
     pub fn take_utm(&mut self, name: &str, value: &str) -> bool {
         if self.utm.slot(name).is_none() {
@@ -253,15 +254,15 @@ impl Hit {
         true
     }
 
-    /// [`Self::take_utm`] where the parameter has no value yet.
+    /// [`Self::take_utm`] if the parameter has no value yet.
     pub fn take_utm_if_none(&mut self, name: &str, value: &str) {
         if let Some(None) = self.utm.slot(name) {
             self.take_utm(name, value);
         }
     }
 
-    /// Takes the currency that stands beside an amount where nothing else says one; `name` is the
-    /// amount's, for the note where they differ.
+    /// Takes the currency written beside an amount, if nothing else gives one; `name` is the
+    /// amount's, for the note if they differ.
     pub fn take_currency_beside(&mut self, name: &str, beside: Option<Currency>) {
         match (self.currency, beside) {
             (None, Some(_)) => self.currency = beside,
@@ -287,8 +288,8 @@ impl Hit {
         }
     }
 
-    /// The time that figures count this hit under: when it happened where that is believable (the
-    /// week before it arrived), else when it arrived.
+    /// The time under which figures count this hit: when it happened, if that is plausible (within
+    /// a week before it arrived), else when it arrived.
     pub fn counted_at(&self) -> Micros {
         match self.occurred_at {
             Some(at) if at <= self.received_at && at.0 > self.received_at.0 - 7 * Micros::DAY => at,

@@ -30,7 +30,7 @@ const MOST_HOST: usize = 255;
 #[serde(try_from = "String", into = "String")]
 pub struct HostPattern(String);
 
-/// The text is no pattern of hosts.
+/// The text is not a host pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not a host name such as www.example.com or *.example.com")]
 pub struct NoHostPattern;
@@ -56,7 +56,7 @@ impl HostPattern {
         Ok(Self(format!(".{}", name(domain)?)))
     }
 
-    /// The host without what stands in front of it.
+    /// The host without its prefix.
     pub fn host(&self) -> &str {
         let text = self.0.strip_prefix('*').unwrap_or(&self.0);
         text.strip_prefix('.').unwrap_or(text)
@@ -92,7 +92,7 @@ pub fn is_listed(host: &str, patterns: &[HostPattern]) -> bool {
     patterns.iter().any(|pattern| pattern.covers(host))
 }
 
-/// Whether a pattern covers a host. The pattern is the text of a [`HostPattern`], as it is stored.
+/// Whether a pattern covers a host. The pattern is the text of a [`HostPattern`], as stored.
 pub fn covers(pattern: &str, host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     match (pattern.strip_prefix("*."), pattern.strip_prefix('.')) {
@@ -116,7 +116,7 @@ fn is_below(host: &str, domain: &str) -> bool {
         })
 }
 
-/// A name or an address, as URLs hold it.
+/// A name or an address, as URLs write it.
 fn host(text: &str) -> Result<String, NoHostPattern> {
     let host = Host::parse(text).map_err(|_| NoHostPattern)?;
     let Host::Domain(name) = host else {
@@ -129,7 +129,7 @@ fn host(text: &str) -> Result<String, NoHostPattern> {
     is_name.then(|| name.to_owned()).ok_or(NoHostPattern)
 }
 
-/// A name: nothing lies below an address.
+/// A name: an address has nothing below it.
 fn name(text: &str) -> Result<String, NoHostPattern> {
     match Host::parse(text) {
         Ok(Host::Domain(_)) => host(text),
@@ -142,7 +142,7 @@ fn name(text: &str) -> Result<String, NoHostPattern> {
 pub struct OriginPattern {
     scheme: String,
     host: HostPattern,
-    /// As written; empty: the scheme's own.
+    /// As written; empty means the scheme's default.
     port: String,
 }
 

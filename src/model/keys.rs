@@ -52,8 +52,8 @@ const PRINT: &[u8] = b"sillage fingerprint";
 /// Bytes of a fingerprint.
 const PRINT_BYTES: usize = 8;
 
-/// By what a key is known where it does not lie: its number, which stands in tokens, and a
-/// fingerprint that tells nothing of its secret.
+/// Identifies a key outside the key store: its number, which is part of tokens, and a fingerprint
+/// that reveals nothing about its secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeyPrint {
     /// 0 to 15.
@@ -68,7 +68,7 @@ impl fmt::Display for KeyPrint {
     }
 }
 
-/// Why a configured key is refused.
+/// Why a configured key is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// Not of the form `number:secret`.
@@ -180,8 +180,8 @@ impl Keys {
             .map_or([0; TAG_BYTES], |key| key.tag(purpose, message, &[]))
     }
 
-    /// [`Self::seal`] with a time: `<value>.<signature>.<time>`, so that of two values the newer
-    /// one is known.
+    /// [`Self::seal`] with a time: `<value>.<signature>.<time>`, so that the newer of two values
+    /// can be told.
     pub fn seal_at(&self, purpose: Purpose, value: &str, at: Micros) -> String {
         let time = time_part(at);
         let tag = self.keys.first().map_or([0; TAG_BYTES], |key| {
@@ -196,8 +196,7 @@ impl Keys {
         sealed
     }
 
-    /// The value of a text that was sealed with or without a time, where any key's signature is
-    /// right.
+    /// The value of a text that was sealed with or without a time, if any key's signature is valid.
     pub fn open_at<'a>(
         &self,
         purpose: Purpose,
@@ -218,7 +217,7 @@ impl Keys {
             .then_some((value, Some(at)))
     }
 
-    /// Verifies with the key of a number.
+    /// Verifies with the key of that number.
     pub(crate) fn verify(&self, number: u8, purpose: Purpose, message: &[u8], tag: &[u8]) -> bool {
         self.keys
             .iter()
@@ -236,7 +235,7 @@ impl Keys {
         sealed
     }
 
-    /// The value of a sealed text, where any key's signature is right.
+    /// The value of a sealed text, if any key's signature is valid.
     pub fn open<'a>(&self, purpose: Purpose, sealed: &'a str) -> Option<&'a str> {
         let (value, signature) = sealed.split_once('.')?;
         let tag = eight_bytes(signature)?;
@@ -247,8 +246,8 @@ impl Keys {
     }
 }
 
-/// What a time adds to a signed message. No value holds an `@`, so none without a time reads like
-/// one with.
+/// What a time adds to a signed message. No value contains an `@`, so a value without a time never
+/// reads like one with.
 fn time_part(at: Micros) -> [u8; 9] {
     let mut part = [b'@'; 9];
     part[1..].copy_from_slice(&at.0.to_be_bytes());

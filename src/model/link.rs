@@ -23,7 +23,7 @@ pub use token::TOKEN_EPOCH_MINUTES;
 use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, Kind, LinkId, Utm};
 
-/// What a server must know of a link to answer a click: the local copy's row.
+/// What a server must know about a link to answer a click: a row of the local copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkRecord {
     /// Id in tokens.
@@ -32,15 +32,15 @@ pub struct LinkRecord {
     pub url: String,
     /// Name in `/r/<slug>`, for standalone links.
     pub slug: Option<String>,
-    /// Campaign; none for standalone links.
+    /// Campaign; `None` for standalone links.
     pub delivery_id: Option<DeliveryId>,
-    /// `optout` and `mirror` decide the kind of the hit; anything else is for reports.
+    /// `optout` and `mirror` set the kind of the hit; anything else is for reports.
     pub category: Option<String>,
-    /// From then on clicks go to `expiration_url`.
+    /// From this time on clicks go to `expiration_url`.
     pub expires_at: Option<Micros>,
-    /// Where clicks on an expired delivery go; none: the fallback.
+    /// Where clicks on an expired delivery go; `None` means the fallback.
     pub expiration_url: Option<String>,
-    /// The delivery's campaign parameters, added where the destination has none of the name.
+    /// The delivery's campaign parameters, added if the destination has none of that name.
     pub utm: Utm,
 }
 
@@ -53,7 +53,7 @@ pub enum LinkName {
     Slug(Box<str>),
 }
 
-/// What a click on a link of a category is.
+/// The kind of a click on a link of a category.
 pub fn kind_of(category: Option<&str>) -> Kind {
     match category {
         Some("optout") => Kind::Optout,
@@ -63,12 +63,12 @@ pub fn kind_of(category: Option<&str>) -> Kind {
 }
 
 impl LinkRecord {
-    /// What a click on this link is.
+    /// The kind of a click on this link.
     pub fn kind(&self) -> Kind {
         kind_of(self.category.as_deref())
     }
 
-    /// Whether the link's time is over.
+    /// Whether the link has expired.
     pub fn is_expired(&self, now: Micros) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }

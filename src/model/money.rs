@@ -37,7 +37,7 @@ impl Money {
 }
 
 impl Money {
-    /// The amount of some digits and those behind the decimal point. Places after the fourth are
+    /// The amount from its digits before and after the decimal point. Places after the fourth are
     /// rounded half away from zero.
     pub(super) fn of(is_negative: bool, whole: &str, places: &str) -> Result<Self, MoneyError> {
         let whole = whole.trim_start_matches('0');
@@ -67,8 +67,8 @@ impl Money {
 impl FromStr for Money {
     type Err = MoneyError;
 
-    /// Reads `-1234.5678` exactly, and what shops write (see `read_amount`); a currency beside
-    /// the amount is passed over.
+    /// Reads `-1234.5678` exactly, and what shops write (see `read_amount`); ignores a currency
+    /// beside the amount.
     fn from_str(text: &str) -> Result<Self, MoneyError> {
         read_amount(text).map(|amount| amount.money)
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::clock::Micros;
 
-/// What a report has a row for.
+/// The granularity of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grain {
@@ -34,7 +34,7 @@ impl Default for Zone {
 }
 
 impl Zone {
-    /// The zone of a name; none where there is no such zone.
+    /// The zone of a name; `None` if it does not exist.
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "UTC" => Some(Self::default()),
@@ -65,7 +65,7 @@ impl Zone {
         Some(self.0.to_datetime(at).date())
     }
 
-    /// The end of the grain that a time lies in.
+    /// The end of the part that contains a time.
     fn end(&self, grain: Grain, at: Micros) -> Option<Micros> {
         let clock = |length: i64| {
             let moment = Timestamp::from_microsecond(at.0).ok()?;
@@ -88,7 +88,7 @@ impl Zone {
     }
 }
 
-/// From a time to another, which is not in it any more.
+/// A range of time, its end excluded.
 #[derive(Clone, Debug)]
 pub struct Period {
     /// Its start.
@@ -104,13 +104,13 @@ pub struct Period {
 pub struct Part {
     /// Its start.
     pub from: Micros,
-    /// Its end, which is not in it any more.
+    /// Its end, excluded.
     pub to: Micros,
 }
 
 impl Period {
-    /// The parts of a grain, oldest first; the first and the last are cut to the period. None where
-    /// they are more than `most`.
+    /// The parts of the period, oldest first; the first and the last are cut to it. `None` if there
+    /// are more than `most`.
     pub fn parts(&self, grain: Grain, most: usize) -> Option<Vec<Part>> {
         let mut parts = Vec::new();
         let mut from = self.from;

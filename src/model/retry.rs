@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 /// `Retry-After` of every 503, in seconds: the longest pause of a [`Backoff`]. A caller that comes
-/// sooner may find a database that is back and not noticed yet.
+/// sooner may find a database that is back but not noticed yet.
 pub const RETRY_AFTER: &str = "2";
 
 /// Pauses between tries: 100 ms, then twice as long each time, at most two seconds. The first is

@@ -5,8 +5,8 @@
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// Whether a request knows a secret. The time it takes tells nothing of the secret, not its length
-/// either: what is compared are digests.
+/// Whether a request knows a secret, in constant time. Digests are compared, so not even the length
+/// leaks.
 pub fn is_same_secret(secret: &[u8], given: &[u8]) -> bool {
     let (secret, given) = (Sha256::digest(secret), Sha256::digest(given));
     secret.as_slice().ct_eq(given.as_slice()).into()

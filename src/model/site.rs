@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use super::host_pattern::HostPattern;
 
-/// The name of the site that a hit is of where it says none.
+/// The site of a hit that names none.
 pub const DEFAULT_SITE: &str = "default";
 /// The usual name of tracked links.
 pub const REDIRECT: &str = "/r";
@@ -19,13 +19,13 @@ pub const EVENT: &str = "/mtc/event";
 
 /// Paths of the operator's side, with everything below them.
 pub const OPERATOR_TREES: [&str; 3] = ["/api", "/demo", "/docs"];
-/// Paths that tell operators how the server is.
+/// Paths that tell operators about the server's state.
 pub const OPERATOR_PATHS: [&str; 3] = ["/livez", "/metrics", "/readyz"];
 
-/// Where the public reaches us, and what holds there.
+/// A public address of this server, and the rules that apply there.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// Public URL without a slash at its end.
+    /// Public URL without a trailing slash.
     pub base_url: String,
     /// Its host.
     pub host: String,
@@ -33,16 +33,16 @@ pub struct Site {
     pub cookie_domains: Vec<HostPattern>,
     /// Origins whose scripts may read answers, as configured: `*`, `https://*.shop.example`.
     pub origins: Vec<String>,
-    /// Where a click goes that leads nowhere; none: a small page.
+    /// Where a click goes that leads nowhere; `None` means a small page.
     pub fallback_url: Option<String>,
-    /// Whether a click hands its visit over to pages that do not get our cookies.
+    /// Whether a click carries its session over to pages that do not get our cookies.
     pub hands_over: bool,
     /// Names of its URLs.
     pub paths: Paths,
 }
 
 impl Site {
-    /// A site at a public URL without a slash at its end, with the usual names and nothing allowed.
+    /// A site at a public URL without a trailing slash, with the usual names and nothing allowed.
     pub fn new(base_url: String) -> Self {
         let host = url::Url::parse(&base_url)
             .ok()
@@ -59,14 +59,14 @@ impl Site {
         }
     }
 
-    /// A site as it is without a configuration.
+    /// A site without any configuration.
     pub fn usual() -> &'static Self {
         static USUAL: LazyLock<Site> =
             LazyLock::new(|| Site::new("http://127.0.0.1:8080".to_owned()));
         &USUAL
     }
 
-    /// What its tracked links begin with: `https://t.example.com/r`.
+    /// Prefix of its tracked links: `https://t.example.com/r`.
     pub fn redirect_url(&self) -> String {
         format!("{}{}", self.base_url, self.paths.redirect)
     }
@@ -76,7 +76,7 @@ impl Site {
         self.base_url.starts_with("https://")
     }
 
-    /// Whether a page is on a host that does not get our cookies, and is to be told of the visit.
+    /// Whether a page is on a host that does not get our cookies, and should be handed the session.
     pub fn hands_over_to(&self, page: &str) -> bool {
         self.hands_over && {
             let url = url::Url::parse(page).ok();
@@ -92,14 +92,14 @@ impl Site {
     }
 }
 
-/// Whether a host is a cookie's domain or lies below it. Not with a dot at its end: browsers give
-/// cookies of the domain to no such host.
+/// Whether a host is a cookie's domain or below it. A trailing dot does not match: browsers send
+/// the domain's cookies to no such host.
 pub fn gets_cookies(host: &str, domain: &HostPattern) -> bool {
     !host.ends_with('.') && domain.covers(host)
 }
 
-/// The operator's names of the public URLs. The usual ones go on working beside them, so that links
-/// and pages of yesterday do.
+/// The operator's names of the public URLs. The usual ones keep working beside them, so that old
+/// links and pages do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
     /// Tracked links.

@@ -13,8 +13,7 @@ pub use ampersand::{plain_ampersands, plain_pair, plain_query};
 pub struct Limit(pub usize);
 
 impl Limit {
-    /// URLs: what browsers and mail programs still handle is about 2,000; operators' real ones
-    /// reach 8,000.
+    /// URLs: browsers and mail programs handle about 2,000; operators' real ones reach 8,000.
     pub const URL: Self = Self(8_000);
     /// Titles.
     pub const TITLE: Self = Self(500);
@@ -35,7 +34,7 @@ pub fn clean(text: &str, limit: Limit) -> (Cow<'_, str>, Option<&'static str>) {
     clean_with(text, limit, ' ')
 }
 
-/// [`clean`] for a text of many lines: a line break inside, however it was written, is LF.
+/// [`clean`] for multi-line text: every kind of line break becomes LF.
 pub fn clean_lines(text: &str, limit: Limit) -> (Cow<'_, str>, Option<&'static str>) {
     clean_with(text, limit, '\n')
 }
@@ -70,7 +69,7 @@ fn clean_with(text: &str, limit: Limit, line_break: char) -> (Cow<'_, str>, Opti
     (Cow::Owned(out), repair)
 }
 
-/// Looks at every byte, whatever the first ones were: so the compiler takes many at once.
+/// Looks at every byte, whatever the first ones were, so that the compiler can vectorise it.
 fn has_suspicious(text: &str) -> bool {
     text.bytes()
         .fold(false, |found, byte| found | is_suspicious(byte))

@@ -47,8 +47,8 @@ impl Id {
         text.parse().ok().and_then(Self::of_number)
     }
 
-    /// An id as links have it. Adobe's tables count 32-bit ids on below zero, and its links write
-    /// those as unsigned numbers: -1 there is 4294967295 here.
+    /// An id as it appears in links. Adobe's tables number 32-bit ids into the negative, and its
+    /// links write those as unsigned: -1 there is 4294967295 here.
     pub(crate) fn of_number(number: i64) -> Option<Self> {
         match number {
             0 => None,
@@ -153,7 +153,7 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// Tells a null from a field that is not there, in requests that change some fields of something.
+/// Distinguishes null from a missing field, in requests that change some fields.
 ///
 /// # Errors
 /// The value's.
@@ -163,7 +163,7 @@ pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
-/// A field that may be left out, and where it is given is no null.
+/// An optional field that must not be null.
 ///
 /// # Errors
 /// The value's.
@@ -173,7 +173,7 @@ pub(crate) fn given_whole<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-/// Reads a string of a form of ours.
+/// Reads a string in one of our formats.
 ///
 /// # Errors
 /// It is no string, or `parse` makes nothing of it: the error names the form.
@@ -253,7 +253,7 @@ pub(crate) mod option_time {
     }
 }
 
-/// Campaign parameters, without `utm_` before their names; those that are none are left out.
+/// Campaign parameters, named without `utm_`; missing ones are left out.
 pub(crate) mod utm {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -281,7 +281,7 @@ pub(crate) mod utm {
         Fields::serialize(utm, serializer)
     }
 
-    /// Null is as if none were given.
+    /// Null is the same as none.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Utm, D::Error> {
         let given = Option::<Given>::deserialize(deserializer)?;
         Ok(given.map_or_else(Utm::default, |given| given.0))

@@ -121,12 +121,13 @@ fn wrong_domain(domain: &str) -> Option<String> {
         .then(|| "is a top-level domain, which browsers reject as a cookie domain".to_owned())
 }
 
-/// ` (did you mean …?)` where what should be a domain is a URL or has a star.
+/// ` (did you mean …?)` for a URL or a wildcard where a domain is expected.
 fn host_of(text: &str) -> String {
     did_you_mean(meant_host(text))
 }
 
-/// The host in what should be one, and is a URL, a pattern of another list or has a port.
+/// The host inside a value that should be a host but is a URL, another list's pattern, or has a
+/// port.
 pub(in crate::config) fn meant_host(text: &str) -> Option<String> {
     Url::parse(text)
         .ok()

@@ -10,7 +10,7 @@ use crate::tracking::route::{
     PREFIXES, REDIRECT, SCRIPT, TRACKING_SCRIPT, UNSUBSCRIBE, VISITOR,
 };
 
-/// What the server answers itself, with everything below it.
+/// Paths that the server itself answers, with everything below them.
 const OWN_TREES: [&str; 9] = [
     OPERATOR_TREES[0],
     OPERATOR_TREES[1],

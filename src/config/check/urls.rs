@@ -6,7 +6,7 @@ use super::Found;
 use crate::config::words::{allowed, did_you_mean, nearest};
 use crate::config::{Config, Secret};
 
-/// What `database_url` of Postgres may say behind its `?`.
+/// Parameters allowed behind the `?` of a Postgres `database_url`.
 const POSTGRES_OPTIONS: [&str; 19] = [
     "application_name",
     "dbname",
@@ -64,7 +64,7 @@ pub(super) fn check_urls(config: &Config, found: &mut Found) {
     }
 }
 
-/// The old system, under its own name: this server's would lead back here.
+/// The old system must have its own name: this server's would loop.
 pub(super) fn check_upstream(config: &Config, found: &mut Found) {
     let upstream = &config.upstream;
     if let Some(url) = &upstream.url {
@@ -137,8 +137,7 @@ fn wrong_public_url(text: &str) -> Option<String> {
     }
 }
 
-/// Whether a page is one of our own tracked links: then a link that nobody knows would lead to
-/// itself.
+/// Whether a page is one of our own tracked links: an unknown link would then redirect to itself.
 fn leads_to_links(page: &str, base: &str, redirect: &str) -> bool {
     let (Ok(page), Ok(base)) = (Url::parse(page), Url::parse(base)) else {
         return false;
@@ -181,7 +180,7 @@ fn is_for_a_shell(path: &str) -> bool {
     path.starts_with('~') || path.contains('$')
 }
 
-/// Says nothing of what the URL holds: it may be the password.
+/// Reveals nothing of the URL: it may be the password.
 fn wrong_database(text: &str) -> Option<String> {
     if let Some(file) = text.strip_prefix("sqlite:") {
         let file = file.trim_start_matches("//");

@@ -7,7 +7,7 @@ use super::known::Known;
 use crate::config::check::meant_host;
 use crate::config::words::{SECRETS, allowed, did_you_mean, nearest};
 
-/// A value of the wrong type or form. Of a list each item that is, where single ones are.
+/// Values of the wrong type or form; for a list, each such item if there are any.
 pub(super) fn wrong_type(
     key: &str,
     place: &Place,
@@ -50,7 +50,7 @@ pub(super) fn wrong_type(
     }
 }
 
-/// What a text of the wrong form was meant to be.
+/// What a string in the wrong form was meant to be.
 fn meant(key: &str, text: &str) -> String {
     let meant = match key {
         "spool.ack" => return nearest(text, ["durable", "fast"].into_iter()),
@@ -86,7 +86,7 @@ fn meant(key: &str, text: &str) -> String {
     did_you_mean(meant)
 }
 
-/// Leaves the right items in a list; false where there are none.
+/// Keeps the valid items of a list; false if there are none.
 pub(super) fn keep_items(
     key: &str,
     place: &mut Place,

@@ -36,7 +36,7 @@ impl Known {
         }
     }
 
-    /// What is wrong with a variable that would be a key's, were it written in capitals.
+    /// What is wrong with a variable that would set a key if it were in upper case.
     pub(super) fn wrong_case(&self, name: &str) -> Option<String> {
         let upper = name.to_uppercase();
         let key = upper
@@ -54,7 +54,7 @@ impl Known {
             .is_some_and(serde_json::Value::is_array)
     }
 
-    /// What is wrong with a key itself: nothing to do (an empty section), or one line.
+    /// What is wrong with the key itself: nothing (an empty section), or one line.
     pub(super) fn problem(
         &self,
         key: &str,
@@ -90,7 +90,7 @@ impl Known {
         )))
     }
 
-    /// The key that was meant: one that is nearly the same, or of the same name in another section.
+    /// The key that was probably meant: a similar one, or one of the same name in another section.
     fn nearest(&self, key: &str) -> Option<String> {
         let last = |key: &str| key.rsplit(['.', '_']).next().unwrap_or_default().to_owned();
         let name = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
@@ -108,8 +108,8 @@ impl Known {
     }
 }
 
-/// Kubernetes tells every container of its services in variables. Those of a service named sillage
-/// are no mistakes of its operator's.
+/// Kubernetes injects variables for every service into every container. Those of a service named
+/// sillage are not the operator's mistakes.
 pub(super) fn is_of_a_service(key: &str, value: &str) -> bool {
     let is_address = value.starts_with("tcp://") || value.starts_with("udp://");
     key.contains("SERVICE_HOST")

@@ -10,7 +10,7 @@ use crate::identity::rights::{Change, Standing};
 use crate::identity::unique::read_key;
 use crate::model::hit::{ContactId, VisitorId};
 
-/// Stands for the maker of a contact whose first hit had no visitor: nobody is it.
+/// Maker of a contact whose first hit had no visitor: matches nobody.
 const NO_VISITOR: VisitorId = VisitorId(Uuid::nil());
 
 /// Who a piece of evidence may be about, and how well that is proved.
@@ -20,11 +20,11 @@ pub(super) struct Named {
     pub(super) standing: Standing,
 }
 
-/// Whom a piece of evidence names, in all ways but its fields and ids.
+/// Everyone that a piece of evidence identifies, other than by its fields and ids.
 pub(super) struct Names {
     pub(super) by_message: Option<Named>,
     pub(super) by_browser: Option<Named>,
-    /// The recipient that a page tag names; the inner none: nobody is known by it.
+    /// The recipient that a page tag names; the inner `None` means that no contact has the value.
     pub(super) recipient: Option<Option<ContactId>>,
 }
 
@@ -35,7 +35,7 @@ impl Names {
 }
 
 impl<N: FnMut() -> Uuid> Resolver<'_, N> {
-    /// Whom a page tag names; the outer none where it names nobody.
+    /// The recipient that a page tag names; the outer `None` if it names none.
     pub(super) fn recipient<'e>(
         &self,
         evidence: &Evidence<'e>,
@@ -57,7 +57,7 @@ impl<N: FnMut() -> Uuid> Resolver<'_, N> {
         }
     }
 
-    /// The person whom an authenticated sender names, and by what.
+    /// The person that an authenticated sender identifies, and by what.
     pub(super) fn named_by_sender(
         &mut self,
         evidence: &Evidence<'_>,
@@ -122,8 +122,8 @@ impl<N: FnMut() -> Uuid> Resolver<'_, N> {
         })
     }
 
-    /// The person of a public hit, and the strongest standing that anything gives which names this
-    /// very person.
+    /// The person of a public hit, with the strongest standing of anything in it that identifies
+    /// the same person.
     pub(super) fn named_by_public(
         &mut self,
         evidence: &Evidence<'_>,
@@ -200,7 +200,7 @@ impl<N: FnMut() -> Uuid> Resolver<'_, N> {
         })
     }
 
-    /// The person whom the address of the viewed page names, where nothing else names anybody.
+    /// The person that the URL of the viewed page identifies, if nothing else identifies anyone.
     pub(super) fn named_by_page(
         &mut self,
         evidence: &Evidence<'_>,
@@ -222,7 +222,7 @@ impl<N: FnMut() -> Uuid> Resolver<'_, N> {
         })
     }
 
-    /// [`Standing::Maker`] where the visitor made the contact and nothing has proved it since.
+    /// [`Standing::Maker`] if the visitor created the contact and nothing has proved it since.
     fn as_maker(&self, contact: ContactId, evidence: &Evidence<'_>) -> Standing {
         let maker = self.contact(contact).and_then(|contact| contact.made_by);
         let visitor = evidence.browser.map(|browser| browser.visitor_id);
@@ -232,7 +232,7 @@ impl<N: FnMut() -> Uuid> Resolver<'_, N> {
         }
     }
 
-    /// Whether a contact has none of the fields that these values are of.
+    /// Whether a contact has a value in none of the fields that these keys are of.
     fn has_room(&self, contact: ContactId, keys: &[&UniqueKey]) -> bool {
         self.contact(contact).is_some_and(|contact| {
             keys.iter()
@@ -252,7 +252,7 @@ impl<N: FnMut() -> Uuid> Resolver<'_, N> {
     }
 
     /// An authenticated sender knows the person: from now on it is more than what its first visitor
-    /// said.
+    /// claimed.
     fn vouched(&mut self, contact: ContactId, standing: Standing) -> Named {
         if let Some(data) = self.known.contacts.get_mut(&contact)
             && data.made_by.take().is_some()

@@ -14,7 +14,7 @@ use crate::model::hit::{ContactId, TagChange};
 const MOST_FIELDS: usize = 500;
 const MOST_TAGS: usize = 1_000;
 
-/// Notes of what may not be written.
+/// Notes about what may not be written.
 const FIELD_NOT_PROVED: &str = "field not proved";
 const UNIQUE_NOT_PROVED: &str = "unique value not proved";
 const UNIQUE_OF_ANOTHER: &str = "unique value of somebody else";
@@ -22,7 +22,7 @@ const TAG_NOT_PROVED: &str = "tag not proved";
 const CONTACT_FULL: &str = "contact full";
 
 impl<N: FnMut() -> Uuid> Resolver<'_, N> {
-    /// Writes fields and tags, as far as that may be; the rest is left over.
+    /// Writes fields and tags, as far as the rights allow; the rest is left over.
     pub(super) fn write<'e>(
         &mut self,
         Named {
@@ -109,8 +109,8 @@ impl<N: FnMut() -> Uuid> Resolver<'_, N> {
         left.extend(refused_tag.map(Leftover::note));
     }
 
-    /// `from` goes into `into`: empty fields are filled, tags joined, everything that pointed at it
-    /// points on.
+    /// Merges `from` into `into`: fills empty fields, joins tags, and redirects everything that
+    /// pointed at `from`.
     pub(super) fn merge(&mut self, from: ContactId, into: ContactId) {
         let gone = self.known.contacts.remove(&from).unwrap_or_default();
         // One that is new gets its row all the same: hits and messages have its id.
@@ -152,13 +152,13 @@ impl<N: FnMut() -> Uuid> Resolver<'_, N> {
     }
 }
 
-/// What writing a field would be.
+/// What kind of change writing a field would be.
 #[derive(Clone, Copy)]
 struct Write {
     change: Change,
-    /// The value is there already, if in another spelling.
+    /// The value is there already, perhaps in another spelling.
     is_same: bool,
-    /// The note where it may not be.
+    /// The note if it is not allowed.
     refusal: &'static str,
 }
 
@@ -173,7 +173,7 @@ fn plain_change(field: &Field<'_>, had: Option<&str>) -> Result<Write, &'static 
     })
 }
 
-/// The same of a unique field: `owner` has the value, `id` is to get it.
+/// The same for a unique field: `owner` has the value, `id` should get it.
 fn unique_change(
     key: &UniqueKey,
     owner: Option<ContactId>,

@@ -2,8 +2,8 @@
 
 use super::placeholder::is_template;
 
-/// Whether a field holds e-mail addresses, by its name. Asked of every parameter with a plus, so
-/// nothing is copied.
+/// Whether a field holds email addresses, judged by its name. Called for every parameter with a
+/// plus, so it copies nothing.
 pub(crate) fn is_address_field(field: &str) -> bool {
     let backwards = || {
         let plain = |c: &char| c.is_alphabetic() || c.is_ascii_digit();
@@ -29,8 +29,8 @@ pub(crate) fn is_address_field(field: &str) -> bool {
     }
 }
 
-/// Whether a text is one e-mail address that mail could be sent to. The host may be one word, as on
-/// an intranet.
+/// Whether a string is a single deliverable email address. The host may be one word, as on an
+/// intranet.
 pub(crate) fn is_address(value: &str) -> bool {
     let value = value.trim();
     let Some((name, host)) = value.rsplit_once('@') else {

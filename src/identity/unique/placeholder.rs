@@ -4,7 +4,7 @@
 //! The words are those that PostHog refuses as ids (`posthog-js`, `isDistinctIdIllegal`), and what
 //! else was seen.
 
-/// What programs write where there is no value, in lower case.
+/// What programs write for a missing value, in lower case.
 const WORDS: [&str; 30] = [
     "undefined",
     "null",
@@ -38,15 +38,14 @@ const WORDS: [&str; 30] = [
     "distinctid",
 ];
 
-/// Whether a text stands for a value that is not there: nothing, zeros, one of the words, a
-/// template.
+/// Whether a string stands for a missing value: nothing, zeros, one of the words, a template.
 pub(crate) fn is_placeholder(text: &str) -> bool {
     let text = text.trim();
     let is_zero = |b: u8| matches!(b, b'0' | b'-');
     text.bytes().all(is_zero) || text == "-1" || is_unfilled(text)
 }
 
-/// The same of a text that may well be `0`, such as the number of an order.
+/// The same for a string that may well be `0`, such as an order number.
 pub(crate) fn is_unfilled(text: &str) -> bool {
     let text = text.trim();
     // Nearly every amount and number of an order: no word has a digit, and every template has
@@ -61,7 +60,7 @@ pub(crate) fn is_unfilled(text: &str) -> bool {
         || is_template(text)
 }
 
-/// Whether a text is, or holds, a place that somebody should have filled in.
+/// Whether a string is, or contains, a placeholder that somebody should have filled in.
 pub(super) fn is_template(text: &str) -> bool {
     const AROUND: [(char, char); 11] = [
         ('{', '}'),

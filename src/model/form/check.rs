@@ -7,7 +7,7 @@ use crate::model::hit::{Limit, clean};
 use crate::model::host_pattern::HostPattern;
 use crate::model::link::check_template;
 
-/// Most fields: a hit's `extra` has room for 200 entries.
+/// Maximum number of fields: a hit's `extra` has room for 200 entries.
 const MOST_FIELDS: usize = 150;
 /// Most options of a field.
 const MOST_OPTIONS: usize = 500;
@@ -15,7 +15,7 @@ const MOST_OPTIONS: usize = 500;
 const MOST_HOSTS: usize = 100;
 /// Longest message: it travels in a URL.
 const MESSAGE: Limit = Limit(2_000);
-/// Names that a submission uses for itself, and the one under which its form is kept.
+/// Names that a submission uses itself, and the name under which its form is kept.
 const RESERVED: [&str; 8] = [
     "formid",
     "formname",
@@ -27,7 +27,7 @@ const RESERVED: [&str; 8] = [
     "mauticpage",
 ];
 
-/// A field of a definition that cannot be taken.
+/// A field of a definition that cannot be accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {why}")]
 pub struct FormError {
@@ -219,7 +219,7 @@ fn is_alias(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
-/// As Mautic makes it: letters and digits of the name.
+/// As Mautic derives it: letters and digits of the name.
 fn alias_of(name: &str) -> String {
     let alias: String = name
         .chars()
@@ -233,7 +233,7 @@ fn alias_of(name: &str) -> String {
     }
 }
 
-/// A host in the form in which URLs hold it, or a pattern for all hosts below one.
+/// A host as URLs write it, or a pattern for all hosts below one.
 fn check_host(text: &str) -> Result<String, String> {
     let pattern = HostPattern::parse(text.trim()).map_err(|wrong| wrong.to_string())?;
     // `*.com` would let anybody in.

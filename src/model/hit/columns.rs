@@ -12,16 +12,16 @@
 use super::{ContactId, Hit, TagChange};
 use crate::model::money::Money;
 
-/// A hit that is to be written, with what the projection has found out about it.
+/// A hit to be written, with what the projection has found out about it.
 #[derive(Clone, Copy, Debug)]
 pub struct HitRow<'h> {
-    /// Place in the order of storage.
+    /// Its position in storage order.
     pub seq: i64,
     /// The hit.
     pub hit: &'h Hit,
     /// Its person.
     pub contact_id: Option<ContactId>,
-    /// What it adds to the revenue in the figures.
+    /// What it adds to the revenue figures.
     pub counted_revenue: Option<Money>,
 }
 
@@ -30,7 +30,7 @@ pub struct HitRow<'h> {
 macro_rules! hit_columns {
     ($make:ident) => {
         $make! { |row, hit|
-            /// Place in the order of storage.
+            /// Its position in storage order.
             seq: i64 = row.seq,
             /// Version 7 UUID, made where the hit arrived.
             id: Uuid = hit.id.0,
@@ -62,7 +62,7 @@ macro_rules! hit_columns {
             link_id: Option<i64> = hit.link_id.map(|id| id.0),
             /// Browser or installation.
             visitor_id: Option<Uuid> = hit.visitor_id.map(|id| id.0),
-            /// Its person. The only column, with the verdict, that may change afterwards.
+            /// Its person. Apart from the verdict, the only column that may change afterwards.
             contact_id: Option<Uuid> = row.contact_id.map(|id| id.0),
             /// Exact to 1/10,000.
             revenue: Option<Money> = hit.revenue,
@@ -82,7 +82,7 @@ macro_rules! hit_columns {
             utm_term: Option<String> = hit.utm.term.as_deref(),
             /// `utm_content`
             utm_content: Option<String> = hit.utm.content.as_deref(),
-            /// Tags that were added, and with `-` before them those taken away.
+            /// Tags that were added, and with a leading `-` those that were removed.
             tags: Tags = hit.tags.as_slice(),
             /// Name of an event.
             event: Option<String> = hit.event.as_deref(),
@@ -97,11 +97,11 @@ macro_rules! hit_columns {
             reason: Option<String> = hit.reason.as_deref(),
             /// What no column holds, a JSON object.
             extra: Option<Extra> = hit.extra.as_ref(),
-            /// What its delivery and message rest on: a word of
+            /// What its delivery and message are based on: a word of
             /// [`Proof`](crate::model::hit::Proof).
             proof: Option<String> = hit.proof().map(|proof| proof.as_str()),
-            /// What it added to the revenue in the figures: 0 for a repetition, the difference for
-            /// a change, none for what counts nowhere or stands apart as unproved.
+            /// What it added to the revenue figures: 0 for a repetition, the difference for a
+            /// change, null if it does not count or is reported apart as unproved.
             counted_revenue: Option<Money> = row.counted_revenue,
         }
     };
@@ -117,7 +117,7 @@ macro_rules! names {
 hit_columns!(names);
 
 impl TagChange {
-    /// The tag as it stands in the column: `-` before one that is taken away.
+    /// The tag as the column holds it: with a leading `-` if it is removed.
     pub fn text(&self) -> String {
         let sign = if self.remove { "-" } else { "" };
         format!("{sign}{}", self.name)

@@ -10,7 +10,7 @@ use crate::model::text::{Limit, clean};
 const MOST: usize = 200;
 const MOST_NAME: Limit = Limit(100);
 const MOST_VALUE: Limit = Limit(4_000);
-/// What a name gets that has another value already.
+/// Suffixes for a name that already has another value.
 const AGAIN: [&str; 3] = [" again", " again 2", " again 3"];
 
 impl Hit {
@@ -23,7 +23,7 @@ impl Hit {
         }
     }
 
-    /// Keeps a value that its column cannot hold, and says why.
+    /// Keeps a value that its column cannot hold, and notes why.
     pub fn refuse(&mut self, name: &str, value: &str, why: &str) {
         self.note(&format!("{name} {why}"));
         self.keep(name, value);

@@ -4,28 +4,26 @@ use serde::{Deserialize, Serialize};
 
 use super::PageTagKind;
 
-/// What a vendor's request says that only the database can answer; the projection reads it.
+/// What a vendor's request says that only the database can interpret; the projection does so.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Foreign {
-    /// The message under a name of its vendor: `mautic:<tracking hash>`, `adobe:<uuid>`. Table
+    /// The message by its vendor's name: `mautic:<tracking hash>`, `adobe:<uuid>`. Table
     /// `message_keys` knows its broadlog.
     pub message_key: Option<String>,
-    /// A unique field and its value that name an existing contact (Adobe's `rcpid`): it makes no
+    /// A unique field and its value that identify an existing contact (Adobe's `rcpid`): creates no
     /// contact and sets nothing.
     pub recipient: Option<(String, String)>,
-    /// The hit counts only where its visitor is known from an earlier click (Adobe's permanent
-    /// mode).
+    /// The hit counts only if its visitor is known from an earlier click (Adobe's permanent mode).
     pub is_for_known_visitors: bool,
-    /// `page_tag` as the request describes it, to be made where there is none of the name yet.
+    /// `page_tag` as the request describes it, to be created if there is no tag of that name.
     pub page_tag: Option<PageTagDraft>,
-    /// Why the record goes straight into quarantine: it was answered, but it is no hit.
+    /// Why the record goes straight into quarantine: the request was answered, but is not a hit.
     pub refused: Option<String>,
-    /// `message_key` stood in the address of a page, which can have been passed on: it names nobody
-    /// in a browser that is known.
+    /// `message_key` came from a page URL, which may have been passed on: it identifies nobody in a
+    /// known browser.
     pub is_from_page: bool,
-    /// The visitor's id was handed to this browser by a parameter: whoever handed it over may have
-    /// it too.
+    /// A parameter handed the visitor's id to this browser: its sender may have the id too.
     pub visitor_is_handed: bool,
     /// Contact fields in the address of the viewed page, which anybody can have made: they name
     /// nobody in a browser that is known, and fill what is empty.
@@ -35,7 +33,7 @@ pub struct Foreign {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub page_fields: Vec<(String, String)>,
     /// The unsigned id that the visitor was derived from, as it goes back to the browser: never in
-    /// a form that our signature vouches for. Answers need it, and nothing else.
+    /// a form that our signature vouches for. Only responses need it.
     #[serde(skip)]
     pub visitor: Option<String>,
 }
@@ -45,6 +43,6 @@ pub struct Foreign {
 pub struct PageTagDraft {
     /// What it stands for.
     pub kind: PageTagKind,
-    /// Where its maker wants it listed.
+    /// The folder its maker wants it listed in.
     pub folder: Option<String>,
 }

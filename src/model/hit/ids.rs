@@ -60,8 +60,8 @@ uuid_id!(
 
 impl VisitorId {
     /// Whether the id was derived from a vendor's own, unsigned one (see
-    /// `dialect::foreign_visitor`): it tells hits apart, and proves nothing, since whoever knows or
-    /// guesses the vendor's id can send it.
+    /// `dialect::foreign_visitor`): it tells hits apart but proves nothing, since anyone who knows
+    /// or guesses the vendor's id can send it.
     pub fn is_derived(self) -> bool {
         self.0.get_version_num() == 8
     }
@@ -75,10 +75,10 @@ impl VisitorId {
     }
 }
 
-/// Stands before an id that was told to a script.
+/// Prefix of an id given to a script.
 const TOLD: &str = "v-";
 
-/// Reads the id of a visitor or a contact: a UUID, or a visitor's as it was told to a script.
+/// Reads the id of a visitor or a contact: a UUID, or a visitor id as given to a script.
 pub fn read_uid(text: &str) -> Option<Uuid> {
     let text = text.trim();
     let told = text.get(..TOLD.len());

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Authority, Dialect, Hit, Provenance};
 
-/// What the delivery and the message of a hit rest on.
+/// What the delivery and the message of a hit are based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// Our own link.
@@ -34,7 +34,7 @@ pub enum Proof {
 }
 
 impl Proof {
-    /// The word as it stands in the database and in answers.
+    /// The word in the database and in responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Link => "link",
@@ -57,17 +57,17 @@ impl Proof {
         all.into_iter().find(|proof| proof.as_str() == word)
     }
 
-    /// Whether it cannot be made up.
+    /// Whether it is proof against forgery.
     pub fn is_signed(self) -> bool {
         matches!(self, Self::Link | Self::Session | Self::Sender)
     }
 }
 
-/// The least proof that makes revenue of a delivery.
+/// The weakest proof with which an amount counts as revenue of a delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LeastProof {
-    /// What is signed, or said by a sender that is believed.
+    /// Signed, or said by a trusted sender.
     #[default]
     Signed,
     /// Also vendors' unsigned links and their sessions.
@@ -89,7 +89,7 @@ impl LeastProof {
 }
 
 impl Hit {
-    /// What its delivery and message rest on; none where it has neither.
+    /// What its delivery and message are based on; `None` if it has neither.
     pub fn proof(&self) -> Option<Proof> {
         if self.delivery_id.is_none() && self.broadlog_id.is_none() {
             return None;

@@ -3,12 +3,11 @@
 
 use super::{Hit, Utm};
 
-/// Longest text, in bytes: an index of Postgres holds 2,700.
+/// Longest text, in bytes: Postgres indexes at most 2,700.
 const LONGEST: usize = 500;
 
 impl Hit {
-    /// Its page without query and fragment, the host in small letters; what an app calls its screen
-    /// as it is.
+    /// Its page without query and fragment, the host in lower case; an app's screen name as it is.
     pub fn page(&self) -> Option<String> {
         let page = self.page_url.as_deref()?;
         let page = page.split(['?', '#']).next().unwrap_or_default();
@@ -24,7 +23,7 @@ impl Hit {
         short(page)
     }
 
-    /// The host that its visitor came from; none where that is the page's own.
+    /// The host that its visitor came from; `None` if that is the page's own.
     pub fn referring_host(&self) -> Option<String> {
         let referrer = host_of(self.referrer.as_deref()?)?;
         let own = self.page_url.as_deref().and_then(host_of);
@@ -38,7 +37,7 @@ impl Hit {
 }
 
 impl Utm {
-    /// Source, medium and campaign, joined by tabs, of which a hit's texts have none; none where all
+    /// Source, medium and campaign, joined by tabs, which no hit's texts contain; `None` if all
     /// three are empty.
     pub fn campaign(&self) -> Option<String> {
         let parts = [&self.source, &self.medium, &self.campaign].map(|part| part.as_deref());
@@ -65,7 +64,7 @@ fn host(authority: &str) -> String {
     host.to_ascii_lowercase()
 }
 
-/// Cut at [`LONGEST`]; none where nothing is left.
+/// Cut at [`LONGEST`]; `None` if nothing is left.
 fn short(mut text: String) -> Option<String> {
     if text.len() > LONGEST {
         text.truncate(text.floor_char_boundary(LONGEST));

@@ -38,7 +38,7 @@ impl Utm {
         ]
     }
 
-    /// The slot of a parameter name.
+    /// The field for a parameter name.
     pub fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
         let slots = [
             &mut self.source,

@@ -70,7 +70,7 @@ word!(
         /// Fetched ahead by a machine (`Sec-Purpose: prefetch`, Apple Mail's privacy protection):
         /// whether a person came is unknown.
         Prefetch = "prefetch",
-        /// A crawler, a monitor or another program that nobody looks through.
+        /// A crawler, a monitor or another program that no person uses to browse.
         Bot = "bot",
         /// A security scanner that follows links.
         Scanner = "scanner",
@@ -80,21 +80,21 @@ word!(
 );
 
 word!(
-    /// Why a hit has its verdict. The word stands in `reason`, among notes about other things.
+    /// Why a hit has its verdict. The word appears in `reason`, among notes about other things.
     Reason {
-        /// A header that says that nobody has clicked yet.
+        /// A header says that nobody has clicked yet.
         PrefetchHeader = "prefetch header",
         /// `HEAD` on a link or pixel.
         Head = "HEAD request",
-        /// Office looks whether a link is alive before it opens the browser.
+        /// Office checks whether a link is alive before it opens the browser.
         OfficeCheck = "link check by Office",
         /// From a network where mail is scanned and nobody reads it.
         MailScanner = "network of a mail scanner",
         /// The images of a mail were fetched before anyone had opened it.
         MailPrivacy = "mail privacy protection",
-        /// A mailbox's image proxy came before anyone can have opened the mail.
+        /// A mailbox's image proxy came before anyone could have opened the mail.
         ProxyAtOnce = "image proxy within seconds of sending",
-        /// Image proxies fetch images; one that follows links looks through mail.
+        /// Image proxies fetch images; one that follows links scans mail.
         ProxyClicks = "image proxy on a link",
         /// The client has no name.
         NoAgent = "no user agent",
@@ -106,19 +106,19 @@ word!(
         Library = "HTTP library on a link",
         /// From a network that often scans mail, within ten minutes of sending.
         OftenScans = "network that often scans mail",
-        /// An agent without a word of any browser or app.
+        /// An agent without any word of a browser or app.
         NoBrowser = "user agent of no browser",
-        /// Earlier than a person gets to it.
+        /// Earlier than a person could be.
         TooSoon = "within the minute of sending",
         /// A personal destination leads to a host that is not listed.
         PersonalHost = "personal host not listed",
-        /// A page tag whose time was over.
+        /// A page tag past its expiry.
         PageTagExpired = "page tag expired",
     }
 );
 
 impl Reason {
-    /// What a hit is held for because of it.
+    /// The verdict that it leads to.
     pub fn verdict(self) -> Verdict {
         match self {
             Self::PrefetchHeader | Self::OfficeCheck | Self::MailPrivacy => Verdict::Prefetch,
@@ -156,9 +156,9 @@ pub enum Provenance {
     Session,
     /// Given openly in the request: a hint for figures, no proof of a person.
     Claimed,
-    /// An unsigned id of a vendor's link, or the session that its click began: who holds the mail
-    /// has it, but it can be guessed. It names the person of this hit, weaker than anything signed,
-    /// and never takes a browser over from somebody else.
+    /// An unsigned id of a vendor's link, or the session that its click began: whoever has the mail
+    /// has it, but it can be guessed. It identifies the person of this hit, weaker than anything
+    /// signed, and never takes over somebody else's browser.
     Unsigned,
 }
 

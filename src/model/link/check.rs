@@ -13,10 +13,10 @@ pub enum DestinationError {
     /// Not an absolute URL.
     #[error("is not an absolute URL, such as https://www.example.com/: {0}")]
     NotAUrl(url::ParseError),
-    /// Something else than `http` or `https`: `javascript:` and `data:` would run in our name.
+    /// A scheme other than `http` and `https`: `javascript:` and `data:` would run in our name.
     #[error("has the scheme {0:?}; use http or https")]
     Scheme(String),
-    /// User name or password, which a redirect would show to everyone.
+    /// A user name or password, which a redirect would show to everyone.
     #[error("contains a user name or a password")]
     Credentials,
     /// Longer than browsers take.
@@ -58,8 +58,8 @@ fn check_fixed(url: &str) -> Result<String, DestinationError> {
     }
 }
 
-/// Checks a template and brings it into the form that can stand in a header, as
-/// [`check_template`] does. `hosts` are those that may come of a personal host.
+/// Checks a template and brings it into the form that can go into a header, as [`check_template`]
+/// does. `hosts` are those that a personal host may turn out to be.
 ///
 /// # Errors
 /// What is fixed of the URL cannot be a destination, or a value of a reader would choose more than
@@ -115,8 +115,8 @@ pub fn check_personal_template(
     Ok(if is_as_given { url.to_owned() } else { text })
 }
 
-/// What the host of a checked URL may be. Here and not before the URL is parsed: in a host escapes
-/// are read, so `%7Bp1%7D` is a personal part there.
+/// Checks the host of a checked URL. Here and not before the URL is parsed: escapes in a host are
+/// decoded, so `%7Bp1%7D` is a personal part there.
 fn check_host(text: String, hosts: &[HostPattern]) -> Result<String, DestinationError> {
     let host = &text[..origin_end(&text)];
     if !is_personal(host) {

@@ -12,8 +12,8 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use super::personal::VALUE;
 use crate::model::hit::{Limit, Utm, plain_ampersands};
 
-/// What a raw query may not hold unencoded. `%` is not in it: the request's own escapes stay as
-/// they came.
+/// What a raw query must not contain unencoded. Without `%`: the request's own escapes stay as they
+/// came.
 pub(super) const QUERY: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')

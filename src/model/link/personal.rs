@@ -21,7 +21,7 @@ use super::destination::QUERY;
 use crate::model::hit::Limit;
 use crate::model::host_pattern::{HostPattern, is_listed};
 
-/// Values of ours: everything but unreserved characters.
+/// Our own values: everything but unreserved characters.
 pub(super) const VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -57,8 +57,8 @@ fn number(digits: &str) -> Option<usize> {
         .filter(|number| *number <= MOST_NUMBER)
 }
 
-/// Where the path begins: what stands before it decides who answers. A template without a plain
-/// scheme and host at its start is all host.
+/// Where the path begins: everything before it decides who answers. A template that does not begin
+/// with a plain scheme and host is all host.
 pub(super) fn origin_end(template: &str) -> usize {
     let host = ["https://", "http://"]
         .iter()
@@ -82,8 +82,8 @@ pub fn is_personal(template: &str) -> bool {
 pub struct PersonalValues(Vec<(usize, String)>);
 
 impl PersonalValues {
-    /// Takes `p1`, `p2`, … out of a raw query; returns the rest of it as it stood. A value that is
-    /// there already is kept.
+    /// Takes `p1`, `p2`, … out of a raw query; returns the rest unchanged. An existing value is
+    /// kept.
     pub fn take_from(&mut self, query: &str) -> String {
         let mut rest = String::with_capacity(query.len());
         for pair in query.split('&') {
@@ -186,8 +186,8 @@ pub fn fill<'t>(
     Some(Cow::Owned(url))
 }
 
-/// Whether the path at the start of a text has `.` or `..` for a segment, which a browser reads as
-/// a way up, escaped too.
+/// Whether the path at the start of a text has a `.` or `..` segment, escaped or not, which a
+/// browser resolves.
 fn climbs(text: &str) -> bool {
     let path = text.split(['?', '#']).next().unwrap_or_default();
     path.split('/').any(|segment| {
@@ -212,8 +212,8 @@ fn push_path(url: &mut String, value: &str) {
     }
 }
 
-/// Puts a value where it stays inside its place. What the sender has percent-encoded itself
-/// (`escapeUrl` in the template, say) stays so: Adobe inserts it as it is.
+/// Inserts a value so that it stays within its place. What the sender has percent-encoded (with
+/// `escapeUrl` in the template, say) stays so: Adobe inserts it as it is.
 fn push_value(url: &mut String, value: &str) {
     let is_escape = |at: usize| {
         let digits = value.as_bytes().get(at + 1..at + 3);

@@ -17,19 +17,19 @@ const MOST_ESCAPES: usize = 3;
 /// Longest name that is repaired; none that is whole is longer.
 const MOST_NAME: usize = 2_000;
 
-/// A name with something in or around it that is no name.
+/// A name with something in or around it that does not belong to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repaired {
-    /// Up to the first character that is none of a name's.
+    /// Up to the first character that no name contains.
     pub name: String,
-    /// All characters of a name's before the end of the text, for a name that was broken in the
-    /// middle: right only where it can be proved.
+    /// All characters up to the end of the text that a name may contain, for a name that was broken
+    /// in the middle: right only where it can be verified.
     pub joined: String,
     /// The text behind the name.
     pub behind: String,
 }
 
-/// Whether a text has the characters of a name only.
+/// Whether a text has only characters of a name.
 pub fn is_whole_name(text: &str) -> bool {
     text.bytes().all(is_of_name)
 }
@@ -38,7 +38,7 @@ fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
-/// Finds the name in a text that is not one as a whole; none where there is none.
+/// Finds the name in a text that is not a name as a whole; `None` if there is none.
 pub fn repair_name(text: &str) -> Option<Repaired> {
     if text.len() > MOST_NAME {
         return None;

@@ -29,7 +29,7 @@ pub const TOKEN_EPOCH_MINUTES: i64 = 29_453_760;
 
 /// Base32.
 const VERSION: u8 = 2;
-/// Base64url: read, and not written any more.
+/// Base64url: read, but no longer written.
 const OLD_VERSION: u8 = 1;
 /// 1 + 3 × 10 + 5 + 8.
 const MAX_BYTES: usize = 44;
@@ -38,7 +38,7 @@ const MAX_CHARS: usize = (MAX_BYTES * 8).div_ceil(5);
 
 /// Crockford's alphabet: no `i`, `l`, `o`, `u`.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-/// What is no character of a token.
+/// Not a character of a token.
 const NONE: u8 = 0xff;
 /// The five bits of each character.
 const BITS: [u8; 256] = {
@@ -73,7 +73,7 @@ pub struct LinkToken {
     pub delivery_id: DeliveryId,
     /// Message.
     pub broadlog_id: BroadlogId,
-    /// Destination; none in the open pixel.
+    /// Destination; `None` in the open pixel.
     pub link_id: Option<LinkId>,
     /// Minutes since the Unix epoch at which the message was sent.
     pub sent_minute: Option<i64>,
@@ -87,7 +87,7 @@ impl LinkToken {
         text
     }
 
-    /// Signs and encodes to the end of a text: a message has many links, and a sender many
+    /// Signs and encodes, appending to a text: a message has many links, and a sender many
     /// messages.
     pub fn encode_into(&self, keys: &Keys, text: &mut String) {
         let mut bytes = Vec::with_capacity(MAX_BYTES);
@@ -105,7 +105,7 @@ impl LinkToken {
         put_base32(&bytes, text);
     }
 
-    /// The token in a text as it comes out of mail programs, chats and hands; none where there is
+    /// Finds the token in a text as mail programs, chats and people pass it on; `None` if there is
     /// none.
     pub fn find(text: &str, keys: &Keys) -> Option<Self> {
         Self::decode(text, keys).or_else(|| {
@@ -115,9 +115,8 @@ impl LinkToken {
         })
     }
 
-    /// Decodes and verifies; none for anything that no key of ours has signed. What a text has put
-    /// behind a token with a `_` or `-`, as Markdown does, is no part of it: no token has one, but
-    /// those of before.
+    /// Decodes and verifies; `None` if none of our keys signed it. What was appended after a `_` or
+    /// `-`, as Markdown does, is not part of the token: only old tokens contain them.
     pub fn decode(text: &str, keys: &Keys) -> Option<Self> {
         let text = match text.starts_with(['4', '5']) {
             true => text.split(['_', '-']).next()?,
@@ -169,7 +168,7 @@ fn put_base32(bytes: &[u8], text: &mut String) {
     }
 }
 
-/// Reads what [`put_base32`] wrote, and how many bytes that is; none for anything else.
+/// Reads what [`put_base32`] wrote, and how many bytes that is; `None` for anything else.
 fn base32(text: &[u8], bytes: &mut [u8; MAX_CHARS]) -> Option<usize> {
     let (mut bits, mut count, mut length) = (0_u32, 0, 0);
     for character in text {

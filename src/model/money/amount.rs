@@ -23,11 +23,12 @@ use super::{Currency, Money, MoneyError};
 pub struct Amount {
     /// How much.
     pub money: Money,
-    /// Of what, where the text says it and can mean one currency only.
+    /// The currency, if the text names exactly one.
     pub currency: Option<Currency>,
 }
 
-/// Signs of currencies in lower case, longest first, and the code where it is the sign of one only.
+/// Signs of currencies in lower case, longest first, with the code if only one currency uses the
+/// sign.
 const SIGNS: [(&str, &str); 37] = [
     ("us$", "USD"),
     ("nz$", "NZD"),
@@ -68,8 +69,8 @@ const SIGNS: [(&str, &str); 37] = [
     ("¥", ""),
 ];
 
-/// The codes of ISO 4217 that amounts are given in. A word beside a number is a currency only where
-/// it is one of them.
+/// The ISO 4217 codes that amounts are given in. A word beside a number is a currency only if it is
+/// one of them.
 const CODES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB \
     BRL BSD BTN BWP BYN BZD CAD CDF CHF CLF CLP \
      CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ \
@@ -120,8 +121,8 @@ enum Side {
     After,
 }
 
-/// Takes the currency's sign or code away that stands on one side. The outer option says whether
-/// there is one, the inner one which.
+/// Takes a currency's sign or code off one side. The outer option says whether there is one, the
+/// inner one which.
 fn without_mark(text: &str, side: Side) -> (&str, Option<Option<Currency>>) {
     let edge = match side {
         Side::Before => text.chars().next(),
@@ -169,7 +170,7 @@ fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\u{a0}' | '\u{202f}' | '\u{2009}')
 }
 
-/// What a separator is, whichever of its forms was typed.
+/// The separator that a character stands for, whichever form was typed.
 fn kind(c: char) -> Option<char> {
     match c {
         '.' | ',' => Some(c),
@@ -270,7 +271,7 @@ fn ungrouped(text: &str, separator: char) -> Option<String> {
     (last.len() == 3 && (fits(3) || is_indian)).then(|| groups.concat())
 }
 
-/// A number of items: `3`, `3.0`, `3,00`, `1 000`; not `3.5`, nor `1.000`, which can be one or a
+/// A number of items: `3`, `3.0`, `3,00`, `1 000`; not `3.5`, nor `1.000`, which could be one or a
 /// thousand.
 pub fn read_whole(text: &str) -> Option<i32> {
     let text = text.trim();

@@ -50,7 +50,7 @@ fn escape(text: &[u8], is_raw: bool) -> usize {
     }
 }
 
-/// All escapes that follow one another, as after `&amp;amp;`.
+/// All consecutive escapes, as after `&amp;amp;`.
 fn escapes(text: &[u8], is_raw: bool) -> usize {
     let mut at = 0;
     loop {
@@ -61,7 +61,7 @@ fn escapes(text: &[u8], is_raw: bool) -> usize {
     }
 }
 
-/// One pair of a raw query without what an escaped ampersand left at its start.
+/// One pair of a raw query without the rest of an escaped ampersand at its start.
 pub fn plain_pair(pair: &[u8]) -> &[u8] {
     &pair[escapes(pair, true)..]
 }
