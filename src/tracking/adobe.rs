@@ -37,7 +37,7 @@ use crate::model::escape::{html, start_of};
 use crate::model::hit::plain_pair;
 use crate::model::link::LinkRecord;
 
-/// Most characters of a URL that an answer repeats.
+/// Characters of a URL that a response repeats at most.
 const MOST_REPEATED: usize = 500;
 
 /// Whether a request below `/r` is Adobe's and not one of our links: `rest` is the path after `/r`,
@@ -48,7 +48,7 @@ pub fn recognises(rest: &str, query: &str) -> bool {
 
 const TEST: &str = "/test";
 
-/// Whether a raw query has a parameter, in any case; `name` ends with `=`.
+/// Whether a raw query has a parameter, ignoring case; `name` ends with `=`.
 fn has(query: &str, name: &str) -> bool {
     let mut start = 0;
     memchr_iter(b'&', query.as_bytes())
@@ -62,8 +62,8 @@ fn has(query: &str, name: &str) -> bool {
         })
 }
 
-/// A pair without what an ampersand that HTML has escaped left at its start: also the query inside
-/// `e` can hold them.
+/// A pair without the rest of an HTML-escaped ampersand at its start: the query inside `e` may
+/// contain them, too.
 fn plain(pair: &str) -> &str {
     let length = plain_pair(pair.as_bytes()).len();
     &pair[pair.len() - length..]
@@ -78,7 +78,7 @@ pub enum Request {
     Message(Box<LinkClaim>),
     /// `/r/test`.
     Test,
-    /// Meant as a link, but its id is none.
+    /// Meant as a link, but without a valid id.
     Odd,
 }
 
@@ -169,7 +169,7 @@ fn no_page(inbound: &Inbound<'_>) -> Reply {
     )))
 }
 
-/// Raw pairs of a query without those that are empty.
+/// The non-empty raw pairs of a query.
 fn raw_pairs(query: &str) -> impl Iterator<Item = &str> {
     query.split('&').map(plain).filter(|pair| !pair.is_empty())
 }

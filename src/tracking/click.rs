@@ -10,17 +10,17 @@ use super::{AdobeMode, Rules, session, verdict, visitor};
 use crate::model::hit::{Hit, Reason};
 use crate::model::link::{self, LinkRecord, PersonalValues, build_destination};
 
-/// What a click brings along for its page.
+/// What a click carries to its page.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Brought<'q> {
     /// For the personal parts of the destination.
     pub(crate) values: Cow<'q, PersonalValues>,
-    /// Raw query that goes on to the page.
+    /// Raw query that is passed on to the page.
     pub(crate) query: Cow<'q, str>,
 }
 
 impl<'q> Brought<'q> {
-    /// The whole query, but what the link's personal parts take out of it.
+    /// The whole query, except for the link's personal parts.
     pub(crate) fn of(link: &LinkRecord, query: Cow<'q, str>) -> Self {
         let mut values = PersonalValues::default();
         let query = if link::is_personal(&link.url) {
@@ -35,7 +35,7 @@ impl<'q> Brought<'q> {
     }
 }
 
-/// Leads a click to its page. `no_page` answers where there is none: the link has expired, or its
+/// Redirects a click to its page. `no_page` answers if there is none: the link has expired, or its
 /// parameters choose a host that is not listed.
 pub(crate) fn lead(
     inbound: &Inbound<'_>,
@@ -83,7 +83,7 @@ pub(crate) fn lead(
     }
 }
 
-/// The cookies of a click: session, visitor, and where page tags count beyond the session the last
+/// The cookies of a click: session, visitor, and, if page tags count beyond the session, the last
 /// delivery.
 pub(crate) fn remember(rules: &Rules, hit: &Hit) -> Cookies {
     let is_lasting = matches!(

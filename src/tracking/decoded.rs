@@ -10,19 +10,18 @@ use serde_json::Value;
 use super::session::SessionCookies;
 use crate::model::hit::Hit;
 
-/// What a dialect made of a request.
+/// What a dialect makes of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
     /// In the order of the request; their ids are nil.
     pub hits: Vec<Hit>,
-    /// What the client gets once the hits are safe.
+    /// The response once the hits are safe.
     pub reply: Reply,
-    /// What the client gets instead where the hits could not be kept, if it can do something about
-    /// it.
+    /// The response if the hits could not be kept and the client can do something about it.
     pub if_lost: Option<Box<Reply>>,
-    /// What the browser is to remember, whichever answer it gets.
+    /// What the browser should remember, whichever response it gets.
     pub cookies: Cookies,
-    /// Why the request, or what it says, is no hit; counted in `sillage_hits_refused_total`.
+    /// Why the request, or part of it, is not a hit; counted in `sillage_hits_refused_total`.
     pub refused: Option<&'static str>,
     /// The total that it counts in.
     pub counted: Counted,
@@ -41,7 +40,7 @@ impl Decoded {
         }
     }
 
-    /// An answer that leaves no hit behind, and why.
+    /// A response that leaves no hit, and why.
     pub fn refused(reply: Reply, why: &'static str) -> Self {
         Self {
             refused: Some(why),
@@ -66,7 +65,7 @@ pub enum Reply {
     NoPage(Option<String>),
     /// JSON for a script.
     Json(StatusCode, Value, Readers),
-    /// 204 to a browser that asks what a script may do.
+    /// 204, telling a browser what a script may do.
     Preflight(Readers),
     /// A page of HTML.
     Page {
@@ -74,19 +73,18 @@ pub enum Reply {
         status: StatusCode,
         /// The whole page.
         html: String,
-        /// What its `Content-Security-Policy` lets run.
+        /// What its `Content-Security-Policy` allows to run.
         runs: Runs,
     },
-    /// HTML that a script puts into its page, 200; runs nothing where it is opened by itself.
+    /// HTML that a script inserts into its page, 200; runs nothing if it is opened by itself.
     Part(String, Readers),
-    /// A script that pages of any site load, 200. Asked for each time, and sent where it has
-    /// changed.
+    /// A script that pages of any site load, 200. Revalidated each time.
     Script(String),
     /// XML, 200.
     Xml(String),
     /// A status and nothing else.
     Status(StatusCode),
-    /// 503 to a server that is to send its hits again.
+    /// 503 to a server that should send its hits again.
     NotStored,
 }
 
@@ -101,19 +99,19 @@ pub enum Runs {
     Inline,
 }
 
-/// Whose scripts may read an answer.
+/// Whose scripts may read a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
     /// Pages of the configured origins.
     Sites,
-    /// Those, and the asking page where its form allows it to stand there.
+    /// Those, and the asking page if the form allows it there.
     Form {
         /// Whether it does.
         is_own: bool,
     },
 }
 
-/// What the browser is to remember.
+/// What the browser should remember.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cookies {
     /// The click that began a session.
@@ -133,13 +131,13 @@ pub struct OwnCookie {
     pub name: Cow<'static, str>,
     /// Its value, which the dialect has made safe for a header.
     pub value: String,
-    /// How long it is kept: so many days, 0 takes it away; none: until the browser closes.
+    /// How long it is kept: this many days, 0 removes it; `None` means until the browser closes.
     pub days: Option<i64>,
     /// Whether scripts may read it.
     pub is_for_scripts: bool,
 }
 
-/// The totals that answers count in.
+/// The totals that responses count in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Counted {
     /// None of them.
@@ -149,8 +147,8 @@ pub enum Counted {
     Redirect,
     /// What pages and apps sent, each hit: `sillage_collected_total`.
     Collected,
-    /// A link that nobody knows: `sillage_unknown_links_total`.
+    /// An unknown link: `sillage_unknown_links_total`.
     UnknownLink,
-    /// A script of a site that may not read the answer: `sillage_refused_origins_total`.
+    /// A script of a site that may not read the response: `sillage_refused_origins_total`.
     RefusedOrigin,
 }

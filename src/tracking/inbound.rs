@@ -10,20 +10,20 @@ use crate::model::clock::Micros;
 use crate::model::hit::{VisitorId, clean_bytes};
 use crate::model::site::Site;
 
-/// Header in which the server tells itself that a request's head did not arrive whole: `cut` or
-/// `repaired`. A client that sends it gets no more than the note.
+/// Header in which the server notes for itself that a request's head was mended: `cut` or
+/// `repaired`. A client that sends it gains nothing but the note.
 pub static MENDED_HEADER: HeaderName = HeaderName::from_static("x-sillage-mended");
 
-/// Most cookies of one name that are looked at: a browser has one for each domain and path above a
-/// page, and each may cost a signature.
+/// Maximum number of cookies of one name to examine: a browser has one for each domain and path
+/// above a page, and each may cost a signature check.
 const MOST_OF_A_NAME: usize = 20;
 
-/// Why a cookie of a name that was asked for is passed over.
+/// Why a requested cookie is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassedOver {
     /// Its bytes are no UTF-8.
     NoText,
-    /// Twenty of the name stand before it.
+    /// Twenty of the name come before it.
     TooMany,
 }
 
@@ -44,27 +44,27 @@ pub struct Inbound<'a> {
     pub site: &'a Site,
     /// `GET`, `POST`, …
     pub method: &'a Method,
-    /// Path and query as they stood in the request, not decoded.
+    /// Path and query as in the request, not decoded.
     pub target: &'a str,
-    /// What the path leaves to the dialect: the rest of a route.
+    /// The part of the path that belongs to the dialect: the rest of a route.
     pub rest: &'a str,
-    /// Raw query without `?`, as it is meant.
+    /// Raw query without `?`, after repair.
     pub query: &'a str,
-    /// Something in or behind the address was cut away to understand it.
+    /// Something in or behind the URL was cut away to understand it.
     pub is_repaired: bool,
     /// All headers.
     pub headers: &'a HeaderMap,
     /// Whole body.
     pub body: &'a [u8],
-    /// Address of the client: the peer's, or what trusted proxies say of it.
+    /// Address of the client: the peer's, or the one reported by trusted proxies.
     pub client: IpAddr,
-    /// Whether that is what a trusted proxy says, and not the peer's own.
+    /// Whether a trusted proxy reported it.
     pub is_forwarded: bool,
     /// Whether the sender may override address, agent and time.
     pub is_trusted_sender: bool,
     /// When it arrived.
     pub received_at: Micros,
-    /// The visitor that it is where it comes from a browser that nobody knows yet.
+    /// The visitor's id, if the browser turns out to be new.
     pub new_visitor: VisitorId,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Inbound<'a> {
         Self { body, ..self }
     }
 
-    /// The same request, where more of its address had to be understood.
+    /// The same request, where more of its URL had to be interpreted.
     pub(crate) fn repaired(self, query: &'a str) -> Self {
         Self {
             query,
@@ -89,7 +89,7 @@ impl<'a> Inbound<'a> {
         }
     }
 
-    /// A header's text; bytes that are no UTF-8 become U+FFFD.
+    /// A header's text; invalid UTF-8 becomes U+FFFD.
     pub fn header(&self, name: impl AsHeaderName) -> Option<Cow<'a, str>> {
         self.headers
             .get(name)
@@ -222,7 +222,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// As the crate that writes our cookies reads them.
+        /// As parsed by the crate that writes our cookies.
         #[test]
         fn cookies_are_read_as_the_cookie_crate_reads_them(line in "[ -~]{0,60}") {
             let mut headers = HeaderMap::new();

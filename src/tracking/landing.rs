@@ -9,8 +9,8 @@ use crate::model::keys::Purpose;
 
 /// Parameter that a redirect hands to a landing page on another domain.
 pub(crate) const LANDING_PARAMETER: &str = "_sl";
-/// How long a landing parameter is believed, in minutes: long enough for a slow page, too short to
-/// be passed on with the URL.
+/// How long a landing parameter is valid, in minutes: long enough for a slow page, too short to be
+/// passed on with the URL.
 const LANDING_MINUTES: i64 = 10;
 
 /// The parameter that a redirect hands to a page on another domain: message, campaign, visitor and
@@ -42,7 +42,7 @@ pub(crate) fn landing_value(rules: &Rules, hit: &Hit) -> String {
     rules.keys.seal(Purpose::Landing, &value)
 }
 
-/// Reads what [`landing_value`] wrote.
+/// Reads a value from [`landing_value`].
 pub(crate) fn take_landing(hit: &mut Hit, rules: &Rules, sealed: &str) {
     let Some((message, delivery, visitor, minute)) =
         rules.keys.open(Purpose::Landing, sealed).and_then(|value| {

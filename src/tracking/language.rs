@@ -1,8 +1,8 @@
 //! The language of a reader, for the few words that are ours.
 
 /// The texts of the language that a reader likes best, by an `Accept-Language` (RFC 9110, 12.5.4);
-/// the first where there is none of theirs. Regions do not count. A quality that cannot be read
-/// counts as wanted.
+/// the first if there is none of theirs. Regions do not count. A quality that cannot be read counts
+/// as wanted.
 pub(super) fn best<'w, W>(
     accepted: &str,
     all: &'w [W],

@@ -39,7 +39,7 @@ use parameters::Parameters;
 /// The pixel's own name for it, so that a site whose domain we share with the pixel has one opt-out
 /// and not two.
 pub const OPTOUT_COOKIE: &str = "webtrekkOptOut";
-/// How long an opt-out holds where the request does not say it: the pixel's own default.
+/// How long an opt-out lasts if the request does not say: the pixel's own default.
 const OPTOUT_DAYS: i64 = 1_800;
 /// Browsers keep no cookie longer than 400 days; relays and apps may.
 const MOST_OPTOUT_DAYS: i64 = 3_650;
@@ -54,7 +54,7 @@ const VENDOR: &str = "mapp";
 /// Most track ids of one request.
 const MOST_SITES: usize = 10;
 
-/// What is asked for below a track id.
+/// What is requested below a track id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// `wt`, `wt.pl`, the pixel's shuffled form, or the operator's own path.
@@ -67,8 +67,8 @@ pub enum Call {
     Redirect,
 }
 
-/// Track ids as they stand in the path, separated by commas, and what is asked for. `own` is the
-/// operator's own path, or empty; it has no track id of its own.
+/// Track ids in the path, comma-separated, and what is requested. `own` is the operator's own path,
+/// or empty; it has no track id.
 pub fn read_path<'p>(path: &'p str, own: &str) -> Option<(&'p str, Call)> {
     if !own.is_empty() && path == own {
         return Some(("", Call::Hit));
@@ -95,7 +95,7 @@ pub fn read_path<'p>(path: &'p str, own: &str) -> Option<(&'p str, Call)> {
     Some((sites, call))
 }
 
-/// The track ids of a path, each once; empty where there are none.
+/// The track ids of a path, each once; empty if there are none.
 pub fn split_sites(sites: &str) -> Vec<&str> {
     let mut each: Vec<&str> = Vec::new();
     for site in sites.split(',').filter(|site| !site.is_empty()) {
@@ -106,7 +106,7 @@ pub fn split_sites(sites: &str) -> Vec<&str> {
     each
 }
 
-/// Whether more track ids are named than [`split_sites`] returns.
+/// Whether there are more track ids than [`split_sites`] returns.
 pub fn are_sites_cut(sites: &str, taken: usize) -> bool {
     taken == MOST_SITES && {
         let mut named: Vec<&str> = sites.split(',').filter(|site| !site.is_empty()).collect();
@@ -125,7 +125,7 @@ pub fn answer(inbound: &Inbound<'_>, rules: &Rules, call: Call) -> Decoded {
     }
 }
 
-/// `GET /<track id>/wt`: the GIF, and Mapp's cookies where they are switched on.
+/// `GET /<track id>/wt`: the GIF, and Mapp's cookies if they are switched on.
 fn answer_hit(inbound: &Inbound<'_>, rules: &Rules) -> Decoded {
     let mut found = collect(inbound, rules, inbound.rest);
     let mut cookies = Cookies::default();
@@ -139,8 +139,8 @@ fn answer_hit(inbound: &Inbound<'_>, rules: &Rules) -> Decoded {
     }
 }
 
-/// Every track id has its own cookies: its Ever-ID, where there is one, and the mark of a session.
-/// Who comes without any id gets one, and is its visitor from this hit on.
+/// Every track id has its own cookies: its Ever-ID, if there is one, and a session marker. A client
+/// without any id gets one, and is its visitor from this hit on.
 fn name_browser(inbound: &Inbound<'_>, hits: &mut [Hit]) -> Vec<OwnCookie> {
     let (mut made, mut cookies) = (None, Vec::with_capacity(2 * hits.len()));
     for hit in hits {
@@ -234,7 +234,7 @@ fn set_ever_id(hit: &mut Hit, id: &str) {
     hit.keep("eid", id);
 }
 
-/// The Ever-ID of a hit, where it looks like one.
+/// The Ever-ID of a hit, if it looks like one.
 fn ever_id(hit: &Hit) -> Option<&str> {
     let id = hit.extra.as_ref()?.get("eid")?.as_str()?;
     is_ever_id(id).then_some(id)
@@ -244,7 +244,7 @@ fn is_ever_id(id: &str) -> bool {
     id.len() == 19 && id.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// An opt-out or, with a duration below a day, its end; and for how many days it holds.
+/// An opt-out or, with a duration below a day, its end; and for how many days it lasts.
 pub fn optout(inbound: &Inbound<'_>, rules: &Rules, sites: &str) -> (Vec<Hit>, i64) {
     let parameters = Parameters::read(inbound.query.as_bytes());
     let days = parameters.get("duration").map(|days| days.trim().parse());
@@ -264,7 +264,7 @@ pub fn optout(inbound: &Inbound<'_>, rules: &Rules, sites: &str) -> (Vec<Hit>, i
     (hits, days)
 }
 
-/// The target of `re.pl`, where it lies on one of the hosts: `www.example.com`, `*.example.com`.
+/// The target of `re.pl`, if it is on one of the hosts: `www.example.com`, `*.example.com`.
 pub fn read_target(query: &str, hosts: &[HostPattern]) -> Option<url::Url> {
     let target = form_urlencoded::parse(query.as_bytes())
         .find(|(name, _)| name == "t")?

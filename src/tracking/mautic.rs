@@ -46,7 +46,7 @@ const SHORT_KEYS: [(&str, &str); 6] = [
     ("c", "channel"),
     ("ut", "utmTags"),
 ];
-/// The same of the campaign parameters in it.
+/// The same for the campaign parameters in it.
 const UTM_KEYS: [(&str, &str); 4] = [
     ("us", "utm_source"),
     ("um", "utm_medium"),
@@ -65,20 +65,20 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Where a `ct` stood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// In the request: the link of the mail itself, or a pixel that was made for this reader.
+    /// In the request: the link in the mail itself, or a pixel made for this reader.
     InRequest,
-    /// In the address of the page, which can have been passed on.
+    /// In the URL of the page, which may have been passed on.
     InPageUrl,
 }
 
-/// Whether the name of a link is one that Mautic gave: 25 hexadecimal digits.
+/// Whether a link's name is one of Mautic's: 25 hexadecimal digits.
 pub fn is_redirect_id(name: &str) -> bool {
     name.len() == REDIRECT_CHARS && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// What a click on an imported link says beside the click. Returns the query that goes on to the
-/// page: all of it but `ct`, which is for us and names a person. Parameters that somebody has put
-/// behind it are the page's.
+/// What a click on an imported link carries besides the click. Returns the query that is passed on
+/// to the page: all of it but `ct`, which is for us and identifies a person. Parameters that
+/// somebody appended to it are the page's.
 pub fn take_click<'q>(hit: &mut Hit, query: &'q str) -> Cow<'q, str> {
     hit.dialect = Dialect::Mautic;
     let is_ct = |pair: &str| pair.split('=').next() == Some("ct");
@@ -119,14 +119,14 @@ fn decoded_pair(pair: &str) -> (Cow<'_, str>, Cow<'_, str>) {
         .unwrap_or_default()
 }
 
-/// `/email/<hash>.gif`: an open of the message with this tracking hash; none where the name cannot
+/// `/email/<hash>.gif`: an open of the message with this tracking hash; `None` if the name cannot
 /// be a hash.
 pub fn open(inbound: &Inbound<'_>, rules: &Rules, hash: &str) -> Option<Hit> {
     named(inbound, rules, Kind::Open, hash)
 }
 
-/// `/email/unsubscribe/<hash>`: an opt-out from that message, whatever mail programs have put around
-/// the hash; none where there is none.
+/// `/email/unsubscribe/<hash>`: an opt-out from that message, whatever mail programs have put
+/// around the hash; `None` if there is none.
 pub fn opt_out(inbound: &Inbound<'_>, rules: &Rules, hash: &str) -> Option<Hit> {
     let repaired = repair_name(hash);
     let hash = match &repaired {
@@ -145,15 +145,15 @@ fn named(inbound: &Inbound<'_>, rules: &Rules, kind: Kind, hash: &str) -> Option
     Some(hit)
 }
 
-/// The name under which imported messages are known.
+/// The name that imported messages have.
 fn message_key(hash: &str) -> Option<String> {
     let is_hash =
         (5..=64).contains(&hash.len()) && hash.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_hash.then(|| format!("mautic:{hash}"))
 }
 
-/// Reads a `ct`: the message where nothing signed has named one, the campaign where nothing has
-/// named any. All of it is kept in `extra`. Returns the parameters that stand behind it.
+/// Reads a `ct`: the message if nothing signed has named one, the campaign if nothing has named
+/// any. All of it is kept in `extra`. Returns the parameters that follow it.
 pub fn take_click_through(hit: &mut Hit, ct: &str, found: Found) -> Vec<(String, String)> {
     hit.dialect = Dialect::Mautic;
     let payloads = Payload::readings(ct);
@@ -230,8 +230,7 @@ pub fn take_click_through(hit: &mut Hit, ct: &str, found: Found) -> Vec<(String,
     behind
 }
 
-/// The parameters in a `d`, in its order, arrays in arrays as `name[key]`; none where it cannot be
-/// read.
+/// The parameters in a `d`, in order, nested arrays as `name[key]`; `None` if it cannot be read.
 pub fn read_parameters(hit: &mut Hit, d: &str) -> Option<Vec<(String, String)>> {
     hit.dialect = Dialect::Mautic;
     let payloads = Payload::readings(d);
@@ -282,12 +281,12 @@ fn flatten(name: &str, value: &Value<'_>, parameters: &mut Vec<(String, String)>
     }
 }
 
-/// A `ct` or `d` that was URL-decoded once.
+/// A `ct` or `d`, URL-decoded once.
 struct Payload<'t> {
-    /// What came, without a second URL-encoding.
+    /// The value, without a second URL-encoding.
     text: Cow<'t, [u8]>,
     bytes: Vec<u8>,
-    /// Padding was lost, there were spaces for plus signs or the other alphabet, or it was
+    /// Padding was lost, plus signs were spaces or the other alphabet was used, or it was
     /// URL-encoded twice.
     is_repaired: bool,
 }
@@ -295,7 +294,7 @@ struct Payload<'t> {
 /// What a payload says.
 struct Contents<'p> {
     entries: Vec<(ArrayKey<'p>, Value<'p>)>,
-    /// Names and values that stand behind it.
+    /// Names and values that follow it.
     behind: Vec<(String, String)>,
     is_repaired: bool,
 }
@@ -361,7 +360,7 @@ impl<'t> Payload<'t> {
         })
     }
 
-    /// The text behind so many bytes and their padding.
+    /// The text after so many bytes and their padding.
     fn behind(&self, bytes: usize) -> &[u8] {
         let count = (bytes * 4).div_ceil(3);
         let mut digits = self.text.iter().enumerate();
@@ -390,8 +389,8 @@ fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n' | b'\t')
 }
 
-/// Parameters that a template has put behind a payload with a second question mark; any other text
-/// is none.
+/// Parameters that a template appended to a payload with a second question mark; `None` for any
+/// other text.
 fn parameters_behind(text: &str) -> Vec<(String, String)> {
     let Some(query) = text.strip_prefix(['?', '&']) else {
         return Vec::new();

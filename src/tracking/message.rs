@@ -10,7 +10,7 @@ use super::{Rules, verdict, visitor};
 use crate::model::hit::{Dialect, Hit, HitId, Kind, Provenance};
 use crate::model::link::LinkToken;
 
-/// A hit of a message, with the message and its proof where there is a token.
+/// A hit of a message, with the message and its proof if there is a token.
 pub(crate) fn message_hit(
     inbound: &Inbound<'_>,
     rules: &Rules,
@@ -20,7 +20,7 @@ pub(crate) fn message_hit(
     hit_from(Surface::of(kind), inbound, rules, kind, token)
 }
 
-/// A hit of a message to an app, which reports it itself with whatever library it is made with.
+/// A hit of a message to an app, which reports it itself with whatever library it was built with.
 pub(crate) fn app_hit(inbound: &Inbound<'_>, rules: &Rules, kind: Kind) -> Hit {
     hit_from(Surface::Page, inbound, rules, kind, None)
 }
@@ -49,7 +49,7 @@ fn hit_from(
     hit
 }
 
-/// What a hit notes whose address had something in or behind it that is not of it.
+/// The note of a hit whose URL had something extra in or behind it.
 pub(crate) const REPAIRED: &str = "link repaired";
 
 /// The page that the browser says it came from.

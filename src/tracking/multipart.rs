@@ -23,10 +23,10 @@ pub fn is_multipart(content_type: &str) -> bool {
 /// A body that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// Multipart whose boundary is missing.
+    /// Multipart without a boundary.
     #[error("The form's data has no boundary.")]
     Boundary,
-    /// Multipart that ends in the middle, or that is none.
+    /// Multipart that ends in the middle, or is not multipart.
     #[error("The form's data is incomplete.")]
     Incomplete,
     /// More than [`MOST_TEXT`].
@@ -34,8 +34,8 @@ pub enum Unreadable {
     TooLarge,
 }
 
-/// Gives name and text of each part of a multipart body to `take`, until it says that there is room
-/// for no more. Of a file it is the name.
+/// Passes the name and text of each part of a multipart body to `take`, until that says there is no
+/// room for more. For a file, the text is its name.
 ///
 /// # Errors
 /// It is broken, or its texts are too large.

@@ -17,7 +17,7 @@ use super::{MOST_PARAMETERS, Rules};
 use crate::model::hit::{Hit, Kind};
 use crate::model::link::{LinkRecord, LinkToken};
 
-/// A click on a link. `token` is none for a slug.
+/// A click on a link. `token` is `None` for a slug.
 pub fn click(
     inbound: &Inbound<'_>,
     rules: &Rules,

@@ -3,7 +3,7 @@
 use crate::model::hit::{Hit, Kind, Limit, clean};
 use crate::tracking::{MOST_PARAMETERS, Rules};
 
-/// What a hit with these values is, where the request does not say it.
+/// The kind of a hit with these values, if the request does not say.
 pub(crate) fn kind_of(hit: &Hit) -> Kind {
     if hit.revenue.is_some() || hit.order_id.is_some() {
         Kind::Transaction
@@ -25,8 +25,8 @@ pub(crate) fn page_query(hit: &Hit) -> Option<&str> {
     Some(query)
 }
 
-/// Contact fields of `public` in the page's own URL, where the request gave none of the name. They
-/// are said by whoever made the URL: see [`crate::model::hit::Foreign::page_fields`].
+/// Contact fields of `public` in the page's own URL, for names that the request did not give.
+/// Whoever made the URL set them: see [`crate::model::hit::Foreign::page_fields`].
 pub(crate) fn take_page_fields(hit: &mut Hit, rules: &Rules) {
     let is_field = |name: &str| rules.public.iter().any(|field| field == name);
     let Some(query) = page_query(hit) else { return };

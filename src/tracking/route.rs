@@ -14,27 +14,26 @@ use crate::model::hit::plain_query;
 use crate::model::link::query_behind;
 pub use crate::model::site::{EVENT, PIXEL, Paths, REDIRECT, SCRIPT};
 
-/// What Mautic's addresses may begin with: its front controllers, and the directory of its
-/// packages' defaults.
+/// Prefixes of Mautic's URLs: its front controllers, and the default directory of its packages.
 pub const PREFIXES: [&str; 3] = ["/index.php", "/index_dev.php", "/mautic"];
 
 /// Where the script asks for its visitor.
 pub const VISITOR: &str = "/mtc";
-/// Open pixels of our own mails, with what stands below.
+/// Open pixels of our own mails, with everything below.
 pub const OPEN: &str = "/o";
-/// Open pixels of Mautic's mails, with what stands below.
+/// Open pixels of Mautic's mails, with everything below.
 pub const MAUTIC_OPEN: &str = "/email";
-/// Where the messages of ours are unsubscribed from, with what stands below.
+/// Where recipients of our messages unsubscribe, with everything below.
 pub const UNSUBSCRIBE: &str = "/u";
-/// Below it forms are submitted.
+/// Forms are submitted below it.
 pub const FORM: &str = "/form";
 const SUBMIT: &str = "/form/submit";
-/// What the forms of a page work with.
+/// The script that a page's forms need.
 pub const FORM_SCRIPT: &str = "/media/js/mautic-form.js";
 /// Links of Mautic's oldest mails.
 pub const MAUTIC_REDIRECT: &str = "/redirect";
-/// The two halves of the script since Mautic 7.2, which a page loads one after the other. Each is
-/// ours: the second finds the first at work and does nothing.
+/// The two halves of the script since Mautic 7.2, which a page loads one after the other. Both are
+/// ours: the second finds the first running and does nothing.
 pub const ESSENTIAL_SCRIPT: &str = "/mautic-essential.js";
 /// The other half.
 pub const TRACKING_SCRIPT: &str = "/mautic-tracking.js";
@@ -57,9 +56,9 @@ pub enum RouteKind {
     Event,
     /// The script asks for its visitor.
     Visitor,
-    /// A form is submitted; the rest is `/ajax` where a script does it.
+    /// A form is submitted; the rest is `/ajax` if a script does it.
     Form,
-    /// A form is asked for; the rest is its number, where the path has it.
+    /// A form is requested; the rest is its number, if the path has it.
     FormView(View),
     /// What forms work with.
     FormScript,
@@ -76,7 +75,7 @@ pub enum RouteKind {
 }
 
 impl RouteKind {
-    /// A name for the log: nothing of what stands in the address.
+    /// A name for the log: reveals nothing of the URL.
     pub fn name(self) -> &'static str {
         match self {
             Self::Link => "link",
@@ -94,7 +93,7 @@ impl RouteKind {
         }
     }
 
-    /// The methods that it takes, as `Allow` has them.
+    /// The methods that it takes, in the form of `Allow`.
     pub fn methods(self) -> &'static str {
         match self {
             Self::Link | Self::Open { .. } | Self::Script | Self::FormScript | Self::Adobe => {
@@ -125,16 +124,17 @@ impl RouteKind {
 pub struct Route<'u> {
     /// What it is.
     pub kind: RouteKind,
-    /// What the path leaves to the dialect: a link's name, a message's file, Mapp's track ids.
+    /// The part of the path that belongs to the dialect: a link's name, a message's file, Mapp's
+    /// track ids.
     pub rest: Cow<'u, str>,
     /// Raw, with plain ampersands where HTML has escaped them.
     pub query: Cow<'u, str>,
-    /// Text behind the address was cut away.
+    /// Text after the URL was cut away.
     pub is_repaired: bool,
 }
 
 impl Route<'_> {
-    /// The same on its own, for a request that another thread reads.
+    /// An owned copy, for a request that another thread reads.
     pub fn into_owned(self) -> Route<'static> {
         Route {
             rest: self.rest.into_owned().into(),
@@ -145,7 +145,7 @@ impl Route<'_> {
 }
 
 impl Paths {
-    /// The tracking request of an address; none where it is something else's.
+    /// The tracking request of a URL; `None` if it is something else.
     pub fn route<'u>(&self, uri: &'u Uri) -> Option<Route<'u>> {
         let (path, query) = (uri.path(), uri.query().unwrap_or_default());
         let (path, query) = match memchr::memchr(b'&', path.as_bytes()) {
@@ -169,7 +169,7 @@ impl Paths {
         })
     }
 
-    /// What a path means as it stands, and what it leaves to the dialect.
+    /// What a path means as it stands, and the rest for the dialect.
     fn read<'p>(&self, path: &'p str, query: &str) -> Option<(RouteKind, &'p str)> {
         let below = |prefix: &str| {
             path.strip_prefix(prefix)

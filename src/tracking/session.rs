@@ -19,7 +19,7 @@ pub const BROADLOG_COOKIE: &str = "broadlogId";
 /// Session cookie: the campaign of that message.
 pub const DELIVERY_COOKIE: &str = "deliveryId";
 
-/// Marks a session that an unsigned link began: what it proves is no more than what the link did.
+/// Marks a session that an unsigned link began: it proves no more than the link did.
 pub(crate) const UNSIGNED: &str = "u:";
 
 /// Permanent cookie, signed: the delivery that was clicked last. Adobe's own is `nllastdelid`.
@@ -57,7 +57,7 @@ pub(crate) fn sealed_last_delivery(rules: &Rules, hit: &Hit) -> Option<String> {
     )
 }
 
-/// The message of a click as the session cookie holds it: its number or its vendor's name for it.
+/// The message of a click as the session cookie has it: its number or its vendor's name for it.
 pub(crate) fn session_message(hit: &Hit) -> Option<String> {
     let mark = if hit.provenance == Provenance::Link {
         ""
@@ -71,7 +71,7 @@ pub(crate) fn session_message(hit: &Hit) -> Option<String> {
     }
 }
 
-/// The campaign of a click as cookies hold it.
+/// The campaign of a click as cookies have it.
 fn session_delivery(hit: &Hit) -> Option<String> {
     let id = hit.delivery_id?;
     let is_signed = hit.proof().is_some_and(Proof::is_signed);
@@ -79,7 +79,7 @@ fn session_delivery(hit: &Hit) -> Option<String> {
     Some(format!("{mark}{id}"))
 }
 
-/// Reads what [`session_delivery`] wrote, and what it proves.
+/// Reads a value from [`session_delivery`], and what it proves.
 pub(crate) fn read_delivery(value: &str) -> Option<(DeliveryId, Provenance)> {
     let (id, provenance) = match value.strip_prefix(UNSIGNED) {
         Some(id) => (id, Provenance::Unsigned),
@@ -119,12 +119,12 @@ pub(crate) fn take_unsigned_message(hit: &mut Hit, message: &str) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Signed<'a> {
     pub(crate) value: &'a str,
-    /// The beginning of time where it does not say.
+    /// The beginning of time if it does not say.
     at: Micros,
 }
 
-/// The newest cookie of a name that we signed. `not_ours` is noted where there are some and none
-/// is.
+/// The newest cookie of a name that we signed. `not_ours` is noted if there are some but none is
+/// signed.
 pub(crate) fn newest<'a>(
     hit: &mut Hit,
     inbound: &Inbound<'a>,
@@ -156,7 +156,7 @@ pub(crate) fn newest<'a>(
     newest
 }
 
-/// Message and campaign of the click that this browser session made last.
+/// Message and campaign of the last click in this browser session.
 fn read_session<'a>(
     hit: &mut Hit,
     inbound: &Inbound<'a>,

@@ -35,13 +35,13 @@ enum Said {
     Failed,
 }
 
-/// The opt-out of `/u/<token>`; none where the token is not ours.
+/// The opt-out of `/u/<token>`; `None` if the token is not ours.
 pub fn of_token(inbound: &Inbound<'_>, rules: &Rules) -> Option<Hit> {
     let token = LinkToken::find(inbound.rest, &rules.keys)?;
     Some(message_hit(inbound, rules, Kind::Optout, Some(&token)))
 }
 
-/// The page, or what its button does. `hit` is the opt-out that the address stands for.
+/// The page, or the effect of its button. `hit` is the opt-out that the URL stands for.
 pub fn answer(inbound: &Inbound<'_>, hit: Option<Hit>) -> Decoded {
     let Some(hit) = hit else {
         return Decoded::refused(Reply::NoPage(None), "unsubscribes from no message");
@@ -53,8 +53,8 @@ pub fn answer(inbound: &Inbound<'_>, hit: Option<Hit>) -> Decoded {
     }
 }
 
-/// A POST to a link of category `optout`, whose click would lead to the sender's own page; none
-/// where the link is another.
+/// A POST to a link of category `optout`, on which a click would lead to the sender's own page;
+/// `None` for any other link.
 pub fn of_click(inbound: &Inbound<'_>, click: Decoded) -> Option<Decoded> {
     let hit = click.hits.into_iter().next()?;
     (hit.kind == Kind::Optout).then(|| take(inbound, hit))

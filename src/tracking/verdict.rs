@@ -24,8 +24,8 @@ use self::rules::{Case, Said};
 use crate::model::hit::{Hit, Limit, Reason, Verdict};
 use crate::tracking::inbound::{Inbound, MENDED_HEADER};
 
-/// What browsers' agents begin with, and those of most crawlers. HTTP libraries, shop systems and
-/// the vendors' server SDKs give their own names.
+/// Starts of browsers' agents, and of those of most crawlers. HTTP libraries, shop systems and the
+/// vendors' server SDKs give their own names.
 const BROWSERS: [&str; 2] = ["mozilla/", "opera/"];
 
 /// Words in the agents of crawlers that do not begin like a browser's.
@@ -39,12 +39,12 @@ const CRAWLERS: [&str; 7] = [
     "archiver",
 ];
 
-/// Whether the request is a prefetch: it gets its answer but no cookies.
+/// Whether the request is a prefetch: it gets its response but no cookies.
 pub fn is_prefetch(inbound: &Inbound<'_>) -> bool {
     rules::is_prefetch(inbound.headers)
 }
 
-/// Whether somebody is there whose browser may be told to remember: no HEAD, no prefetch.
+/// Whether there is a browser that may be told to remember something: no HEAD, no prefetch.
 pub fn is_visit(inbound: &Inbound<'_>) -> bool {
     inbound.method == Method::GET && !is_prefetch(inbound)
 }
@@ -88,7 +88,7 @@ pub fn judge_message_request(
     judge(hit, why);
 }
 
-/// Why a hit is no person's; none where it is one's.
+/// Why a hit is not a person's; `None` if it is.
 fn reason(facts: &Facts<'_>, lists: &Lists) -> Option<Reason> {
     explain(facts, lists).reason
 }
@@ -98,9 +98,9 @@ fn reason(facts: &Facts<'_>, lists: &Lists) -> Option<Reason> {
 pub struct Explained<'a> {
     /// Who is believed to have caused the hit.
     pub verdict: Verdict,
-    /// Why; none for a person's.
+    /// Why; `None` for a person's.
     pub reason: Option<Reason>,
-    /// The rule that decided; none where none knew anything.
+    /// The rule that decided; `None` if none did.
     pub rule: Option<&'static str>,
     /// What stands in a list.
     pub entry: Option<Entry<'a>>,

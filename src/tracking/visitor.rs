@@ -24,7 +24,7 @@ pub const DEVICE: &str = "mautic_device_id";
 const CONTACT_COOKIE: &str = "mtc_id";
 /// Characters of an id that Mautic gave a browser.
 const DEVICE_CHARS: usize = 23;
-/// Stands before Adobe's id of a browser in our cookie, which holds it unsigned.
+/// Prefix of Adobe's browser id in our cookie, which holds it unsigned.
 pub(crate) const ADOBES: &str = "adobe:";
 
 /// The visitor of a signed cookie, else of a signed parameter, else the one that a vendor knew.
@@ -67,13 +67,13 @@ fn unsigned_visitor(text: &str) -> Option<VisitorId> {
     }
 }
 
-/// Makes the visitor of an unsigned id the hit's; `text` is how the id goes back to the browser.
+/// Makes an unsigned id's visitor the hit's; `text` is how the id goes back to the browser.
 pub(crate) fn set_unsigned(hit: &mut Hit, id: VisitorId, text: &str) {
     hit.visitor_id = Some(id);
     hit.foreign_mut().visitor = Some(text.to_owned());
 }
 
-/// Makes a hit that has no visitor the first of a new one.
+/// Makes a hit without a visitor the first of a new one.
 pub(crate) fn set_new(hit: &mut Hit, inbound: &Inbound<'_>) {
     if hit.visitor_id.is_none() {
         hit.visitor_id = Some(inbound.new_visitor);
@@ -81,8 +81,8 @@ pub(crate) fn set_new(hit: &mut Hit, inbound: &Inbound<'_>) {
     }
 }
 
-/// The value of the hit's visitor in cookies and answers: an id of ours signed, a vendor's as it
-/// came. None where the hit has none.
+/// The value of the hit's visitor in cookies and responses: an id of ours signed, a vendor's as it
+/// came. `None` if the hit has none.
 pub(crate) fn cookie_value(rules: &Rules, hit: &Hit) -> Option<String> {
     let id = hit.visitor_id?;
     if id.is_derived() {
@@ -106,7 +106,7 @@ fn unmarked(sealed: &str) -> &str {
     sealed.strip_prefix(HANDED).unwrap_or(sealed)
 }
 
-/// The last of several values that we signed. What is not ours is told where none is: another
+/// The last of several values that we signed. What is not ours is told if none is: another
 /// program's cookie of the same name is its own affair.
 fn take_signed_visitor<'a>(
     hit: &mut Hit,
@@ -168,7 +168,7 @@ fn take_device(hit: &mut Hit, inbound: &Inbound<'_>, parameter: Option<&str>) {
     }
 }
 
-/// Whether an unsigned id has the form that Mautic gave them.
+/// Whether an unsigned id has Mautic's form.
 pub(crate) fn is_device_id(id: &str) -> bool {
     id.len() == DEVICE_CHARS && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
@@ -180,7 +180,7 @@ pub(crate) fn read_adobes(text: &str) -> Option<Uuid> {
     (!id.is_nil()).then_some(id)
 }
 
-/// The visitor that an id of Adobe's stands for.
+/// The visitor that an Adobe id stands for.
 pub(crate) fn adobes(id: Uuid) -> VisitorId {
     foreign_visitor("adobe", &id.simple().to_string())
 }

@@ -17,7 +17,7 @@ const VISITOR: &str = "uuid230";
 /// Adobe's permanent cookie: the delivery clicked last.
 const LAST_DELIVERY: &str = "nllastdelid";
 
-/// Adobe's visitor, where the browser has none of ours.
+/// Adobe's visitor, if the browser has none of ours.
 pub(super) fn take_visitor(hit: &mut Hit, inbound: &Inbound<'_>) {
     if hit.visitor_id.is_some() {
         return;
@@ -28,7 +28,7 @@ pub(super) fn take_visitor(hit: &mut Hit, inbound: &Inbound<'_>) {
     }
 }
 
-/// Message and delivery of the session; true where there is one.
+/// Message and delivery of the session; true if there is one.
 pub(super) fn take_session(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) -> bool {
     session::take_session(hit, inbound, rules);
     if hit.delivery_id.is_some() || hit.broadlog_id.is_some() || hit.message_key().is_some() {
@@ -63,7 +63,7 @@ fn read_session(value: &str) -> Option<(Broadlog, u64)> {
     Some((broadlog?, delivery))
 }
 
-/// The delivery that was clicked last; true where a signed cookie says so.
+/// The delivery that was clicked last; true if a signed cookie says so.
 pub(super) fn take_last_delivery(hit: &mut Hit, inbound: &Inbound<'_>, rules: &Rules) -> bool {
     let signed = session::newest(
         hit,

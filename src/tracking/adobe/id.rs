@@ -12,20 +12,20 @@ use uuid::Uuid;
 pub struct MessageId {
     /// Content type, lower case.
     pub letter: char,
-    /// The message; none where it is 0, as in proofs.
+    /// The message; `None` if it is 0, as in proofs.
     pub broadlog: Option<Broadlog>,
-    /// The campaign as it is written, before the sign is known; none where it is 0.
+    /// The campaign as written, before the sign is known; `None` if it is 0.
     pub delivery: Option<u64>,
     /// What the message asks for.
     pub target: Target,
-    /// Whether something around it was taken away to read it.
+    /// Whether something around it was removed to read it.
     pub is_repaired: bool,
 }
 
 /// A message of Adobe's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broadlog {
-    /// Its number as it is written.
+    /// Its number as written.
     Number(u64),
     /// Its UUID: table `message_keys` knows it as `adobe:<uuid>`.
     Uuid(Uuid),
@@ -34,9 +34,9 @@ pub enum Broadlog {
 /// The third field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// `1`: the open pixel of a mail; a push that was received.
+    /// `1`: a mail's open pixel, or a push that was received.
     Open,
-    /// `2`: a push that was tapped. There is no destination: the app shows its own.
+    /// `2`: a push that was tapped. There is no destination: the app opens its own.
     PushClick,
     /// A tracking URL.
     Link(u64),
@@ -81,7 +81,7 @@ pub fn read_id(text: &str) -> Option<MessageId> {
     })
 }
 
-/// A message's number or UUID; the inner none where it is 0.
+/// A message's number or UUID; the inner `None` if it is 0.
 pub(super) fn read_broadlog(text: &str) -> Option<Option<Broadlog>> {
     if text.len() == 36 && text.as_bytes()[8] == b'-' {
         return Uuid::try_parse(text)
@@ -91,8 +91,8 @@ pub(super) fn read_broadlog(text: &str) -> Option<Option<Broadlog>> {
     read_signed_hex(text).map(|id| (id != 0).then_some(Broadlog::Number(id)))
 }
 
-/// [`read_hex`], or the same behind a minus sign, as some SDKs write the numbers that come after
-/// 2^31 messages: the unsigned hex that Adobe itself would write.
+/// [`read_hex`], or the same after a minus sign, as some SDKs write numbers above 2^31: the
+/// unsigned hex that Adobe itself would write.
 fn read_signed_hex(text: &str) -> Option<u64> {
     let Some(digits) = text.strip_prefix('-') else {
         return read_hex(text);
@@ -117,7 +117,7 @@ pub fn read_hex(text: &str) -> Option<u64> {
         .flatten()
 }
 
-/// The numbers that a written id can be, likeliest first.
+/// The numbers that a written id may be, likeliest first.
 pub fn readings(id: u64) -> impl Iterator<Item = i64> + Clone {
     let positive = i64::try_from(id).ok();
     let negative = if positive.is_none() {

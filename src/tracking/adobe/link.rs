@@ -15,25 +15,24 @@ use crate::tracking::inbound::Inbound;
 use crate::tracking::message::{app_hit, message_hit, take_referrer};
 use crate::tracking::{MOST_PARAMETERS, Rules};
 
-/// What a link or an open pixel says of itself. Nothing of it is proved.
+/// What a link or an open pixel says about itself. None of it is proved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinkClaim {
     /// The ids.
     pub id: MessageId,
     /// `p1`, `p2`, …
     pub values: PersonalValues,
-    /// What goes on to the page: the raw query without `id`, `pN`, `e` and `s`, and with the pairs
-    /// that `e` holds.
+    /// What is passed on to the page: the raw query without `id`, `pN`, `e` and `s`, and with the
+    /// pairs inside `e`.
     pub query: String,
-    /// What was repaired or cannot be believed.
+    /// What was repaired or is not credible.
     notes: Vec<&'static str>,
     /// Input that could not be used.
     kept: Vec<(&'static str, String)>,
 }
 
 impl LinkClaim {
-    /// Ids under which the link may stand in the table, likeliest first; none for what has no
-    /// destination.
+    /// Ids that the link may have in the table, likeliest first; empty for what has no destination.
     pub fn link_ids(&self) -> impl Iterator<Item = LinkId> + Clone + use<> {
         let id = match self.id.target {
             Target::Link(id) => Some(id),
@@ -52,7 +51,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Reads a link; none where its id is none.
+/// Reads a link; `None` without a valid id.
 pub(super) fn read(inbound: &Inbound<'_>) -> Option<LinkClaim> {
     let (mut id, mut sealed, mut has_signature) = (None, None, false);
     let (mut notes, mut outer) = (Vec::new(), String::new());
@@ -105,7 +104,7 @@ pub(super) fn read(inbound: &Inbound<'_>) -> Option<LinkClaim> {
     Some(claim)
 }
 
-/// The query string that `e` holds.
+/// The query string inside `e`.
 fn read_sealed(sealed: &str) -> Option<String> {
     if sealed.is_empty() || sealed.len() > Limit::URL.0 {
         return None;
@@ -114,7 +113,7 @@ fn read_sealed(sealed: &str) -> Option<String> {
 }
 
 /// Takes personal values and the reserved names out of a query; the second part says whether there
-/// were more than are read.
+/// were too many.
 fn pass_on(values: &mut PersonalValues, query: &str) -> (String, bool) {
     let mut passed = String::new();
     let rest = values.take_from(query);
@@ -135,8 +134,7 @@ fn join(query: &mut String, pair: &str) {
     query.push_str(pair);
 }
 
-/// A click on a link that is in the table. The link's own delivery counts, whatever the request
-/// claims.
+/// A click on a known link. The link's own delivery counts, whatever the request claims.
 pub fn click(inbound: &Inbound<'_>, rules: &Rules, claim: &LinkClaim, link: &LinkRecord) -> Hit {
     let mut hit = claimed_hit(inbound, rules, claim, link.kind());
     hit.link_id = Some(link.id);
@@ -154,7 +152,7 @@ pub fn click(inbound: &Inbound<'_>, rules: &Rules, claim: &LinkClaim, link: &Lin
     hit
 }
 
-/// What is answered without a destination: an open, a push received or tapped.
+/// Answered without a destination: an open, a push received or tapped.
 pub fn message(inbound: &Inbound<'_>, rules: &Rules, claim: &LinkClaim) -> Hit {
     let kind = match claim.id.target {
         // Adobe's SDKs send the letter h as well, so a received push cannot be told from an opened

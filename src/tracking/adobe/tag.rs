@@ -23,12 +23,12 @@ use crate::tracking::inbound::Inbound;
 use crate::tracking::page::take_page_utm;
 use crate::tracking::{AdobeMode, MOST_PARAMETERS, Rules, address_with_plus, verdict, visitor};
 
-/// Why a tag is no hit: the mode wants a session.
+/// Why a tag is not a hit: the mode wants a session.
 pub const NO_SESSION: &str = "no session";
-/// Why a tag is no hit: it names no page.
+/// Why a tag is not a hit: it names no page.
 pub const NO_TAG: &str = "tag without identifier";
-/// Why a tag is no hit: the mode wants a visitor that is known, and this browser has no name at
-/// all. Those whose name nobody knows are dropped by the projection.
+/// Why a tag is not a hit: the mode wants a known visitor, and this browser has no id at all. The
+/// projection drops those whose id is unknown.
 pub const NO_VISITOR: &str = "no visitor";
 
 /// Reads a tag.
@@ -105,8 +105,8 @@ pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
     admit(hit, inbound, rules, counts, names_recipient)
 }
 
-/// Lets the hit through where the mode says that it counts. `has_delivery`: a session or a forced
-/// delivery gave it one. `names_recipient`: also one that nobody is.
+/// Accepts the hit if it counts in the mode. `has_delivery`: a session or a forced delivery gave it
+/// one. `names_recipient`: even an unknown one.
 fn admit(
     mut hit: Hit,
     inbound: &Inbound<'_>,
@@ -131,7 +131,7 @@ fn admit(
     }
 }
 
-/// `home`, or `home|t|Shop` for a tag that is to be made where there is none of the name.
+/// `home`, or `home|t|Shop` for a tag to be created if there is none of that name.
 fn take_tag(hit: &mut Hit, value: &str) {
     let mut parts = value.splitn(3, '|');
     let identifier = parts.next().unwrap_or_default();
@@ -154,7 +154,7 @@ fn take_tag(hit: &mut Hit, value: &str) {
     hit.foreign_mut().page_tag = Some(PageTagDraft { kind, folder });
 }
 
-/// `saccount=10`; whether it has the form of it. A placeholder names nobody.
+/// `saccount=10`; whether it has that form. A placeholder identifies nobody.
 fn take_recipient(hit: &mut Hit, rules: &Rules, value: &str, raw: &str) -> bool {
     // Escaped once more than it should be.
     let twice = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
@@ -181,8 +181,8 @@ fn take_recipient(hit: &mut Hit, rules: &Rules, value: &str, raw: &str) -> bool 
     is_named
 }
 
-/// The unique field that a name of Adobe's stands for: the name itself in any case, else without the
-/// letter of its type, as in `sEmail`; the name where there is none.
+/// The unique field that one of Adobe's names stands for: the name itself in any case, else without
+/// its type prefix, as in `sEmail`; the name if there is none.
 fn unique_name(rules: &Rules, name: String) -> String {
     let find = |name: &str| {
         let mut unique = rules.unique.iter();

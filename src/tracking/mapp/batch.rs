@@ -25,7 +25,7 @@ pub const MOST_BYTES: usize = 24 << 20;
 pub const MOST_LINES: usize = 10_000;
 /// Longest line that is read: twice what the pixel sends at most.
 const MOST_LINE: usize = 64 << 10;
-/// What of a bad line goes into one entry of `extra`, and how many entries there are.
+/// How much of a bad line goes into one entry of `extra`, and how many entries there are.
 const PART: usize = 3_900;
 const MOST_PARTS: usize = 16;
 
@@ -38,27 +38,27 @@ pub enum Unusable {
     /// More than [`MOST_LINES`].
     #[error("batch of too many lines")]
     TooManyLines,
-    /// It begins like gzip and goes on otherwise.
+    /// It begins like gzip but is not.
     #[error("batch is broken gzip")]
     BrokenGzip,
-    /// It is said to be deflated and is not, nor is it text.
+    /// Declared as deflate but neither that nor text.
     #[error("batch is broken deflate")]
     BrokenDeflate,
 }
 
-/// What a batch is said to be packed with.
+/// The declared encoding of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
-    /// Nothing, or gzip, which shows.
+    /// None, or gzip, which is recognisable.
     Plain,
-    /// Deflate, which does not show: as RFC 9110 has it, in zlib's frame, or without, as many send
-    /// it.
+    /// Deflate, which is not recognisable: in a zlib frame, as RFC 9110 has it, or without, as many
+    /// send it.
     Deflate,
 }
 
 impl Packing {
-    /// Of `Content-Encoding`; none where it is something that cannot be unpacked here. Words that
-    /// are no packing (`utf-8`) are some SDK's mistake and say nothing.
+    /// From `Content-Encoding`; `None` for one that cannot be unpacked here. Words that are not
+    /// encodings (`utf-8`) are some SDK's mistake and mean nothing.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut packing = Self::Plain;
         for value in headers.get_all(CONTENT_ENCODING) {
@@ -110,7 +110,7 @@ pub fn unpack(body: Vec<u8>, packing: Packing, sites: usize) -> Result<Vec<u8>, 
     Ok(body)
 }
 
-/// What can be unpacked, up to a byte more than may be; none where it is broken.
+/// What can be unpacked, up to one byte more than allowed; `None` if it is broken.
 fn read_all(packed: impl std::io::Read) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     packed
@@ -120,7 +120,7 @@ fn read_all(packed: impl std::io::Read) -> Option<Vec<u8>> {
         .map(|_| text)
 }
 
-/// Lines of a body that are not empty.
+/// The non-empty lines of a body.
 pub fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = body;
     std::iter::from_fn(move || {
@@ -165,7 +165,8 @@ pub fn defaults<'q>(query: &'q str) -> Parameters<'q> {
     Parameters::read(query.as_bytes())
 }
 
-/// The hits of a line, one for each track id; what is no hit comes out as one for the quarantine.
+/// The hits of a line, one for each track id; a line that is not a hit becomes one for the
+/// quarantine.
 pub fn line_hits(
     sender: &Sender<'_>,
     sites: &str,

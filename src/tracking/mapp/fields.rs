@@ -35,7 +35,7 @@ pub struct Fields<'p> {
     pub are_too_many: bool,
 }
 
-/// Raw commas part the fields, and each is then decoded; without a raw comma but with `%2C` the
+/// Raw commas separate the fields, and each is then decoded; without a raw comma but with `%2C` the
 /// whole was encoded once more.
 pub fn split(p: &[u8]) -> Fields<'_> {
     let has_comma = memchr::memchr(b',', p).is_some();
@@ -59,13 +59,13 @@ fn part<'p, 't>(p: &'t [u8], read: impl Fn(&'t [u8]) -> Cow<'p, str>) -> Fields<
     }
 }
 
-/// A field that says something: a missing one is empty or `0`.
+/// A field with content: a missing one is empty or `0`.
 fn said<'f>(fields: &'f [Cow<'_, str>], place: usize) -> Option<&'f str> {
     let field = fields.get(place)?.trim();
     (!field.is_empty() && field != "0").then_some(field)
 }
 
-/// Takes `p` into a hit. The client's clock is believed where its sender is: else it would move
+/// Reads `p` into a hit. The client's clock is trusted only if its sender is: else it would move
 /// hits between hours.
 pub fn take(hit: &mut Hit, p: &[u8], is_trusted: bool) {
     let Fields {

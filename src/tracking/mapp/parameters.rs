@@ -9,10 +9,10 @@ use percent_encoding::percent_decode;
 use crate::model::hit::{clean_bytes, plain_pair};
 use crate::tracking::{MOST_PARAMETERS, address_with_plus};
 
-/// What the pixel puts before a value that it hides (its option `parameterObfuscation`).
+/// Prefix of a value that the pixel obfuscates (its option `parameterObfuscation`).
 const HIDDEN: &str = "__1_";
 
-/// The parameter of the visitor's address, which keeps its plus.
+/// The parameter with the visitor's email address, which keeps its plus.
 const ADDRESS: &[u8] = b"uc700";
 
 /// Name and value.
@@ -65,7 +65,7 @@ impl<'q> Parameters<'q> {
         parameters
     }
 
-    /// With what these lack of others.
+    /// Adds parameters that are missing here from others.
     pub fn or(mut self, defaults: &Self) -> Self
     where
         Self: 'q,
@@ -93,7 +93,7 @@ impl<'q> Parameters<'q> {
         self.p
     }
 
-    /// The value of a name; the first where there are several.
+    /// The value of a name; the first if there are several.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs
             .iter()
@@ -112,7 +112,7 @@ pub fn decode(value: &str) -> Cow<'_, str> {
     decode_bytes(value.as_bytes())
 }
 
-/// The same of bytes; what is no UTF-8 becomes U+FFFD, which the hit then notes.
+/// The same for bytes; invalid UTF-8 becomes U+FFFD, which the hit then notes.
 pub fn decode_bytes(value: &[u8]) -> Cow<'_, str> {
     if !value.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return clean_bytes(value);
@@ -130,8 +130,8 @@ pub fn decode_bytes(value: &[u8]) -> Cow<'_, str> {
     Cow::Owned(percent_decode(&spaced).decode_utf8_lossy().into_owned())
 }
 
-/// What the pixel hid: XORed with the parameter's name, then Base64 with `*`, `-` and `_` for `/`,
-/// `+` and `=`.
+/// What the pixel obfuscated: XORed with the parameter's name, then Base64 with `*`, `-` and `_`
+/// for `/`, `+` and `=`.
 fn reveal(name: &str, value: &str) -> Option<String> {
     use base64::Engine as _;
     let hidden = value.strip_prefix(HIDDEN)?;

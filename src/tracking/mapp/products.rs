@@ -14,7 +14,7 @@ const MOST_PARTS: usize = 50;
 /// line can name sixteen thousand of these too, for each of ten track ids, which took 21 ms.
 const MOST_VALUES: usize = 1_000;
 
-/// Names of a product's parts: what becomes of `ba`, `co`, `qn`, `st` and `ca<n>`.
+/// Names of a product's parts: for `ba`, `co`, `qn`, `st` and `ca<n>`.
 fn part(name: &str) -> Option<&str> {
     Some(match name {
         "ba" => "id",

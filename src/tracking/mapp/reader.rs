@@ -18,12 +18,12 @@ const SITE_PARAMETER: &str = "trackId";
 const CAMPAIGN_PARAMETER: &str = "wt_mc";
 /// A campaign that was counted with an earlier hit of the visit.
 const COUNTED: &str = "ignore";
-/// Of a name given twice the first counts and the others are kept.
+/// If a name is given twice, the first counts and the others are kept.
 const GIVEN_TWICE: &str = "parameter given twice";
 /// The last that `cd` names.
 const CUSTOMER_FIELD: &str = "customer_id";
 
-/// What has a column and is read by name.
+/// Parameters with a column, read by name.
 const COLUMNS: [&str; 12] = [
     "pu", "eid", "ceid", "cd", "ov", "oi", "cr", "ct", "la", "nc", "mc", "is",
 ];
@@ -57,7 +57,7 @@ const IMPERSONAL: [&str; 38] = [
     "mt2", "mut", "nc", "np", "oi", "one", "ov", "pf", "plp", "ps", "pu", "qn", "st", "tb", "tz",
     "vol", "ecwen", "ecwei", "ecwev", "c", "t", "duration", "trackId",
 ];
-/// The same of numbered parameters, by what stands before the number: page, content group, action,
+/// The same for numbered parameters, by what comes before the number: page, content group, action,
 /// e-commerce, category, campaign and media.
 const IMPERSONAL_NUMBERED: [&str; 7] = ["cp", "cg", "ck", "cb", "ca", "cc", "mg"];
 
@@ -67,7 +67,7 @@ fn is_impersonal(name: &str) -> bool {
     IMPERSONAL.contains(&name) || is_numbered && IMPERSONAL_NUMBERED.contains(&letters)
 }
 
-/// One hit for each track id. Without any in the path the parameter `trackId` names them, else the
+/// One hit for each track id. If the path has none, the parameter `trackId` names them, else the
 /// site is `default`.
 pub fn take_hits(sender: &Sender<'_>, sites: &str, parameters: &Parameters<'_>) -> Vec<Hit> {
     let mut named = sites;
@@ -121,7 +121,7 @@ pub fn is_anonymous(sender: &Sender<'_>, parameters: &Parameters<'_>) -> Option<
     is_out.then_some("anonymous: opted out")
 }
 
-/// What the hits of all track ids that believe the sender alike have in common.
+/// What the hits of all equally trusted track ids have in common.
 fn take_common(
     sender: &Sender<'_>,
     parameters: &Parameters<'_>,
@@ -180,7 +180,7 @@ fn take_event(hit: &mut Hit, parameters: &Parameters<'_>) -> Option<String> {
     None
 }
 
-/// What each track id has of its own: its name and its cookie's visitor.
+/// What differs between track ids: the name and the cookie's visitor.
 fn take_site(
     hit: &mut Hit,
     sender: &Sender<'_>,
@@ -196,8 +196,8 @@ fn take_site(
     }
 }
 
-/// The page's URL, strongest first: from a trusted sender, from the pixel, from the browser, else
-/// the page's name.
+/// The page's URL, by precedence: from a trusted sender, from the pixel, from the browser, else the
+/// page's name.
 fn take_page(hit: &mut Hit, sender: &Sender<'_>, parameters: &Parameters<'_>, named: Option<&str>) {
     let own = parameters.get("pu");
     if let Some(url) = named.or(own) {
@@ -219,8 +219,8 @@ fn take_page(hit: &mut Hit, sender: &Sender<'_>, parameters: &Parameters<'_>, na
     }
 }
 
-/// Whether an order value came: also one that cannot be read is that of an order, unless it says
-/// that there is none.
+/// Whether there was an order value: an unreadable one is an order's too, unless it says that there
+/// is none.
 fn take_order(hit: &mut Hit, parameters: &Parameters<'_>) -> bool {
     let value = parameters.get("ov");
     let mut beside_amount = None;
@@ -288,8 +288,8 @@ fn take_page_campaign(hit: &mut Hit) {
     hit.utm.campaign = found.and_then(|value| hit.take(CAMPAIGN_PARAMETER, &value, Limit::NAME));
 }
 
-/// Contact fields where the public may set them; else `extra`. `listed` are the places of what the
-/// list of products has.
+/// Contact fields that the public may set; others go into `extra`. `listed` are the places of what
+/// the product list has.
 fn take_rest(
     hit: &mut Hit,
     sender: &Sender<'_>,
@@ -375,7 +375,7 @@ fn is_identifying_override(name: &str) -> bool {
     is_override(name) && !IMPERSONAL_OVERRIDES.iter().any(is_known)
 }
 
-/// Takes out what tells who it was. The address does, together with the agent.
+/// Removes what identifies the client. The address does, together with the agent.
 fn forget(hit: &mut Hit, why: &str) {
     hit.note(why);
     hit.ip = None;

@@ -16,16 +16,16 @@ use crate::tracking::{Rules, verdict};
 
 /// Never stored.
 pub const SECRET: &str = "X-WT-Secret";
-/// Parameters that are looked at for a secret, the last ones: its sender gives one and a relay may
-/// add another; who gives more is guessing.
+/// Number of parameters to examine for a secret, from the end: its sender gives one and a relay may
+/// add another; more than that is guessing.
 const MOST_SECRETS: usize = 4;
 const IP: &str = "X-WT-IP";
 const AGENT: &str = "X-WT-UA";
 const PAGE: &str = "X-WT-RQ";
 /// What has a column.
 const TAKEN: [&str; 3] = [IP, AGENT, PAGE];
-/// What HTTP clients of apps call themselves. Beside one of these the app's name and its device are
-/// in [`AGENT`], with every hit.
+/// Agents of apps' HTTP clients. Beside one of these, the app's name and its device are in
+/// [`AGENT`], with every hit.
 const APPS: [&str; 5] = [
     "okhttp/",
     "cfnetwork/",
@@ -46,7 +46,7 @@ pub struct Sender<'r> {
     /// `X-WT-…` headers by their names as parameters.
     headers: Vec<(String, Cow<'r, str>)>,
     agent: Option<Cow<'r, str>>,
-    /// Cookies are there: what they hold need not be looked for otherwise.
+    /// Whether there are cookies, so that their values need not be looked for elsewhere.
     pub has_cookies: bool,
 }
 
@@ -75,7 +75,7 @@ impl<'r> Sender<'r> {
         }
     }
 
-    /// Whether what the request says of somebody else counts for this track id.
+    /// Whether this track id trusts what the request says about someone else.
     pub fn is_trusted(&self, site: &str, parameters: &Parameters<'_>) -> bool {
         if self.inbound.is_trusted_sender {
             return true;
@@ -110,9 +110,9 @@ impl<'r> Sender<'r> {
             .map(|(_, value)| value.as_ref())
     }
 
-    /// Takes address and agent, of the client or as a trusted sender names them, and judges the hit
-    /// by them. Returns the page's URL where it is named too. What is not believed, and what has no
-    /// column, is kept.
+    /// Takes address and agent, of the client or as overridden by a trusted sender, and judges the
+    /// hit by them. Returns the page's URL if it is overridden too. Keeps what is not trusted, and
+    /// what has no column.
     pub fn take_client<'s>(
         &'s self,
         hit: &mut Hit,
@@ -188,7 +188,7 @@ fn is_app(agent: &str) -> bool {
     APPS.iter().any(|name| agent.contains(name))
 }
 
-/// Parameters that say something of the client, but the secret.
+/// Parameters that override the client, except for the secret.
 fn overrides<'p>(parameters: &'p Parameters<'_>) -> impl Iterator<Item = (&'p str, &'p str)> {
     parameters
         .pairs()
@@ -197,7 +197,7 @@ fn overrides<'p>(parameters: &'p Parameters<'_>) -> impl Iterator<Item = (&'p st
         .map(|(name, value)| (name.as_ref(), value.as_ref()))
 }
 
-/// Whether a parameter says something of the client instead of the client.
+/// Whether a parameter overrides something about the client.
 pub fn is_override(name: &str) -> bool {
     name.len() > 5 && name.is_char_boundary(5) && name[..5].eq_ignore_ascii_case("X-WT-")
 }
@@ -206,7 +206,7 @@ fn is_secret(name: &str) -> bool {
     name.eq_ignore_ascii_case(SECRET)
 }
 
-/// An address, with or without a port. A private one is taken: visitors of an intranet have one.
+/// An address, with or without a port. Private ones are accepted: visitors of an intranet have one.
 fn address(text: &str) -> Result<IpAddr, &'static str> {
     let text = text.trim();
     let address = text

@@ -35,12 +35,12 @@ use crate::tracking::{Rules, verdict};
 /// Longest text of a field that is kept: a long letter.
 const TEXT: Limit = Limit(20_000);
 
-/// A submission that holds what its form asks for.
+/// A valid submission.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Submission {
     /// Of the kind `form`; its id is nil.
     pub hit: Hit,
-    /// What was submitted, by the fields' aliases.
+    /// The submitted values, by the fields' aliases.
     pub results: Map<String, Value>,
 }
 
@@ -57,7 +57,7 @@ pub fn is_trapped(form: &Form, post: &Post) -> bool {
     })
 }
 
-/// Holds a submission against its form.
+/// Validates a submission against its form.
 ///
 /// A field with a `contact_field` sets that field of the contact, also where `contacts.public` does
 /// not list it: it was the operator who gave the form that power, through the authenticated API. A
@@ -100,7 +100,7 @@ pub fn submit(
     Ok(Submission { hit, results })
 }
 
-/// The page that the form stands on: what its script says, else the referrer.
+/// The page that the form is on: what its script says, else the referrer.
 fn take_page(hit: &mut Hit, inbound: &Inbound<'_>, post: &Post) {
     let referer = inbound.header("referer");
     let page = post.return_url().or(referer.as_deref());
@@ -110,7 +110,7 @@ fn take_page(hit: &mut Hit, inbound: &Inbound<'_>, post: &Post) {
     take_page_utm(hit);
 }
 
-/// Fields into `extra`, contact fields and results.
+/// Collects fields for `extra`, contact fields and results.
 fn take_fields(hit: &mut Hit, id: FormId, form: &Form, post: &Post) -> Map<String, Value> {
     let mut results = Map::new();
     hit.keep("form_id", &id.to_string());

@@ -14,7 +14,7 @@ pub const MOST_DEPTH: usize = 8;
 /// Digits of a number, with sign and exponent: PHP writes at most 24.
 const MOST_DIGITS: usize = 32;
 
-/// A value. Texts are what they were as bytes; what is no UTF-8 is U+FFFD.
+/// A value. Texts are byte strings; invalid UTF-8 is U+FFFD.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
     /// `N;`
@@ -40,7 +40,7 @@ pub enum ArrayKey<'a> {
     Text(Cow<'a, str>),
 }
 
-/// Why a text is not read. Offsets are in bytes.
+/// Why a text cannot be read. Offsets are in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PhpError {
     /// An object, an enum, a reference, a custom format.
@@ -49,16 +49,16 @@ pub enum PhpError {
     /// Anything that PHP would not have written.
     #[error("is malformed at {0}")]
     Malformed(usize),
-    /// Arrays within arrays within arrays.
+    /// Arrays nested too deep.
     #[error("is nested deeper than {MOST_DEPTH} arrays")]
     TooDeep,
-    /// More values than the reader wants.
+    /// More values than the reader accepts.
     #[error("contains too many values")]
     TooMany,
 }
 
 impl Value<'_> {
-    /// The text that PHP makes of it; none for null and arrays.
+    /// The text that PHP makes of it; `None` for null and arrays.
     pub fn text(&self) -> Option<Cow<'_, str>> {
         Some(match self {
             Self::Null | Self::Array(_) => return None,
@@ -88,7 +88,7 @@ pub fn decode(bytes: &[u8], most_values: usize) -> Result<Value<'_>, PhpError> {
     }
 }
 
-/// Reads the value that a text begins with, as PHP's `unserialize` does, and tells where it ends.
+/// Reads the value that a text begins with, as PHP's `unserialize` does, and returns where it ends.
 ///
 /// # Errors
 /// As [`decode`].
@@ -138,7 +138,7 @@ pub fn decode_start(bytes: &[u8], most_values: usize) -> Result<(Value<'_>, usiz
     }
 }
 
-/// An array whose end has not come yet.
+/// An array that is still open.
 struct OpenArray<'a> {
     key: ArrayKey<'a>,
     entries: Vec<(ArrayKey<'a>, Value<'a>)>,
@@ -233,7 +233,7 @@ impl<'a> PhpReader<'a> {
         Ok(clean_bytes(text))
     }
 
-    /// A short text up to a byte, which is passed over.
+    /// A short text up to a byte, which is skipped.
     fn until(&mut self, end: u8) -> Result<&'a str, PhpError> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let found = rest.iter().take(MOST_DIGITS).position(|byte| *byte == end);

@@ -23,7 +23,7 @@ use crate::tracking::multipart::{each_part, is_multipart};
 /// Parameters of a body.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Given<'b> {
-    /// Those that are urlencoded, raw.
+    /// The urlencoded ones, raw.
     pub form: &'b [u8],
     /// The others.
     pub list: Vec<(String, String)>,
@@ -100,8 +100,7 @@ fn read_json(body: &[u8]) -> Option<Vec<(String, String)>> {
     Some(list)
 }
 
-/// Names of what lies in objects and lists are those that PHP gives them: `a[b]`, `a[0]`; tags are
-/// one text.
+/// Nested values get PHP's names: `a[b]`, `a[0]`; tags are one text.
 fn flatten(name: &str, value: Value, list: &mut Vec<(String, String)>) {
     if list.len() > MOST_PARAMETERS {
         return;
@@ -133,7 +132,7 @@ fn flatten(name: &str, value: Value, list: &mut Vec<(String, String)>) {
     }
 }
 
-/// The entries of an object in their order, unread.
+/// The entries of an object in order, unparsed.
 struct Entries<'b>(Vec<(String, &'b RawValue)>);
 
 impl<'de> Deserialize<'de> for Entries<'de> {

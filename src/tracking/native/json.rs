@@ -21,17 +21,17 @@ use crate::tracking::page::{kind_of, take_page_utm};
 use crate::tracking::verdict;
 
 /// The years 0 to 9999 in UTC: an offset can lead out of them, and then the time could be stored
-/// but not told.
+/// but not shown.
 const CALENDAR: std::ops::Range<Micros> =
     Micros(-62_167_219_200_000_000)..Micros(253_402_300_800_000_000);
 
-/// No hit is older: a time before it is a clock that was never set, or seconds taken for something
+/// No hit is older: an earlier time is a clock that was never set, or seconds taken for something
 /// else.
 const OLDEST: Micros = Micros(946_684_800_000_000);
 /// How far a sender's clock may be ahead; a time zone taken for UTC is within it.
 const MOST_AHEAD: i64 = Micros::DAY;
 
-/// Every field of a hit in JSON but the campaign parameters.
+/// Every field of a hit in JSON except the campaign parameters.
 const FIELDS: &[&str] = &[
     "kind",
     "page_url",
@@ -63,7 +63,7 @@ fn field_names() -> impl Iterator<Item = &'static str> {
     FIELDS.iter().copied().chain(Utm::NAMES)
 }
 
-/// Other people's names, and names that stand one level deeper here.
+/// Other systems' names, and names that are nested one level deeper here.
 const MEANT: &[(&str, &str)] = &[
     ("email", "contact.email"),
     ("firstname", "contact.firstname"),
@@ -96,7 +96,7 @@ fn wrong(field: &str, why: &str) -> FieldError {
     }
 }
 
-/// What stands there is not what has to.
+/// The value has the wrong type.
 fn must_be(field: &str, value: &Value, allowed: &str) -> FieldError {
     let shown = shown(value);
     wrong(field, &format!("is {shown} but must be {allowed}"))
@@ -111,8 +111,8 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// A name that no hit has is refused and not kept somewhere: `mail` for `contact.email` would lose
-/// the person in silence.
+/// An unknown name is rejected rather than kept somewhere: `mail` for `contact.email` would
+/// silently lose the person.
 fn unknown(name: &str) -> FieldError {
     let others: Vec<&str> = MEANT.iter().map(|(other, _)| *other).collect();
     let meant = nearest(name, field_names()).or_else(|| {
@@ -300,7 +300,7 @@ fn take(
     }
 }
 
-/// What everybody sends would make one order of all, and one hit of many.
+/// A value that everyone sends would merge all orders into one, and many hits into one.
 fn take_filled(hit: &mut Hit, name: &str, value: &Value) -> Result<Option<String>, FieldError> {
     let taken = take(hit, name, value, Limit::NAME)?;
     match &taken {
@@ -337,7 +337,7 @@ fn quantity(value: &Value) -> Option<i32> {
     }
 }
 
-/// A 64-bit id. 0 stands for none in the figures.
+/// A 64-bit id. 0 means none in the figures.
 fn id(name: &str, value: &Value) -> Result<i64, FieldError> {
     let id = whole_number(value).and_then(Id::of_number);
     id.map(|id| id.0).ok_or_else(|| {
@@ -432,7 +432,7 @@ fn take_extra(hit: &mut Hit, extra: Map<String, Value>) {
     }
 }
 
-/// Cleans every string inside, and says where one had to be cut; none where it is deeper than
+/// Cleans every string inside, and says where one had to be cut; `None` if it is deeper than
 /// `depth`.
 fn scrub(value: Value, depth: usize, is_cut: &mut bool) -> Option<Value> {
     const MOST: Limit = Limit(4_000);

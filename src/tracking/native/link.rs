@@ -14,12 +14,12 @@ use crate::tracking::inbound::Inbound;
 use crate::tracking::message::REPAIRED;
 use crate::tracking::{Rules, mautic};
 
-/// What the address of an open pixel ends with.
+/// The end of an open pixel's URL.
 const GIF_SUFFIX: &str = ".gif";
 /// Longest slug.
 const MOST_SLUG: usize = 100;
 
-/// A click whose link is still to be looked up.
+/// A click whose link has yet to be looked up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Following<'a> {
     token: Option<LinkToken>,
@@ -28,7 +28,7 @@ pub struct Following<'a> {
     is_repaired: bool,
 }
 
-/// What link a request follows; none where there cannot be such a link.
+/// The link that a request follows; `None` if there cannot be such a link.
 pub fn read_link<'a>(inbound: &Inbound<'a>, rules: &Rules) -> Option<(LinkName, Following<'a>)> {
     let name = inbound.rest;
     if link::is_whole_name(name) {
@@ -101,7 +101,7 @@ pub fn answer_click(
     lead(inbound, rules, link, &brought, hit, |_| Reply::NoPage(None))
 }
 
-/// Answers a click on a link that nobody knows.
+/// Answers a click on an unknown link.
 pub fn no_link() -> Decoded {
     Decoded::of(Reply::NoPage(None), Vec::new()).counted(Counted::UnknownLink)
 }

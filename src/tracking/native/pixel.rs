@@ -25,8 +25,7 @@ use crate::tracking::{MOST_PARAMETERS, Rules, address_with_plus, mautic, verdict
 
 /// Most tags of one hit.
 const MAX_TAGS: usize = 100;
-/// What tells one device from another: kept with the hit also where the contact has fields of these
-/// names.
+/// Distinguishes devices: kept with the hit even if the contact has fields of these names.
 const FINGERPRINT: [&str; 7] = [
     "resolution",
     "timezone_offset",
@@ -37,7 +36,7 @@ const FINGERPRINT: [&str; 7] = [
     "fingerprint",
 ];
 
-/// One hit from the query, and from the body where there is one (the body wins).
+/// One hit from the query, and from the body if there is one (the body wins).
 pub fn collect(inbound: &Inbound<'_>, rules: &Rules) -> Hit {
     let mut hit = Hit::new(
         HitId(Uuid::nil()),
@@ -147,15 +146,15 @@ pub fn answer_event(inbound: &Inbound<'_>, rules: &Rules) -> Decoded {
     }
 }
 
-/// What a script gets whose page may not read the answer. Nothing is kept: the script then sends
-/// the pixel, and the hit counts once.
+/// The answer to a script whose page may not read it. Nothing is kept: the script then sends the
+/// pixel, and the hit counts once.
 pub fn refuse_origin() -> Decoded {
     let body = json!({ "success": 0 });
     let reply = Reply::Json(StatusCode::FORBIDDEN, body, Readers::Sites);
     Decoded::of(reply, Vec::new()).counted(Counted::RefusedOrigin)
 }
 
-/// `GET /mtc`: the visitor's ids by its cookies, asked after a pixel delivery. Keeps nothing.
+/// `GET /mtc`: the visitor's ids by its cookies, requested after a pixel delivery. Keeps nothing.
 /// `may_read` says whether the asking page may know them.
 pub fn answer_visitor(inbound: &Inbound<'_>, rules: &Rules, may_read: bool) -> Decoded {
     let (mut body, mut cookies) = (json!({}), Cookies::default());
@@ -181,7 +180,7 @@ pub fn answer_visitor(inbound: &Inbound<'_>, rules: &Rules, may_read: bool) -> D
     }
 }
 
-/// The hit, and the visitor that it is of.
+/// The hit, and its visitor.
 fn collect_of_visitor(inbound: &Inbound<'_>, rules: &Rules) -> (Hit, Cookies) {
     let mut hit = collect(inbound, rules);
     if inbound.is_repaired {
@@ -197,7 +196,7 @@ fn collect_of_visitor(inbound: &Inbound<'_>, rules: &Rules) -> (Hit, Cookies) {
     (hit, cookies)
 }
 
-/// Names and values of what is urlencoded. An address keeps its plus.
+/// Urlencoded names and values. An email address keeps its plus.
 fn raw_pairs(raw: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     raw.split(|byte| *byte == b'&')
         .map(plain_pair)
@@ -224,7 +223,7 @@ struct PixelReader<'r> {
     is_purchase: bool,
 }
 
-/// The name that a parameter has today.
+/// The current name of a parameter.
 fn usual_name(name: &str) -> &str {
     match name {
         "url" => "page_url",
@@ -336,7 +335,7 @@ fn take_revenue(value: &str) -> Result<Amount, &'static str> {
     })
 }
 
-/// `a,-b`: adds `a`, takes `b` away.
+/// `a,-b`: adds `a`, removes `b`.
 pub(super) fn take_tags<'t>(hit: &mut Hit, tags: impl Iterator<Item = &'t str>) {
     for tag in tags {
         if hit.tags.len() == MAX_TAGS {

@@ -22,11 +22,11 @@ use percent_encoding::percent_decode_str;
 use super::{EVENT, OPEN, PIXEL, PREFIXES, Paths, REDIRECT, Route, RouteKind, SCRIPT, UNSUBSCRIBE};
 use crate::model::link::query_behind;
 
-/// Prefixes in front of one address: `/mautic/index.php/r/x` has two.
+/// Prefixes in front of one path: `/mautic/index.php/r/x` has two.
 const MOST_PREFIXES: usize = 3;
 
 impl Paths {
-    /// The tracking request of an address that is none of ours as it stands.
+    /// The tracking request of a URL that is not ours as it stands.
     #[cold]
     pub(super) fn route_of_odd<'u>(&self, path: &'u str, query: Cow<'u, str>) -> Option<Route<'u>> {
         if let Some((kind, rest)) = self.without_prefix(path, &query) {
@@ -69,7 +69,7 @@ impl Paths {
         })
     }
 
-    /// The path without what may stand before it, where it then is one of ours.
+    /// The path without its prefixes, if it then is one of ours.
     fn without_prefix<'p>(&self, mut path: &'p str, query: &str) -> Option<(RouteKind, &'p str)> {
         for prefixes in 0..=MOST_PREFIXES {
             let slashes = path.len() - path.trim_start_matches('/').len();
@@ -101,7 +101,8 @@ impl Paths {
             })
     }
 
-    /// A link, an open pixel or a way out whose name is in capitals. The rest stays as it came.
+    /// A link, an open pixel or an unsubscribe link whose name is in capitals. The rest stays as it
+    /// came.
     fn read_shouted<'p>(&self, path: &'p str) -> Option<(RouteKind, &'p str)> {
         let is_mautic = false;
         let names = [
@@ -117,7 +118,7 @@ impl Paths {
         })
     }
 
-    /// What stands behind the pixel's name and cannot belong to another name.
+    /// What follows the pixel's name and cannot belong to another name.
     fn behind_pixel<'p>(&self, path: &'p str) -> Option<&'p str> {
         let mut path = path;
         for _ in 0..=MOST_PREFIXES {
@@ -140,7 +141,7 @@ impl Paths {
     }
 }
 
-/// A path whose escapes of letters, digits and `-._~` are read; none where it has none.
+/// A path with the escapes of letters, digits and `-._~` decoded; `None` if it has none.
 fn unescape_unreserved(path: &str) -> Option<String> {
     let mut plain = String::with_capacity(path.len());
     let mut rest = path;

@@ -75,7 +75,7 @@ static ALL: [Words; 8] = [
     },
 ];
 
-/// The texts in the best language for an `Accept-Language`; English where there is none.
+/// The texts in the best language for an `Accept-Language`; English if there is none.
 pub(super) fn of(accepted: &str) -> &'static Words {
     best(accepted, &ALL, |words| words.language).unwrap_or(&ALL[0])
 }

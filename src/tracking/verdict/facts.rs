@@ -83,13 +83,13 @@ pub struct Facts<'a> {
     pub surface: Surface,
     /// Whether only the head of the answer was asked for.
     pub is_head: bool,
-    /// Headers of the request that the client sent itself; none where somebody reports for it.
+    /// Headers of the request that the client sent itself; `None` if somebody reports for it.
     pub headers: Option<&'a HeaderMap>,
     /// What the client calls itself.
     pub agent: Option<&'a str>,
-    /// The client's address; none where it says nothing about the client.
+    /// The client's address; `None` if it says nothing about the client.
     pub address: Option<IpAddr>,
-    /// Time since the sending of the message; none where nobody knows.
+    /// Time since the sending of the message; `None` if nobody knows.
     pub elapsed: Option<Elapsed>,
 }
 

@@ -94,7 +94,7 @@ group!(
 pub struct Word {
     /// What it is of.
     pub of: WordOf,
-    /// As it stands in the list, with the signs of its ends.
+    /// As in the list, with the marks at its ends.
     pub text: Cow<'static, str>,
     /// Where it comes from.
     pub source: Cow<'static, str>,
@@ -145,13 +145,13 @@ impl Lists {
         self.words.look_at(agent)
     }
 
-    /// The smallest network that holds an address.
+    /// The smallest network that contains an address.
     pub fn network_of(&self, address: IpAddr) -> Option<&Network> {
         self.networks.of(address)
     }
 }
 
-/// What of each group stands first in an agent.
+/// The first entry of each group that occurs in an agent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen<'a> {
     /// No word of [`WordOf::Looks`] covers it.
@@ -168,7 +168,7 @@ pub struct Seen<'a> {
     pub operator: Option<&'a Word>,
 }
 
-/// What has to stand before or behind a word.
+/// What must come before or after a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Edge {
     Any,

@@ -11,9 +11,9 @@ use crate::model::hit::Reason;
 
 /// Within so many seconds of the sending nobody has read a mail through a proxy.
 const PROXY_AT_ONCE: i64 = 10;
-/// So long after the sending a network that often scans is taken for a scanner.
+/// How long after sending a network that often scans is taken for a scanner.
 const SCANS_FOR: i64 = 600;
-/// Nobody gets to a mail within the minute of its sending.
+/// Nobody opens a mail within the minute of its sending.
 const TOO_SOON: i64 = 60;
 
 /// The entry of a list that decided.
@@ -30,7 +30,7 @@ pub enum Entry<'a> {
 pub enum Said<'a> {
     /// Nothing: the next is asked.
     Nothing,
-    /// A person, whatever the rules behind would say.
+    /// A person, whatever the later rules would say.
     Person(Option<Entry<'a>>),
     /// Something else, and why.
     Judged(Reason, Option<Entry<'a>>),
@@ -62,7 +62,7 @@ pub struct Rule {
     pub name: &'static str,
     /// What it is asked about.
     pub on: &'static [Surface],
-    /// Why it convicts; none where it only finds people.
+    /// Why it convicts; `None` if it only finds people.
     pub reason: Option<Reason>,
     asks: for<'a> fn(&Case<'_, 'a>) -> Said<'a>,
 }
@@ -72,7 +72,7 @@ const MESSAGE: &[Surface] = &[Surface::Link, Surface::Open];
 const LINK: &[Surface] = &[Surface::Link];
 const OPEN: &[Surface] = &[Surface::Open];
 
-/// All of them, in their order.
+/// All of them, in order.
 #[rustfmt::skip]
 pub const RULES: [Rule; 16] = [
     rule("prefetch header", ALL, Some(Reason::PrefetchHeader), prefetch_header),
@@ -126,7 +126,7 @@ impl<'f, 'a> Case<'f, 'a> {
         }
     }
 
-    /// The first rule that knows something, and what it says.
+    /// The first rule that decides, and its result.
     pub fn decide(&self) -> Option<(&'static Rule, Said<'a>)> {
         let mut rules = RULES
             .iter()

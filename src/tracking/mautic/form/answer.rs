@@ -25,10 +25,10 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// What there is to say about a submission.
+/// The answer to a submission.
 #[derive(Clone, Copy, Debug)]
 pub enum Said<'a> {
-    /// It was taken; the results by alias.
+    /// It was accepted; the results by alias.
     Taken(&'a Map<String, Value>),
     /// Fields are wrong.
     Wrong(&'a [FieldError]),
@@ -57,7 +57,7 @@ impl Said<'_> {
     }
 }
 
-/// The page that the visitor comes from and may be sent back to: the one that it names, else the
+/// The page that the visitor comes from and may be sent back to: the one in the request, else the
 /// referrer.
 fn page_url(form: &Form, post: &Post, inbound: &Inbound<'_>) -> Option<Url> {
     match post.return_url() {
@@ -66,9 +66,9 @@ fn page_url(form: &Form, post: &Post, inbound: &Inbound<'_>) -> Option<Url> {
     }
 }
 
-/// Where a plain submission is sent on to, with `mauticMessage` or `mauticError` merged into the
-/// page's query; none where no page is allowed. Wrong fields lead back to the page only, never on
-/// to the form's own.
+/// Where a plain submission is redirected, with `mauticMessage` or `mauticError` merged into the
+/// page's query; `None` if no page is allowed. Errors lead back to the page only, never on to the
+/// form's own.
 pub fn return_location(
     form: &Form,
     post: &Post,
@@ -88,8 +88,7 @@ pub fn return_location(
     Some(page.into())
 }
 
-/// Replaces an earlier answer in a page's query with this one; what else stands there stays as it
-/// came.
+/// Replaces an earlier answer in a page's query with this one; the rest stays as it came.
 fn with_message(mut page: Url, name: &str, text: Option<&str>) -> Url {
     let mut query: String = page
         .query()
@@ -118,7 +117,7 @@ fn with_message(mut page: Url, name: &str, text: Option<&str>) -> Url {
     page
 }
 
-/// What a script gets: Mautic's members.
+/// The answer for a script: Mautic's members.
 pub fn json(form: &Form, post: &Post, said: Said<'_>) -> Value {
     let mut answer = value!({ "success": u8::from(matches!(said, Said::Taken(_))) });
     match said {
@@ -145,7 +144,7 @@ pub fn json(form: &Form, post: &Post, said: Said<'_>) -> Value {
     answer
 }
 
-/// The origin that a message goes to: the page that holds the form, as far as the form allows it.
+/// The origin that a message is posted to: the page that contains the form, if the form allows it.
 ///
 /// Where the form stands on a page of this server, which another page may have in a frame, the
 /// message goes to a page of the same origin and to no other.
@@ -159,7 +158,7 @@ pub fn page_origin(form: &Form, post: &Post, inbound: &Inbound<'_>) -> Option<St
         .map(|url| url.origin().ascii_serialization())
 }
 
-/// Whether a page is of the host that was asked.
+/// Whether a page is on the requested host.
 fn is_here(page: &str, inbound: &Inbound<'_>) -> bool {
     let host = inbound.header(HOST);
     let authority = Url::parse(page).ok().filter(|url| url.has_host());
@@ -167,7 +166,8 @@ fn is_here(page: &str, inbound: &Inbound<'_>) -> bool {
     authority.is_some() && authority.as_deref() == host.as_deref()
 }
 
-/// A page in a frame that hands the answer to the page around it. Without an origin nobody gets it.
+/// A page in a frame that passes the answer to the page around it. Without an origin nobody gets
+/// it.
 pub fn messenger_page(form: &Form, answer: &Value, said: Said<'_>, origin: Option<&str>) -> String {
     let script = origin.map_or_else(String::new, |origin| {
         format!(
@@ -189,7 +189,7 @@ pub fn message_page(form: &Form, said: Said<'_>) -> String {
     page(&html(&form.name), &html(&said.text(form)))
 }
 
-/// A page of a title and a text, in HTML both.
+/// A page with a title and a text, both HTML.
 pub(super) fn page(title: &str, text: &str) -> String {
     html_page("en", title, &format!("<p>{text}</p>"))
 }

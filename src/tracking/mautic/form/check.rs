@@ -8,7 +8,7 @@ use super::Post;
 use crate::identity;
 use crate::model::form::{FieldKind, FormField, RequiredIf};
 
-/// What is wrong with a field. Holds nothing of what was submitted.
+/// What is wrong with a field. Contains nothing that was submitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
     /// The field's alias.
@@ -41,7 +41,7 @@ pub(super) fn check_field(
     })
 }
 
-/// Whether a field has to be filled in in this submission.
+/// Whether a field is required in this submission.
 pub(super) fn is_required(field: &FormField, post: &Post) -> bool {
     let when = field.required_if.as_ref();
     field.required || when.is_some_and(|when| holds(when, post))
@@ -92,7 +92,7 @@ fn is_email(value: &str) -> bool {
     identity::is_address(value) && host.is_some_and(|host| host.contains('.'))
 }
 
-/// People leave the scheme out.
+/// People omit the scheme.
 fn is_url(value: &str) -> bool {
     let parsed = match Url::parse(value) {
         Err(url::ParseError::RelativeUrlWithoutBase) => Url::parse(&format!("https://{value}")),

@@ -20,7 +20,7 @@ use super::words::Words;
 use crate::model::escape::html;
 use crate::model::form::{Choice, FieldKind, Form, FormField, FormId};
 
-/// The look of a form whose site gives it none.
+/// The style of a form whose site gives it none.
 const STYLE: &str = "<style>\
     .mauticform_wrapper{max-width:37rem;margin:1rem auto}\
     .mauticform-row{margin-bottom:1.2rem}\
@@ -46,7 +46,7 @@ pub(super) struct Markup<'a> {
     /// What the server's addresses begin with.
     pub(super) base: &'a str,
     pub(super) words: &'a Words,
-    /// Values that are filled in already, by alias.
+    /// Prefilled values, by alias.
     pub(super) given: &'a BTreeMap<String, Vec<String>>,
 }
 
@@ -176,7 +176,7 @@ impl<'a> Markup<'a> {
         row
     }
 
-    /// The values that a field begins with: those of the address, else the definition's.
+    /// The initial values of a field: those in the URL, else the definition's.
     fn values(&self, field: &'a FormField) -> impl Iterator<Item = &'a str> {
         let given = self.given.get(&field.alias);
         let default = field.default.as_deref().filter(|_| given.is_none());
@@ -226,7 +226,7 @@ impl<'a> Markup<'a> {
     }
 }
 
-/// The id of one of a field's choices: letters and digits of its value, and its place.
+/// The id of one of a field's choices: letters and digits of its value, and its position.
 fn choice_id(kind: &str, field: &FormField, place: usize) -> String {
     let option = field.options.get(place).map_or("", Choice::value);
     let plain: String = option.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -288,7 +288,7 @@ impl Look {
         }
     }
 
-    /// What Mautic's script calls it.
+    /// Mautic's script's name for it.
     fn validation(self) -> &'static str {
         match self {
             Self::Lines => "textarea",
@@ -350,7 +350,7 @@ mod tests {
         markup.html()
     }
 
-    /// What makes markup of a text.
+    /// How a text becomes markup.
     fn signs(html: &str) -> String {
         html.chars().filter(|c| "<>\"'=".contains(*c)).collect()
     }

@@ -18,7 +18,7 @@ const MOST_FIELDS: usize = 1_000;
 pub struct Post {
     /// Values by alias, at least one each.
     fields: BTreeMap<String, Vec<String>>,
-    /// What stands outside of `mauticform`.
+    /// What is outside of `mauticform`.
     outer: BTreeMap<String, String>,
     count: usize,
     /// There was more than is read.
@@ -47,7 +47,7 @@ impl Post {
         Ok(post)
     }
 
-    /// False where there is room for no more.
+    /// False if there is no room for more.
     fn take(&mut self, name: &str, value: String) -> bool {
         if self.count == MOST_FIELDS {
             self.is_cut = true;
@@ -89,18 +89,18 @@ impl Post {
             .filter(|value| !value.is_empty())
     }
 
-    /// The form, where the body names one.
+    /// The form, if the body names one.
     pub fn form_id(&self) -> Option<FormId> {
         let id = self.word("formId").or_else(|| self.word("formid"))?;
         id.parse().ok().map(FormId)
     }
 
-    /// Where the page wants its visitor back.
+    /// Where the page wants its visitor to return.
     pub fn return_url(&self) -> Option<&str> {
         self.word("return")
     }
 
-    /// The form's name on the page; none where it is none that Mautic would have made.
+    /// The form's name on the page; `None` if Mautic would not have made it.
     pub fn form_name(&self) -> Option<&str> {
         self.word("formName").filter(|name| {
             name.len() <= 255
@@ -115,7 +115,7 @@ impl Post {
         self.word("messenger").is_some_and(|word| word != "0")
     }
 
-    /// What the form does not know, under the whole name that it was sent with.
+    /// Fields that the form does not know, under the full name that they were sent with.
     pub fn unknown(&self, form: &Form) -> Vec<(String, String)> {
         let knows = |alias: &str| form.fields.iter().any(|field| field.alias == alias);
         let is_ours = |alias: &str| {
@@ -143,7 +143,7 @@ impl Post {
     }
 }
 
-/// What stands in the brackets of a name.
+/// The contents of the brackets of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name<'n> {
     pub alias: &'n str,

@@ -18,21 +18,21 @@ use crate::tracking::inbound::Inbound;
 use crate::tracking::multipart::{MOST_TEXT, Unreadable, is_multipart};
 use crate::tracking::{Rules, verdict, visitor};
 
-/// Most bytes of a body with files in it: PHP's own limit (`post_max_size`). Files are read over
+/// Maximum size of a body with files in it: PHP's own limit (`post_max_size`). Files are skipped
 /// and not kept.
 const MOST_MULTIPART: usize = 8 << 20;
 
-/// What is said where there is no such form. In Mautic's words.
+/// The message if there is no such form, in Mautic's words.
 pub(super) const UNAVAILABLE: &str = "The form is not available.";
-/// What is said where the hit could not be kept.
+/// The message if the hit could not be kept.
 const NOT_KEPT: &str = "Your submission could not be stored. Please send it again.";
-/// What is said where the body did not come to its end.
+/// The message if the body was incomplete.
 const NOT_WHOLE: &str = "The form's data did not arrive whole.";
 
-/// A submission whose form is still to be looked up.
+/// A submission whose form has yet to be looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// The form, where the request names one.
+    /// The form, if the request names one.
     pub form: Option<FormId>,
     post: Post,
     is_ajax: bool,
@@ -72,7 +72,7 @@ pub fn read(inbound: &Inbound<'_>, body: &Bytes) -> Result<Asked, Decoded> {
     })
 }
 
-/// Answers a submission to the form that was found.
+/// Answers a submission, given its form.
 pub fn answer(inbound: &Inbound<'_>, rules: &Rules, asked: &Asked, form: Option<&Form>) -> Decoded {
     let (Some(id), Some(form)) = (asked.form, form) else {
         // Mautic's script reads the answer of a 200 only.
@@ -162,7 +162,7 @@ pub fn refuse_unread(inbound: &Inbound<'_>, status: StatusCode) -> Decoded {
     refuse(inbound, status, NOT_WHOLE, "form unreadable")
 }
 
-/// What is said of a submission whose form is not known.
+/// The answer to a submission for an unknown form.
 fn refuse(inbound: &Inbound<'_>, status: StatusCode, text: &str, why: &'static str) -> Decoded {
     let reply = if is_ajax(inbound) {
         let body = json!({ "success": 0, "errorMessage": text });
@@ -177,7 +177,7 @@ fn refuse(inbound: &Inbound<'_>, status: StatusCode, text: &str, why: &'static s
     Decoded::refused(reply, why)
 }
 
-/// Whether a script asks: by the path or by `ajax=1`.
+/// Whether a script asks: judged by the path or by `ajax=1`.
 fn is_ajax(inbound: &Inbound<'_>) -> bool {
     inbound.rest == "/ajax"
         || inbound
@@ -185,7 +185,7 @@ fn is_ajax(inbound: &Inbound<'_>) -> bool {
             .any(|(name, value)| name == "ajax" && !matches!(&*value, "" | "0"))
 }
 
-/// Where a form may stand, its script may read the answer.
+/// Where a form may be placed, its script may read the response.
 pub(super) fn readers(inbound: &Inbound<'_>, form: Option<&Form>) -> Readers {
     Readers::Form {
         is_own: form.is_some_and(|form| stands_at_origin(form, inbound)),

@@ -16,22 +16,22 @@ use crate::tracking::decoded::{Decoded, Reply, Runs};
 use crate::tracking::inbound::Inbound;
 use crate::tracking::route::{FORM, FORM_SCRIPT, PREFIXES};
 
-/// Most values that a page's address fills in.
+/// Maximum number of values that a page's URL fills in.
 const MOST_GIVEN: usize = 200;
 
 /// How a form is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
-    /// `/form/generate.js?id=3`: a script that writes the form behind itself.
+    /// `/form/generate.js?id=3`: a script that inserts the form after itself.
     Script,
     /// `/form/3`: a page, often in a frame.
     Page,
-    /// `/form/embed/3`: HTML for a script to put somewhere.
+    /// `/form/embed/3`: HTML for a script to insert somewhere.
     Part,
 }
 
 impl View {
-    /// What stands behind `/form`, and the form's number where the path has it.
+    /// What follows `/form`, and the form's number if the path has it.
     pub fn read(rest: &str) -> Option<(Self, &str)> {
         let is_number = |id: &&str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit());
         match rest.trim_matches('/') {
@@ -46,7 +46,7 @@ impl View {
     }
 }
 
-/// The form that an address names: in its path, else as `id` in its query.
+/// The form that a URL names: in its path, else as `id` in its query.
 pub fn viewed(rest: &str, query: &str) -> Option<FormId> {
     let id = match rest {
         "" => form_urlencoded::parse(query.as_bytes())
@@ -97,7 +97,7 @@ pub fn show(inbound: &Inbound<'_>, view: View, form: Option<(FormId, &Form)>) ->
     Decoded::of(reply, Vec::new())
 }
 
-/// What stood before `/form` in an address: nothing, or what Mautic's installation had there.
+/// What preceded `/form` in a URL: nothing, or the path of a Mautic installation.
 fn prefix(target: &str) -> String {
     let path = target.split(['?', '&']).next().unwrap_or_default();
     let before = path.rfind(FORM).map_or("", |at| &path[..at]);
@@ -111,7 +111,7 @@ fn prefix(target: &str) -> String {
     }
 }
 
-/// Values that an address fills in, by the fields' aliases.
+/// Values that a URL fills in, by the fields' aliases.
 fn given(inbound: &Inbound<'_>, form: &Form) -> BTreeMap<String, Vec<String>> {
     let mut given: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in inbound.query_pairs().take(MOST_GIVEN) {
@@ -158,7 +158,7 @@ fn script(markup: &Markup<'_>) -> String {
     )
 }
 
-/// A page of the form and nothing else.
+/// A page with the form and nothing else.
 fn page(markup: &Markup<'_>) -> String {
     let (language, title) = (markup.words.language, html(&markup.form.name));
     let (form, script) = (

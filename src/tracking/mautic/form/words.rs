@@ -8,9 +8,9 @@ pub(super) struct Words {
     pub(super) language: &'static str,
     /// The button.
     pub(super) send: &'static str,
-    /// The button while an answer is awaited.
+    /// The button while the response is pending.
     pub(super) wait: &'static str,
-    /// A field is empty that must not be.
+    /// A required field is empty.
     pub(super) required: &'static str,
     /// An address is none.
     pub(super) email: &'static str,
@@ -85,7 +85,7 @@ static ALL: [Words; 8] = [
     },
 ];
 
-/// The texts in the best language for an `Accept-Language`; English where there is none.
+/// The texts in the best language for an `Accept-Language`; English if there is none.
 pub(super) fn of(accepted: &str) -> &'static Words {
     best(accepted, &ALL, |words| words.language).unwrap_or(&ALL[0])
 }
