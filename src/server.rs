@@ -56,7 +56,7 @@ pub use descriptors::make_room;
 pub use known_keys::lacking;
 pub use secrets::FoundKeys;
 
-/// The sockets of a server, bound by the caller.
+/// A server's sockets, bound by the caller.
 pub struct Listeners {
     /// Tracking and API.
     pub public: TcpListener,
@@ -68,7 +68,7 @@ pub struct Listeners {
 pub struct Outside {
     /// Times and ids.
     pub clock: Clock,
-    /// Configurations that the running server is to go on with, as far as it can.
+    /// Configurations to switch to while running, as far as possible.
     pub configurations: mpsc::Receiver<Config>,
 }
 
@@ -106,15 +106,15 @@ struct Running {
     store: Store,
     background: Background,
     metrics: Option<JoinHandle<()>>,
-    /// Said as soon as the server is told to stop.
+    /// Signalled as soon as the server is told to stop.
     stopping: CancellationToken,
-    /// Said when all is answered that was begun: ends the background.
+    /// Signalled when all requests in progress are answered: ends the background tasks.
     answered: CancellationToken,
     _taken: DataDir,
 }
 
 impl Server {
-    /// Sets everything going but the answering.
+    /// Starts everything except serving.
     ///
     /// # Errors
     /// The tables of the embedded database cannot be made.
@@ -184,7 +184,7 @@ impl Server {
 }
 
 impl Running {
-    /// Answers until `shutdown` completes, and then what was begun.
+    /// Serves until `shutdown` completes, and then finishes the requests in progress.
     async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let stopping = async {
             shutdown.await;
@@ -194,7 +194,7 @@ impl Running {
         accept::serve(listener, self.web.clone(), &self.config.server, stopping).await;
     }
 
-    /// First the disk has all hits, then the database gets what time allows.
+    /// First all hits go to disk, then the database gets what time allows.
     async fn stop(mut self) {
         let budget = self.config.server.shutdown;
         let closed = tokio::time::timeout(budget / 2, self.spool.close()).await;
@@ -229,7 +229,7 @@ async fn project(
     }
 }
 
-/// Tells the health of the database what the refresh of the links has heard from it.
+/// Reports to the database's health what the refresh of the links has learned about it.
 fn tell_health(health: DatabaseHealth) -> impl Fn(Result<(), &store::Error>) + Send {
     move |answer| match answer {
         Ok(()) => health.answered(),
@@ -239,7 +239,7 @@ fn tell_health(health: DatabaseHealth) -> impl Fn(Result<(), &store::Error>) + S
     }
 }
 
-/// Makes the server answer by another configuration.
+/// Makes the server respond by another configuration.
 fn serve_by(
     web: Web,
     answering: Answering,
@@ -253,8 +253,8 @@ fn serve_by(
     }
 }
 
-/// Waits for a task on the way out; what takes longer than the budget is left: everything answered
-/// is on disk already.
+/// Waits for a task on shutdown; beyond the budget it is abandoned: everything answered is on disk
+/// already.
 async fn finish(name: &str, mut task: JoinHandle<()>, budget: Duration) {
     if tokio::time::timeout(budget, &mut task).await.is_err() {
         tracing::warn!(

@@ -19,7 +19,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 use crate::model::clock::Micros;
 
-/// A transaction that may write, undone where it is dropped before it was committed.
+/// A write transaction, rolled back if dropped before it was committed.
 #[derive(Debug)]
 pub struct SqliteTransaction(PoolConnection<Sqlite>);
 
@@ -32,7 +32,7 @@ impl SqliteTransaction {
         Self::begin_by("begin immediate", pool).await
     }
 
-    /// Begins a transaction that reads: all of it is as it was at its first query.
+    /// Begins a read transaction: a snapshot as of its first query.
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -57,7 +57,7 @@ impl SqliteTransaction {
         self.end("commit").await
     }
 
-    /// Undoes everything.
+    /// Rolls everything back.
     ///
     /// # Errors
     /// SQLite did so by itself before, and the connection is closed.
@@ -91,15 +91,15 @@ impl DerefMut for SqliteTransaction {
     }
 }
 
-/// What keeps a file from being used.
+/// What prevents the use of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// The disk has no room, refuses, or may only be read: it may take a moment or a day, and the
-    /// file is as good as before.
+    /// The disk is full, fails, or is read-only: for a moment or a day, and the file is as good as
+    /// before.
     Disk,
-    /// What stands in the file is no database, or no longer a whole one.
+    /// The file is not a database, or no longer an intact one.
     Damage,
-    /// There is a file, or something else, and it cannot be opened.
+    /// There is a file, or something else, but it cannot be opened.
     Unusable,
     /// Others hold a lock on it.
     Busy,
@@ -129,9 +129,8 @@ pub(crate) fn trouble(error: &sqlx::Error) -> Trouble {
     }
 }
 
-/// Whether a file is to be put aside for this error at its opening: it is damaged, or what stands
-/// in its place is none of ours or may not be opened. Not where descriptors or memory ran out, or
-/// others hold it.
+/// Whether to set a file aside for this error on opening: it is damaged, or is not ours or may not
+/// be opened. Not if descriptors or memory ran out, or others lock it.
 pub(crate) fn is_to_be_replaced(error: &sqlx::Error, file: &Path) -> bool {
     match trouble(error) {
         Trouble::Damage => true,
@@ -168,7 +167,7 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Renames a file, or what is in its place, together with its journal: `links.db` becomes
-/// `links.db.damaged-20260102T030405Z`. Returns the new name; none where nothing was there.
+/// `links.db.damaged-20260102T030405Z`. Returns the new name; `None` if nothing was there.
 ///
 /// # Errors
 /// The directory cannot be written.
@@ -206,7 +205,8 @@ pub(crate) fn put_aside_as(file: &Path, word: &str, now: Micros) -> io::Result<O
     Ok(was_there.then_some(aside))
 }
 
-/// Removes what was put aside before, but the newest: of a cache one copy is enough to look at.
+/// Removes earlier files that were set aside, except the newest: of a cache one copy is enough to
+/// look at.
 pub(crate) fn keep_newest_aside(file: &Path) {
     let (Some(dir), Some(name)) = (file.parent(), file.file_name()) else {
         return;
@@ -258,7 +258,7 @@ mod tests {
         pool
     }
 
-    /// SQLite undoes by itself where this says so, as it does on a full disk.
+    /// SQLite rolls back by itself if this says so, as it does on a full disk.
     async fn undo(transaction: &mut SqliteTransaction) -> sqlx::Result<()> {
         sqlx::raw_sql("insert or rollback into some values (1000)")
             .execute(&mut **transaction)

@@ -22,7 +22,7 @@
 
 use crate::model::hit::Hit;
 
-/// The format that is written, and the highest that is read.
+/// The format that is written, and the highest that can be read.
 pub const FORMAT: u8 = 1;
 
 /// Bytes of a record before its hit.
@@ -43,7 +43,7 @@ pub enum Unreadable {
         run `sillage quarantine retry` with the newer server that wrote it"
     )]
     Newer(u8),
-    /// It is whole and holds something else.
+    /// It is intact but holds something else.
     #[error("{0}")]
     NoHit(String),
 }
@@ -86,7 +86,7 @@ fn append_record(hit: &Hit, body: &mut Vec<u8>) {
     body[start + 1..start + HEAD].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// Reads a record of any format there was.
+/// Reads a record of any format so far.
 ///
 /// # Errors
 /// It is no hit, or none that this server can read.
@@ -106,21 +106,21 @@ pub fn decode_record(record: &[u8]) -> Result<Box<Hit>, Unreadable> {
         .map_err(|error| Unreadable::NoHit(error.to_string()))
 }
 
-/// The number of a record that has one, and its hit; none where the checksum does not match.
+/// The number of a record that has one, and its hit; `None` if the checksum does not match.
 fn numbered(record: &[u8]) -> Option<(u8, &[u8])> {
     let (head, hit) = record.split_first_chunk::<HEAD>()?;
     let [number, sum @ ..] = *head;
     (u32::from_le_bytes(sum) == crc32fast::hash(hit)).then_some((number, hit))
 }
 
-/// The record of the first frame, and what follows it; none where the body ends before.
+/// The record of the first frame, and what follows it; `None` if the body ends before.
 fn split_frame(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = body.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_le_bytes(*length) as usize)
 }
 
-/// Reads every frame of a body. Hits are boxed: one has a kilobyte, and thousands wait together. A
-/// frame that is no hit is told; so is a body that ends within one.
+/// Reads every frame of a body. Hits are boxed: one takes a kilobyte, and thousands wait together.
+/// Reports frames that are not hits, and a body that ends within one.
 pub fn decode_frames(mut body: &[u8]) -> impl Iterator<Item = Result<Box<Hit>, BadFrame>> {
     std::iter::from_fn(move || {
         if body.is_empty() {
@@ -139,8 +139,8 @@ pub fn decode_frames(mut body: &[u8]) -> impl Iterator<Item = Result<Box<Hit>, B
     })
 }
 
-/// What is certainly whole of a body that is damaged: its frames, and how many. Where a frame's
-/// length is gone, the next one is looked for.
+/// The intact part of a damaged body: its frames, and how many. If a frame's length is lost, the
+/// next one is searched for.
 pub(super) fn whole_frames(body: &[u8]) -> (Vec<u8>, u32) {
     let (mut kept, mut count, mut at) = (Vec::new(), 0, 0);
     while at < body.len() {

@@ -54,6 +54,6 @@ pub use spool::Spool;
 pub struct SpoolLimits {
     /// Most bytes of hits on disk.
     pub max_bytes: u64,
-    /// How long the writer waits for company before it writes; zero where answers wait for it.
+    /// How long the writer waits to batch up more; zero if responses wait for it.
     pub linger: Duration,
 }

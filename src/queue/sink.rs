@@ -16,28 +16,28 @@ pub trait Sink: Send + Sync + 'static {
     /// Takes hits, all or none of them. Returns at once; the receipt says when they are durable.
     fn offer(&self, hits: &[Hit]) -> Receipt;
 
-    /// Takes hits whose outcome nobody waits for, all or none of them. What does not become durable
-    /// in the end, the queue counts as lost.
+    /// Takes hits whose outcome nobody waits for, all or none of them. The queue counts those that
+    /// never become durable as lost.
     ///
     /// # Errors
     /// None of them is taken, and the queue has not counted them.
     fn offer_unwatched(&self, hits: &[Hit]) -> Result<(), Refused>;
 
-    /// Takes hits that are made one by one, all or none of them: ten thousand never stand in memory
-    /// together. Returns when the last is made.
+    /// Takes hits that are generated one by one, all or none of them: ten thousand are never in
+    /// memory together. Returns after the last.
     fn offer_each(&self, hits: &mut dyn Iterator<Item = Hit>) -> Receipt;
 
-    /// Counts hits that were answered and are not stored, nor will be, and says so in the log.
+    /// Counts hits that were answered but will never be stored, and logs it.
     fn count_lost(&self, hits: usize, refused: Refused);
 
-    /// Counts hits that were answered while their outcome was open.
+    /// Counts hits that were answered before their outcome was known.
     fn count_early(&self, hits: usize);
 }
 
 /// Why hits did not become durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refused {
-    /// The queue holds as much as it may.
+    /// The queue is full.
     #[error("the spool is full")]
     Full,
     /// More hits wait for the disk than memory may hold.
@@ -46,10 +46,10 @@ pub enum Refused {
     /// The disk refused the write.
     #[error("the disk refuses writes")]
     Disk,
-    /// Not durable within the patience of the caller, who took them back.
+    /// Not durable within the patience of the caller, who withdrew them.
     #[error("the disk did not answer in time")]
     Late,
-    /// They were on disk, and what holds them cannot be read.
+    /// They were on disk, but their file cannot be read.
     #[error("the spool was damaged")]
     Damaged,
     /// The server is stopping.
@@ -71,7 +71,7 @@ impl Refused {
     }
 }
 
-/// How hits are kept where they are not refused.
+/// How hits are kept if they are not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// They are durable.
@@ -81,8 +81,8 @@ pub enum Kept {
     Open,
 }
 
-/// Proof, in the making, that offered hits are durable. Who drops it leaves the outcome to the
-/// queue, as after [`Kept::Open`].
+/// Pending proof that offered hits are durable. Dropping it leaves the outcome to the queue, as
+/// after [`Kept::Open`].
 #[derive(Debug)]
 pub struct Receipt {
     state: Result<oneshot::Receiver<Result<(), Refused>>, Refused>,
@@ -93,13 +93,13 @@ const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
 const WITHDRAWN: u8 = 2;
 
-/// Who decides over an offer: the writer that takes it or the caller that withdraws it, whoever
-/// comes first.
+/// Who decides over an offer: the writer that claims it or the caller that withdraws it, whichever
+/// is first.
 #[derive(Clone, Debug, Default)]
 pub struct Claim(Arc<AtomicU8>);
 
 impl Claim {
-    /// The writer takes the offer; false where the caller has withdrawn it.
+    /// The writer takes the offer; false if the caller has withdrawn it.
     pub fn take(&self) -> bool {
         self.0
             .compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire)
@@ -114,7 +114,7 @@ impl Claim {
 }
 
 impl Receipt {
-    /// A receipt whose outcome comes through `outcome`.
+    /// A receipt whose outcome arrives through `outcome`.
     pub fn pending(outcome: oneshot::Receiver<Result<(), Refused>>, claim: Claim) -> Self {
         Self {
             state: Ok(outcome),
@@ -130,7 +130,7 @@ impl Receipt {
         }
     }
 
-    /// The refusal that is known already, without waiting.
+    /// The refusal, if it is already known; does not wait.
     pub fn refusal(&self) -> Option<Refused> {
         self.state.as_ref().err().copied()
     }
@@ -186,7 +186,7 @@ fn told(outcome: Told) -> Result<Kept, Refused> {
         .map(|()| Kept::Durable)
 }
 
-/// Goes on without the outcome, unless it was told in this very moment.
+/// Continues without the outcome, unless it arrives at this very moment.
 fn leave(mut outcome: oneshot::Receiver<Result<(), Refused>>) -> Result<Kept, Refused> {
     outcome.close();
     match outcome.try_recv() {

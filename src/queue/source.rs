@@ -18,17 +18,17 @@ use uuid::Uuid;
 use crate::model::hit::Hit;
 use crate::queue::frame::BadFrame;
 
-/// The end of a queue that hits come out of.
+/// The reading end of a queue.
 pub trait Source: Send + 'static {
-    /// Waits until groups can be read, which a full disk may hold up; none where the queue is
-    /// closed before.
+    /// Waits until groups can be read, which a full disk may delay; `None` if the queue is closed
+    /// first.
     fn start(&mut self) -> impl Future<Output = Option<Start>> + Send;
 
-    /// Waits until there is a group after number `seq`; false where there is none and the queue is
+    /// Waits until there is a group after number `seq`; false if there is none and the queue is
     /// closed.
     fn wait_after(&mut self, seq: i64) -> impl Future<Output = bool> + Send;
 
-    /// Groups after number `seq` in order, at least one where there is one, until they have `hits`
+    /// Groups after number `seq` in order, at least one if there is one, until they have `hits`
     /// hits together.
     ///
     /// # Errors
@@ -39,11 +39,11 @@ pub trait Source: Send + 'static {
         hits: usize,
     ) -> impl Future<Output = Result<Vec<Group>, SourceError>> + Send;
 
-    /// The database has all groups up to this one: they may go. To be told after the transaction
-    /// that stored the place was committed, never before.
+    /// The database has all groups up to this one: they may be deleted. Call it after the
+    /// transaction that stored the position was committed, never before.
     fn mark_done(&self, place: Place);
 
-    /// Gives the spool another id, because somebody else stores groups under the one it has; groups
+    /// Gives the spool another id, because someone else stores groups under its present one; groups
     /// up to number `stored_to` stay stored. Durable when it returns.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ pub trait Source: Send + 'static {
         stored_to: i64,
     ) -> impl Future<Output = Result<(), SourceError>> + Send;
 
-    /// How the queue is now. Asks no disk and no network.
+    /// The queue's current state. Touches neither disk nor network.
     fn status(&self) -> Status;
 }
 
@@ -63,7 +63,7 @@ pub trait Source: Send + 'static {
 pub struct Place {
     /// The id of its spool.
     pub spool: Uuid,
-    /// Its number. Numbers rise and none is used twice; they may leave gaps.
+    /// Its number. Numbers increase and none is used twice; there may be gaps.
     pub seq: i64,
 }
 
@@ -76,12 +76,12 @@ pub struct Group {
     pub hits: Vec<Result<Box<Hit>, BadFrame>>,
 }
 
-/// How the queue was found when it was opened.
+/// The queue's state when it was opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Start {
     /// The spool's id.
     pub id: Uuid,
-    /// Up to here groups were deleted before: all of them are in the database.
+    /// Groups up to here were deleted before: all of them are in the database.
     pub deleted_to: i64,
     /// The highest group that was there.
     pub found_to: i64,
@@ -94,19 +94,19 @@ pub struct Start {
 pub struct Status {
     /// Hits taken since the start.
     pub accepted: u64,
-    /// Hits taken that are not durable yet.
+    /// Accepted hits that are not durable yet.
     pub unwritten: u64,
-    /// Durable hits that the database has not yet.
+    /// Durable hits that the database does not have yet.
     pub backlog: u64,
     /// Their bytes.
     pub bytes: u64,
     /// Most bytes of them.
     pub limit: u64,
-    /// How long the oldest of them has waited, exact to a second; zero where none waits.
+    /// How long the oldest of them has waited, exact to a second; zero if none waits.
     pub oldest: Duration,
     /// Whether hits can be taken now.
     pub is_taking: bool,
-    /// Damaged files that were put aside and not removed since.
+    /// Damaged files that were set aside and not removed since.
     pub damaged: u64,
 }
 
@@ -117,7 +117,7 @@ impl Status {
     }
 }
 
-/// Groups cannot be read, or the spool not be renamed, now.
+/// Groups cannot be read, or the spool cannot be renamed, at present.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct SourceError(Box<dyn std::error::Error + Send + Sync>);

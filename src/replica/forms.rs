@@ -25,7 +25,7 @@ use crate::store::{self, Store};
 
 /// Ids remembered as unknown.
 const UNKNOWN: u64 = 1_000;
-/// Submissions that may ask the database at once.
+/// Submissions that may query the database at once.
 const ASKING: usize = 2;
 
 type Forms = HashMap<FormId, Arc<Form>>;
@@ -41,16 +41,15 @@ struct Inner {
     store: Store,
     asking: Semaphore,
     patience: Duration,
-    /// Held while the forms change: what a refresh has read must not take the place of what was
-    /// made meanwhile.
+    /// Held while the forms change: a refresh must not overwrite what was created meanwhile.
     changing: Mutex<()>,
-    /// The file lacks what memory has.
+    /// The file lacks something that memory has.
     is_unsaved: AtomicBool,
 }
 
 impl FormCopy {
-    /// Opens the copy in a directory. A file that cannot be read is no reason not to start: the
-    /// database has it all.
+    /// Opens the copy in a directory. An unreadable file does not prevent the start: the database
+    /// has everything.
     pub async fn open(dir: &Path, store: Store, patience: Duration, clock: &Clock) -> Self {
         let file = dir.join("forms.json");
         let read = match tokio::fs::read(&file).await {
@@ -94,7 +93,7 @@ impl FormCopy {
         forms.get(&id).cloned()
     }
 
-    /// The form of an id, where one is known.
+    /// The form with an id, if one is known.
     pub async fn get(&self, id: FormId) -> Option<Arc<Form>> {
         if let Some(form) = self.known(id) {
             return Some(form);
@@ -117,7 +116,7 @@ impl FormCopy {
         found.map(|found| Arc::new(found.form))
     }
 
-    /// Takes a form into the copy; it is served from then on.
+    /// Adds a form to the copy; it is served from then on.
     pub async fn put(&self, id: FormId, form: Form) {
         let _changing = self.0.changing.lock().await;
         self.0
@@ -155,7 +154,7 @@ impl FormCopy {
         Ok(())
     }
 
-    /// Writes the file. Where that fails, memory has the forms all the same.
+    /// Writes the file. If that fails, memory still has the forms.
     async fn save(&self) {
         let text = {
             let forms = self.0.forms.read().unwrap_or_else(PoisonError::into_inner);
@@ -177,7 +176,7 @@ impl FormCopy {
         }
     }
 
-    /// All or nothing: a power cut leaves the file before or the file after.
+    /// All or nothing: a power cut leaves either the old or the new file.
     async fn replace_file(&self, text: &[u8]) -> io::Result<()> {
         use tokio::io::AsyncWriteExt as _;
 
@@ -188,7 +187,7 @@ impl FormCopy {
         tokio::fs::rename(&new, &self.0.file).await
     }
 
-    /// Refreshes every `every` until it is dropped.
+    /// Refreshes every `every` until dropped.
     pub async fn run(self, every: Duration) {
         let mut is_failing = false;
         loop {

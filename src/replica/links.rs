@@ -32,7 +32,7 @@ use refresh::Progress;
 const IN_MEMORY: u64 = 20_000;
 /// Names remembered as unknown.
 const UNKNOWN: u64 = 10_000;
-/// Clicks that may ask the database at once.
+/// Clicks that may query the database at once.
 const ASKING: usize = 4;
 
 /// The copy; cheap to clone.
@@ -47,16 +47,15 @@ struct Inner {
     asking: Semaphore,
     patience: Duration,
     clock: Clock,
-    /// Goes up before and after each writing of the file: odd while it is written.
+    /// Incremented before and after each write to the file: odd during a write.
     writes: AtomicU64,
     progress: Mutex<Option<Progress>>,
-    /// The file lacks changes that memory was told.
+    /// The file lacks changes that memory has.
     is_behind: AtomicBool,
 }
 
 impl LinkCopy {
-    /// Opens or creates the copy in a directory. A file that cannot be used is no reason not to
-    /// start.
+    /// Opens or creates the copy in a directory. An unusable file does not prevent the start.
     pub async fn open(dir: &Path, store: Store, patience: Duration, clock: Clock) -> Self {
         let file = CopyFile::open(dir, clock.clone()).await;
         Self(Arc::new(Inner {
@@ -76,7 +75,7 @@ impl LinkCopy {
         }))
     }
 
-    /// The link of a name, where one is known.
+    /// The link with a name, if one is known.
     pub async fn get(&self, name: LinkName) -> Option<Arc<LinkRecord>> {
         if let Some(link) = self.0.memory.get(&name) {
             return Some(link);
@@ -143,7 +142,7 @@ impl LinkCopy {
         Some(link)
     }
 
-    /// Takes links into the copy; they are served from then on.
+    /// Adds links to the copy; they are served from then on.
     ///
     /// # Errors
     /// The file cannot be written; memory has the links all the same.
@@ -154,13 +153,13 @@ impl LinkCopy {
         self.write(links, None).await
     }
 
-    /// Closes the file, on the way out.
+    /// Closes the file, on shutdown.
     pub async fn close(&self) {
         self.0.file.close().await;
     }
 
-    /// Writes links into the file and says new values to memory where it holds old ones: a million
-    /// links that nobody clicks are not to drive out those that are clicked.
+    /// Writes links to the file, and updates those in memory: a million links that nobody clicks
+    /// must not evict those that are clicked.
     async fn write(
         &self,
         links: &[LinkRecord],

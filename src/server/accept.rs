@@ -19,8 +19,8 @@ use super::descriptors::Exhausted;
 use crate::config;
 use crate::web::{MOST_HEAD, Mended, ServerState, Web};
 
-/// Serves until `shutdown` completes and every request that was begun is answered (or the budget is
-/// over).
+/// Serves until `shutdown` completes and all requests in progress are answered (or the budget is
+/// used up).
 pub async fn serve(
     listener: TcpListener,
     web: Web,
@@ -94,8 +94,8 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Res
     Ok((stream, peer, place))
 }
 
-/// One request; at debug a line for it, without anything that tells who it was: tokens are in the
-/// path, so it is not logged.
+/// Serves one request; at debug, logs a line without anything that identifies the client: tokens
+/// are part of the path, so it is not logged.
 async fn answer(web: &Web, peer: SocketAddr, request: Request<Incoming>) -> Response {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return web.answer(peer, request).await;
@@ -116,8 +116,8 @@ async fn answer(web: &Web, peer: SocketAddr, request: Request<Incoming>) -> Resp
     response
 }
 
-/// `GET /metrics` on a listener of its own, so that it is never public by accident. It goes on while
-/// the last hits are stored.
+/// `GET /metrics` on a listener of its own, so that it is never public by accident. Keeps running
+/// while the last hits are stored.
 pub async fn serve_metrics(listener: TcpListener, state: Arc<impl ServerState + 'static>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {

@@ -26,7 +26,7 @@ use crate::web::{
     UnknownPaths, Upstream,
 };
 
-/// What holds beyond a configuration, so that the next one shares it.
+/// What outlives a configuration, and is shared with the next one.
 pub(super) struct Answering {
     pub(super) spool: Spool,
     pub(super) links: LinkCopy,
@@ -81,7 +81,7 @@ impl Answering {
     }
 }
 
-/// How requests are read, in words of `tracking`, which knows no configuration.
+/// How requests are read, in terms of `tracking`, which knows no configuration.
 fn rules_of(config: &Config, keys: &Keys) -> Rules {
     Rules {
         keys: keys.clone(),
@@ -129,7 +129,7 @@ fn paths_of(config: &Config) -> Paths {
     }
 }
 
-/// The keys and the token of a configuration that a running server is to go on with.
+/// The keys and the token of a configuration that a running server is to switch to.
 ///
 /// # Errors
 /// A file cannot be read or is empty, or links were signed with keys that are missing.
@@ -142,7 +142,7 @@ pub(super) fn secrets_again(config: &Config, dir: &Path) -> anyhow::Result<(Keys
     Ok((keys, token))
 }
 
-/// `<track id>:<secret>`, as the configuration was checked to be.
+/// `<track id>:<secret>`, as validated with the configuration.
 fn mapp_secrets(secrets: &[Secret]) -> Vec<(String, String)> {
     secrets
         .iter()

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::web::Tables;
 
-/// The tasks in the background of a server.
+/// A server's background tasks.
 pub(super) struct Background {
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -27,7 +27,7 @@ impl Background {
         }
     }
 
-    /// Runs a task until it ends or the stop is said; then it is dropped where it waits.
+    /// Runs a task until it ends or the stop is signalled; then it is dropped at its next await.
     pub(super) fn run(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
@@ -45,19 +45,19 @@ impl Background {
         });
     }
 
-    /// Runs a task that looks for the stop itself.
+    /// Runs a task that watches for the stop itself.
     pub(super) fn run_to_its_end(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
 
-    /// Waits for all of them once the stop is said; false where that takes longer than `budget`.
+    /// Waits for all of them once the stop is signalled; false if that takes longer than `budget`.
     pub(super) async fn ended(&mut self, budget: Duration) -> bool {
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         tokio::time::timeout(budget, ended).await.is_ok()
     }
 }
 
-/// Waits for the tables; false where nobody is left who could make them.
+/// Waits for the tables; false if nobody is left to create them.
 pub(super) async fn are_there(mut tables: watch::Receiver<Tables>) -> bool {
     tables
         .wait_for(|tables| *tables == Tables::There)
@@ -74,7 +74,7 @@ mod tests {
 
     const BUDGET: Duration = Duration::from_secs(20);
 
-    /// A task that waits forever; the flag says whether it was begun.
+    /// A task that waits forever; the flag says whether it was started.
     fn endless(is_begun: &Arc<AtomicBool>) -> impl Future<Output = ()> + Send + 'static {
         let is_begun = Arc::clone(is_begun);
         async move {

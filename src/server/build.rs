@@ -28,10 +28,11 @@ use crate::replica::links::LinkCopy;
 use crate::store::{self, Store};
 use crate::web::{AdminState, UnknownPaths};
 
-/// In fast mode the writer waits so long for company: fewer flushes, and nobody waits for them.
+/// How long the writer waits in fast mode to batch up more: fewer flushes, and no response waits
+/// for them.
 const FAST_LINGER: Duration = Duration::from_millis(5);
 
-/// A server whose parts are there.
+/// A server with all its parts open.
 pub(super) struct Server {
     pub(super) config: Config,
     pub(super) clock: Clock,
@@ -45,7 +46,7 @@ pub(super) struct Server {
     pub(super) health: DatabaseHealth,
     pub(super) tables: TableMaker,
     pub(super) key_watch: KeyWatch,
-    /// Where a reload tells new keys.
+    /// Where a reload publishes new keys.
     pub(super) signing: watch::Sender<Keys>,
     /// What the next configuration shares.
     pub(super) answering: Answering,
@@ -147,7 +148,7 @@ impl Server {
     }
 }
 
-/// What a server stands on: a directory that nobody else uses, a database, and its secrets.
+/// The base of a server: a directory of its own, a database, and its secrets.
 struct Ground {
     taken: DataDir,
     /// What the last start noted.
@@ -159,8 +160,8 @@ struct Ground {
 }
 
 impl Ground {
-    /// Keys are held against all that is known of them before anything is made: a start that is
-    /// refused leaves nothing behind.
+    /// Compares the keys with all that is known of them before anything is created: a refused start
+    /// leaves nothing behind.
     async fn take(config: &Config) -> anyhow::Result<Self> {
         let dir = config.data_dir.as_path();
         let taken = DataDir::take(dir)?;
@@ -196,7 +197,7 @@ fn limits_of(config: &Config) -> SpoolLimits {
     }
 }
 
-/// What this server says of itself to its next start and to commands beside it.
+/// What this server leaves for its next start and for commands beside it.
 fn renew_note(config: &Config, keys: &Keys, noted: Option<ServerNote>) -> ServerNote {
     let mut note = noted.clone().unwrap_or_default();
     note.public_url = config.base_url();
@@ -213,7 +214,7 @@ fn renew_note(config: &Config, keys: &Keys, noted: Option<ServerNote>) -> Server
     note
 }
 
-/// A full disk is no reason not to serve.
+/// A full disk does not prevent serving.
 fn write_note(note: &ServerNote, dir: &Path) {
     if let Err(error) = note.write(dir) {
         tracing::warn!(%error, "cannot write server.json");

@@ -26,8 +26,8 @@ pub use note::ServerNote;
 /// The embedded database in the data directory.
 pub const EMBEDDED: &str = "sillage.db";
 
-/// What the names of our files in the directory begin with: databases with their journals, what was
-/// set aside of them, copies, keys.
+/// Prefixes of our files in the directory: databases with their journals, what was set aside of
+/// them, copies, keys.
 const OURS: [&str; 8] = [
     EMBEDDED,
     "spool.",
@@ -39,7 +39,7 @@ const OURS: [&str; 8] = [
     "lock",
 ];
 
-/// The directory cannot be taken.
+/// The directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// A server has it.
@@ -59,7 +59,7 @@ pub enum DataDirError {
     },
 }
 
-/// A data directory that this process has for itself until it is dropped.
+/// A data directory locked by this process until dropped.
 #[derive(Debug)]
 pub struct DataDir {
     _dir: File,
@@ -67,8 +67,8 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory where there is none, takes it for this process alone, and narrows who
-    /// may read what is in it.
+    /// Creates the directory if needed, locks it for this process, and restricts who may read its
+    /// contents.
     ///
     /// # Errors
     /// Another process has it, or the system refuses.
@@ -102,7 +102,7 @@ impl DataDir {
     }
 }
 
-/// Locks a file; none where another process has it.
+/// Locks a file; `None` if another process has it.
 fn lock_file(path: &Path) -> io::Result<Option<File>> {
     loop {
         let file = OpenOptions::new()
@@ -129,14 +129,14 @@ fn id_of(meta: &std::fs::Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
 }
 
-/// Has the process make files and directories for their owner alone, whatever its umask was: also
-/// those that SQLite makes.
+/// Makes the process create files and directories for their owner alone, whatever its umask was:
+/// also those that SQLite creates.
 pub fn keep_to_owner() {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
-/// Takes the rights of others from files of ours. Of the directory it only warns: somebody may have
-/// given it to a group on purpose, or named one that is not ours to close.
+/// Removes other users' access to our files. For the directory it only warns: somebody may have
+/// shared it with a group on purpose, or it may not be ours to close.
 fn narrow(dir: &Path) {
     let is_open = |meta: &std::fs::Metadata| meta.permissions().mode() & 0o077 != 0;
     if std::fs::metadata(dir).is_ok_and(|meta| is_open(&meta)) {
@@ -173,8 +173,8 @@ fn narrow(dir: &Path) {
     }
 }
 
-/// Warns where others may read a file that was put elsewhere: its place was chosen, and perhaps its
-/// rights were too.
+/// Warns if others may read a file outside the directory: its place was chosen, and perhaps its
+/// permissions were too.
 pub fn warn_of_readers(file: &Path) {
     if std::fs::metadata(file).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
         tracing::warn!(file = %file.display(), "other users can read the database, which holds \
@@ -182,8 +182,8 @@ pub fn warn_of_readers(file: &Path) {
     }
 }
 
-/// Writes a file all or nothing, for its owner alone: a crash or a full disk leaves the file before
-/// or the file after, and once this returns a power cut leaves the file after.
+/// Writes a file atomically, for its owner alone: a crash or a full disk leaves the old or the new
+/// file, and once this returns a power cut leaves the new one.
 ///
 /// # Errors
 /// The system refuses; the file is as it was.

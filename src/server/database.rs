@@ -20,7 +20,7 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
     .context("database")
 }
 
-/// The same where there is one already: makes no file.
+/// The same if there is one already: makes no file.
 ///
 /// # Errors
 /// The URL is malformed, there is no embedded database, or it cannot be opened.
@@ -53,7 +53,7 @@ fn url_of(config: &Config) -> String {
     }
 }
 
-/// The database as the operator knows it, without its password.
+/// The database's URL as the operator wrote it, without its password.
 pub(super) fn name_of(config: &Config, store: &Store) -> String {
     match &config.database_url {
         _ if store.is_postgres() => "Postgres".to_owned(),

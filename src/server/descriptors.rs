@@ -13,11 +13,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// What is open beside connections: the spool, the copies of links and forms, the embedded database
+/// Descriptors besides connections: the spool, the copies of links and forms, the embedded database
 /// with its journals, the log, the runtime. About thirty; the rest is for files that requests keep
 /// for a while.
 const BESIDE: u64 = 100;
-/// Fewer than this many connections are no server.
+/// Fewer connections than this are not enough to serve.
 const LEAST: u64 = 16;
 /// Least time between two log lines.
 const EVERY: Duration = Duration::from_secs(60);
@@ -48,8 +48,8 @@ fn beside(database: u32) -> u64 {
     BESIDE + u64::from(database)
 }
 
-/// How many connections a limit has room for; at least half of it, where it is smaller than what is
-/// open beside them.
+/// How many connections a limit has room for; at least half of it, if the rest exceeds what other
+/// descriptors leave.
 fn room(limit: u64, database: u32) -> u64 {
     limit
         .saturating_sub(beside(database))
@@ -57,7 +57,7 @@ fn room(limit: u64, database: u32) -> u64 {
         .max(LEAST)
 }
 
-/// The soft limit after it was raised as far as it goes.
+/// The soft limit, raised as far as possible.
 fn raise_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -72,7 +72,7 @@ fn raise_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Connections that could not be accepted for want of descriptors or memory: a log line a minute,
+/// Connections that could not be accepted for lack of descriptors or memory: one log line a minute,
 /// however often it happens.
 #[derive(Debug)]
 pub(super) struct Exhausted {
@@ -93,8 +93,8 @@ impl Default for Exhausted {
 }
 
 impl Exhausted {
-    /// Whether it is worth waiting before the next try. A connection that broke before it was
-    /// accepted is its own affair.
+    /// Whether to wait before the next try. A connection that broke before it was accepted is no
+    /// reason to.
     pub(super) fn note(&mut self, error: &std::io::Error) -> bool {
         use std::io::ErrorKind;
         if matches!(

@@ -10,12 +10,11 @@ use crate::model::clock::{Clock, Micros};
 use crate::store::retention::{Pace, Retired};
 use crate::store::{self, Store};
 
-/// How far the clock may be from what hits say before that is told: nobody may have come by for as
-/// long.
+/// How far the clock may be from the hits' times before a warning: perhaps nobody came for as long.
 const TOLD_FROM: i64 = 31 * Micros::DAY;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// What somebody stands in the way of is tried again sooner.
+/// Something that others block is retried sooner.
 const MINUTE: Duration = Duration::from_secs(60);
 
 pub(super) struct Housekeeper {
@@ -25,8 +24,8 @@ pub(super) struct Housekeeper {
     pub(super) keep_months: u32,
     started: Micros,
     running: Instant,
-    /// The newest hit before this start, or the start where there was none; once the database has
-    /// said it.
+    /// The newest hit before this start, or the start itself if there was none; set once the
+    /// database has answered.
     newest: Option<Micros>,
     is_told: bool,
 }
@@ -87,7 +86,7 @@ impl Housekeeper {
         Ok(retired.held)
     }
 
-    /// The time that everything old is counted back from.
+    /// The time from which ages are counted back.
     async fn counted_from(&mut self, now: Micros) -> store::Result<Micros> {
         let newest = match self.newest {
             Some(newest) => newest,

@@ -30,16 +30,16 @@ use crate::model::keys::{KeyPrint, Keys};
 use crate::server::data_dir::ServerNote;
 use crate::store::{self, Store};
 
-/// How long a start that has nothing else to go by waits for Postgres.
+/// How long a start without other information waits for Postgres.
 const ASKING: Duration = Duration::from_secs(5);
-/// How often missing keys are told again.
+/// How often missing keys are reported again.
 const TOLD_EVERY: Duration = Duration::from_secs(3_600);
 
 const REMEDY: &str = "Give this server the file again, from a backup or from another server (or \
     its lines as keys.signing). \
                       If those links may die, run `sillage keys give-up`, then start again";
 
-/// Those of the known keys that a server has not.
+/// The known keys that a server lacks.
 pub fn lacking(keys: Option<&Keys>, known: impl IntoIterator<Item = KeyPrint>) -> Vec<KeyPrint> {
     let here = keys.map(Keys::prints).unwrap_or_default();
     known
@@ -55,7 +55,7 @@ fn named(keys: &[KeyPrint]) -> String {
     format!("{word} {}", names.join(", "))
 }
 
-/// Holds the keys against what was noted in the data directory.
+/// Compares the keys with the note in the data directory.
 ///
 /// # Errors
 /// Keys that are not configured are missing: that costs links.
@@ -89,7 +89,7 @@ pub(super) fn check_note(
     }
 }
 
-/// Holds the keys against what the database knows, where it answers.
+/// Compares the keys with those the database knows, if it responds.
 ///
 /// # Errors
 /// Keys that are not configured are missing.
@@ -144,7 +144,7 @@ pub(super) async fn check_database(
     Ok(())
 }
 
-/// Whether this server has all keys: what `/readyz` says.
+/// Whether this server has all keys: what `/readyz` reports.
 #[derive(Debug, Default)]
 pub(super) struct KeyState(AtomicU8);
 
@@ -160,7 +160,7 @@ impl KeyState {
     }
 }
 
-/// Notes this server's key in the database and looks whether others' are known here, for as long as
+/// Records this server's key in the database and checks whether others' are known here, as long as
 /// the server runs.
 pub(super) struct KeyWatch {
     store: Store,
@@ -173,7 +173,7 @@ pub(super) struct KeyWatch {
 }
 
 impl KeyWatch {
-    /// Begins with what the directory's note says.
+    /// Starts with the directory's note.
     pub(super) fn new(
         store: Store,
         keys: watch::Receiver<Keys>,
@@ -200,7 +200,7 @@ impl KeyWatch {
         watch
     }
 
-    /// Looks every `every` until it is dropped.
+    /// Checks every `every` until dropped.
     pub(super) async fn run(mut self, every: Duration) {
         loop {
             // Where the database is away others tell it, and what was known last holds.
@@ -250,7 +250,7 @@ impl KeyWatch {
         Ok(())
     }
 
-    /// Says what is missing: when that changes, and once an hour.
+    /// Logs what is missing: when that changes, and once an hour.
     fn tell(&mut self, missing: Vec<KeyPrint>) {
         self.state.set(!missing.is_empty());
         metrics::gauge!("sillage_keys_lacking").set(missing.len() as f64);

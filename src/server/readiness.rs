@@ -23,13 +23,13 @@ pub(super) struct State {
     pub(super) health: DatabaseHealth,
     pub(super) tables: watch::Receiver<Tables>,
     pub(super) keys: Arc<KeyState>,
-    /// The server is on its way out.
+    /// The server is shutting down.
     pub(super) stopping: CancellationToken,
 }
 
 impl State {
-    /// Sets what is a state and no event: asked for now, it is neither as old as the last hit nor
-    /// what it was when the database went.
+    /// Sets gauges: read now, they are neither as old as the last hit nor as the database's last
+    /// response.
     fn measure(&self) {
         let is = |name: &'static str, value: f64| metrics::gauge!(name).set(value);
         let queue = self.spool.status();

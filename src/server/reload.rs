@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::server::telemetry;
 
-/// Sections and keys that hold from the next request on. `log.level` is the log's own.
+/// Sections and keys that take effect with the next request. `log.level` is handled by the log
+/// itself.
 const RELOADED: [&str; 14] = [
     "admin_token",
     "adobe",
@@ -29,7 +30,7 @@ const RELOADED: [&str; 14] = [
     "upstream",
 ];
 
-/// Takes new configurations as long as they come. `serve_by` makes the server answer by one.
+/// Applies new configurations as they come. `serve_by` makes the server respond by one.
 pub(super) async fn follow(
     mut now: Config,
     mut loaded: mpsc::Receiver<Config>,
@@ -67,13 +68,13 @@ pub(super) async fn follow(
 
 struct Merged {
     config: Config,
-    /// Keys that have another value now.
+    /// Keys whose value changed.
     changed: Vec<String>,
-    /// Keys that would have, after a restart.
+    /// Keys that need a restart to change.
     waiting: Vec<String>,
 }
 
-/// What holds of a new configuration.
+/// What takes effect of a new configuration.
 fn merge(now: &Config, new: &Config) -> Merged {
     let text = |config: &Config| serde_json::to_value(config).unwrap_or_default();
     let (mut merged, new) = (text(now), text(new));

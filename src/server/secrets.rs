@@ -21,18 +21,18 @@ const TOKEN_FILE: &str = "admin.token";
 /// Fewest characters of a token, as of `admin_token` in the configuration.
 const LEAST_TOKEN: usize = 16;
 
-/// The signing keys of a configuration and its data directory, as they are found.
+/// The signing keys of a configuration and its data directory, as found.
 pub struct FoundKeys {
-    /// None: the configuration gives none, and there is no file.
+    /// `None` if the configuration gives none and there is no file.
     pub keys: Option<Keys>,
-    /// The file's, made by a server; else the configuration's, which an operator wrote.
+    /// Those of the file, which a server made; else the configuration's, which an operator wrote.
     pub is_generated: bool,
     /// Where the file is, or would be.
     pub file: PathBuf,
 }
 
 impl FoundKeys {
-    /// Takes what the configuration gives, else what the data directory holds. Makes nothing.
+    /// Takes the configuration's keys, else those in the data directory. Creates nothing.
     ///
     /// # Errors
     /// The file cannot be read, or holds no keys.
@@ -60,7 +60,7 @@ impl FoundKeys {
         })
     }
 
-    /// The keys; made, and kept in the file, where there are none.
+    /// The keys; generated, and kept in the file, if there are none.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -96,7 +96,7 @@ fn keys_of(file: &Path, text: &str) -> anyhow::Result<Keys> {
     );
 }
 
-/// The token that opens the API, and whether it was made just now: it is then told once.
+/// The token that opens the API, and whether it was generated just now: only then is it printed.
 ///
 /// # Errors
 /// The file cannot be read or written, or holds no token.
@@ -124,7 +124,7 @@ pub fn load_or_make_token(config: &Config) -> anyhow::Result<(String, bool)> {
     Ok((token, true))
 }
 
-/// The text of a file; none where there is no file.
+/// The contents of a file; `None` if there is no file.
 fn read(file: &Path) -> anyhow::Result<Option<String>> {
     match std::fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),

@@ -11,10 +11,10 @@ use crate::projection::DatabaseHealth;
 use crate::store::Store;
 use crate::web::Tables;
 
-/// How long a database that is away is left alone between two tries.
+/// How long to leave a database alone between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Makes the tables, and tells when they are there.
+/// Creates the tables, and signals when they are there.
 pub(super) struct TableMaker {
     store: Store,
     health: DatabaseHealth,
@@ -35,13 +35,13 @@ impl TableMaker {
         self.told.subscribe()
     }
 
-    /// Somebody else makes them (`database.migrate = false`): they count as there.
+    /// Someone else creates them (`database.migrate = false`): they count as there.
     pub(super) fn assume(&self) {
         self.told.send_replace(Tables::There);
     }
 
-    /// Makes the tables of an embedded database at once; true where they are there. Where its disk
-    /// is full, or it is damaged, it counts as down, and readers get to their pages all the same.
+    /// Creates the tables of an embedded database at once; true if they are there. If its disk is
+    /// full, or it is damaged, it counts as down, and readers still get to their pages.
     ///
     /// # Errors
     /// Another version made the database, or it refuses for another reason of its own.
@@ -60,7 +60,8 @@ impl TableMaker {
         }
     }
 
-    /// Tries until the tables are there or `stop` is said. A try that was begun is not broken off.
+    /// Tries until the tables are there or `stop` is signalled. An attempt in progress is not
+    /// interrupted.
     pub(super) async fn make_when_up(self, stop: CancellationToken) {
         loop {
             match self.store.migrate().await {

@@ -37,10 +37,10 @@ pub fn start_logging(log: &Log) {
     };
 }
 
-/// What is logged; set by the first start of logging.
+/// The log filter; set when logging first starts.
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
-/// Logs from now on what `level` says.
+/// Switches logging to `level`.
 pub fn set_level(level: &str) {
     if let Some(handle) = FILTER.get()
         && let Err(error) = handle.reload(filter(level))

@@ -9,18 +9,18 @@ use crate::model::clock::{Clock, Micros};
 use crate::store::{self, Store};
 use crate::web::AdminState;
 
-/// How often is looked for new ones.
+/// How often to look for new ones.
 const EVERY: Duration = Duration::from_secs(2);
-/// Most that are told between two looks.
+/// Maximum number of notifications between two looks.
 const AT_ONCE: i64 = 50;
 /// Pause after the first failure; it doubles.
 const FIRST_PAUSE: i64 = 5 * Micros::SECOND;
 /// Longest pause.
 const MOST_PAUSE: i64 = 6 * Micros::HOUR;
-/// After so many failures, about a week, it is given up.
+/// After this many failures, about a week, it is given up.
 const MOST_ATTEMPTS: i64 = 40;
 
-/// Runs until it is dropped. `admin` is what answers now: a reload may name another old system.
+/// Runs until dropped. `admin` is the current state: a reload may name another old system.
 pub(super) async fn run(store: Store, clock: Clock, admin: impl Fn() -> Arc<AdminState>) {
     loop {
         if let Err(error) = tell(&store, &clock, &admin()).await {

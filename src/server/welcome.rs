@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::demo;
 use crate::web::AdminState;
 
-/// What is known only while the server is put together.
+/// What is known only while the server is being built.
 pub(super) struct Welcome {
     /// The database as the operator knows it, without its password.
     pub(super) database: String,
-    /// The token was made just now: this is the one time that it is told.
+    /// The token was generated just now: this is the only time it is printed.
     pub(super) is_token_new: bool,
 }
 
@@ -36,7 +36,7 @@ impl Welcome {
     }
 }
 
-/// Makes the demo ready, as soon as the database is, and tells where it is.
+/// Prepares the demo as soon as the database is ready, and prints its URL.
 pub(super) async fn open_demo(app: Arc<AdminState>) {
     let mut is_told = false;
     loop {
@@ -64,7 +64,7 @@ pub(super) async fn open_demo(app: Arc<AdminState>) {
     }
 }
 
-/// A closed standard output is no reason to stop.
+/// A closed standard output does not stop the server.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -21,7 +21,7 @@ struct Mark {
 }
 
 impl Ages {
-    /// Begins with groups that an earlier start left, the first of them so old.
+    /// Begins with groups left by an earlier start, the first of them this old.
     pub(super) fn begin_with(&self, oldest: Option<(i64, Duration)>) {
         let now = Instant::now();
         let mark = oldest.map(|(seq, age)| Mark {
@@ -31,8 +31,8 @@ impl Ages {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = mark.into_iter().collect();
     }
 
-    /// Groups from `seq` on are on disk since now; `written` was the last before, and up to `done`
-    /// they are in the database.
+    /// Groups from `seq` on are on disk as of now; `written` was the last before, and those up to
+    /// `done` are in the database.
     pub(super) fn note(&self, seq: i64, written: i64, done: i64) {
         let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if written <= done {

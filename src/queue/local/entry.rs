@@ -5,28 +5,28 @@ use tokio::sync::oneshot;
 use super::losses;
 use crate::queue::sink::{Claim, Refused};
 
-/// What was offered at once. Tens of thousands may wait for a slow disk, so each is small: the
-/// frames take what they need and no more, and where nobody waits there is nobody to tell.
+/// What one call offered. Tens of thousands may wait for a slow disk, so each is small: the frames
+/// are exactly sized, and where nobody waits there is nothing to notify.
 pub(super) struct Entry {
     pub(super) body: Box<[u8]>,
     pub(super) account: Account,
 }
 
-/// What an offer is owed: its outcome, to whoever waits for it, or to the figures.
+/// The outcome of an offer, owed to whoever waits for it, or to the figures.
 pub(super) struct Account {
     /// Zero once it is settled.
     pub(super) hits: u32,
     pub(super) caller: Option<Caller>,
 }
 
-/// Who waits for an outcome, and may take the offer back before.
+/// The waiting caller, who may withdraw the offer first.
 pub(super) struct Caller {
     pub(super) claim: Claim,
     pub(super) outcome: oneshot::Sender<Result<(), Refused>>,
 }
 
 impl Account {
-    /// The writer takes the offer; false where the caller has withdrawn it.
+    /// The writer claims the offer; false if the caller has withdrawn it.
     pub(super) fn claim(&self) -> bool {
         self.caller
             .as_ref()
@@ -37,7 +37,7 @@ impl Account {
         self.pay(outcome);
     }
 
-    /// Whoever offered them knows already.
+    /// The caller knows already.
     pub(super) fn forget(mut self) {
         self.hits = 0;
         self.caller = None;
@@ -59,7 +59,7 @@ impl Account {
 }
 
 impl Drop for Account {
-    /// The writer ended before it came to it.
+    /// The writer ended before it got to it.
     fn drop(&mut self) {
         self.pay(Err(Refused::Stopping));
     }

@@ -8,7 +8,7 @@ use crate::sqlite::{Trouble, trouble};
 /// The spool's file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// SQLite's or the file system's reason.
+    /// The reason given by SQLite or the file system.
     #[error("spool {path}: {source}")]
     Database {
         /// The file.
@@ -54,16 +54,16 @@ impl SpoolError {
         }
     }
 
-    /// Whether it is the disk's, which may have room again.
+    /// Whether the disk caused it, which may have room again.
     pub(super) fn is_disk(&self) -> bool {
         matches!(self, Self::Database { source, .. } if trouble(source) == Trouble::Disk)
     }
 }
 
-/// What keeps a file from being opened.
+/// What prevents a file from being opened.
 pub(super) enum NotOpened {
     Failed(sqlx::Error),
-    /// It has a format that is not known here.
+    /// It has an unknown format.
     Newer(i64),
 }
 

@@ -52,7 +52,7 @@ const SCHEMA: &str = "
 ";
 
 impl SpoolFile {
-    /// Opens the file of a directory as it is, or makes it.
+    /// Opens the file of a directory as it is, or creates it.
     pub(super) async fn open(dir: &Path, path: &Path, clock: &Clock) -> Result<Self, NotOpened> {
         let now = clock.now();
         let new_id = clock.new_id(now);
@@ -91,7 +91,7 @@ impl SpoolFile {
         Ok(file)
     }
 
-    /// The connection; another one after an error.
+    /// The connection; a new one after an error.
     async fn connection(&mut self) -> sqlx::Result<&mut SqliteConnection> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
@@ -100,7 +100,7 @@ impl SpoolFile {
         Ok(self.connection.insert(connection))
     }
 
-    /// Passes a result on; where it is an error, the connection goes.
+    /// Passes a result on; after an error, drops the connection.
     async fn after<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
         if result.is_err() {
             self.let_go().await;
@@ -108,7 +108,7 @@ impl SpoolFile {
         result
     }
 
-    /// Closes the connection, which undoes what it may have begun.
+    /// Closes the connection, rolling back whatever it had begun.
     pub(super) async fn let_go(&mut self) {
         if let Some(connection) = self.connection.take() {
             let _ = connection.close().await;
@@ -200,7 +200,7 @@ impl SpoolFile {
         self.after(written).await
     }
 
-    /// Deletes groups up to `seq`; returns the hits and bytes that went.
+    /// Deletes groups up to `seq`; returns the hits and bytes deleted.
     pub(super) async fn delete(&mut self, seq: i64) -> sqlx::Result<(u64, u64)> {
         let deleted = self.try_delete(seq).await;
         match self.after(deleted).await {
@@ -243,12 +243,12 @@ impl SpoolFile {
             .unwrap();
     }
 
-    /// Gives the ballast's room to SQLite; false where there is none left to give.
+    /// Frees the ballast's space for SQLite; false if none is left.
     pub(super) fn release_ballast(&mut self) -> bool {
         release(&self.ballast)
     }
 
-    /// Takes the ballast's room again, where the disk has it.
+    /// Allocates the ballast again, if the disk has room.
     pub(super) fn restore_ballast(&mut self) {
         let is_whole =
             std::fs::metadata(&self.ballast).is_ok_and(|meta| meta.len() == BALLAST_BYTES as u64);
@@ -257,8 +257,8 @@ impl SpoolFile {
         }
     }
 
-    /// Folds the journal into the file: the last step of a graceful stop. Returns the hits that
-    /// wait for the next start.
+    /// Checkpoints the journal into the file: the last step of a graceful stop. Returns the hits
+    /// that wait for the next start.
     pub(super) async fn close(mut self) -> sqlx::Result<i64> {
         let connection = self.connection().await?;
         let waiting = sqlx::query_scalar("select coalesce(sum(hits), 0) from groups")
@@ -270,7 +270,7 @@ impl SpoolFile {
     }
 }
 
-/// Gives the room of a directory's ballast away; false where there is none left to give.
+/// Frees the space of a directory's ballast; false if none is left.
 pub(super) fn release_ballast(dir: &Path) -> bool {
     release(&dir.join(BALLAST))
 }
@@ -315,7 +315,7 @@ pub(super) async fn format_of(connection: &mut SqliteConnection) -> Result<i64, 
     Ok(format)
 }
 
-/// Opens a file, and makes what is not there.
+/// Opens a file, and creates what is missing.
 pub(super) async fn create(
     path: &Path,
     id: Uuid,

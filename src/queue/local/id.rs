@@ -18,7 +18,7 @@ pub(super) fn read_id(dir: &Path) -> Option<Uuid> {
         .ok()
 }
 
-/// Notes the id beside the file. Where there is no room for it, the next start does it.
+/// Writes the id beside the file. If there is no room for it, the next start does it.
 pub(super) fn write_id(dir: &Path, id: Uuid) {
     if read_id(dir) == Some(id) {
         return;

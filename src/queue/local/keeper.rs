@@ -19,20 +19,20 @@ use crate::queue::sink::Refused;
 use crate::queue::source::Start;
 use crate::sqlite::{Trouble, trouble};
 
-/// Deletions are gathered for so long: each costs a flush of the disk.
+/// How long deletions are collected: each costs a flush of the disk.
 pub(super) const DELETE_EVERY: Duration = Duration::from_millis(250);
-/// How often a file that failed is tried while no hits arrive.
+/// How often a failed file is retried while no hits arrive.
 const TRY_EVERY: Duration = Duration::from_millis(200);
 /// More groups than an offer can become.
 const MOST_GROUPS: i64 = 1_000;
 
-/// What the writer keeps: the file, open or not, and how far it is.
+/// The writer's state: the file, open or not, and its progress.
 pub(super) struct Keeper {
     dir: PathBuf,
     clock: Clock,
     /// None while it cannot be opened.
     file: Option<SpoolFile>,
-    /// Whoever reads it found it damaged.
+    /// A reader found it damaged.
     is_damaged: Arc<AtomicBool>,
     /// Why it is to be put aside.
     damage: Option<String>,
@@ -44,7 +44,7 @@ pub(super) struct Keeper {
     deleted_at: Instant,
     /// When opening or writing was last tried after it failed.
     tried: Instant,
-    /// What was noted beside the file, and when.
+    /// The last note beside the file, and when it was written.
     noted: Option<Tally>,
     noted_at: Instant,
 }
@@ -78,7 +78,7 @@ impl Keeper {
         keeper
     }
 
-    /// Takes a file that was just opened, and says so.
+    /// Takes over a file that was just opened, and publishes it.
     fn adopt(&mut self, file: SpoolFile, shared: &Shared) {
         self.id = Some(file.id);
         self.last = self.last.max(file.last);
@@ -126,15 +126,15 @@ impl Keeper {
         }
     }
 
-    /// What is to be done between two commits.
+    /// Housekeeping between two commits.
     pub(super) async fn look_after(&mut self, shared: &Shared) {
         self.mend(shared).await;
         self.delete(shared).await;
         self.note_waiting(shared).await;
     }
 
-    /// Puts right what can be: opens a file that is not open, puts a damaged one aside, and tries
-    /// whether a disk that failed takes writes again, which without hits nobody else would.
+    /// Recovers what it can: opens a file that is not open, sets a damaged one aside, and checks
+    /// whether a failed disk takes writes again, which nobody else would notice without hits.
     async fn mend(&mut self, shared: &Shared) {
         if self.is_damaged.swap(false, Ordering::AcqRel) {
             self.damage
@@ -223,7 +223,7 @@ impl Keeper {
         }
     }
 
-    /// Writes a group; on an error the numbers that it may have taken are not given out again.
+    /// Writes a group; after an error, numbers that it may have used are not reused.
     pub(super) async fn append(&mut self, hits: u32, body: Vec<u8>) -> Result<(), Refused> {
         let Some(file) = &mut self.file else {
             return Err(Refused::Disk);
@@ -244,8 +244,8 @@ impl Keeper {
         }
     }
 
-    /// Deletes what was stored on the way out, which left here would look as if it waited, and
-    /// folds the journal in.
+    /// Deletes on shutdown what was stored, which would otherwise look as if it waited, and
+    /// checkpoints the journal.
     pub(super) async fn end(self, shared: &Shared) {
         let Some(mut file) = self.file else {
             tracing::warn!("the spool was not open; the next start continues from what is on disk");

@@ -16,8 +16,7 @@ const REASONS: [Refused; 6] = [
     Refused::Damaged,
 ];
 
-/// Has the figures be there from the start, so that who watches them sees the first loss as a
-/// change.
+/// Registers the figures at the start, so that monitoring sees the first loss as a change.
 pub(super) fn announce() {
     for reason in REASONS {
         count(0, reason);
@@ -25,7 +24,7 @@ pub(super) fn announce() {
     count_damaged(0);
 }
 
-/// Counts hits that were answered and will not be stored, and says so.
+/// Counts hits that were answered and will not be stored, and logs it.
 pub(super) fn lose(hits: u64, refused: Refused) {
     count(hits, refused);
     LOSSES.note_lost(hits, refused);
@@ -36,7 +35,7 @@ pub(super) fn count_damaged(spools: u64) {
     metrics::counter!("sillage_spool_damaged_total").increment(spools);
 }
 
-/// Says that hits were answered before the disk had them.
+/// Logs that hits were answered before the disk had them.
 pub(super) fn note_early(hits: u64) {
     if let Some(hits) = EARLY.due(hits) {
         tracing::warn!(
@@ -46,7 +45,7 @@ pub(super) fn note_early(hits: u64) {
     }
 }
 
-/// Says that a write failed, because the disk is full or for another reason.
+/// Logs that a write failed, because the disk is full or for another reason.
 pub(super) fn note_failed_write(error: &dyn Display, full: bool) {
     if let Some(writes) = WRITE_ERRORS.due(1) {
         tracing::error!(writes, full, %error, "cannot write to the spool");
@@ -57,7 +56,7 @@ fn count(hits: u64, refused: Refused) {
     metrics::counter!("sillage_hits_lost_total", "reason" => refused.label()).increment(hits);
 }
 
-/// A log line a second at most for what happens to thousands of hits at once.
+/// At most one log line per second for what happens to thousands of hits at once.
 struct Rarely {
     count: AtomicU64,
     last: Mutex<Option<Instant>>,
@@ -75,7 +74,7 @@ impl Rarely {
         }
     }
 
-    /// The number to report, once a second.
+    /// The number to report, once per second.
     fn due(&self, count: u64) -> Option<u64> {
         self.count.fetch_add(count, Ordering::Relaxed);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

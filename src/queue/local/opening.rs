@@ -15,7 +15,7 @@ use crate::queue::frame::FORMAT;
 use crate::queue::sink::Refused;
 use crate::sqlite::{Trouble, is_to_be_replaced, put_aside_as, trouble};
 
-/// Opens or makes the file of a directory; one that is damaged is put aside.
+/// Opens or creates the file of a directory; a damaged one is set aside.
 pub(super) async fn open(dir: &Path, clock: &Clock) -> Result<SpoolFile, SpoolError> {
     let path = dir.join(FILE);
     let failed = |source| SpoolError::of(&path, source);
@@ -64,8 +64,8 @@ pub(super) async fn open(dir: &Path, clock: &Clock) -> Result<SpoolFile, SpoolEr
     }
 }
 
-/// Counts the hits that were noted as waiting and are not there: gone with the journal, or with the
-/// file. Whether there are any.
+/// Counts the hits that were noted as waiting but are gone with the journal or the file. Returns
+/// whether there are any.
 async fn count_missing(file: &mut SpoolFile, dir: &Path) -> sqlx::Result<bool> {
     let Some(tally) = Tally::read(dir) else {
         return Ok(false);
@@ -92,7 +92,7 @@ async fn count_missing(file: &mut SpoolFile, dir: &Path) -> sqlx::Result<bool> {
     Ok(lost > 0)
 }
 
-/// Puts the file aside and opens a new one, with what could be read of the old.
+/// Sets the file aside and opens a new one, with what could be salvaged of the old.
 pub(super) async fn renew(
     dir: &Path,
     clock: &Clock,
@@ -108,7 +108,7 @@ pub(super) async fn renew(
     Ok(file)
 }
 
-/// Puts the file of a newer server aside, whole: readers get to their pages, and its hits wait for
+/// Sets the file of a newer server aside, intact: readers get to their pages, and its hits wait for
 /// a server that can read them.
 fn leave_to_newer(dir: &Path, path: &Path, format: i64, clock: &Clock) -> io::Result<()> {
     let aside = put_aside_as(path, &format!("format-{format}"), clock.now())?.unwrap_or_default();
@@ -138,8 +138,8 @@ fn has_only_journal(path: &Path) -> bool {
     is_empty && journal(path, "-wal").is_some_and(|bytes| bytes > 0)
 }
 
-/// Whether the journal was taken away: a server that is killed leaves it together with its index,
-/// and one that stops leaves neither.
+/// Whether the journal was removed: a killed server leaves both it and its index, one that stops
+/// leaves neither.
 fn has_lost_journal(path: &Path) -> bool {
     path.is_file() && journal(path, "-shm").is_some() && journal(path, "-wal").is_none()
 }
@@ -149,8 +149,8 @@ mod tests {
     use super::*;
     use crate::model::clock::Micros;
 
-    /// The database may have stored groups that an old copy of the file knows nothing of: their
-    /// numbers must not come again.
+    /// The database may have stored groups that an old copy of the file does not know: their
+    /// numbers must not be reused.
     #[tokio::test]
     async fn an_old_copy_of_the_file_gives_no_number_out_twice() {
         let dir = tempfile::tempdir().unwrap();

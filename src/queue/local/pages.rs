@@ -18,13 +18,13 @@ use uuid::Uuid;
 
 use crate::queue::frame::whole_frames;
 
-/// Where the header has none that can be believed.
+/// If the header has no plausible one.
 const PAGE_SIZE: usize = 8192;
 /// Of a table's leaf.
 const LEAF: u8 = 0x0d;
-/// Most hits of a group that is believed: a batch has ten thousand.
+/// Maximum plausible number of hits in a group: a batch has ten thousand.
 const MOST_HITS: i64 = 1 << 20;
-/// Most bytes of one: a batch has 24 MiB.
+/// Maximum plausible size of one: a batch has 24 MiB.
 const MOST_BYTES: usize = 256 << 20;
 const WAL_HEADER: usize = 32;
 const WAL_FRAME: usize = 24;
@@ -35,16 +35,16 @@ pub(super) struct Pages {
     journal: Option<File>,
     size: usize,
     count: u32,
-    /// Where the journal has a newer one.
+    /// Pages of which the journal has a newer version.
     newer: HashMap<u32, u64>,
 }
 
 /// What was found.
 #[derive(Default)]
 pub(super) struct Found {
-    /// The spool's id and how far it was deleted.
+    /// The spool's id and the last deleted group.
     pub(super) meta: Option<(Uuid, i64)>,
-    /// Rows of groups, each with the places that say they hold it.
+    /// Rows of groups, each with the places that may hold it.
     pub(super) groups: BTreeMap<i64, Vec<Cell>>,
 }
 
@@ -59,13 +59,13 @@ pub(super) struct Cell {
 pub(super) struct FoundGroup {
     /// Hits that it had.
     pub(super) hits: i64,
-    /// Hits in `body`; none where the damage spared only the row's head.
+    /// Hits in `body`; `None` if only the head of the row survived.
     pub(super) whole: i64,
     pub(super) body: Vec<u8>,
 }
 
 impl Pages {
-    /// Opens a file and the journal beside it, whatever there is.
+    /// Opens a file and its journal, whatever exists.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut journal_path = path.as_os_str().to_owned();
         journal_path.push("-wal");
@@ -103,8 +103,8 @@ impl Pages {
         Ok(pages)
     }
 
-    /// Takes the pages of whole transactions, up to the first frame that does not fit: so does
-    /// SQLite.
+    /// Takes the pages of complete transactions, up to the first frame that does not match, as
+    /// SQLite does.
     fn read_journal(&mut self) {
         let Some(journal) = &self.journal else { return };
         let mut header = [0; WAL_HEADER];
@@ -147,7 +147,7 @@ impl Pages {
         }
     }
 
-    /// A page; what is missing of it is zero.
+    /// A page; missing bytes are zero.
     fn page(&self, number: u32) -> Vec<u8> {
         let mut page = vec![0; self.size];
         let (file, at) = match self.newer.get(&number) {
@@ -270,16 +270,16 @@ pub(super) async fn search(path: PathBuf) -> io::Result<(Pages, Found)> {
     .await?
 }
 
-/// A row of a leaf, as far as it lies in the page.
+/// A row of a leaf, as far as it lies within the page.
 struct Row<'p> {
     number: i64,
     columns: Vec<Column>,
     local: &'p [u8],
-    /// The page on which it goes on; 0: it does not.
+    /// The page on which it continues; 0 if it does not.
     overflow: u32,
 }
 
-/// A value; of bytes where they begin and how many they are.
+/// A value; for bytes, their offset and length.
 enum Column {
     Null,
     Number(i64),

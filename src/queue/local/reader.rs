@@ -17,25 +17,25 @@ use crate::queue::frame::{Unreadable, decode_frames};
 use crate::queue::source::{Group, Place, Source, SourceError, Start, Status};
 use crate::sqlite::{Trouble, trouble};
 
-/// Whether bytes of a group are not those that were written, though SQLite reads them. (What is no
-/// hit for another reason is whole, and goes into quarantine.)
+/// Whether the bytes of a group differ from those written, although SQLite reads them. (A record
+/// that is not a hit for another reason is intact, and goes into quarantine.)
 fn is_damaged(group: &Group) -> bool {
     let mut bad = group.hits.iter().filter_map(|hit| hit.as_ref().err());
     bad.any(|bad| matches!(bad.why, Unreadable::Damaged | Unreadable::CutOff))
 }
 
-/// Reads groups in order, and says which may go.
+/// Reads groups in order, and says which may be deleted.
 pub struct SpoolReader {
     path: PathBuf,
     shared: Arc<Shared>,
-    /// None before the first reading, and after an error.
+    /// `None` before the first read, and after an error.
     connection: Option<SqliteConnection>,
     /// The file that it reads.
     number: u64,
     /// The spool's id; nil before the start.
     id: Uuid,
     opened: watch::Receiver<Option<Opened>>,
-    /// Nobody else watches it: while this is there, the writer goes on deleting.
+    /// Nothing else tracks it: while this exists, the writer keeps deleting.
     written: watch::Receiver<i64>,
     phase: watch::Receiver<Phase>,
     is_damaged: Arc<AtomicBool>,
@@ -62,8 +62,7 @@ impl Source for SpoolReader {
         more || *self.written.borrow() > seq
     }
 
-    /// Where the file is damaged the writer is told, and the next reading is of the file that takes
-    /// its place.
+    /// Reports a damaged file to the writer; the next read is from its replacement.
     async fn read(&mut self, seq: i64, hits: usize) -> Result<Vec<Group>, SourceError> {
         let number = self.opened.borrow().map_or(0, |opened| opened.number);
         if self.number != number {

@@ -32,13 +32,13 @@ use crate::queue::sink::Refused;
 use crate::sqlite::put_aside;
 
 const NEW: &str = "spool.db.new";
-/// Bytes of a transaction of the new file.
+/// Bytes per transaction of the new file.
 const AT_ONCE: usize = 4 << 20;
-/// Numbers between two groups that follow each other are missing groups; from here on the server
-/// was started between them.
+/// A gap between the numbers of two consecutive groups means missing groups, unless the server was
+/// restarted between them.
 const GAP: i64 = Micros::SECOND;
 
-/// What is known of a damaged spool beside what stands in it.
+/// What is known about a damaged spool from outside it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Known {
     pub(super) id: Option<Uuid>,
@@ -50,8 +50,8 @@ pub(super) struct Known {
     pub(super) last: i64,
 }
 
-/// Puts a damaged spool aside and a new one in its place. Returns the number after which new groups
-/// are numbered.
+/// Sets a damaged spool aside and creates a new one. Returns the number after which new groups are
+/// numbered.
 pub(super) async fn renew(
     dir: &Path,
     clock: &Clock,
@@ -147,7 +147,7 @@ pub(super) async fn renew(
     Ok(last)
 }
 
-/// Goes on where a renewal was cut off between its two renames.
+/// Resumes where a replacement was interrupted between its two renames.
 pub(super) fn finish(dir: &Path, clock: &Clock) -> io::Result<()> {
     let (path, new) = (dir.join(FILE), dir.join(NEW));
     if !new.exists() {
@@ -163,7 +163,7 @@ pub(super) fn finish(dir: &Path, clock: &Clock) -> io::Result<()> {
     std::fs::rename(&new, &path)
 }
 
-/// Spools that were put aside and not removed since.
+/// Spools that were set aside and not removed since.
 pub(super) fn aside(dir: &Path) -> u64 {
     let start = format!("{FILE}.damaged-");
     // A file and what lay beside it are one.
@@ -190,7 +190,7 @@ struct Recovered {
     last: i64,
 }
 
-/// Writes the groups that can be read into the new file.
+/// Writes the readable groups into the new file.
 async fn fill(
     connection: &mut SqliteConnection,
     pages: Pages,

@@ -15,7 +15,7 @@ use crate::queue::source::{Start, Status};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opened {
     pub(super) start: Start,
-    /// Rises with each file that takes the place of another.
+    /// Increases each time a file is replaced.
     pub(super) number: u64,
 }
 
@@ -24,16 +24,16 @@ pub(super) struct Opened {
 pub(super) enum Phase {
     /// It takes offers.
     Open,
-    /// It refuses them; what was offered before is being written.
+    /// It refuses offers; earlier ones are being written.
     Closing,
-    /// Nothing waits in memory, and nothing will.
+    /// Nothing waits in memory, nor will.
     Written,
 }
 
-/// What both ends and the writer share.
+/// Shared by both ends and the writer.
 pub(super) struct Shared {
     pub(super) limits: SpoolLimits,
-    /// [`Phase`] is no longer `Open`: asked at every offer.
+    /// [`Phase`] is no longer `Open`: checked on every offer.
     pub(super) is_closed: AtomicBool,
     pub(super) phase: watch::Sender<Phase>,
     /// Bytes and hits on disk that the database has not yet.
@@ -41,8 +41,8 @@ pub(super) struct Shared {
     pub(super) backlog: AtomicU64,
     /// Bytes that wait in memory.
     pub(super) waiting: AtomicU64,
-    /// Hits that wait in memory: less by a group only when that stands in the backlog, so no hit is
-    /// in neither.
+    /// Hits that wait in memory: a group leaves only once it is in the backlog, so no hit is in
+    /// neither.
     pub(super) unwritten: AtomicU64,
     /// Hits taken since the start.
     pub(super) accepted: AtomicU64,
@@ -54,7 +54,7 @@ pub(super) struct Shared {
     pub(super) opened: watch::Sender<Option<Opened>>,
     /// Highest group on disk.
     pub(super) written: watch::Sender<i64>,
-    /// Highest group that the database has: up to here the writer deletes.
+    /// Highest group that the database has: the writer deletes up to here.
     pub(super) done: AtomicI64,
     pub(super) counters: Counters,
 }
@@ -88,7 +88,7 @@ impl Shared {
         }
     }
 
-    /// Why nothing is taken now, as far as it is known without trying.
+    /// Why nothing is accepted now, as far as known without trying.
     pub(super) fn refusal(&self) -> Option<Refused> {
         if self.is_closed.load(Ordering::Acquire) {
             return Some(Refused::Stopping);

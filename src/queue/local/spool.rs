@@ -18,7 +18,7 @@ use crate::queue::frame::encode_frame;
 use crate::queue::sink::{Claim, Receipt, Refused, Sink};
 use crate::queue::source::Status;
 
-/// Most offers that wait in memory for the writer.
+/// Maximum number of offers that wait in memory for the writer.
 const QUEUE: usize = 65_536;
 
 /// The end of the spool that takes hits; cheap to clone.
@@ -88,17 +88,16 @@ impl Spool {
             .await;
     }
 
-    /// How it is now. Asks no disk.
+    /// Its current state. Does not touch the disk.
     pub fn status(&self) -> Status {
         self.shared.status()
     }
 }
 
-/// Bytes beyond which the memory of a large offer is not kept for the next.
+/// Size up to which a large offer's buffer is kept for the next.
 const MOST_SCRATCH: usize = 64 << 10;
 
-/// The frames of hits, in as many bytes as they need: written into a growing list they would leave
-/// a third of it unused, in each of the entries that wait.
+/// The frames of hits, exactly sized: a growing buffer would waste a third in each waiting entry.
 fn frames_of(hits: &[Hit]) -> Box<[u8]> {
     thread_local! {
         static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };

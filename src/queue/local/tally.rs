@@ -17,12 +17,12 @@ use uuid::Uuid;
 use super::id::read_id;
 
 const FILE: &str = "spool.tally";
-/// Longer than any: what is left of a longer one before would make no sense.
+/// Longer than any note: a remainder of an earlier, longer one would be garbage.
 const LENGTH: usize = 256;
-/// Least time between two notes.
+/// Minimum time between two notes.
 pub(super) const EVERY: Duration = Duration::from_millis(100);
 
-/// What waited when it was noted.
+/// What waited when it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tally {
     /// The spool's id.
@@ -36,12 +36,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// What was noted last in a directory, where anything was.
+    /// The last note in a directory, if any.
     pub(super) fn read(dir: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(dir.join(FILE)).ok()?).ok()
     }
 
-    /// Notes it, under the id that the spool has now: the projection may have given it another.
+    /// Writes it under the spool's current id: the projection may have changed it.
     pub(super) fn write(mut self, dir: &Path) -> io::Result<()> {
         self.id = read_id(dir).or(self.id);
         let mut line = serde_json::to_vec(&self)?;
@@ -56,12 +56,12 @@ impl Tally {
             .write_all_at(&line, 0)
     }
 
-    /// Forgets what was noted: somebody else has counted it.
+    /// Discards the note: it has been counted elsewhere.
     pub(super) fn forget(dir: &Path) {
         let _ = std::fs::remove_file(dir.join(FILE));
     }
 
-    /// Whether it is about the spool of an id, as far as both are known.
+    /// Whether it is about the spool with this id, as far as both are known.
     pub(super) fn is_of(&self, id: Option<Uuid>) -> bool {
         self.id.is_none() || id.is_none() || self.id == id
     }

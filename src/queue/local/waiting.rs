@@ -13,7 +13,7 @@ use super::pages;
 use crate::model::hit::Hit;
 use crate::queue::frame::decode_frames;
 
-/// What `sillage spool status` tells.
+/// Output of `sillage spool status`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SpoolStatus {
     /// Id under which the database remembers the position.

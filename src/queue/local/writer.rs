@@ -10,7 +10,8 @@ use super::entry::Entry;
 use super::keeper::{DELETE_EVERY, Keeper};
 use super::shared::{Phase, Shared};
 
-/// Most offers in one commit. Larger groups gain nothing and make each answer wait for more bytes.
+/// Maximum number of offers in one commit. Larger groups gain nothing and make each response wait
+/// for more bytes.
 const MOST: usize = 4_096;
 /// Most bytes in one commit.
 const MOST_BYTES: usize = 4 << 20;
@@ -61,9 +62,9 @@ async fn closing(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase == Phase::Closing).await;
 }
 
-/// Takes what is about to arrive too: a commit costs the same for one hit as for fifty. Connections
-/// whose requests are already here get their turn first, again as long as that brings something;
-/// nobody waits on an idle machine.
+/// Also takes what is about to arrive: a commit costs the same for one hit as for fifty.
+/// Connections with pending requests get their turn first, again as long as that yields something;
+/// an idle machine does not wait.
 async fn gather(entries: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>, linger: Duration) {
     if !linger.is_zero() && batch.len() < MOST {
         tokio::time::sleep(linger).await;
@@ -80,7 +81,7 @@ async fn gather(entries: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>, lin
     }
 }
 
-/// Writes what waits, in commits of bounded size, and settles every account.
+/// Writes everything that waits, in commits of bounded size, and settles every offer.
 async fn commit(keeper: &mut Keeper, batch: &mut Vec<Entry>, shared: &Shared) {
     let mut left: usize = batch.iter().map(|entry| entry.body.len()).sum();
     let mut rest = batch.drain(..);

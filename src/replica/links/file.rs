@@ -26,7 +26,7 @@ const SCHEMA: &str = "
     create table if not exists links (id integer primary key, slug text unique, record text not null) strict;
     create table if not exists progress (name text primary key, changed_at integer not null, id integer not null) strict;
 ";
-/// How long clicks that read a damaged file may hold it up before it is put aside under them.
+/// How long clicks that read a damaged file may delay setting it aside.
 const CLOSING: Duration = Duration::from_secs(2);
 
 pub(super) struct CopyFile {
@@ -34,20 +34,20 @@ pub(super) struct CopyFile {
     clock: Clock,
     opened: RwLock<Opened>,
     is_damaged: AtomicBool,
-    /// It could not be read or written the last time: told once.
+    /// The last read or write failed: logged once.
     is_failing: AtomicBool,
 }
 
 #[derive(Clone)]
 enum Opened {
     Whole(SqlitePool),
-    /// Without a journal, for which there is no room.
+    /// Without a journal, for lack of space.
     ToRead(SqlitePool),
     No,
 }
 
 impl CopyFile {
-    /// Opens or makes it, whatever is there.
+    /// Opens or creates it, whatever is there.
     pub(super) async fn open(dir: &Path, clock: Clock) -> Self {
         let file = Self {
             path: dir.join("links.db"),
@@ -108,8 +108,8 @@ impl CopyFile {
         Ok(pool)
     }
 
-    /// SQLite's index of a journal needs room even to read; a file that a stop left whole can be
-    /// read without.
+    /// SQLite's journal index needs space even to read; a file that was closed cleanly can be read
+    /// without.
     async fn open_to_read(&self) -> Opened {
         let options = self.options().read_only(true).immutable(true);
         let pool = SqlitePoolOptions::new()
@@ -150,8 +150,8 @@ impl CopyFile {
         }
     }
 
-    /// Makes a usable file of one that is not, where that is possible now. True where it is a new
-    /// one, with nothing in it.
+    /// Replaces an unusable file, if that is possible now. True if it is a new one, with nothing in
+    /// it.
     pub(super) async fn mend(&self) -> bool {
         let is_damaged = self.is_damaged.swap(false, Ordering::AcqRel);
         let opened = self.get();
@@ -186,15 +186,15 @@ impl CopyFile {
         }
     }
 
-    /// Folds the journal into the file: what a stop leaves whole can be read where there is no room
-    /// for a journal.
+    /// Checkpoints the journal: a file closed cleanly can be read where there is no space for a
+    /// journal.
     pub(super) async fn close(&self) {
         if let Opened::Whole(pool) | Opened::ToRead(pool) = self.set(Opened::No) {
             let _ = tokio::time::timeout(CLOSING, pool.close()).await;
         }
     }
 
-    /// Notes how it went, and says it where that is news.
+    /// Records how it went, and logs it if that is news.
     fn note(&self, error: Option<&sqlx::Error>) {
         let Some(error) = error else {
             if self.is_failing.load(Ordering::Relaxed)
@@ -213,7 +213,7 @@ impl CopyFile {
         }
     }
 
-    /// The link of a name, where the file has it.
+    /// The link with a name, if the file has it.
     pub(super) async fn link(&self, name: &LinkName) -> Option<LinkRecord> {
         if self.is_damaged.load(Ordering::Acquire) {
             return None;
@@ -237,7 +237,7 @@ impl CopyFile {
         }
     }
 
-    /// How far it has come, by name.
+    /// Its progress, by name.
     pub(super) async fn points(&self) -> sqlx::Result<Vec<(String, ChangePoint)>> {
         let (Opened::Whole(pool) | Opened::ToRead(pool)) = self.get() else {
             return Ok(Vec::new());
@@ -249,7 +249,7 @@ impl CopyFile {
         points
     }
 
-    /// Writes links, as an array of id, slug and record each, and how far it has come with them.
+    /// Writes links, as an array of id, slug and record each, and its progress with them.
     pub(super) async fn write(
         &self,
         links: String,

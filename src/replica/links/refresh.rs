@@ -25,7 +25,7 @@ use crate::model::clock::Micros;
 use crate::model::link::LinkRecord;
 use crate::store::{self, ChangePoint, ChangedAt};
 
-/// How late a row may turn up: clocks that differ and transactions that take long, together.
+/// How late a row may turn up, from clock differences and long transactions together.
 const LATE: i64 = 60 * Micros::SECOND;
 /// How far another server's clock may be ahead before its rows are fetched again until this clock
 /// has caught up.
@@ -34,7 +34,7 @@ const AHEAD: i64 = 30 * Micros::SECOND;
 const LOOK_EVERY: i64 = 10 * Micros::SECOND;
 /// Links of a round trip.
 const PAGE: usize = 2_000;
-/// Longest rest between two: what takes longer waits for a disk, not for a processor.
+/// Longest pause between two: a slower one waits for a disk, not for a processor.
 const REST: Duration = Duration::from_millis(50);
 
 /// How far the copy has come.
@@ -52,7 +52,7 @@ impl Progress {
         }
     }
 
-    /// Whether it lies where this server's clock cannot have led it.
+    /// Whether it is beyond what this server's clock could have reached.
     fn is_ahead(&self, now: Micros) -> bool {
         let most = now.0 + AHEAD + LATE;
         self.links.point.at.0 > most || self.deliveries.point.at.0 > most
@@ -61,15 +61,15 @@ impl Progress {
 
 #[derive(Debug)]
 struct Reached {
-    /// Up to here memory was told of changes.
+    /// Changes up to here are in memory.
     point: ChangePoint,
-    /// Up to here the file has them; kept over a restart.
+    /// Changes up to here are in the file; kept over a restart.
     filed: ChangePoint,
-    /// What was seen of the last minute before it: rows and the greatest number, by time.
+    /// What was seen in the last minute before it: rows and the greatest number, by time.
     seen: HashMap<i64, (i64, i64)>,
-    /// Where it stood when late rows were last looked for and taken.
+    /// The position at the last look for late rows.
     looked_at: ChangePoint,
-    /// A look was begun and did not come to its end.
+    /// A look was begun and not completed.
     is_look_due: bool,
     /// Until when late rows may turn up, by this server's clock.
     look_until: Micros,
@@ -90,8 +90,8 @@ impl Reached {
         }
     }
 
-    /// Goes on over rows, to the last of them; not far beyond the present, so that one server's
-    /// wrong clock does not hide what others write.
+    /// Advances over rows, to the last of them, but not far beyond the present, so that one
+    /// server's wrong clock does not hide what others write.
     fn advance(&mut self, rows: &[ChangePoint], now: Micros) {
         let Some(&last) = rows.last() else { return };
         for row in rows.iter().filter(|row| **row > self.point) {
@@ -108,8 +108,8 @@ impl Reached {
         self.look_until = Micros(now.0 + LATE);
     }
 
-    /// A page that ends at `end` is told to the file, up to `filed`, or was not taken by it. Returns
-    /// where the next page begins.
+    /// Records that a page ending at `end` was written to the file up to `filed`, or not at all.
+    /// Returns where the next page begins.
     fn file(&mut self, filed: ChangePoint, end: ChangePoint, is_taken: bool) -> ChangePoint {
         if is_taken {
             self.filed = filed;
@@ -120,7 +120,7 @@ impl Reached {
         }
     }
 
-    /// The span of time in which to look for late rows, where it is time to.
+    /// The span of time in which to look for late rows, if it is time to.
     fn look(&mut self, now: Micros) -> Option<(Micros, Micros)> {
         let is_time = now <= self.look_until && now >= self.look_next;
         if !is_time && !self.is_look_due {
@@ -132,7 +132,7 @@ impl Reached {
         Some((Micros(from), self.point.at))
     }
 
-    /// The times that have other rows than were seen.
+    /// The times whose rows differ from those seen before.
     fn compare(&self, found: Vec<ChangedAt>) -> Vec<ChangedAt> {
         found
             .into_iter()
@@ -172,7 +172,7 @@ enum Which {
 /// Why links are not refreshed.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
-    /// The database does not say what changed.
+    /// The database cannot say what changed.
     #[error("the database: {0}")]
     Database(store::Error),
     /// The copy cannot be read or written.
@@ -182,7 +182,7 @@ pub enum RefreshError {
 
 type Refreshed<T> = Result<T, RefreshError>;
 
-/// What was fetched, and how the file took it.
+/// What was fetched, and whether the file took it.
 struct Taken {
     links: usize,
     file: store::Result<()>,
@@ -244,7 +244,7 @@ impl LinkCopy {
         taken.file.map_err(File)
     }
 
-    /// How far the file says that it is.
+    /// How far the file says it has come.
     async fn load_progress(&self, now: Micros) -> Refreshed<Progress> {
         let points = self.0.file.points().await.map_err(File)?;
         let reached = |name: &str| {
@@ -345,8 +345,8 @@ impl LinkCopy {
         Ok(taken)
     }
 
-    /// Tells memory, and the file unless it failed before: then it is behind, and must not be told
-    /// of what comes after.
+    /// Updates memory, and the file unless it failed before: then it is behind, and must not get
+    /// anything later.
     async fn take(
         &self,
         links: &[LinkRecord],
@@ -386,8 +386,8 @@ impl LinkCopy {
         }
     }
 
-    /// Refreshes every `every` until it is dropped. `tell` is told each time what the database
-    /// answered: others may not have asked it for long.
+    /// Refreshes every `every` until dropped. `tell` receives each time what the database answered:
+    /// others may not have queried it for long.
     pub async fn run(self, every: Duration, tell: impl Fn(Result<(), &store::Error>) + Send) {
         let mut is_failing = false;
         loop {

@@ -14,20 +14,20 @@ const FILE: &str = "server.json";
 /// What a server notes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerNote {
-    /// Where the public reached it, without a slash at the end.
+    /// Its public URL, without a trailing slash.
     pub public_url: String,
     /// `paths.redirect`.
     pub redirect: String,
-    /// Keys that links were signed with and that nobody gave up.
+    /// Keys that links were signed with and that nobody has given up.
     pub keys: Vec<KeyPrint>,
-    /// Whether the database has confirmed that nobody else's links need other keys.
+    /// Whether the database has confirmed that no other links need other keys.
     #[serde(default)]
     pub is_confirmed: bool,
 }
 
 impl ServerNote {
-    /// The note in a directory. One that cannot be read is as none: the keys are held against the
-    /// database then.
+    /// The note in a directory. An unreadable one counts as missing: the keys are then compared
+    /// with the database.
     pub fn read(dir: &Path) -> Option<Self> {
         let path = dir.join(FILE);
         let text = match std::fs::read(&path) {
