@@ -72,7 +72,7 @@ struct Meters {
 }
 
 impl<S: Source> Projection<S> {
-    /// Joins a queue and a store. `give_way` bounds how long a burst may hold it up.
+    /// Joins a queue and a store. `give_way` limits how long a burst may hold it up.
     pub fn new(
         store: Store,
         source: S,
@@ -106,13 +106,13 @@ impl<S: Source> Projection<S> {
         }
     }
 
-    /// Where it is told whether the database answers; others who ask it tell it there too.
+    /// Shared with others that query the database: each reports here whether it responds.
     pub fn health(&self) -> DatabaseHealth {
         self.health.clone()
     }
 
-    /// Runs until `stop` is said and then until the spool is empty or `drain` is over, whichever
-    /// comes first.
+    /// Runs until `stop` is signalled and then until the spool is empty or `drain` has passed,
+    /// whichever comes first.
     pub async fn run(mut self, stop: CancellationToken, drain: Duration) {
         // A disk without room may keep the spool from being opened.
         let started = tokio::select! {
@@ -320,7 +320,8 @@ struct Target {
     spool_id: Uuid,
     /// How it was found.
     found: Start,
-    /// This start of this server: who else moves the position works on a copy of the same spool.
+    /// This start of this server: anyone else who moves the position works on a copy of the same
+    /// spool.
     start_id: Uuid,
     /// Whether this start has moved it.
     is_ours: bool,
@@ -330,7 +331,7 @@ struct Target {
     rules: ProjectionRules,
 }
 
-/// What kept a transaction from its end.
+/// What kept a transaction from completing.
 #[derive(Debug, thiserror::Error)]
 enum ProjectionError {
     #[error("the database: {0}")]

@@ -49,7 +49,7 @@ pub use types::{Extra, Ip, Tags};
 pub use crate::sqlite::SqliteTransaction;
 use crate::sqlite::{Trouble, trouble};
 
-/// Runs one body against whichever database it is: `both!(tx, c => sqlx::query("…").execute(&mut
+/// Runs the same body on either database: `both!(tx, c => sqlx::query("…").execute(&mut
 /// **c).await)`.
 #[doc(hidden)]
 #[macro_export]
@@ -89,7 +89,7 @@ macro_rules! from_row {
     };
 }
 
-/// One of the two databases' things: pools, connections, transactions.
+/// The counterparts of the two databases: pools, connections, transactions.
 #[derive(Clone, Copy, Debug)]
 pub enum Either<P, S> {
     /// Postgres.
@@ -101,7 +101,7 @@ pub enum Either<P, S> {
 /// An open transaction.
 pub type Tx = Either<PgTransaction, SqliteTransaction>;
 
-/// The store cannot be opened or brought up to date.
+/// The store cannot be opened or migrated.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The URL is none.
@@ -113,7 +113,7 @@ pub enum StoreError {
     /// There is no such file to read.
     #[error("there is no database {}", std::path::absolute(.0).as_deref().unwrap_or(.0).display())]
     Missing(PathBuf),
-    /// There is one, and it is nobody's or somebody else's.
+    /// There is one, but it is not ours.
     #[error("the database has no Sillage tables")]
     NoTables,
     /// A migration failed.
@@ -138,10 +138,10 @@ impl StoreError {
 /// What the store answers: the projection above it knows no database library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What a database says when it does not do what it was asked.
+/// An error of the database.
 pub type Error = sqlx::Error;
 
-/// Whether the database refuses the data itself, so that trying again is of no use: on Postgres the
+/// Whether the database refuses the data itself, so that retrying is useless: on Postgres the
 /// classes data exception, integrity, program limit and raised exceptions; on SQLite constraint,
 /// mismatch and too big.
 pub fn is_refusal(error: &Error) -> bool {
@@ -161,8 +161,8 @@ pub fn is_refusal(error: &Error) -> bool {
     }
 }
 
-/// Whether the database could not be reached, rather than that it refused: no connection, or one
-/// that broke; on Postgres also the classes connection, authorisation, unknown database, resources
+/// Whether the database could not be reached, as opposed to having refused: no connection, or a
+/// broken one; on Postgres also the classes connection, authorisation, unknown database, resources
 /// and shutdown, on SQLite a file that cannot be opened, read or written: its disk is full or
 /// fails, or it is damaged.
 pub fn is_away(error: &Error) -> bool {
@@ -184,7 +184,7 @@ pub fn is_away(error: &Error) -> bool {
     }
 }
 
-/// What an operator can do about an error, where that is known.
+/// What an operator can do about an error, if that is known.
 pub fn remedy(error: &Error) -> Option<&'static str> {
     match trouble(error) {
         Trouble::Damage => {
@@ -228,12 +228,12 @@ struct SqlitePools {
     read: SqlitePool,
 }
 
-/// Up to here counters count; greater numbers are free for whoever chooses them.
+/// Counters stop here; greater numbers are free to be chosen.
 pub const MOST_COUNTED: i64 = 1 << 62;
 
 impl Store {
-    /// Prepares connections; Postgres is not asked yet, so a server starts while it is down.
-    /// `patience` is how long it may take for an answer.
+    /// Prepares connections without contacting Postgres yet, so that a server starts while it is
+    /// down. `patience` is how long a response may take.
     ///
     /// # Errors
     /// The URL is malformed, or the SQLite file cannot be opened.
@@ -253,7 +253,7 @@ impl Store {
         Ok(Self { pools })
     }
 
-    /// The same where there is one already: makes no file.
+    /// The same for an existing database: creates no file.
     ///
     /// # Errors
     /// The URL is malformed, there is no SQLite file, or it cannot be opened.
@@ -268,8 +268,7 @@ impl Store {
         }
     }
 
-    /// The same to read only: nothing is made, changed or brought up to date, and what would write
-    /// fails.
+    /// The same, read-only: creates, changes and migrates nothing, and any write fails.
     ///
     /// # Errors
     /// The URL is malformed, or there is no SQLite file.
@@ -294,7 +293,7 @@ impl Store {
         Ok(Self { pools })
     }
 
-    /// Brings the tables up to date.
+    /// Runs the migrations.
     ///
     /// # Errors
     /// The database cannot be reached or a migration fails.
@@ -308,7 +307,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether a server, or `migrate`, has made its tables here.
+    /// Whether a server, or `migrate`, has created its tables here.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -350,7 +349,7 @@ impl Store {
         })
     }
 
-    /// Begins a transaction that reads, all of it as the database is now, for as long as it takes.
+    /// Begins a read transaction, a snapshot of the database as it is now, for as long as it takes.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -371,7 +370,7 @@ impl Store {
         })
     }
 
-    /// Whether the database answers.
+    /// Whether the database responds.
     ///
     /// # Errors
     /// It does not.
@@ -400,7 +399,7 @@ impl Tx {
         both!(self, c => c.commit().await)
     }
 
-    /// Undoes everything.
+    /// Rolls everything back.
     ///
     /// # Errors
     /// The connection is lost (and with it the transaction).
@@ -408,7 +407,7 @@ impl Tx {
         both!(self, c => c.rollback().await)
     }
 
-    /// Runs statements of ours that take no values, such as savepoints.
+    /// Runs statements of ours without values, such as savepoints.
     ///
     /// # Errors
     /// The database refuses.
@@ -426,9 +425,8 @@ impl Tx {
         Ok(last - count + 1)
     }
 
-    /// Raises a counter so that it never gives out a number that someone has chosen. Numbers that
-    /// it will not reach in this universe are left out: the greatest one would leave nothing to
-    /// give.
+    /// Raises a counter so that it never assigns a chosen number. Numbers that it will never reach
+    /// are ignored: the greatest one would leave nothing to assign.
     ///
     /// # Errors
     /// The database refuses.
@@ -450,7 +448,7 @@ fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
         .extra_float_digits(None))
 }
 
-/// The file that a URL names; none: it is Postgres'.
+/// The file that a URL names; `None` for Postgres.
 pub fn sqlite_file(url: &str) -> Option<&Path> {
     let file = url.strip_prefix("sqlite:")?;
     Some(Path::new(file.trim_start_matches("//")))

@@ -7,17 +7,16 @@ use crate::model::host_pattern::HostPattern;
 use crate::store::deliveries::{Delivery, Link, Taken};
 use crate::store::{self, Store};
 
-/// Tries to find a random slug that nobody has.
+/// Attempts to find a random slug that is free.
 const SLUG_TRIES: usize = 5;
 
-/// Why a delivery or a link is not made.
+/// Why a delivery or a link is not created.
 #[derive(Debug, thiserror::Error)]
 pub enum CampaignError {
-    /// A field cannot be taken; the index where several were given.
+    /// A field is not accepted; with its index if several were given.
     #[error("{1}")]
     Draft(Option<usize>, DraftError),
-    /// A field's value, the last, belongs to something else already; the index where several were
-    /// given.
+    /// The field's value (the last part) is taken; with its index if several were given.
     #[error("{1} {2} is already taken; choose another, or leave it out and the server assigns one")]
     Taken(Option<usize>, &'static str, String),
     /// The delivery does not exist.
@@ -34,7 +33,7 @@ pub enum CampaignError {
 }
 
 impl CampaignError {
-    /// The same of what was given by itself: it has no place in an array.
+    /// The same for a single object, which has no index.
     #[must_use]
     pub fn by_itself(self) -> Self {
         match self {
@@ -116,7 +115,7 @@ pub async fn create_links(
     Ok((delivery, links))
 }
 
-/// Makes a link with a slug of its own; a random one where none is given.
+/// Makes a link with a slug of its own; a random one if none is given.
 ///
 /// # Errors
 /// A field cannot be taken, slug or id are taken, the delivery does not exist, or the database

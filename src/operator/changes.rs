@@ -13,11 +13,11 @@ use crate::store::deliveries::{Delivery, Link};
 pub struct Changed<T> {
     /// With what was changed.
     pub now: T,
-    /// Under which time servers find the change; none: it was so before.
+    /// The time under which servers find the change; `None` if nothing changed.
     pub at: Option<Micros>,
 }
 
-/// Changes a link, and notes who (`admin`, or whose token) changed what. The hosts are those of
+/// Changes a link, and records who (`admin`, or whose token) changed what. The hosts are those of
 /// `links.personal_hosts`.
 ///
 /// # Errors

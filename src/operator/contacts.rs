@@ -29,13 +29,13 @@ pub(crate) struct NewContact {
     id: Option<ContactId>,
     fields: Vec<(String, String)>,
     tags: Vec<TagChange>,
-    /// A name or a value was longer than it may be.
+    /// A name or a value was longer than allowed.
     is_cut: bool,
 }
 
 impl NewContact {
-    /// A contact with its fields, of which the unique ones name it; so does `id`. Texts are cleaned
-    /// and cut as for hits, empty ones left out.
+    /// A contact with its fields, the unique ones of which identify it; so does `id`. Texts are
+    /// cleaned and cut as for hits; empty ones are left out.
     pub(crate) fn new(id: Option<ContactId>, fields: Vec<(String, String)>) -> Self {
         let mut is_cut = false;
         let mut fit = |text: String, limit, clean: Cleaning| {
@@ -60,7 +60,7 @@ impl NewContact {
         }
     }
 
-    /// Whether a name or a value was longer than it may be.
+    /// Whether a name or a value was longer than allowed.
     pub(crate) fn is_cut(&self) -> bool {
         self.is_cut
     }
@@ -94,7 +94,7 @@ fn fit(text: String, limit: Limit, clean: Cleaning) -> (String, Option<&'static 
 /// [`clean`] or [`clean_lines`].
 type Cleaning = for<'t> fn(&'t str, Limit) -> (Cow<'t, str>, Option<&'static str>);
 
-/// Who tells of contacts and messages.
+/// The source of contacts and messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Teller {
     /// A sender, in an authenticated call about a delivery: what it says holds from now on. Two
@@ -107,13 +107,13 @@ pub(crate) enum Teller {
     Archive,
 }
 
-/// A contact, and the message that it was sent.
+/// A contact, and the message that was sent to it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<'e> {
     /// Who it is.
     pub contact: &'e NewContact,
-    /// A unique field that outlives the others: where somebody is known by its value, it alone
-    /// names the contact, and nothing else of the contact is changed.
+    /// A unique field that takes precedence: if its value belongs to a known contact, it alone
+    /// identifies the contact, and nothing else about it changes.
     pub lasting_field: Option<&'e str>,
     /// What it was sent.
     pub message: Option<Message<'e>>,
@@ -122,15 +122,15 @@ pub(crate) struct Entry<'e> {
 /// A message of an [`Entry`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message<'e> {
-    /// Its number, where it has one.
+    /// Its number, if it has one.
     pub id: Option<BroadlogId>,
-    /// Its name, where it has one; see the module.
+    /// Its name, if it has one; see the module.
     pub name: Option<&'e str>,
     /// Campaign.
     pub delivery_id: DeliveryId,
     /// `html`, `text`: the sender's word.
     pub format: Option<&'e str>,
-    /// When it was sent; none: now.
+    /// When it was sent; `None` means now.
     pub sent_at: Option<Micros>,
 }
 
@@ -145,7 +145,7 @@ pub(crate) struct Kept {
     pub effect: Effect,
 }
 
-/// What an entry changed: about its message, else about its contact.
+/// What an entry changed: its message, else its contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     Made,
@@ -158,12 +158,12 @@ pub(crate) enum Effect {
 pub(crate) enum EntryError {
     #[error(transparent)]
     Field(#[from] UniqueError),
-    /// Nothing in it names a contact.
+    /// Nothing in it identifies a contact.
     #[error("identifies nobody: {0} is empty")]
     Nobody(String),
     #[error("its unique fields belong to more than one contact")]
     SeveralContacts,
-    /// The delivery is not to be had.
+    /// The delivery is not available.
     #[error("{0}")]
     Delivery(String),
     #[error("broadlog {id} already exists and belongs to delivery {delivery}")]
@@ -181,21 +181,21 @@ pub(crate) enum EntryError {
     OtherMessage(BroadlogId),
 }
 
-/// What is to be written for entries.
+/// What to write for some entries.
 #[derive(Debug)]
 pub(crate) struct Decided {
-    /// What becomes of each entry, in their order.
+    /// The outcome of each entry, in their order.
     pub outcomes: Vec<Result<Kept, EntryError>>,
     teller: Teller,
     changes: Changes,
     messages: Vec<NewMessage>,
-    /// Numbers of them that were chosen.
+    /// Chosen numbers among them.
     chosen: Vec<(BroadlogId, DeliveryId)>,
     names: Vec<(String, BroadlogId)>,
 }
 
-/// Decides what becomes of entries, in a transaction of [`store::Store::begin_lane`]. `need_delivery`
-/// is asked for the delivery of each message that is new.
+/// Decides the outcome of entries, in a transaction of [`store::Store::begin_lane`].
+/// `need_delivery` is called with the delivery of each new message.
 ///
 /// # Errors
 /// The database refuses or cannot be reached.
@@ -313,14 +313,14 @@ async fn known_names<'e>(
     }
 }
 
-/// What entries have been decided by, so far.
+/// What decides the outcome of entries, so far.
 struct Deciding<'b, N, D> {
     resolver: Resolver<'b, N>,
     unique: &'b [String],
     need_delivery: D,
     now: Micros,
     names: HashMap<String, BroadlogId>,
-    /// When the messages that there are were made.
+    /// When existing messages were created.
     times: HashMap<BroadlogId, Micros>,
     numbers: std::vec::IntoIter<i64>,
     decided: Decided,
@@ -420,7 +420,7 @@ impl<N: FnMut() -> Uuid, D: FnMut(DeliveryId) -> Result<(), String>> Deciding<'_
         })
     }
 
-    /// The contact that is named; made where its values are nobody's.
+    /// The contact that is identified; created if its values are new.
     fn find_contact(&mut self, evidence: &Evidence<'_>) -> Result<ContactId, EntryError> {
         if self.is_archive() && self.resolver.owners(evidence).len() > 1 {
             return Err(EntryError::SeveralContacts);

@@ -29,7 +29,7 @@ pub use hits::{HitStream, WantedHits, whose_hits};
 pub use pages::{Pages, Table};
 pub use sent::{Deliveries, Links};
 
-/// Most rows of a query: they are in memory at once.
+/// Maximum number of rows of a query: they are in memory at once.
 const PAGE: i64 = 1_000;
 
 /// How lines are written.

@@ -41,14 +41,14 @@ use table::Table;
 
 /// Rows of a transaction.
 const BATCH: usize = 4_000;
-/// Rows of a transaction that holds up the projection.
+/// Rows per transaction, which holds up the projection.
 const LANE_BATCH: usize = 2_000;
 /// Batches that may wait for the database.
 const AHEAD: usize = 2;
-/// How often a batch is tried again while the database is away or busy.
+/// How often a batch is retried while the database is down or busy.
 const TRIES: u32 = 30;
-/// On SQLite there is one writer at a time, and who waits looks only now and then: so long the
-/// server gets its turn.
+/// SQLite has one writer at a time, and a waiting one polls only now and then: pauses this long to
+/// give the server its turn.
 const TURN: Duration = Duration::from_millis(20);
 
 /// What a file holds.
@@ -71,7 +71,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Whose numbers the file's are; none: ours.
+    /// The system whose numbers the file has; `None` means ours.
     fn origin(self) -> Option<Origin> {
         match self {
             Self::AdobeUrls | Self::AdobeDeliveries | Self::AdobeBroadlogs => Some(Origin::Adobe),
@@ -94,13 +94,12 @@ impl Source {
 /// How to import.
 #[derive(Clone, Debug, Default)]
 pub struct ImportRules {
-    /// Fields whose value belongs to one contact.
+    /// Fields whose value identifies one contact.
     pub unique: Vec<String>,
-    /// Hosts that a destination with a personal host may lead to; the redirect looks the host up
-    /// among them.
+    /// Hosts that a destination with a personal host may lead to; the redirect checks against them.
     pub personal_hosts: Vec<HostPattern>,
-    /// Whether deliveries that were made here become the other system's where they have the same
-    /// number.
+    /// Whether deliveries that were created here may become the other system's if they have the
+    /// same number.
     pub adopt: bool,
 }
 
@@ -117,9 +116,9 @@ pub struct Tally {
     pub unchanged: u64,
     /// Nothing to import: URLs of opens, unpublished redirects, failed messages.
     pub ignored: u64,
-    /// Not taken; each was told with its reason.
+    /// Refused; each was reported with its reason.
     pub refused: u64,
-    /// Deliveries made because rows name them.
+    /// Deliveries created because rows name them.
     pub deliveries_made: u64,
 }
 
@@ -135,7 +134,7 @@ pub trait Watcher {
     fn progress(&mut self, tally: &Tally);
 }
 
-/// Why an import ends before the file does. What came before is imported.
+/// Why an import ends before the file does. Everything before that is imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file is no table.
@@ -144,18 +143,18 @@ pub enum ImportError {
     /// A column is missing.
     #[error(transparent)]
     Column(#[from] ColumnError),
-    /// Refused rows cannot be told.
+    /// Refused rows cannot be reported.
     #[error("cannot write the refused rows: {0}")]
     Report(std::io::Error),
-    /// Another writer takes the same numbers or slugs again and again, or somebody wrote rows by
-    /// hand whose numbers the counters do not know.
+    /// Another writer keeps taking the same numbers or slugs, or somebody inserted rows by hand
+    /// with numbers that the counters do not know.
     #[error(
         "numbers or slugs for these rows keep being taken by others: another import is running, \
         or rows \
         were inserted by hand above the table counters"
     )]
     Outrun,
-    /// The database refuses, or was away for long.
+    /// The database refuses, or was down for too long.
     #[error(
         "the database: {0} (earlier rows are imported; import the same file again to continue, \
         nothing is duplicated)"
@@ -267,7 +266,7 @@ fn read_batches(
     Ok(())
 }
 
-/// Stores a batch, trying again while the database is away or busy.
+/// Stores a batch, retrying while the database is down or busy.
 async fn store_batch(
     store: &Store,
     clock: &Clock,

@@ -73,14 +73,14 @@ pub struct Sent {
     /// The contact has unsubscribed.
     #[serde(default)]
     pub has_opted_out: bool,
-    /// A field of its contact was longer than it may be.
+    /// A field of its contact was longer than allowed.
     #[serde(default)]
     pub is_cut: bool,
 }
 
 impl Sent {
-    /// The minute in the message's links: that of the delivery where it lies ahead, else that in
-    /// which the message was made.
+    /// The minute in the message's links: the delivery's, if it is in the future, else the
+    /// message's creation time.
     pub fn sent_minute(&self, delivery_sent_at: Option<Micros>) -> i64 {
         delivery_sent_at
             .map_or(self.created_at, |at| at.max(self.created_at))
@@ -88,39 +88,39 @@ impl Sent {
     }
 }
 
-/// Why a line makes no message.
+/// Why a line creates no message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum MessageError {
     /// It cannot be read.
     #[error("{0}")]
     Line(String),
-    /// Nothing in it says who the contact is.
+    /// Nothing in it identifies the contact.
     #[error("contact identifies nobody; give one of the unique fields ({0})")]
     Nobody(String),
-    /// The number is another delivery's.
+    /// The number belongs to another delivery.
     #[error("broadlog_id belongs to another delivery: leave it out, or choose another")]
     OtherDelivery,
-    /// The number is another contact's.
+    /// The number belongs to another contact.
     #[error("broadlog_id belongs to another contact: leave it out, or choose another")]
     OtherContact,
-    /// The line's key is another message's.
+    /// The line's key belongs to another message.
     #[error(
         "idempotency_key belongs to another message of this delivery: each key stands for one \
         message; choose another"
     )]
     OtherMessage,
-    /// The request's key is another request's.
+    /// The request's key belongs to another request.
     #[error(
         "Idempotency-Key was used for other lines within the last week: send the same lines in \
         the same order, or choose another key"
     )]
     OtherRequest,
-    /// The database does not answer.
+    /// The database does not respond.
     #[error("not stored: the database does not answer; send again")]
     Database,
 }
 
-/// Where lines stand in a request that has a key.
+/// The position of lines in a request that has a key.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyedLines<'k> {
     /// The request's key.
@@ -230,7 +230,7 @@ fn told(error: &EntryError, recipient: &Recipient) -> MessageError {
     }
 }
 
-/// Whether a request goes on after the place where one with its key ended.
+/// Whether a request goes beyond the end of an earlier one with its key.
 async fn is_past_its_end(
     tx: &mut Tx,
     delivery_id: DeliveryId,
@@ -248,7 +248,7 @@ async fn is_past_its_end(
     }))
 }
 
-/// Notes that a request with a key came to its end with so many lines: more lines under its key are
+/// Records that a request with a key ended after so many lines: more lines under its key are
 /// another request.
 ///
 /// # Errors
@@ -266,8 +266,8 @@ pub async fn note_end(
     tx.commit().await
 }
 
-/// The names of lines' messages: the line's own key, else its place in the request. One with a
-/// number is named by that.
+/// Names of the lines' messages: the line's own key, else its position in the request. A message
+/// with a number is named by that.
 fn names_of(
     lines: &[Result<Recipient, MessageError>],
     request: Option<KeyedLines<'_>>,

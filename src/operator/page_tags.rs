@@ -40,7 +40,7 @@ pub async fn create_page_tags(
         .collect())
 }
 
-/// Replaces all of a tag but its identifier; none where there is no such tag.
+/// Replaces all of a tag but its identifier; `None` if there is no such tag.
 ///
 /// # Errors
 /// A field cannot be taken, or the database fails.

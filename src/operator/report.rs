@@ -28,20 +28,20 @@ use crate::store::deliveries::Delivery;
 pub struct Report {
     /// What the delivery is.
     pub delivery: Delivery,
-    /// Those of its messages that cannot tell that they were opened.
+    /// Messages that cannot report an open.
     pub text_only: i64,
     /// Hits by kind, all hours and links together.
     pub kinds: BTreeMap<Kind, Count>,
     /// Hits by verdict and its reason; an empty reason is none.
     pub verdicts: BTreeMap<(String, String), i64>,
-    /// Messages that left any trace.
+    /// Messages with any activity.
     pub distinct_opens: i64,
-    /// Visitors that clicked; a forwarded mail adds some.
+    /// Visitors that clicked; forwarded mails add some.
     pub clicking_persons: i64,
-    /// Its links in the order of ids, also those nobody followed, and links of elsewhere that were
-    /// followed from it.
+    /// Its links by id, also those that nobody followed, and other links that were followed from
+    /// it.
     pub links: Vec<LinkRow>,
-    /// Orders whose delivery is proved, an entry a currency (`None`: none was given), in
+    /// Orders whose delivery is proved, one entry per currency (`None`: none given), in
     /// alphabetical order.
     pub sales: BTreeMap<Option<String>, Sales>,
     /// The others.
@@ -72,7 +72,7 @@ impl std::ops::AddAssign for Count {
 pub struct LinkRow {
     /// Its id.
     pub id: LinkId,
-    /// Its template; none where the link is not there any more.
+    /// Its template; `None` if the link is gone.
     pub url: Option<String>,
     /// Its name.
     pub label: Option<String>,
@@ -88,7 +88,7 @@ pub struct LinkRow {
 from_row!(LinkRow, row => { id, url, label, category } { count: Count::default(), clicking_persons: 0 });
 
 impl LinkRow {
-    /// One that is not there any more.
+    /// One that is gone.
     fn gone(id: LinkId) -> Self {
         Self {
             id,
@@ -113,7 +113,7 @@ pub struct Sales {
 }
 
 impl Sales {
-    /// Whether there is nothing to tell.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -134,7 +134,7 @@ impl Sales {
 pub struct HourRow {
     /// Hits by kind.
     pub kinds: BTreeMap<Kind, Count>,
-    /// Messages whose first trace fell into this hour.
+    /// Messages whose first activity fell into this hour.
     pub new_broadlogs: i64,
     /// Orders whose delivery is proved, by currency.
     pub sales: BTreeMap<Option<String>, Sales>,
@@ -143,7 +143,7 @@ pub struct HourRow {
 }
 
 impl Report {
-    /// Of a delivery that nothing has happened to.
+    /// A delivery without any activity.
     fn empty(delivery: Delivery) -> Self {
         Self {
             delivery,
@@ -219,7 +219,7 @@ impl Report {
     }
 }
 
-/// To four places; none where there is nothing to divide by.
+/// To four places; `None` if the divisor is zero.
 fn ratio(part: i64, whole: i64) -> Option<f64> {
     (whole > 0).then(|| (part as f64 / whole as f64 * 10_000.0).round() / 10_000.0)
 }

@@ -19,7 +19,7 @@ use crate::model::clock::Micros;
 use crate::model::period::{Part, Period};
 use crate::model::wire;
 
-/// What all reports say of themselves.
+/// What all reports have in common.
 #[derive(Debug, Serialize)]
 pub struct Head {
     #[serde(with = "wire::time")]

@@ -24,13 +24,13 @@ use crate::store::persons::ContactRecord;
 pub struct LinkView {
     #[serde(flatten)]
     link: Link,
-    /// Where its slug is followed; none where it has no slug.
+    /// Its short URL; `None` if it has no slug.
     #[serde(skip_serializing_if = "Option::is_none")]
     short_url: Option<String>,
 }
 
 impl LinkView {
-    /// A link as its site serves it.
+    /// A link with the URLs of its site.
     pub fn at(link: Link, site: &Site) -> Self {
         let short_url = link
             .slug
@@ -53,7 +53,7 @@ pub struct ContactView<'c> {
     created_at: Option<Micros>,
     #[serde(with = "wire::option_time")]
     changed_at: Option<Micros>,
-    /// Since when it has been unsubscribed; none where it has not.
+    /// Since when it has been unsubscribed; `None` if it is not.
     #[serde(with = "wire::option_time")]
     opted_out_at: Option<Micros>,
 }
@@ -106,7 +106,7 @@ pub struct FormView {
 }
 
 impl FormView {
-    /// A form as its site takes it.
+    /// A form with the URLs of its site.
     pub fn at(stored: StoredForm, site: &Site) -> Self {
         Self {
             id: stored.id,

@@ -25,16 +25,16 @@ use crate::store::touches::visits;
 use crate::store::{self, Store, Tx, is_refusal};
 use uuid::Uuid;
 
-/// What the projection goes by.
+/// What the projection is configured with.
 #[derive(Clone, Debug, Default)]
 pub struct ProjectionRules {
     /// Fields that name a contact.
     pub unique: Vec<String>,
-    /// Fields that the public can name.
+    /// Fields that the public can set.
     pub public: Vec<String>,
     /// The least proof that makes revenue of a delivery.
     pub revenue: LeastProof,
-    /// Microseconds before a purchase in which clicks get a part of it.
+    /// Microseconds before a purchase within which clicks are credited.
     pub window: i64,
 }
 
@@ -50,7 +50,7 @@ impl ProjectionRules {
     }
 }
 
-/// Hits that are to be stored, with the group each stood in.
+/// Hits to be stored, each with its group.
 pub struct Batch<'p> {
     clock: &'p Clock,
     rules: &'p ProjectionRules,
@@ -64,24 +64,24 @@ pub struct Batch<'p> {
     bad: Vec<(Place, BadFrame)>,
 }
 
-/// A hit whose person is settled.
+/// A hit whose person is resolved.
 pub(super) struct Settled<'h> {
-    /// It, with what was found out about it.
+    /// The hit, with what was found out about it.
     pub hit: Cow<'h, Hit>,
-    /// The person; none where nobody is named.
+    /// The person; `None` if nobody is named.
     pub contact: Option<ContactId>,
-    /// That it is this person is proved, not only said.
+    /// Its person is proved, not only claimed.
     pub is_proved: bool,
 }
 
-/// What is done about a record that the database refuses.
+/// What happens to a record that the database refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The batch fails, and with it the transaction. It costs nothing where nothing is refused:
-    /// within a savepoint SQLite keeps a copy of every page before it is changed, a sixth of the
+    /// The batch fails, and with it the transaction. It costs nothing if nothing is refused: within
+    /// a savepoint SQLite keeps a copy of every page before it is changed, a sixth of the
     /// projection's time.
     Fails,
-    /// It is found by halving within savepoints and put into quarantine.
+    /// It is found by bisection within savepoints and quarantined.
     IsPutAside,
 }
 
@@ -92,11 +92,11 @@ pub struct Done {
     pub stored: u64,
     /// Hits put aside.
     pub quarantined: u64,
-    /// Hits dropped because their idempotency key was there.
+    /// Hits dropped because their idempotency key was taken.
     pub duplicates: u64,
-    /// Hits dropped because they count for known visitors only and theirs is not.
+    /// Hits dropped because they count for known visitors only, and theirs is unknown.
     pub unknown: u64,
-    /// Page tags not made because the day has had its share.
+    /// Page tags not created because the daily limit was reached.
     pub refused_tags: u64,
 }
 
@@ -250,7 +250,7 @@ impl<'p> Batch<'p> {
         tx.quarantine(&record).await
     }
 
-    /// Gives persons what their browsers said before anybody knew whose those are.
+    /// Gives persons what their browsers sent before they were identified.
     async fn add_drafts<N: FnMut() -> Uuid>(
         &self,
         tx: &mut Tx,
@@ -269,7 +269,7 @@ impl<'p> Batch<'p> {
         Ok(())
     }
 
-    /// What each hit earns, noted in it; who is credited for it is what led the person here.
+    /// Notes in each hit what it earns; the touches that led the person here are credited.
     async fn settle_orders(
         &self,
         tx: &mut Tx,
@@ -295,7 +295,7 @@ impl<'p> Batch<'p> {
         Ok(all)
     }
 
-    /// Identity, rows, figures. Nothing is put aside here.
+    /// Identity, rows, figures. Quarantines nothing.
     async fn try_store(&self, tx: &mut Tx, hits: &[Box<Hit>]) -> store::Result<(Done, Totals)> {
         let mut hits: Vec<&Hit> = hits.iter().map(Box::as_ref).collect();
         let mut done = Done {
@@ -390,7 +390,7 @@ impl<'p> Batch<'p> {
     }
 }
 
-/// Writes into a hit what identity has found out about it. Nearly every hit stays as it is, and is
+/// Writes into a hit what identity has found out about it. Nearly all hits stay unchanged and are
 /// not copied.
 fn write_down(finding: Finding<'_>, hit: &mut Cow<'_, Hit>) {
     if let Some(message) = finding.message {
@@ -422,7 +422,7 @@ fn is_for_known_visitors(hit: &Hit) -> bool {
         .is_some_and(|foreign| foreign.is_for_known_visitors)
 }
 
-/// Tries a quarantined record again, in a transaction of its own; true where it is stored now.
+/// Tries a quarantined record again, in a transaction of its own; true if it is stored now.
 ///
 /// # Errors
 /// The database cannot be reached.

@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 
 use metrics::Counter;
 
-/// What is known of the database.
+/// What is known about the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// It has not been asked yet.
     Unknown,
-    /// It did what it was asked last.
+    /// Its last request succeeded.
     Up,
     /// It did not.
     Down,
 }
 
-/// Where it is told and read; cheap to clone. Each change is logged once, each failure to write
+/// The database's state, shared; cheap to clone. Each change is logged once, each failed write
 /// counted.
 #[derive(Clone, Debug)]
 pub struct DatabaseHealth {
@@ -42,9 +42,9 @@ impl Default for DatabaseHealth {
 #[derive(Debug)]
 struct Known {
     health: Health,
-    /// The last transaction that was to write failed, so what it was to write still waits.
+    /// The last write transaction failed, so its data still waits.
     is_refusing: bool,
-    /// Since when hits have been on their way without getting there.
+    /// Since when hits have been waiting without progress.
     storing: Option<Instant>,
 }
 
@@ -64,8 +64,8 @@ impl DatabaseHealth {
         self.known().health
     }
 
-    /// How long hits have been on their way to the database without getting there; none where none
-    /// are. Neither a database that answers nor one that takes its time is told apart by this.
+    /// How long hits have been waiting for the database without progress; `None` if none are. A
+    /// database that responds and one that is slow look the same here.
     pub fn storing_for(&self) -> Option<Duration> {
         self.known().storing.map(|since| since.elapsed())
     }
@@ -75,7 +75,7 @@ impl DatabaseHealth {
         self.known().storing.get_or_insert_with(Instant::now);
     }
 
-    /// A transaction that wrote went through.
+    /// A write transaction succeeded.
     pub fn wrote(&self) {
         let mut known = self.known();
         known.is_refusing = false;
@@ -83,8 +83,8 @@ impl DatabaseHealth {
         known.rise();
     }
 
-    /// A transaction that was to write (hits, or the tables for them) failed, whatever the reason;
-    /// it will be tried again.
+    /// A write transaction (hits, or the tables for them) failed, for whatever reason; it will be
+    /// retried.
     pub fn could_not_write(&self, error: &dyn Display) {
         self.failures.increment(1);
         let mut known = self.known();
@@ -94,7 +94,7 @@ impl DatabaseHealth {
         }
     }
 
-    /// A query was answered. Says nothing while what is to be written is not.
+    /// A query succeeded. Says nothing while writes still fail.
     pub fn answered(&self) {
         let mut known = self.known();
         if !known.is_refusing {
@@ -102,7 +102,7 @@ impl DatabaseHealth {
         }
     }
 
-    /// A query was not answered: the database cannot be reached.
+    /// A query failed: the database cannot be reached.
     pub fn did_not_answer(&self, error: &dyn Display) {
         if self.known().fall() {
             tracing::error!(%error, "the database does not answer; the spool keeps new hits \
@@ -123,7 +123,7 @@ impl Known {
         }
     }
 
-    /// It is down; whether that is news.
+    /// Marks it as down; returns whether that is news.
     fn fall(&mut self) -> bool {
         std::mem::replace(&mut self.health, Health::Down) != Health::Down
     }

@@ -17,8 +17,8 @@ use crate::model::clock::Micros;
 use crate::model::hit::{Authority, Hit};
 use crate::store::{self, Tx};
 
-/// Takes out hits whose key was there before, in the database or among these hits, within one of
-/// the key's scopes; returns how many.
+/// Removes hits whose key was used before, in the database or among these hits, within one of the
+/// key's scopes; returns how many.
 ///
 /// # Errors
 /// The database refuses.

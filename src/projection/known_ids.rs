@@ -17,27 +17,27 @@ use std::collections::{BTreeSet, HashSet};
 use crate::model::hit::{Authority, BroadlogId, DeliveryId, Hit, LinkId, Provenance};
 use crate::store::{self, Tx};
 
-/// The numbers of a batch that there are.
+/// The existing numbers among a batch's.
 #[derive(Debug, Default)]
 pub struct KnownIds {
     deliveries: HashSet<DeliveryId>,
     links: HashSet<LinkId>,
 }
 
-/// Whether the numbers of a hit could be anything.
+/// Whether a hit's numbers may be anything.
 fn is_said(hit: &Hit) -> bool {
     hit.authority == Authority::Authenticated
         || matches!(hit.provenance, Provenance::Unsigned | Provenance::Claimed)
 }
 
-/// Everybody else's links come from the table.
+/// All other links come from the table.
 fn said_link(hit: &Hit) -> Option<LinkId> {
     hit.link_id
         .filter(|_| hit.authority == Authority::Authenticated)
 }
 
 impl KnownIds {
-    /// Looks up what these hits say. Nothing is asked where nobody says anything.
+    /// Looks up the numbers that these hits name, if any.
     ///
     /// # Errors
     /// The database refuses.
@@ -53,9 +53,8 @@ impl KnownIds {
         })
     }
 
-    /// Takes out the numbers that there are not. To be asked after identity, which knows the
-    /// vendors' names of messages; `message` is the delivery of a message, none where there is no
-    /// such message.
+    /// Removes numbers that do not exist. Call it after identity, which knows the vendors' names of
+    /// messages; `message` returns the delivery of a message, `None` if there is no such message.
     pub fn settle(
         &self,
         hit: &mut Cow<'_, Hit>,

@@ -33,14 +33,14 @@ use crate::store::{self, Tx};
 pub struct Orders {
     least: LeastProof,
     known: BTreeMap<OrderKey, BTreeMap<Holder, Order>>,
-    /// Those that have changed, or are there no more.
+    /// Orders that have changed, or are gone.
     touched: BTreeSet<HeldOrder>,
 }
 
 /// What a hit earns.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Earned {
-    /// What is booked, and what is taken back.
+    /// What to book, and what to take back.
     pub bookings: Vec<Booking>,
     /// Why it is not simply its amount.
     pub note: Option<&'static str>,
@@ -54,7 +54,7 @@ impl Earned {
         }
     }
 
-    /// Whether it is the first that tells of an order.
+    /// Whether it is the first hit of an order.
     pub fn is_order(&self) -> bool {
         let orders: i64 = self
             .bookings
@@ -64,7 +64,7 @@ impl Earned {
         orders > 0
     }
 
-    /// What it adds to revenue, for the column `counted_revenue`; none where it has nothing to do
+    /// What it adds to revenue, for the column `counted_revenue`; `None` if it has nothing to do
     /// with revenue.
     pub fn counted_revenue(&self) -> Option<Money> {
         let proved = || {
@@ -83,14 +83,14 @@ impl Earned {
     }
 }
 
-/// A sender whose word holds against any browser's. Those that hand on Mapp's requests hand on what
-/// browsers say, too.
+/// A sender that outranks any browser. Senders that relay Mapp's requests relay browsers' words,
+/// too.
 fn is_sender(hit: &Hit) -> bool {
     hit.authority == Authority::Authenticated || hit.is_trusted && hit.dialect != Dialect::Mapp
 }
 
-/// The order that a hit may tell of. Adobe's tags have no numbers, so what a page tag makes of a
-/// hit changes nothing about this.
+/// The order that a hit may report. Adobe's tags have no order numbers, so what a page tag makes of
+/// a hit changes nothing here.
 fn key_of(hit: &Hit) -> Option<OrderKey> {
     let order_id = hit.order_id.as_ref().filter(|_| hit.verdict.counts())?;
     Some(OrderKey {
@@ -103,7 +103,7 @@ fn key_of(hit: &Hit) -> Option<OrderKey> {
     })
 }
 
-/// Whether its browser has nothing to be known again by.
+/// Whether its browser has nothing to be recognised by.
 fn is_nobodys(hit: &Hit) -> bool {
     (hit.visitor_is_new || hit.visitor_id.is_none()) && !hit.proof().is_some_and(Proof::is_signed)
 }
@@ -188,8 +188,7 @@ impl Orders {
                 || items(hit) != 0)
     }
 
-    /// What a hit earns. Its delivery, message and kind have to be settled. `touches`: what led to
-    /// it.
+    /// What a hit earns. Its delivery, message and kind must be settled. `touches`: what led to it.
     pub fn settle(&mut self, hit: &Hit, touches: &Touches) -> Earned {
         // Nearly all do not.
         if !Self::may_earn(hit) {
@@ -232,7 +231,7 @@ impl Orders {
             .insert(holder, order);
     }
 
-    /// The order as the browser of a hit told it.
+    /// The order as the browser of a hit reported it.
     fn own(&self, key: &OrderKey, visitor: Option<VisitorId>) -> Option<(Holder, Order)> {
         let holder = Holder::Visitor(visitor?);
         if let Some(order) = self.get(key, holder) {
@@ -243,7 +242,7 @@ impl Orders {
         (order.visitor == visitor).then(|| (Holder::Nobody, order.clone()))
     }
 
-    /// An order that is told for the first time, at a place.
+    /// An order that is reported for the first time.
     fn begin(
         &mut self,
         key: &OrderKey,
@@ -268,8 +267,7 @@ impl Orders {
         booked
     }
 
-    /// Puts an order that is known at `place`, with the amount and the items of a hit where it says
-    /// them.
+    /// Puts a known order at `place`, with the amount and the items of a hit if it gives them.
     fn replace(
         &mut self,
         key: &OrderKey,
@@ -327,9 +325,9 @@ impl Orders {
         }
     }
 
-    /// What browsers said of an order, and among them the one whose word tells where it came from:
+    /// What browsers reported of an order, and among them the one that decides where it came from:
     /// the one that the sender names, else the last whose delivery was proved. The last, as nobody
-    /// can know a number before the shop gives it and be later than the buyer.
+    /// can know a number before the shop assigns it, or be later than the buyer.
     fn claims(&self, key: &OrderKey, hit: &Hit) -> (Vec<Holder>, Option<Order>) {
         let Some(claims) = self.known.get(key) else {
             return (Vec::new(), None);

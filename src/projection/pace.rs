@@ -15,31 +15,31 @@ use tokio_util::sync::CancellationToken;
 
 use crate::queue::source::{Source, Status};
 
-/// How often the threads are looked at.
+/// How often the threads are sampled.
 const TICK: Duration = Duration::from_millis(100);
 /// Share of their time that the threads work, from which on it is a burst. On two processors 11,000
 /// requests/s beside a projection into Postgres took a quarter, a saturated server 0.42 and more
 /// with Postgres beside it and 0.65 to 0.9 without: much lower would let the backlog grow under a
 /// load that the machine can carry, much higher would never give way.
 const BURST: f64 = 0.36;
-/// How often it holds still for a tick to see.
+/// How often it pauses for a tick to sample.
 const PROBE: Duration = Duration::from_secs(1);
-/// Arrivals a second below which the threads are busy with something else.
+/// Arrivals per second below which the threads are busy with something else.
 const FEW: f64 = 2_000.0;
 
-/// Looks at the runtime's threads and the arrivals.
+/// Samples the runtime's threads and the arrivals.
 #[derive(Debug)]
 pub struct Pace {
     give_way: Duration,
     last: Option<Look>,
     burst_since: Option<Instant>,
-    /// A burst has been waited for long enough; it must end before there is another.
+    /// A burst was waited for long enough; it must end before there is another.
     is_spent: bool,
     arrivals: f64,
     probed: Option<Instant>,
 }
 
-/// What was seen at a moment: the threads' time at work, and the hits accepted so far.
+/// A sample: the threads' busy time, and the hits accepted so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     /// When.
@@ -81,7 +81,7 @@ impl Pace {
         }
     }
 
-    /// Takes a new look; true while there is a burst that still deserves waiting. A look within a
+    /// Takes a sample; true during a burst that is still worth waiting for. A sample within a
     /// quarter of a tick after the last one changes nothing.
     pub fn is_burst(&mut self, look: Look) -> bool {
         let last = *self.last.get_or_insert(look);
@@ -107,7 +107,7 @@ impl Pace {
         self.burst_since.is_some() && !self.is_spent
     }
 
-    /// Whether it is time to hold still for a tick.
+    /// Whether it is time to pause for a tick.
     fn is_probe_due(&mut self, at: Instant) -> bool {
         let is_due = self.arrivals >= FEW
             && !self.is_spent

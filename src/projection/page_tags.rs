@@ -29,13 +29,13 @@ const LIMIT: &str = "page_tags";
 pub struct PageTags {
     known: HashMap<String, TagRule>,
     made: Vec<NewPageTag>,
-    /// How many may still be made today.
+    /// How many may still be created today.
     left: i64,
     used: DayCount,
     refused: i64,
 }
 
-/// The tag that a hit came through. Other dialects say themselves what their hits are.
+/// The tag that a hit came through. Other dialects define their hits themselves.
 fn tag_of(hit: &Hit) -> Option<&str> {
     hit.page_tag
         .as_deref()
@@ -67,8 +67,7 @@ impl PageTags {
         })
     }
 
-    /// Gives a hit the kind that its tag has, and makes the tag where the hit describes one that is
-    /// not there.
+    /// Gives a hit the kind of its tag, and creates the tag if the hit describes a missing one.
     pub fn settle(&mut self, hit: &mut Cow<'_, Hit>) {
         let Some(identifier) = tag_of(hit) else {
             return;
@@ -115,7 +114,7 @@ impl PageTags {
         Some(rule)
     }
 
-    /// Writes the tags that were made; returns how many were not.
+    /// Writes the new tags; returns how many were left out.
     ///
     /// # Errors
     /// The database refuses.
@@ -145,7 +144,7 @@ fn draft_of(hit: &Hit) -> Option<&PageTagDraft> {
     hit.foreign.as_ref()?.page_tag.as_ref()
 }
 
-/// What a hit is, and whether its tag's time was over.
+/// The kind of a hit, and whether its tag had expired.
 fn decide(rule: Option<TagRule>, has_amount: bool, at: Micros) -> (Kind, bool) {
     let kind = match rule.map(|rule| rule.kind) {
         Some(PageTagKind::Transaction) => Kind::Transaction,

@@ -9,7 +9,7 @@ use crate::model::hit::{ContactId, Hit, VisitorId};
 use crate::store::touches::{Purchase, Touch, Touched};
 use crate::store::{self, Tx};
 
-/// Contacts that went into others.
+/// Contacts that were merged into others.
 type Survivors = BTreeMap<ContactId, ContactId>;
 
 /// The touches of each hit that may earn something, in the order of those hits.
@@ -39,12 +39,12 @@ pub(super) async fn find(
     Ok(touches)
 }
 
-/// The browser of a hit, where it can have been here before.
+/// The browser of a hit, if it may have been here before.
 fn own_browser(hit: &Hit) -> Option<VisitorId> {
     hit.visitor_id.filter(|_| !hit.visitor_is_new)
 }
 
-/// Adds touches that this very batch brings.
+/// Adds the touches of this very batch.
 fn add_new(
     purchases: &[Purchase],
     hits: &[Settled<'_>],
@@ -81,7 +81,7 @@ fn add_new(
     }
 }
 
-/// The contact that one went into, through any number of merges.
+/// The contact that one was merged into, through any number of merges.
 fn last_of(survivors: &Survivors, mut id: ContactId) -> ContactId {
     // Each merge leads to another contact, so there are no more steps than merges.
     for _ in 0..survivors.len() {

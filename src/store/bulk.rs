@@ -15,7 +15,7 @@ use super::Tags;
 use crate::model::clock::Micros;
 use crate::model::hit::Money;
 
-/// Rows a statement on SQLite: few sizes, so that each is prepared once. 256 rows of 11 columns
+/// Rows per statement on SQLite: few sizes, so that each is prepared once. 256 rows of 11 columns
 /// stay well below its 32,766 placeholders.
 const SIZES: [usize; 3] = [256, 16, 1];
 
@@ -41,7 +41,7 @@ enum Column {
 }
 
 impl Column {
-    /// How Postgres types the array, and how each element is taken from the rows.
+    /// Postgres' type of the array, and how each element is taken from the rows.
     fn postgres(&self) -> (&'static str, &'static str) {
         match self {
             Self::Big(_) => ("bigint[]", "{}"),
@@ -72,7 +72,7 @@ impl Column {
         }
     }
 
-    /// Binds one row's value; texts are taken out, so each row is bound once.
+    /// Binds one row's value; texts are moved out, so each row is bound once.
     fn bind_sqlite<'q>(&mut self, row: usize, query: SqliteQuery<'q>) -> SqliteQuery<'q> {
         match self {
             Self::Big(values) => query.bind(values[row]),
@@ -159,7 +159,7 @@ impl Bulk {
         self.columns.first().map_or(0, |(_, column)| column.len())
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -12,12 +12,12 @@ use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, ContactId, DeliveryId, TagChange, VisitorId};
 use crate::{execute_bulk, fetch_bulk};
 
-/// Hits of a visitor that can have said something of its person before it was known.
+/// Hits of a visitor that may contain data about its person from before it was known.
 const MOST_DRAFTS: usize = 200;
 
 impl Tx {
-    /// Looks up who is named, all but contacts' data. Contacts that were merged away are followed
-    /// to the survivor.
+    /// Looks up everyone that is named, except for contacts' data. Merged contacts are followed to
+    /// the survivor.
     ///
     /// # Errors
     /// The database refuses.
@@ -107,8 +107,8 @@ impl Tx {
         Ok(HashMap::from_iter(contacts))
     }
 
-    /// Writes what identity changed, in the order of primary keys. Merges come last: they sweep up
-    /// what the rest has written.
+    /// Writes what identity changed, in primary key order. Merges come last: they sweep up what the
+    /// rest has written.
     ///
     /// # Errors
     /// The database refuses.
@@ -221,7 +221,7 @@ impl Tx {
         Ok(drafts)
     }
 
-    /// Gives the earlier anonymous hits of visitors their person.
+    /// Gives visitors' earlier anonymous hits their person.
     ///
     /// # Errors
     /// The database refuses.
@@ -273,7 +273,7 @@ impl Tx {
         Ok(HashSet::from_iter(taken))
     }
 
-    /// Takes idempotency keys that are free.
+    /// Takes free idempotency keys.
     ///
     /// # Errors
     /// The database refuses; so it does where one is taken.

@@ -18,7 +18,7 @@ use crate::model::link::LinkRecord;
 use crate::model::wire;
 use crate::{both, fetch_bulk, from_row};
 
-/// A delivery as it is stored and told.
+/// A delivery as stored and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Delivery {
     /// Campaign.
@@ -39,7 +39,7 @@ pub struct Delivery {
     /// Added to destinations.
     #[serde(with = "wire::utm")]
     pub utm: Utm,
-    /// Whose number it is: `adobe`, `mautic`; none: ours.
+    /// The system whose number it is: `adobe`, `mautic`; `None` means ours.
     #[serde(skip)]
     pub origin: Option<String>,
     /// Messages made so far.
@@ -56,7 +56,7 @@ from_row!(Delivery, row => {
 });
 
 impl Delivery {
-    /// The delivery that a draft makes under a number.
+    /// The delivery that a draft becomes under a number.
     pub fn of(id: DeliveryId, draft: NewDelivery, created_at: Micros) -> Self {
         Self {
             id,
@@ -73,13 +73,13 @@ impl Delivery {
     }
 }
 
-/// A link as it is stored and told.
+/// A link as stored and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Link {
     /// Id in tokens.
     #[serde(with = "wire::id")]
     pub id: LinkId,
-    /// Campaign; none where it stands alone.
+    /// Campaign; `None` if it stands alone.
     #[serde(with = "wire::option_id", skip_serializing_if = "Option::is_none")]
     pub delivery_id: Option<DeliveryId>,
     /// Name in `/r/<slug>`.
@@ -96,7 +96,7 @@ pub struct Link {
     /// Since when it no longer leads to its destination.
     #[serde(with = "wire::option_time", skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Micros>,
-    /// Where it leads since then; none: where an expired link of its delivery leads.
+    /// Where it has led since then; `None` means where its delivery's expired links lead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_url: Option<String>,
 }
@@ -104,7 +104,7 @@ pub struct Link {
 from_row!(Link, row => { id, delivery_id, slug, url, label, category, ended_at, end_url });
 
 impl Link {
-    /// What a server must know of it to answer a click.
+    /// What a server must know about it to answer a click.
     pub fn record(&self, delivery: Option<&Delivery>) -> LinkRecord {
         let mut expires_at = delivery.and_then(|delivery| delivery.expires_at);
         let mut leads_then = delivery.and_then(|delivery| delivery.expiration_url.clone());
@@ -125,7 +125,7 @@ impl Link {
     }
 }
 
-/// What a new row cannot have because another row has it.
+/// A value that a new row cannot have because another row has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// The id.
@@ -189,7 +189,7 @@ impl Store {
         both!(self.reader(), pool => sqlx::query_as(sql).bind(label).fetch_optional(pool).await)
     }
 
-    /// Deliveries by falling ids; those whose name holds a text, whatever its case, or whose id it
+    /// Deliveries by descending id; those whose name contains a text, ignoring case, or whose id it
     /// is.
     ///
     /// # Errors
@@ -220,7 +220,7 @@ impl Store {
         .await
     }
 
-    /// Deliveries by rising ids, from above `after` on.
+    /// Deliveries by ascending id, above `after`.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -233,7 +233,7 @@ impl Store {
         both!(self.reader(), pool => sqlx::query_as(sql).bind(after).bind(limit).fetch_all(pool).await)
     }
 
-    /// Links by rising ids, from above `after` on; those of one delivery where it is named.
+    /// Links by ascending id, above `after`; of one delivery if given.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -250,7 +250,7 @@ impl Store {
         both!(self.reader(), pool => sqlx::query_as(sql).bind(after).bind(delivery).bind(limit).fetch_all(pool).await)
     }
 
-    /// The links of a delivery, in the order of ids.
+    /// The links of a delivery, ordered by id.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -261,7 +261,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Those of these deliveries that there are.
+    /// Those of these deliveries that exist.
     ///
     /// # Errors
     /// The database refuses.
@@ -278,7 +278,7 @@ impl Tx {
         Ok(HashSet::from_iter(known))
     }
 
-    /// Those of these links that there are.
+    /// Those of these links that exist.
     ///
     /// # Errors
     /// The database refuses.
@@ -292,7 +292,7 @@ impl Tx {
         Ok(HashSet::from_iter(known))
     }
 
-    /// Makes a delivery; its id may be taken.
+    /// Creates a delivery; its id may be taken.
     ///
     /// # Errors
     /// The database refuses.
@@ -313,7 +313,7 @@ impl Tx {
         })
     }
 
-    /// Makes a link; its id or its slug may be taken.
+    /// Creates a link; its id or its slug may be taken.
     ///
     /// # Errors
     /// The database refuses.
@@ -343,7 +343,7 @@ impl Tx {
         Ok(Err(if same_id > 0 { Taken::Id } else { Taken::Slug }))
     }
 
-    /// A delivery that is to be changed: nobody else changes it before this transaction ends.
+    /// A delivery, locked for a change until this transaction ends.
     ///
     /// # Errors
     /// The database refuses.
@@ -358,7 +358,7 @@ impl Tx {
         both!(self, c => sqlx::query_as(sql).bind(id).fetch_optional(&mut **c).await)
     }
 
-    /// Writes a delivery as it became; its messages are counted elsewhere.
+    /// Writes a changed delivery; its messages are counted elsewhere.
     ///
     /// # Errors
     /// The database refuses.
@@ -394,7 +394,7 @@ impl Tx {
         both!(self, c => sqlx::query(sql).bind(id.0).bind(url).bind(now).execute(&mut **c).await.map(|_| ()))
     }
 
-    /// The number that was asked for, from then on never given out, or the next one.
+    /// The requested number, never assigned from then on, or the next one.
     async fn number(&mut self, counter: &'static str, asked: Option<i64>) -> sqlx::Result<i64> {
         match asked {
             Some(number) => self.reserve_number(counter, number).await.map(|()| number),

@@ -17,11 +17,12 @@ pub(super) fn options(file: &Path) -> SqliteConnectOptions {
         .busy_timeout(MOST_WAITED)
 }
 
-/// How long a lock that another process has on the file is waited for.
+/// How long to wait for another process' lock on the file.
 const MOST_WAITED: Duration = Duration::from_secs(10);
 
-/// On SQLite sqlx takes no lock for this: a server and `sillage migrate` beside it would both make
-/// the same table. So whoever finds something to do keeps others from writing until it is done.
+/// On SQLite sqlx takes no lock for this: a server and `sillage migrate` beside it would both
+/// create the same table. So whoever finds something to do keeps others from writing until it is
+/// done.
 pub(super) async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
     let migrator = migrations::sqlite();
     let mut connection = pool.acquire().await?;
@@ -86,8 +87,8 @@ pub(super) async fn open(file: &Path, max_connections: u32) -> Result<SqlitePool
     Ok(SqlitePools { write, read })
 }
 
-/// Switching a new file to WAL needs it alone, and SQLite does not wait for that: a server and a
-/// command that open it at the same moment take turns here.
+/// Switching a new file to WAL needs exclusive access, and SQLite does not wait for it: a server
+/// and a command that open it at the same moment take turns here.
 async fn first_connection(pool: &SqlitePool) -> sqlx::Result<()> {
     let mut backoff = Backoff::default();
     let mut waited = Duration::ZERO;

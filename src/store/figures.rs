@@ -107,7 +107,7 @@ fn currency(hit: &Hit) -> &str {
     }
 }
 
-/// What is added at a place, or taken away.
+/// What is added at a place, or subtracted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Booking {
     /// Where.
@@ -148,7 +148,7 @@ impl Totals {
         self.visitors.merge(more.visitors);
     }
 
-    /// Adds everything to what there is, each table in the order of its primary key.
+    /// Adds everything to the existing rows, each table in primary key order.
     ///
     /// # Errors
     /// The database refuses.
@@ -163,8 +163,8 @@ impl Totals {
 }
 
 impl Figures {
-    /// What the database has of the messages of these hits, and of the places where something is to
-    /// be booked. Nothing may be booked in others.
+    /// What the database has for the messages of these hits, and for the places to be booked.
+    /// Nothing may be booked elsewhere.
     ///
     /// # Errors
     /// The database refuses.
@@ -179,7 +179,7 @@ impl Figures {
         })
     }
 
-    /// Counts a hit, but for what it earns. `is_order`: it is the first that tells of an order.
+    /// Counts a hit, except for what it earns. `is_order`: it is the first of an order.
     pub fn add(&mut self, hit: &Hit, is_order: bool) {
         let at = hit.counted_at();
         let key = TimeKey {
@@ -217,7 +217,7 @@ impl Figures {
         self.totals.credits.book(booking);
     }
 
-    /// Writes what is the messages' own, in the order of primary keys, and hands out the rest.
+    /// Writes the messages' own rows, in primary key order, and returns the rest.
     ///
     /// # Errors
     /// The database refuses.

@@ -24,7 +24,7 @@ pub struct StoredForm {
 /// Id, definition, when it was made and changed.
 type FormRow = (FormId, Json<serde_json::Value>, Micros, Micros);
 
-/// The form of a row; none where somebody wrote a definition by hand that is none.
+/// The form of a row; `None` if somebody wrote an invalid definition by hand.
 fn read_form((id, Json(definition), created_at, changed_at): FormRow) -> Option<StoredForm> {
     match serde_json::from_value(definition) {
         Ok(form) => Some(StoredForm {
@@ -41,7 +41,7 @@ fn read_form((id, Json(definition), created_at, changed_at): FormRow) -> Option<
 }
 
 impl Store {
-    /// All forms, in the order of ids: there are few.
+    /// All forms, ordered by id: there are few.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -65,7 +65,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Makes a form; its id may be taken. None takes the next number.
+    /// Creates a form; its id may be taken. `None` takes the next number.
     ///
     /// # Errors
     /// The database refuses.
@@ -95,7 +95,7 @@ impl Tx {
         })
     }
 
-    /// Gives a form another definition; none where there is no such form.
+    /// Replaces the definition of a form; `None` if there is no such form.
     ///
     /// # Errors
     /// The database refuses.

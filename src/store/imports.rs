@@ -36,8 +36,7 @@ impl Tx {
         Ok(links)
     }
 
-    /// Makes links; returns how many were made. Ids and slugs that others took in the meantime are
-    /// left to them.
+    /// Creates links; returns how many. Ids and slugs that were taken meanwhile are left alone.
     ///
     /// # Errors
     /// The database refuses.
@@ -80,8 +79,8 @@ impl Tx {
         Ok(by_key(found, |delivery| delivery.id.0))
     }
 
-    /// Makes deliveries without messages; returns how many were made. Ids that others took in the
-    /// meantime are left to them.
+    /// Creates deliveries without messages; returns how many. Ids that were taken meanwhile are
+    /// left alone.
     ///
     /// # Errors
     /// The database refuses.
@@ -101,7 +100,7 @@ impl Tx {
         )
     }
 
-    /// Changes what an import may change of deliveries: name, times, expiry and whose they are.
+    /// Changes what an import may change in deliveries: name, times, expiry and owner.
     ///
     /// # Errors
     /// The database refuses.
@@ -136,7 +135,7 @@ impl Tx {
         Ok(by_key(found, |tag| tag.identifier.clone()))
     }
 
-    /// Makes page tags or changes those that are there; their folders stay.
+    /// Creates page tags or changes existing ones, except for their folders.
     ///
     /// # Errors
     /// The database refuses.

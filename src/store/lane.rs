@@ -8,15 +8,15 @@ use super::{Either, Error, Store, Tx, WatchedPool};
 /// take turns, so no two transactions can block each other.
 const LANE: i64 = 0x5111_a9e0_0001;
 
-/// Whether a lock was not to be had in time.
+/// Whether a lock could not be acquired in time.
 pub(super) fn is_waiting(error: &Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("55P03"))
 }
 
 impl Store {
     /// Begins a transaction that writes hits, contacts or broadlogs: it waits its turn (see
-    /// `LANE`), however long that takes. It asks again in good time, since a database that says
-    /// nothing for longer is taken for lost.
+    /// `LANE`), however long that takes. It asks again in good time, since a database that stays
+    /// silent for longer is presumed lost.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -52,9 +52,9 @@ impl Store {
     }
 }
 
-/// Ends a session that has the lane and fell silent in the middle of a `COPY`: it says no more, and
-/// Postgres waits for it without end, since to it a statement is running. Twice the time is far
-/// beyond what a server of ours would itself have waited for.
+/// Ends a session that holds the lane and fell silent in the middle of a `COPY`: Postgres would
+/// wait for it forever, since to it a statement is running. Twice the time is far beyond what a
+/// server of ours would itself have waited.
 async fn end_silent_lane(pool: &WatchedPool) -> sqlx::Result<()> {
     let sql = "select pg_terminate_backend(a.pid) from pg_locks l join pg_stat_activity a using (pid)
                where l.locktype = 'advisory' and l.granted and l.objsubid = 1

@@ -25,7 +25,7 @@ pub struct LinkFilter {
     pub kind: Option<Kind>,
     /// Whether they have been ended.
     pub is_ended: Option<bool>,
-    /// Stands in the destination, the name or the slug, whatever its case; or is the id.
+    /// Contained in the destination, the name or the slug, ignoring case; or equal to the id.
     pub text: Option<String>,
 }
 
@@ -56,7 +56,7 @@ pub struct LinkChange {
     pub changed_at: Micros,
     /// `admin`, `import`, or whose token it was.
     pub changed_by: String,
-    /// The fields that changed, before.
+    /// The changed fields, before.
     pub was: Value,
     /// And after.
     pub became: Value,
@@ -67,7 +67,7 @@ from_row!(LinkChange, row => { number, changed_at, changed_by } {
     became: row.try_get::<Json<Value>, _>("became")?.0,
 });
 
-/// The fields that differ, before and after; none where none does.
+/// The changed fields, before and after; `None` if nothing changed.
 pub fn difference(was: &Link, became: &Link) -> Option<(Value, Value)> {
     let (mut old, mut new) = (Map::new(), Map::new());
     let fields = |link: &Link| {
@@ -151,7 +151,7 @@ impl Store {
         }
     }
 
-    /// What was changed of a link, the latest first, from below the change `before` on.
+    /// The changes of a link, latest first, below the change `before`.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -169,7 +169,7 @@ impl Store {
 }
 
 impl Tx {
-    /// A link that is to be changed: nobody else changes it before this transaction ends.
+    /// A link, locked for a change until this transaction ends.
     ///
     /// # Errors
     /// The database refuses.
@@ -182,7 +182,7 @@ impl Tx {
         both!(self, c => sqlx::query_as(sql).bind(id).fetch_optional(&mut **c).await)
     }
 
-    /// Writes a link as it became.
+    /// Writes a changed link.
     ///
     /// # Errors
     /// The database refuses.
@@ -202,8 +202,8 @@ impl Tx {
             .map(|_| ()))
     }
 
-    /// Notes what was changed: each link as it was and as it became, no link twice. Comes after the
-    /// change itself, which keeps others from the same link.
+    /// Records changes: each link before and after, no link twice. Call it after the change itself,
+    /// which keeps others from the same link.
     ///
     /// # Errors
     /// The database refuses.

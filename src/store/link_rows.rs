@@ -6,7 +6,7 @@ use crate::model::hit::{DeliveryId, LinkId, Utm};
 use crate::model::link::LinkRecord;
 use crate::{both, from_row};
 
-/// A link with what its delivery says of it, and when it was changed.
+/// A link with what its delivery says about it, and when it was changed.
 struct LinkRow {
     id: LinkId,
     url: String,
@@ -66,7 +66,7 @@ macro_rules! select_records {
     };
 }
 
-/// A place in the order of changes: time and number. Rows of one transaction share the time.
+/// A position in the order of changes: time and number. Rows of one transaction share the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangePoint {
     /// When the row was changed.
@@ -85,7 +85,7 @@ impl ChangePoint {
     };
 }
 
-/// Rows that were changed at one and the same time.
+/// Rows that were changed at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangedAt {
     /// The time.

@@ -18,9 +18,9 @@ pub struct Quarantined {
     pub position: i64,
     /// When it was put aside.
     pub quarantined_at: Micros,
-    /// What the database or the decoder said.
+    /// The error of the database or the decoder.
     pub reason: String,
-    /// The frame as it stood in the spool, without its length.
+    /// The frame as it was in the spool, without its length.
     pub body: Vec<u8>,
 }
 
@@ -79,7 +79,7 @@ impl PartitionMonth {
 pub struct SpoolPlace {
     /// The last group that it has.
     pub position: i64,
-    /// The start of a server that moved it there; none by an earlier version.
+    /// The start of a server that moved it there; `None` for an earlier version.
     pub start_id: Option<Uuid>,
 }
 
@@ -97,7 +97,7 @@ impl Tx {
         Ok(place.unwrap_or_default())
     }
 
-    /// Moves the position on.
+    /// Advances the position.
     ///
     /// # Errors
     /// The database refuses.
@@ -112,7 +112,7 @@ impl Tx {
         both!(self, c => sqlx::query(sql).bind(spool_id).bind(place.position).bind(now).bind(place.start_id).execute(&mut **c).await.map(|_| ()))
     }
 
-    /// Puts a record aside.
+    /// Quarantines a record.
     ///
     /// # Errors
     /// The database refuses.

@@ -9,7 +9,7 @@ use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, ContactId, DeliveryId};
 use crate::{both, execute_bulk, fetch_bulk};
 
-/// A message that is to be stored.
+/// A message to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewMessage {
     /// Its number.
@@ -25,7 +25,7 @@ pub(crate) struct NewMessage {
 }
 
 impl Tx {
-    /// When messages were made, those that there are.
+    /// When messages were created, for those that exist.
     ///
     /// # Errors
     /// The database refuses.
@@ -42,7 +42,7 @@ impl Tx {
         Ok(HashMap::from_iter(times))
     }
 
-    /// Numbers for new messages. Those that a vendor's unsigned link has said already are left out:
+    /// Numbers for new messages. Those that a vendor's unsigned link has already named are skipped:
     /// what was counted for one must not become another message's.
     ///
     /// # Errors
@@ -65,8 +65,8 @@ impl Tx {
         Ok(numbers)
     }
 
-    /// Takes away what was counted under numbers that their sender chose while nobody had made
-    /// these messages, as far as it was for another delivery.
+    /// Removes what was counted under chosen numbers before these messages existed, as far as it
+    /// was for another delivery.
     ///
     /// # Errors
     /// The database refuses.
@@ -85,8 +85,8 @@ impl Tx {
         .map(|_| ())
     }
 
-    /// Stores new messages, in a transaction of [`Store::begin_lane`]. Numbers that the sender chose
-    /// are never given out after.
+    /// Stores new messages, in a transaction of [`Store::begin_lane`]. Chosen numbers are never
+    /// assigned afterwards.
     ///
     /// # Errors
     /// The database refuses; so it does where a number is taken.
@@ -135,7 +135,7 @@ impl Tx {
         Ok(HashMap::from_iter(found))
     }
 
-    /// Notes vendors' names of messages that had none.
+    /// Records vendors' names for messages that had none.
     ///
     /// # Errors
     /// The database refuses; so it does where a name is taken.
@@ -177,7 +177,7 @@ impl Tx {
         Ok(HashMap::from_iter(found))
     }
 
-    /// Notes what keys stand for from now on; one that is there stays as it is.
+    /// Records what keys stand for; existing ones stay as they are.
     ///
     /// # Errors
     /// The database refuses.

@@ -9,12 +9,12 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 /// Makes `postgres()` and `sqlite()`, and the names for the test that compares them with the folders.
 macro_rules! migrations {
     ($($version:literal $name:literal),+ $(,)?) => {
-        /// What brings a Postgres database up to date.
+        /// The migrations of a Postgres database.
         pub(super) fn postgres() -> Migrator {
             Migrator::with_migrations(vec![$(migration!("postgres", $version, $name)),+])
         }
 
-        /// What brings an embedded database up to date.
+        /// The migrations of an embedded database.
         pub(super) fn sqlite() -> Migrator {
             Migrator::with_migrations(vec![$(migration!("sqlite", $version, $name)),+])
         }
@@ -90,7 +90,7 @@ mod tests {
         }
     }
 
-    /// Databases in use remember these: a changed file, or one told otherwise, would stop their start.
+    /// Databases in use remember these: a changed file would prevent their start.
     #[test]
     fn versions_and_checksums_are_those_that_databases_remember() {
         for migrator in [postgres(), sqlite()] {

@@ -14,12 +14,12 @@ use crate::{both, execute_bulk, fetch_bulk};
 pub struct OptOut {
     /// When it was said first.
     pub at: Micros,
-    /// The delivery in whose message it was said, where that is known.
+    /// The delivery whose message it was said in, if known.
     pub delivery_id: Option<DeliveryId>,
 }
 
 impl Tx {
-    /// Notes who has unsubscribed. Who has before keeps the first time.
+    /// Records who has unsubscribed. Those who had before keep the first time.
     ///
     /// # Errors
     /// The database refuses.
@@ -63,10 +63,10 @@ impl Tx {
     }
 }
 
-/// An opt-out that the old system is still to be told of.
+/// An opt-out that the old system must still be told about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Untold {
-    /// The message's name at its vendor's: `mautic:<tracking hash>`.
+    /// The vendor's name for the message: `mautic:<tracking hash>`.
     pub message_key: String,
     /// How often that failed.
     pub attempts: i64,
@@ -75,7 +75,7 @@ pub struct Untold {
 crate::from_row!(Untold, row => { message_key, attempts });
 
 impl Tx {
-    /// Notes opt-outs that the old system is to be told of.
+    /// Records opt-outs that the old system must be told about.
     ///
     /// # Errors
     /// The database refuses.
@@ -97,7 +97,7 @@ impl Tx {
 }
 
 impl Store {
-    /// Opt-outs whose time to be told has come, the oldest first.
+    /// Opt-outs that are due to be sent, oldest first.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -118,7 +118,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// It did not answer; it is told again at `next`.
+    /// It did not respond; try again at `next`.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -130,7 +130,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// Ends an opt-out: the person has subscribed again. False where there was none.
+    /// Ends an opt-out: the person has subscribed again. False if there was none.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.

@@ -14,13 +14,13 @@ use crate::model::clock::Micros;
 use crate::model::hit::{Kind, Money, VisitorId};
 use crate::{both, execute_bulk, fetch_bulk, from_row};
 
-/// What a hit says that told of an order which was known, or of no order.
+/// What a hit says about an order that was already known, or about none.
 pub mod note {
     /// Nothing new.
     pub const REPEATED: &str = "order counted before";
     /// Another amount.
     pub const CHANGED: &str = "order changed";
-    /// Now with the proof of a delivery.
+    /// The same, now with proof of a delivery.
     pub const PROVED: &str = "order proved";
     /// A refund that is known.
     pub const REFUNDED: &str = "refund counted before";
@@ -44,10 +44,10 @@ pub struct OrderKey {
     pub currency: String,
 }
 
-/// Who told of an order. Only whoever it was may change it.
+/// Who reported an order. Only the same holder may change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Holder {
-    /// A sender that is believed: nobody else counts beside it.
+    /// A trusted sender: nobody else counts beside it.
     Sender,
     /// A browser without any id. There is one for each order.
     Nobody,
@@ -75,7 +75,7 @@ impl Holder {
 /// What counts of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// The browser that told of it first.
+    /// The browser that reported it first.
     pub visitor: Option<VisitorId>,
     /// Where it counts.
     pub place: Place,
@@ -93,7 +93,7 @@ pub struct Order {
     pub touches: Touches,
 }
 
-/// Names an order as one holder told it.
+/// Identifies an order as one holder reported it.
 pub(crate) type HeldOrder = (OrderKey, Holder);
 
 fn keys<'k>(keys: impl Iterator<Item = &'k OrderKey> + Clone) -> Bulk {
@@ -109,7 +109,7 @@ fn held_keys<'k>(held: impl Iterator<Item = &'k HeldOrder> + Clone) -> Bulk {
 
 from_row!(OrderKey, row => { order_id, site, currency });
 
-/// An order as one holder told it.
+/// An order as one holder reported it.
 struct ToldOrder {
     held: HeldOrder,
     order: Order,
@@ -159,8 +159,8 @@ fn read_touches(text: &str) -> sqlx::Result<Touches> {
 }
 
 impl Tx {
-    /// Those of some orders that anybody has told of. Nearly all are told once, so this is all that
-    /// is asked about most.
+    /// Those of some orders that anyone has reported. Nearly all are reported once, so for most of
+    /// them this is all that is queried.
     ///
     /// # Errors
     /// The database refuses.
@@ -178,9 +178,9 @@ impl Tx {
         Ok(BTreeSet::from_iter(told))
     }
 
-    /// What is known of orders: of `exact` what these holders said, of `whole` what anybody said.
-    /// The second can be many, once: when a sender that is believed tells of an order, it takes the
-    /// place of all others.
+    /// What is known of orders: for `exact` what these holders reported, for `whole` what anyone
+    /// did. The second can be many, once: when a trusted sender reports an order, it replaces all
+    /// others.
     ///
     /// # Errors
     /// The database refuses.
@@ -206,7 +206,7 @@ impl Tx {
         Ok(orders.collect())
     }
 
-    /// Writes orders that are new or changed, and takes out those that count no more.
+    /// Writes new and changed orders, and deletes those that no longer count.
     ///
     /// # Errors
     /// The database refuses.

@@ -13,7 +13,7 @@ use crate::model::hit::PageTagKind;
 use crate::model::wire;
 use crate::{both, execute_bulk, fetch_bulk, from_row};
 
-/// A page tag as it is stored and told.
+/// A page tag as stored and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PageTag {
     /// What pages send, unique.
@@ -64,7 +64,7 @@ impl From<PageTag> for NewPageTag {
     }
 }
 
-/// What the projection must know of a tag.
+/// What the projection must know about a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TagRule {
     /// What a hit of it is.
@@ -75,14 +75,14 @@ pub struct TagRule {
 
 from_row!(TagRule, row => { kind, valid_until });
 
-/// How much of what strangers may make was made on a day.
+/// How much of the daily limit for strangers was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DayCount {
     /// Its first microsecond, UTC.
     pub day: Micros,
     /// What was made.
     pub used: i64,
-    /// What was not, since the day had had its share.
+    /// What was refused, as the daily limit was reached.
     pub refused: i64,
 }
 
@@ -109,7 +109,7 @@ impl Store {
         both!(self.reader(), pool => sqlx::query_as(sql).bind(identifier).fetch_optional(pool).await)
     }
 
-    /// Tags in the order of their identifiers, from behind `after` on.
+    /// Tags ordered by identifier, after `after`.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -123,7 +123,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Makes a tag; false where the identifier is taken.
+    /// Creates a tag; false if the identifier is taken.
     ///
     /// # Errors
     /// The database refuses.
@@ -134,7 +134,7 @@ impl Tx {
         Ok(made == 1)
     }
 
-    /// Replaces all of a tag but its identifier; false where there is none.
+    /// Replaces all of a tag but its identifier; false if there is none.
     ///
     /// # Errors
     /// The database refuses.
@@ -166,7 +166,7 @@ impl Tx {
         )
     }
 
-    /// Makes tags; returns how many were made. Those that are there meanwhile are left as they are.
+    /// Creates tags; returns how many. Those that exist by now are left as they are.
     ///
     /// # Errors
     /// The database refuses.
@@ -201,7 +201,7 @@ impl Tx {
         })
     }
 
-    /// Writes what was made on a day.
+    /// Records what was created on a day.
     ///
     /// # Errors
     /// The database refuses.

@@ -21,13 +21,13 @@ use super::{Either, Store, Tx};
 use crate::from_row;
 use crate::model::clock::Micros;
 
-/// Whoever wants a table waits behind us for as long.
+/// Anyone who wants a table waits behind us for this long.
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '1s'";
 
-/// What stands at a partition that is to be removed. Nobody else's table has it.
+/// Marks a partition that is to be removed. No other table has it.
 const MARK: &str = "sillage: to be removed";
 
-/// Servers decide one after another which month goes.
+/// Servers decide one at a time which month goes.
 const HOUSE: i64 = 0x5111_a9e0_0002;
 
 /// A table that held a month.
@@ -41,7 +41,7 @@ struct MarkedTable {
 from_row!(MarkedTable, row => { name, is_attached, is_detaching });
 
 impl Tx {
-    /// Makes the partitions of months that have none.
+    /// Creates missing partitions of months.
     ///
     /// # Errors
     /// The database refuses.
@@ -57,7 +57,7 @@ impl Tx {
 }
 
 impl Store {
-    /// Makes the partitions of this month and the next two.
+    /// Creates the partitions of this month and the next two.
     ///
     /// # Errors
     /// The database refuses.
@@ -102,7 +102,7 @@ async fn make_partitions(
     Ok(())
 }
 
-/// The months that have no partition.
+/// The months without a partition.
 async fn lacking(
     c: &mut PgTransaction,
     months: &BTreeSet<PartitionMonth>,
@@ -140,7 +140,7 @@ pub(super) struct OldMonth {
     table: String,
 }
 
-/// Whether this is the only one who decides now: until the end of the transaction.
+/// Whether this is the only one deciding now, until the end of the transaction.
 pub(super) async fn is_alone(c: &mut PgTransaction) -> sqlx::Result<bool> {
     sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
         .bind(HOUSE)
@@ -148,7 +148,7 @@ pub(super) async fn is_alone(c: &mut PgTransaction) -> sqlx::Result<bool> {
         .await
 }
 
-/// Months before another one, oldest first, those that are on their way out left out.
+/// Months before another one, oldest first, without those already being removed.
 pub(super) async fn months_before(
     c: &mut PgTransaction,
     oldest: PartitionMonth,
@@ -176,7 +176,7 @@ pub(super) async fn months_before(
         .collect())
 }
 
-/// How many hits a month has: of a large one as Postgres' statistics know it.
+/// How many hits a month has; for a large one, Postgres' estimate.
 pub(super) async fn count(c: &mut PgTransaction, month: &OldMonth) -> sqlx::Result<i64> {
     let known: f32 = sqlx::query_scalar("select reltuples from pg_class where oid = $1::regclass")
         .bind(&month.table)
@@ -192,7 +192,7 @@ pub(super) async fn count(c: &mut PgTransaction, month: &OldMonth) -> sqlx::Resu
         .await
 }
 
-/// Says that a month is to be removed.
+/// Marks a month for removal.
 pub(super) async fn mark(c: &mut PgTransaction, month: &OldMonth) -> sqlx::Result<()> {
     let sql = format!(
         "{LOCK_TIMEOUT}; comment on table {} is '{MARK}'",
@@ -202,7 +202,7 @@ pub(super) async fn mark(c: &mut PgTransaction, month: &OldMonth) -> sqlx::Resul
     Ok(())
 }
 
-/// Removes what is marked. Returns the months whose tables others still hold.
+/// Removes what is marked. Returns the months whose tables others still use.
 pub(super) async fn remove_marked(pool: &WatchedPool) -> sqlx::Result<Vec<String>> {
     let sql = "select c.relname::text as name, i.inhrelid is not null as is_attached,
                       coalesce(i.inhdetachpending, false) as is_detaching
@@ -249,7 +249,7 @@ async fn remove_table(pool: &WatchedPool, table: &MarkedTable) -> sqlx::Result<(
     tx.commit().await
 }
 
-/// Whether another server has just done it, or is at it.
+/// Whether another server has just done it, or is doing it.
 fn is_others(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else {
         return false;

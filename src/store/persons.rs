@@ -15,12 +15,13 @@ use crate::model::clock::Micros;
 use crate::model::hit::{ContactId, VisitorId};
 use crate::{both, fetch_bulk, from_row};
 
-/// Most visitors told of one contact, latest first: a sender that makes up a visitor for every hit
-/// must not fill an answer.
+/// Maximum number of visitors shown for one contact, latest first: a sender that makes up a visitor
+/// for every hit must not fill a response.
 const MOST_VISITORS: i64 = 1_000;
-/// A page of contacts ends early where their fields are this long.
+/// A page of contacts ends early if their fields are this long.
 const MOST_PAGE_BYTES: usize = 1 << 20;
-/// Most contacts whose visitors are asked for at once: each may have as many as are told.
+/// Maximum number of contacts whose visitors are queried at once: each may have as many as are
+/// shown.
 const MOST_WITH_VISITORS: usize = 100;
 
 /// Who an id stands for.
@@ -32,7 +33,7 @@ pub enum Person {
     Anonymous(VisitorId),
 }
 
-/// A contact with all that is known of it.
+/// A contact with all that is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContactRecord {
     /// The id that survives.
@@ -63,7 +64,7 @@ from_row!(ContactRecord, row => {
 });
 
 impl Store {
-    /// Whom an id stands for; none where neither a contact nor a hit has it.
+    /// Whom an id stands for; `None` if neither a contact nor a hit has it.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -79,8 +80,8 @@ impl Store {
         Ok(hit.map(|_| Person::Anonymous(VisitorId(id))))
     }
 
-    /// The contact that has a value of a unique field; the value is given as
-    /// `identity::normalise` makes it.
+    /// The contact that has a value of a unique field; the value is as `identity::normalise`
+    /// returns it.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -93,7 +94,7 @@ impl Store {
         both!(self.reader(), pool => sqlx::query_scalar(sql).bind(field).bind(value).fetch_optional(pool).await)
     }
 
-    /// A contact by the id that survives.
+    /// A contact by its surviving id.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -113,7 +114,7 @@ impl Store {
         Ok(Some(contact))
     }
 
-    /// The names of all fields that contacts have, sorted. Looks at every contact.
+    /// The names of all fields that contacts have, sorted. Scans every contact.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -135,8 +136,8 @@ impl Store {
         Ok(names)
     }
 
-    /// Contacts by rising ids, from above `after` on, at most `limit` and at least one where there
-    /// are any. Those that were merged away are former ids of others.
+    /// Contacts by ascending id, above `after`, at most `limit` and at least one if there are any.
+    /// Merged ones are former ids of others.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.

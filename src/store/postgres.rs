@@ -29,15 +29,14 @@ use sqlx::{AssertSqlSafe, Connection as _, Execute, Executor, PgPool, Postgres, 
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// How long a connection that lay in the pool may take for the smallest answer there is. A new one
-/// is made in its place, which costs less than waiting; several that are dead must fit into
-/// [`ACQUIRE`].
+/// How long an idle connection may take for the smallest possible response. Otherwise it is
+/// replaced, which costs less than waiting; several dead ones must fit into [`ACQUIRE`].
 const PING: Duration = Duration::from_secs(1);
-/// Whoever waits longer for a connection has a reader or a sender waiting: better to say so.
+/// Anyone who waits longer for a connection keeps a reader or a sender waiting: better to say so.
 const ACQUIRE: Duration = Duration::from_secs(5);
-/// How long a connection may take to undo what was left open and to go back to the pool.
+/// How long a connection may take to roll back what was left open and to return to the pool.
 const RETURN: Duration = Duration::from_secs(5);
-/// Rows that are read ahead of whoever takes them.
+/// Rows that are read ahead of the consumer.
 const AHEAD: usize = 16;
 
 /// A row, or the end of a statement.
@@ -47,13 +46,13 @@ type Answer = sqlx::Either<PgQueryResult, PgRow>;
 #[derive(Clone, Debug)]
 pub struct WatchedPool {
     pool: PgPool,
-    /// For short statements beside an open transaction. Were it taken from the others, transactions
+    /// For short statements beside an open transaction. If they came from the others, transactions
     /// that wait for their turn could hold all connections that the one in front still needs.
     aside: PgPool,
     patience: Duration,
 }
 
-/// A connection of its own, back in the pool when it is dropped.
+/// A connection, returned to the pool when dropped.
 #[derive(Debug)]
 pub struct WatchedConnection {
     connection: Option<PoolConnection<Postgres>>,
@@ -61,7 +60,7 @@ pub struct WatchedConnection {
     is_silent: bool,
 }
 
-/// A transaction, undone where it is dropped before it was committed.
+/// A transaction, rolled back if dropped before it was committed.
 #[derive(Debug)]
 pub struct PgTransaction {
     connection: WatchedConnection,
@@ -69,7 +68,7 @@ pub struct PgTransaction {
 }
 
 impl WatchedPool {
-    /// Connects at the first query. `patience` is how long an answer may take.
+    /// Connects on the first query. `patience` is how long a response may take.
     pub(super) fn open(
         options: PgConnectOptions,
         max_connections: u32,
@@ -96,7 +95,7 @@ impl WatchedPool {
         }
     }
 
-    /// The connections themselves, for what may take as long as it likes: migrations.
+    /// The pool itself, for what may take as long as it likes: migrations.
     pub(super) fn pool(&self) -> &PgPool {
         &self.pool
     }
@@ -158,7 +157,7 @@ pub(super) struct Waiting<'s> {
 }
 
 impl Waiting<'_> {
-    /// Waits for an answer; none in time is the end of the connection.
+    /// Waits for a response; if none comes in time, the connection is closed.
     pub(super) async fn wait<T>(
         &mut self,
         answer: impl Future<Output = sqlx::Result<T>>,

@@ -40,9 +40,9 @@ pub struct Recounted {
     pub table: &'static str,
     /// Rows that were compared.
     pub rows: u64,
-    /// Those that differ, the ones that only one side has included.
+    /// Rows that differ, including those that only one side has.
     pub different: u64,
-    /// The first of them: what stands there, and what the hits say.
+    /// The first of them: what is stored, and what the hits say.
     pub example: Option<String>,
 }
 
@@ -51,22 +51,22 @@ pub struct Recounted {
 pub struct Recount {
     /// Hits that were counted.
     pub hits: u64,
-    /// From when on figures were compared: older hits were removed. None: from the first.
+    /// Since when figures were compared: older hits were removed. `None` means from the first.
     pub since: Option<Micros>,
     /// Table by table.
     pub tables: Vec<Recounted>,
 }
 
 impl Recount {
-    /// Whether everything is as the hits say.
+    /// Whether everything agrees with the hits.
     pub fn is_right(&self) -> bool {
         self.tables.iter().all(|table| table.different == 0)
     }
 }
 
 impl Store {
-    /// Counts all hits again and compares. `scratch`: a file for the database of the recount, which
-    /// must not be there yet. `repairs`: puts right what differs.
+    /// Counts all hits again and compares. `scratch`: a path for the recount's database, which must
+    /// not exist yet. `repairs`: corrects what differs.
     ///
     /// # Errors
     /// A database refuses, or cannot be reached.
@@ -117,7 +117,7 @@ impl Store {
 #[derive(Debug)]
 struct Bounds {
     since: Option<Micros>,
-    /// Deliveries that have figures of before.
+    /// Deliveries with figures from an earlier version.
     cut: BTreeSet<i64>,
 }
 
@@ -189,7 +189,7 @@ where
     }
 }
 
-/// Puts differences right, many at a time.
+/// Corrects differences, many at a time.
 struct Repairs<'s> {
     store: &'s Store,
     wanted: bool,

@@ -18,21 +18,21 @@ use super::{Either, SqliteTransaction, Store};
 use crate::both;
 use crate::model::clock::Micros;
 
-/// How long an idempotency key is known.
+/// How long an idempotency key is kept.
 const KEYS_KNOWN: i64 = 7 * Micros::DAY;
 
-/// Rows that SQLite deletes before others have their turn: some 50 ms.
+/// Rows that SQLite deletes before others get their turn: some 50 ms.
 const SQLITE_PORTION: i64 = 2_000;
-/// Rows that Postgres deletes in a statement, which is to end before it is taken for lost.
+/// Rows that Postgres deletes per statement, which must end before it is presumed lost.
 const POSTGRES_PORTION: i64 = 100_000;
 
-/// A table whose rows are deleted after their time.
+/// A table whose rows are deleted when they expire.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Aging {
     pub(super) name: &'static str,
     /// The columns of its primary key.
     pub(super) key: &'static str,
-    /// The column that says how old a row is.
+    /// The column with a row's age.
     pub(super) time: &'static str,
 }
 
@@ -57,7 +57,7 @@ const SENT_KEYS: Aging = Aging {
 pub enum Pace {
     /// One within 24 hours.
     OneADay,
-    /// All that are too old: somebody asked for it.
+    /// All that are too old: someone asked for it.
     AtOnce,
 }
 
@@ -66,25 +66,25 @@ pub enum Pace {
 pub struct RemovedMonth {
     /// `2026-01`.
     pub month: String,
-    /// Its hits; of large partitions as Postgres' statistics know it.
+    /// Its hits; for large partitions, Postgres' estimate.
     pub hits: i64,
 }
 
-/// What was removed, and what is too old and has to wait for another day.
+/// What was removed, and what is too old but has to wait for another day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retired {
     /// Oldest first.
     pub removed: Vec<RemovedMonth>,
-    /// Whether older months than are kept are still there.
+    /// Whether older months than the ones to keep still exist.
     pub is_more: bool,
-    /// Months (`2026-01`) whose tables others are still reading; they are told as removed, and go
-    /// when the readers have ended and this is called again.
+    /// Months (`2026-01`) whose tables others are still reading; they are reported as removed, and
+    /// go when the readers have ended and this is called again.
     pub held: Vec<String>,
 }
 
 impl Store {
-    /// When the newest of the hits was received that were received before a time; none where there
-    /// are none. On Postgres the one that was stored last.
+    /// When the newest hit before a time was received; `None` if there is none. On Postgres the one
+    /// that was stored last.
     ///
     /// # Errors
     /// The database refuses.
@@ -132,7 +132,7 @@ impl Store {
         Ok(retired)
     }
 
-    /// Forgets idempotency keys that were a week old at a time.
+    /// Deletes idempotency keys that are a week old at a time.
     ///
     /// # Errors
     /// The database refuses.
@@ -142,8 +142,8 @@ impl Store {
         self.delete_before(SENT_KEYS, before).await
     }
 
-    /// Deletes a table's rows of before a time, in portions. Rows that somebody is changing
-    /// are left for the next time.
+    /// Deletes a table's rows from before a time, in portions. Rows that are being changed are left
+    /// for the next time.
     pub(super) async fn delete_before(&self, table: Aging, before: Micros) -> sqlx::Result<()> {
         let Aging { name, key, time } = table;
         let (sql, portion) = match &self.pools {
@@ -177,8 +177,7 @@ impl Store {
     }
 }
 
-/// Removes months as partitions. Which of them go is decided by one server at a time; a reader is
-/// never waited for.
+/// Removes months as partitions. One server at a time decides which; it never waits for a reader.
 async fn retire_partitions(
     pool: &WatchedPool,
     oldest: PartitionMonth,
@@ -293,7 +292,7 @@ async fn retire_rows(
     }
 }
 
-/// What was removed in a future that turned out to be none does not count: from here to now.
+/// A removal in what turned out not to be the future does not count: from here to now.
 fn day_before(now: Micros) -> Micros {
     Micros(now.0 - Micros::DAY)
 }

@@ -4,30 +4,30 @@
 
 use std::future::Future;
 
-/// Rows that are looked at for a part: texts of a million rows take seconds.
+/// Rows to examine for one page: texts of a million rows take seconds.
 const MOST_LOOKED_AT: usize = 10_000;
-/// Rows of a query. The longest have some 16 KB each.
+/// Rows per query. The longest have some 16 KB each.
 const ROWS: i64 = 1_000;
 
 /// Part of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part<T> {
-    /// By falling numbers. There may be none although more match further on.
+    /// By descending number. May be empty although more match further on.
     pub rows: Vec<T>,
-    /// The list goes on below; none where this was all.
+    /// The list continues below; `None` if this was all.
     pub next: Option<i64>,
 }
 
-/// Where a list begins and how long its part is.
+/// Where a list begins and how long its page is.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
-    /// The part before ended here; none: from the greatest number on.
+    /// The previous page ended here; `None` means from the greatest number on.
     pub before: Option<i64>,
     /// Most rows.
     pub limit: i64,
 }
 
-/// Reads rows up to a number (`read` is given it and how many), by falling numbers, and keeps those
+/// Reads rows up to a number (`read` gets it and how many), by descending number, and keeps those
 /// that match. `is_sure`: nearly all of them will.
 pub(super) async fn scan<T, F: Future<Output = sqlx::Result<Vec<T>>>>(
     wanted: Wanted,
@@ -64,14 +64,13 @@ pub(super) async fn scan<T, F: Future<Output = sqlx::Result<Vec<T>>>>(
     }
 }
 
-/// A text to look for, as it is compared: whatever its case, without spaces around it; none where
-/// nothing is left of it.
+/// A text to search for, as it is compared: without case, trimmed; `None` if nothing is left.
 pub(super) fn comparable(text: Option<&str>) -> Option<String> {
     text.map(|text| text.trim().to_lowercase())
         .filter(|text| !text.is_empty())
 }
 
-/// Whether a [`comparable`] text stands in one of these.
+/// Whether one of these contains a [`comparable`] text.
 pub(super) fn stands_in<'t>(
     wanted: &str,
     texts: impl IntoIterator<Item = Option<&'t String>>,

@@ -8,11 +8,11 @@ use crate::{both, from_row};
 /// A key that links were signed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningKey {
-    /// Its fingerprint; none for keys of a time before they were noted.
+    /// Its fingerprint; `None` for keys from before fingerprints were recorded.
     pub print: Option<KeyPrint>,
     /// When a server first said that it signs with it.
     pub first_signed_at: Micros,
-    /// When it was said that its links may die.
+    /// When it was given up, so that its links may die.
     pub given_up_at: Option<Micros>,
 }
 
@@ -25,7 +25,7 @@ from_row!(SigningKey, row => {
     },
 });
 
-/// The number that stands for keys of a time before they were noted.
+/// The number that stands for keys from before fingerprints were recorded.
 const BEFORE: i32 = -1;
 
 impl Store {

@@ -20,11 +20,11 @@ use crate::{fetch_bulk, from_row};
 
 /// Hits of a person that a purchase looks at.
 const MOST: i64 = 1_000;
-/// Touches that a purchase is credited to at most: the last ones, and the first.
+/// Maximum number of touches that a purchase is credited to: the last ones, and the first.
 const MOST_CREDITED: usize = 50;
-/// Contacts that were merged into one, of which hits are looked at.
+/// Contacts merged into one, whose hits are searched.
 const MOST_MERGED: i64 = 20;
-/// A touch that is repeated so soon is the same visit, in microseconds: the usual end of a session.
+/// A touch repeated this soon is the same visit, in microseconds: the usual end of a session.
 const VISIT: i64 = Micros::HOUR / 2;
 
 /// A delivery and link (0 for none), and a campaign as [`Hit::campaign`] has it (empty for none).
@@ -33,8 +33,8 @@ pub struct Touch(pub i64, pub i64, pub String);
 
 impl Touch {
     /// What a person's hit is in this respect: a click, or a page with a campaign that no delivery
-    /// led to. A delivery that is not proved well enough to make revenue (`least`) does not get any
-    /// here either.
+    /// led to. A delivery whose proof is too weak to make revenue (`least`) does not get any here
+    /// either.
     pub fn of(hit: &Hit, least: LeastProof) -> Option<Self> {
         if !hit.verdict.counts() || !least.admits(hit.proof()) {
             return None;
@@ -60,7 +60,7 @@ impl Touch {
 pub struct Purchase {
     /// Who bought.
     pub contact: Option<ContactId>,
-    /// That it is this contact is proved, not only said.
+    /// Its contact is proved, not only claimed.
     pub is_proved: bool,
     /// With which browser.
     pub visitor: Option<VisitorId>,
@@ -68,7 +68,7 @@ pub struct Purchase {
     pub at: Micros,
 }
 
-/// When each touch was, and what; those of the same moment in the order of storage.
+/// When each touch was, and what; those of the same moment in storage order.
 pub type Touched = BTreeMap<(Micros, i64), Touch>;
 
 struct Found {
@@ -95,7 +95,7 @@ from_row!(Found, row => { seq, at, kind, delivery_id, link_id, proof } {
 struct Asked {
     purchase: usize,
     person: Uuid,
-    /// The only browser whose hits count; none: those of all do.
+    /// The only browser whose hits count; `None` counts all.
     browser: Option<Uuid>,
     at: Micros,
 }
@@ -218,7 +218,7 @@ impl Tx {
     }
 }
 
-/// Which index has somebody's hits.
+/// The index that has a person's hits.
 #[derive(Clone, Copy)]
 struct Whose {
     index: &'static str,
@@ -234,8 +234,8 @@ const VISITOR: Whose = Whose {
     condition: "l.visitor_id = rows.person_id and l.contact_id is null",
 };
 
-/// Touches in their order, without those that repeat the one before within a visit; of very many the
-/// first and the last.
+/// Touches in order, without those that repeat the previous one within a visit; if there are very
+/// many, the last ones and the first.
 pub fn visits(touched: Touched) -> Vec<Touch> {
     let mut visits: Vec<(Micros, Touch)> = Vec::new();
     for ((at, _), touch) in touched {

@@ -27,7 +27,7 @@ pub(super) fn postgres_time(at: Micros) -> i64 {
     at.0.saturating_sub(POSTGRES_EPOCH)
 }
 
-/// What no column of a hit holds: a JSON object that is passed on without being read.
+/// What no hit column holds: a JSON object that is passed on unparsed.
 pub type Extra = Json<Box<RawValue>>;
 
 impl Type<Postgres> for Micros {
@@ -121,8 +121,8 @@ impl Encode<'_, Postgres> for Money {
 }
 
 impl<'r> Decode<'r, Postgres> for Money {
-    /// Amounts beyond 64 bits (sums of sums) stop at their end rather than fail; places beyond the
-    /// fourth are left out. NaN and the infinities are no amounts.
+    /// Amounts beyond 64 bits (sums of sums) saturate rather than fail; places beyond the fourth
+    /// are dropped. NaN and the infinities are not amounts.
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
         let words: Vec<i16> = value
             .as_bytes()?
@@ -171,8 +171,7 @@ impl<'r> Decode<'r, Sqlite> for Money {
     }
 }
 
-/// A list of texts: `text[]` on Postgres, a JSON array on SQLite. A column without a value is read
-/// as an empty one.
+/// A list of texts: `text[]` on Postgres, a JSON array on SQLite. Null is read as an empty list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags(pub Vec<String>);
 
@@ -285,7 +284,7 @@ impl<'r> Decode<'r, Sqlite> for Ip {
     }
 }
 
-/// An id stands in the column of the number or UUID that it is.
+/// An id is stored as the number or UUID that it is.
 macro_rules! column_of {
     ($inner:ty: $($id:ty),+ $(,)?) => {$(
         impl<DB: Database> Type<DB> for $id
@@ -326,8 +325,7 @@ macro_rules! column_of {
 column_of!(i64: BroadlogId, DeliveryId, FormId, LinkId);
 column_of!(Uuid: ContactId, VisitorId);
 
-/// A word is read from a text. One that no version of this program has written stands for the
-/// usual one.
+/// A word is read from a text. An unknown one stands for the default.
 macro_rules! word_of_text {
     ($($word:ty: $usual:ident),+ $(,)?) => {$(
         impl<DB: Database> Type<DB> for $word

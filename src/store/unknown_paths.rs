@@ -4,17 +4,17 @@ use super::Store;
 use crate::both;
 use crate::model::clock::Micros;
 
-/// Most first parts that are told apart: scanners ask for thousands.
+/// Maximum number of first segments to tell apart: scanners ask for thousands.
 pub const MOST: i64 = 1_000;
-/// Counts what comes after them.
+/// Counts the ones beyond that.
 pub const OTHERS: &str = "(others)";
 
-/// How often paths with one first part were asked for.
+/// How often paths with one first segment were requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownPath {
     /// With its slash; at most 100 characters.
     pub segment: String,
-    /// Requests that went on to the old system.
+    /// Requests passed on to the old system.
     pub passed_on: i64,
     /// Requests that nothing answered.
     pub refused: i64,
@@ -27,7 +27,7 @@ pub struct UnknownPath {
 crate::from_row!(UnknownPath, row => { segment, passed_on, refused, first_at, last_at });
 
 impl Store {
-    /// All of them, the most asked for first.
+    /// All of them, most requested first.
     ///
     /// # Errors
     /// The database refuses.

@@ -11,7 +11,7 @@ use crate::model::money::Money;
 use crate::model::wire::serialize_whole;
 use crate::store::{Extra, Ip, Tags};
 
-/// What a spreadsheet takes a text for a formula by.
+/// What makes a spreadsheet take text for a formula.
 const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 
 pub(super) enum Cell<'c> {
@@ -40,7 +40,7 @@ impl<'c> Cell<'c> {
     }
 }
 
-/// A column's value as a cell, of a column that always has one and of one that may have none.
+/// A column's value as a cell; for columns that always have one and for nullable ones.
 macro_rules! cell_from {
     ($($type:ty: $value:ident => $cell:expr,)+) => {$(
         impl<'c> From<&'c $type> for Cell<'c> {
@@ -109,7 +109,7 @@ fn needs_apostrophe(text: &str) -> bool {
     text.starts_with(['\t', '\r', '\n']) || text.trim_start().starts_with(FORMULA)
 }
 
-/// The text of a cell of ours, unquoted, without the apostrophe that keeps a spreadsheet from
+/// The text of one of our cells, unquoted, without the apostrophe that keeps a spreadsheet from
 /// calculating.
 pub fn read_csv_text(cell: &str) -> &str {
     cell.strip_prefix('\'')

@@ -14,7 +14,7 @@ use crate::operator::wire::ContactView;
 use crate::store::persons::ContactRecord;
 use crate::store::{Result, Store};
 
-/// Columns that are no fields of the contact. The fields stand after the first.
+/// Columns that are not fields of the contact. The fields come after the first.
 const OWN: [&str; 7] = [
     "id",
     "tags",
@@ -63,8 +63,8 @@ pub struct Contacts {
 }
 
 impl Contacts {
-    /// For a CSV all contacts are looked at for the names of their fields, which become its
-    /// columns; a field that comes up later has none.
+    /// For a CSV, all contacts are scanned for their field names, which become its columns; a field
+    /// that appears later has none.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -92,7 +92,7 @@ impl Table for Contacts {
         contact.id
     }
 
-    /// A field that is called like a column of ours is told apart from it.
+    /// Distinguishes a field whose name is one of our columns.
     fn write_header(&self, out: &mut Vec<u8>) {
         let fields: Vec<String> = self
             .fields

@@ -7,8 +7,8 @@ use super::cell::{Cell, write_csv};
 use crate::model::hit::{COLUMNS, hit_columns};
 use crate::store::hits::StoredHit;
 
-/// A hit as people get it. As JSON an object with every column: times in RFC 3339, amounts as
-/// decimal strings, ids as numbers up to 2^53 and as strings above.
+/// A hit as users get it. JSON: an object with every column; times in RFC 3339, amounts as decimal
+/// strings, ids as numbers up to 2^53 and as strings above.
 #[derive(Clone, Copy, Debug)]
 pub struct HitLine<'h>(pub &'h StoredHit);
 

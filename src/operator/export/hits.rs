@@ -26,14 +26,14 @@ pub struct WantedHits {
     pub filter: HitFilter,
     /// NDJSON or CSV.
     pub format: Format,
-    /// The cursor of the stream before; 0 is the start.
+    /// The previous stream's cursor; 0 is the start.
     pub after: i64,
-    /// Most hits; none: all.
+    /// Most hits; `None` means all.
     pub limit: Option<i64>,
 }
 
-/// Whose hits an id stands for: a contact's, a former one's or a visitor's. Of nobody yet there are
-/// no hits, and the cursor is right when there are some.
+/// Whose hits an id stands for: a contact's, a former one's or a visitor's. An unknown id has no
+/// hits yet, and the cursor stays valid for when it has.
 ///
 /// # Errors
 /// The database refuses or cannot be reached.
@@ -50,10 +50,10 @@ pub struct HitStream {
     store: Store,
     filter: HitFilter,
     format: Format,
-    /// The hits up to here have been told or do not match.
+    /// Hits up to here have been streamed or do not match.
     after: i64,
     until: i64,
-    /// Hits that may still be told.
+    /// Hits that may still be streamed.
     left: i64,
     /// Hits of the next query.
     rows: i64,
@@ -63,7 +63,7 @@ pub struct HitStream {
 }
 
 impl HitStream {
-    /// Fixes the end: what is stored by now.
+    /// Fixes the end: everything stored by now.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -88,12 +88,12 @@ impl HitStream {
         self.told
     }
 
-    /// Where the next stream goes on; none before this one has come to its end.
+    /// Where the next stream continues; `None` before this one has ended.
     pub fn cursor(&self) -> Option<i64> {
         self.is_done.then_some(self.after)
     }
 
-    /// The next lines; none after the last.
+    /// The next lines; `None` after the last.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.

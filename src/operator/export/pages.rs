@@ -6,16 +6,16 @@ use std::future::Future;
 use super::{Format, PAGE};
 use crate::store::Result;
 
-/// What is exported, as a table that is read in the order of its keys.
+/// What is exported: a table read in the order of its keys.
 pub trait Table {
     /// A row.
     type Row;
-    /// What the rows are in the order of.
+    /// The key that rows are ordered by.
     type Key: Copy;
-    /// The key that all rows come after.
+    /// The key before all rows.
     const START: Self::Key;
 
-    /// The next rows after a key; no row is after the last.
+    /// The next rows after a key; empty at the end.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -38,7 +38,7 @@ pub trait Table {
     fn write_object(&self, row: Self::Row, out: &mut Vec<u8>);
 }
 
-/// How far an export of a table is.
+/// The progress of a table's export.
 #[derive(Debug)]
 pub struct Pages<T: Table> {
     table: T,
@@ -67,7 +67,7 @@ impl<T: Table> Pages<T> {
         self.told
     }
 
-    /// The next lines; none after the last.
+    /// The next lines; `None` after the last.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.

@@ -8,7 +8,7 @@ use crate::model::site::Site;
 use crate::operator::wire::{Delivery, Link, LinkView};
 use crate::store::{Result, Store};
 
-/// A column of a CSV: its name, and its cell of a row.
+/// A CSV column: its name, and its cell for a row.
 type Column<R> = (&'static str, for<'r> fn(&'r R) -> Cell<'r>);
 
 const DELIVERY_COLUMNS: [Column<Delivery>; 13] = [

@@ -16,7 +16,7 @@ use crate::model::hit::{Limit, clean};
 /// What a header lacks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ColumnError {
-    /// A column that cannot be done without.
+    /// A column that is required.
     #[error("found no column for {what} (accepted names: {}); the file has: {}",
         .names.join(", "), .found.join(", "))]
     Missing {
@@ -27,12 +27,12 @@ pub enum ColumnError {
         /// Names that there are.
         found: Vec<String>,
     },
-    /// Two columns of one name, of which only one can be meant.
+    /// Two columns of the same name, only one of which can be meant.
     #[error("columns {0} and {1} are both called {2:?}")]
     Twice(usize, usize, String),
 }
 
-/// The part of a name that counts.
+/// The significant part of a name.
 pub fn plain(name: &str) -> String {
     name.chars()
         .filter(|c| c.is_alphanumeric())
@@ -40,7 +40,7 @@ pub fn plain(name: &str) -> String {
         .collect()
 }
 
-/// A name for people to read: cut where it is too long, none where nothing is left.
+/// A display name: cut if it is too long, `None` if nothing is left.
 pub fn name(text: &str) -> Option<String> {
     let name = clean(text, Limit::NAME).0;
     (!name.is_empty()).then(|| name.into_owned())
@@ -58,7 +58,7 @@ impl Header {
         Self { names }
     }
 
-    /// All names, as they stand in the file.
+    /// All names, as in the file.
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -106,7 +106,7 @@ impl Header {
     }
 }
 
-/// A column that was found. What it reads names itself in the reason of a refusal.
+/// A column that was found. It puts its name into the reason of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
     /// From 0.
@@ -114,9 +114,9 @@ pub struct Column {
     what: &'static str,
 }
 
-/// Reads cells of a column that may be missing as those of one that is empty.
+/// Treats a missing column as one whose cells are empty.
 pub trait Cells {
-    /// The text, trimmed; none where there is no value.
+    /// The text, trimmed; `None` if there is no value.
     ///
     /// # Errors
     /// It is not UTF-8, or holds a NUL byte.

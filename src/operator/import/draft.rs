@@ -6,10 +6,10 @@ use crate::model::hit::{BroadlogId, DeliveryId};
 use crate::operator::contacts::NewContact;
 use crate::operator::{NewDelivery, NewLink, NewPageTag};
 
-/// The field that keeps Mautic's number of a contact.
+/// The field that keeps Mautic's contact number.
 pub(super) const MAUTIC_ID: &str = "mautic_id";
 
-/// Whose numbers deliveries have.
+/// The system whose numbers deliveries have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Adobe,
@@ -25,7 +25,7 @@ impl Origin {
         }
     }
 
-    /// What a delivery is called of which nothing but the number is known.
+    /// The name of a delivery of which only the number is known.
     pub(super) fn label(self, id: i64) -> String {
         match self {
             Self::Adobe => format!("Adobe delivery {id}"),
@@ -70,10 +70,10 @@ pub(super) enum RowOutcome {
     Refused(String),
 }
 
-/// Drafts of one kind and the rows of the batch that they stand in.
+/// Drafts of one kind, and the rows of the batch that they come from.
 pub(super) type Drafts<'b, T> = Vec<(usize, &'b T)>;
-/// What became of the rows of a batch, and how many deliveries were made for them. None: another
-/// writer came in between, so once more.
+/// The outcome of a batch's rows, and how many deliveries were created for them. `None` if another
+/// writer interfered, so try again.
 pub(super) type Stored = Option<(Vec<(usize, RowOutcome)>, u64)>;
 
 /// Reads a row of one kind of file; an error is the reason of a refusal.

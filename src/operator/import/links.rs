@@ -44,8 +44,8 @@ impl<'r> Deliveries<'r> {
         })
     }
 
-    /// Makes sure that a delivery is there and is the importing system's; one that is not known yet
-    /// is made with a name of its number.
+    /// Makes sure that a delivery exists and belongs to the importing system; an unknown one is
+    /// created and named after its number.
     pub(super) fn need(&mut self, id: DeliveryId) -> Result<&mut Delivery, String> {
         let (origin, rules) = (self.origin, self.rules);
         let wanted = origin.map(|origin| origin.word().to_owned());
@@ -81,8 +81,8 @@ impl<'r> Deliveries<'r> {
         Ok(delivery)
     }
 
-    /// Writes what is new or different; how many were made, none where another writer made one of
-    /// them first.
+    /// Writes what is new or different; returns how many were created, `None` if another writer
+    /// created one of them first.
     pub(super) async fn save(self, tx: &mut Tx) -> store::Result<Option<u64>> {
         let of = |ids: &BTreeSet<i64>| -> Vec<Delivery> {
             ids.iter()
@@ -98,7 +98,7 @@ impl<'r> Deliveries<'r> {
     }
 }
 
-/// Numbers that others chose are never given out here.
+/// Chosen numbers are never assigned here.
 pub(super) async fn reserve(
     tx: &mut Tx,
     counter: &'static str,
@@ -110,8 +110,7 @@ pub(super) async fn reserve(
     }
 }
 
-/// Sets a value that a row gives; true where it is another one. A row that gives none leaves what
-/// is there.
+/// Sets a value that a row gives; true if it differs. A row without a value leaves the old one.
 fn set<T: PartialEq>(have: &mut Option<T>, given: Option<T>) -> bool {
     if given.is_none() || *have == given {
         return false;

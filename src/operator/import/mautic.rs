@@ -15,10 +15,10 @@ use crate::model::hit::{DeliveryId, Limit, clean, plain_ampersands};
 use crate::operator::NewLink;
 use crate::operator::contacts::NewContact;
 
-/// Tokens of a person's fields; the second is the older name.
+/// Tokens for a person's fields; the second is the older name.
 const TOKENS: [&str; 2] = ["contactfield=", "leadfield="];
 
-/// Columns of `leads` that say nothing of the person.
+/// Columns of `leads` that do not describe the person.
 const NOT_THE_PERSON: [&str; 12] = [
     "checkedout",
     "checkedoutby",
@@ -73,7 +73,7 @@ fn without_tokens(url: &str) -> String {
     out
 }
 
-/// What stands before the first token, in it and after it. Its braces and its bar may be escaped.
+/// What comes before the first token, in it and after it. Its braces and its bar may be escaped.
 fn next_token(url: &str) -> Option<(&str, Cow<'_, str>, &str)> {
     TOKENS
         .iter()

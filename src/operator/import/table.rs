@@ -30,7 +30,7 @@ pub enum TableError {
     /// Excel's "Unicode text".
     #[error("is UTF-16: save it as CSV UTF-8")]
     Utf16,
-    /// The header row is no row of names.
+    /// The header row is not a row of names.
     #[error("has no header row: {0}")]
     Header(String),
 }
@@ -54,7 +54,7 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// A row's fields, or why it is none.
+/// A row's fields, or why it is not a row.
 pub type Fields<'t> = Result<Row<'t>, String>;
 
 /// The fields of one row.
@@ -71,7 +71,7 @@ impl<'t> Row<'t> {
         self.ends.len()
     }
 
-    /// The bytes of a field; empty where the row has no such field.
+    /// The bytes of a field; empty if the row has no such field.
     pub fn get(&self, index: usize) -> &'t [u8] {
         let Some(&end) = self.ends.get(index) else {
             return &[];
@@ -94,7 +94,7 @@ pub struct Table<R> {
     core: Reader,
     is_tabbed: bool,
     block: Vec<u8>,
-    /// The part of the block that is not read yet.
+    /// The unread part of the block.
     start: usize,
     end: usize,
     is_over: bool,
@@ -151,7 +151,7 @@ impl<R: Read> Table<R> {
         Ok((table, header))
     }
 
-    /// The next row that is not empty; none at the end.
+    /// The next row that is not empty; `None` at the end.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -297,7 +297,7 @@ fn is_escaped(field: &[u8]) -> bool {
     true
 }
 
-/// What parts the names of the header row: quoted names may hold any of them.
+/// What separates the names in the header row: quoted names may contain any of them.
 fn delimiter(bytes: &[u8]) -> u8 {
     let mut counts = [(b',', 0_usize), (b';', 0), (b'\t', 0)];
     let mut is_quoted = false;

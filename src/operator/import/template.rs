@@ -24,12 +24,12 @@ pub enum TemplateError {
     /// More than any mail has.
     #[error("source URL has more than {MOST_PARTS} personal parts")]
     Parts,
-    /// What is left is no destination.
+    /// What is left is not a destination.
     #[error("source URL {0}")]
     Destination(#[from] DestinationError),
 }
 
-/// The destination of a source URL; `hosts` are those that may come of a personal host.
+/// The destination of a source URL; `hosts` are those that a personal host may turn out to be.
 ///
 /// # Errors
 /// See [`TemplateError`].

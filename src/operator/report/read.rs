@@ -9,7 +9,7 @@ use crate::store::Store;
 use crate::store::figures::joined;
 use crate::{both, from_row};
 
-/// Hits of one kind, verdict and reason: through a link (0 is none), or in a quarter of an hour.
+/// Hits of one kind, verdict and reason: through a link (0 means none), or in a quarter of an hour.
 struct HitsRow {
     kind: Kind,
     verdict: String,
@@ -55,7 +55,7 @@ struct TimeHits {
 
 from_row!(TimeHits, row => { at } { row: HitsRow::from_row(row)? });
 
-/// Orders in one currency; an empty one is none.
+/// Orders in one currency; empty means none.
 struct SalesRow {
     currency: String,
     transactions: i64,
@@ -104,7 +104,7 @@ impl SalesRow {
 }
 
 impl Report {
-    /// Reads a delivery's report; none where there is no such delivery.
+    /// Reads a delivery's report; `None` if there is no such delivery.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.

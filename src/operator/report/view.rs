@@ -75,7 +75,7 @@ struct UnprovedView<'r> {
     revenue: Vec<SalesView<'r>>,
 }
 
-/// Hits that were judged alike.
+/// Hits with the same verdict and reason.
 #[derive(Debug, Serialize)]
 struct VerdictView<'r> {
     verdict: &'r str,

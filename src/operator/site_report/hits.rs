@@ -13,7 +13,7 @@ use crate::model::wire;
 use crate::store::figures::Visitors;
 use crate::store::{Either, Store};
 
-/// Reads what a table has in parts of a period, each part by its range of the table's key.
+/// Reads a table's rows by part of a period, each part by its range of the table's key.
 macro_rules! fetch_parts {
     ($store:expr, $parts:expr, $site:expr, $what:expr, $table:expr, $rest:expr) => {{
         let (what, table): (&str, &str) = ($what, $table);
@@ -56,7 +56,7 @@ macro_rules! fetch_parts {
 pub struct HitsReport {
     #[serde(flatten)]
     head: Head,
-    /// Parts without any hit are there too.
+    /// Includes parts without any hits.
     rows: Vec<HitsRow>,
     /// All hits of the period by verdict and reason.
     verdicts: Vec<VerdictRow>,
@@ -88,7 +88,7 @@ struct Counted {
 
 from_row!(Counted, row => { start, kind, verdict, reason, hits });
 
-/// Reads hits by part. `site`: that one alone.
+/// Reads hits by part; of one `site` only, if given.
 ///
 /// # Errors
 /// The database refuses or cannot be reached.
@@ -141,7 +141,7 @@ pub async fn read_hits(
     })
 }
 
-/// A stretch of a part, which begins where its rows are told.
+/// A stretch of a part, which begins where its rows are reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stretch {
     start: Micros,
@@ -149,7 +149,7 @@ struct Stretch {
     to: Micros,
 }
 
-/// The whole UTC days of each part, and what is left of it at its ends.
+/// The whole UTC days of each part, and the remainders at its ends.
 fn whole_days(parts: &[Part]) -> (Vec<Stretch>, Vec<Stretch>) {
     let day = Micros::DAY;
     let (mut days, mut ends) = (Vec::new(), Vec::new());

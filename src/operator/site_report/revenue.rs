@@ -56,7 +56,7 @@ struct RevenueRow {
     items: i64,
 }
 
-/// What is credited; no delivery, link or campaign: purchases that nothing led to.
+/// What is credited; without delivery, link and campaign: purchases that nothing led to.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Of {
@@ -77,7 +77,7 @@ enum Of {
     Campaign(Campaign),
 }
 
-/// Sums of a key; an amount's in parts that stay below 64 bits.
+/// Sums by key; amounts in parts that stay below 64 bits.
 struct Credited {
     number: i64,
     text: String,
@@ -94,8 +94,8 @@ from_row!(Credited, row => {
     number, text, name, currency, transactions, quantity, low, high, carry,
 });
 
-/// Reads revenue of all UTC days that a period touches, at most `limit` rows. `site`: that one
-/// alone.
+/// Reads revenue of all UTC days that a period touches, at most `limit` rows; of one `site` only,
+/// if given.
 ///
 /// # Errors
 /// The database refuses or cannot be reached.

@@ -44,7 +44,7 @@ impl What {
     }
 }
 
-/// A campaign; what the hit did not say is none.
+/// A campaign; null for what the hit did not say.
 #[derive(Debug, Serialize)]
 pub(super) struct Campaign {
     source: Option<String>,
@@ -53,7 +53,7 @@ pub(super) struct Campaign {
 }
 
 impl Campaign {
-    /// Takes what [`Hit::campaign`](crate::model::hit::Hit::campaign) made apart.
+    /// Splits what [`Hit::campaign`](crate::model::hit::Hit::campaign) joined.
     pub(super) fn parse(value: &str) -> Self {
         let mut parts = value.split('\t').map(|part| Some(part.to_owned()));
         let mut next = || parts.next().flatten().filter(|part| !part.is_empty());
@@ -82,7 +82,8 @@ struct Value {
 
 from_row!(Value, row => { value } { counts: Counts::from_row(row)? });
 
-/// Reads the top `limit` values of all UTC days that a period touches. `site`: that one alone.
+/// Reads the top `limit` values of all UTC days that a period touches; of one `site` only, if
+/// given.
 ///
 /// # Errors
 /// The database refuses or cannot be reached.

@@ -25,7 +25,7 @@ impl AddAssign for Sales {
     }
 }
 
-/// What counts and what stands apart.
+/// What counts, and what is reported apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Books {
     pub(super) proved: Sales,
@@ -104,13 +104,13 @@ impl AddAssign for Books {
 /// In 1/10,000: what a sum's carry counts.
 const CARRY: i128 = 1_000_000_000_000_000_000;
 
-/// A sum as the database has it: the rest, and how often [`CARRY`] is in it.
+/// A sum as the database has it: the remainder, and how often [`CARRY`] is in it.
 pub(super) fn split(sum: Sum) -> (Money, i64) {
     // The carry is beyond no sum of amounts that there can be.
     (Money((sum.0 % CARRY) as i64), (sum.0 / CARRY) as i64)
 }
 
-/// The sum of a rest and a carry.
+/// The sum from a remainder and a carry.
 pub fn joined(rest: Money, carry: i64) -> Sum {
     Sum(i128::from(rest.0) + i128::from(carry) * CARRY)
 }

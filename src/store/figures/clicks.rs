@@ -10,11 +10,11 @@ use crate::model::hit::{Hit, Kind, VisitorId};
 use crate::store::{Bulk, Tx};
 use crate::{execute_bulk, fetch_bulk};
 
-/// A delivery, a visitor, and the link that it followed; 0 is none.
+/// A delivery, a visitor, and the link that it followed; 0 means none.
 pub(super) type Clicker = (i64, VisitorId, i64);
 
 impl Figures {
-    /// Counts who clicked, where somebody did.
+    /// Counts who clicked, if anyone did.
     pub(super) fn add_clicker(&mut self, hit: &Hit) {
         let (Kind::Click, Some(visitor), Some(delivery)) =
             (hit.kind, hit.visitor_id, hit.delivery_id)
@@ -27,8 +27,8 @@ impl Figures {
     }
 }
 
-/// Writes who clicked for the first time, and how many those are: for each link, and under 0 for
-/// the whole delivery. Nobody else writes meanwhile.
+/// Writes who clicked for the first time, and returns how many those are: for each link, and under
+/// 0 for the whole delivery. Nobody else writes meanwhile.
 pub(super) async fn save(tx: &mut Tx, clickers: &BTreeMap<Clicker, Micros>) -> sqlx::Result<()> {
     let visitors: BTreeSet<(i64, VisitorId)> = clickers.keys().map(|key| (key.0, key.1)).collect();
     let known: Vec<Clicker> = fetch_bulk!(

@@ -12,7 +12,7 @@ use crate::model::hit::{BroadlogId, DeliveryId, Hit, Kind};
 use crate::store::{Bulk, Tx};
 use crate::{execute_bulk, fetch_bulk, from_row};
 
-/// A message and a currency; the row without one has what is no money.
+/// A message and a currency; the row without one has the non-monetary counts.
 type MessageKey = (i64, String);
 
 /// Figures of a message.
@@ -37,10 +37,10 @@ struct MessageRow {
     figures: MessageFigures,
     /// The database has it.
     is_stored: bool,
-    /// Something was counted: times, opens, clicks or pages are others.
+    /// Counts changed: times, opens, clicks or pages differ.
     is_counted: bool,
-    /// Something was booked: the books are others. The books of a row that nothing is booked in are
-    /// not even read.
+    /// Bookings changed: the books differ. If nothing is booked in a row, its books are not even
+    /// read.
     is_booked: bool,
 }
 
@@ -71,8 +71,8 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    /// Rows that the database has, of the hits that are to be counted and of the places where
-    /// something is to be booked. Nothing may be booked in others: their books are not read.
+    /// Existing rows of the hits to be counted and of the places to be booked. Nothing may be
+    /// booked elsewhere: the books of other rows are not read.
     pub(super) async fn load<'b>(
         tx: &mut Tx,
         hits: &[&Hit],
@@ -126,8 +126,8 @@ impl Messages {
         })
     }
 
-    /// Counts a hit of a message. Returns whether it is the message's first hit of all, and its
-    /// first of this kind.
+    /// Counts a hit of a message. Returns whether it is the message's first hit, and its first of
+    /// this kind.
     pub(super) fn add(
         &mut self,
         id: BroadlogId,
@@ -200,9 +200,9 @@ impl Messages {
         );
     }
 
-    /// Writes the rows that are new or changed, in the order of their keys. Those without money by
-    /// themselves, which nearly all are: half the values. And new ones apart from changed ones: an
-    /// upsert would look each row up once more.
+    /// Writes new and changed rows, in the order of their keys. Those without money, which nearly
+    /// all are, separately: half the values. And new ones apart from changed ones: an upsert would
+    /// look each row up once more.
     pub(super) async fn save(&self, tx: &mut Tx) -> sqlx::Result<()> {
         let rows = self.rows_to_write();
         execute_bulk!(
@@ -248,7 +248,7 @@ impl Messages {
         Ok(())
     }
 
-    /// Rows that the database has not, and those that are different there.
+    /// Rows that the database lacks, and those that differ.
     fn rows_to_write(&self) -> RowsToWrite {
         let mut rows: [Vec<(&MessageKey, &MessageFigures)>; 4] = Default::default();
         let [new, new_with_books, changed, changed_with_books] = &mut rows;
@@ -294,7 +294,7 @@ struct RowsToWrite {
     changed_with_books: Bulk,
 }
 
-/// What is added to a message, and its first times as they are to be.
+/// What to add to a message, and its new first times.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MessageRepair {
     pub(super) delivery_id: i64,

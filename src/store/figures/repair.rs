@@ -18,13 +18,13 @@ use crate::store::Tx;
 pub type TimeColumns = (i64, Micros, String, i64, String, String, String, String);
 /// Three counts that change together.
 type Three = (i64, i64, i64);
-/// A UTC day of a site: a dimension and a kind by their words.
+/// A UTC day of a site, with a dimension and a kind by their words.
 pub type TopDay = (Micros, String, String, String);
 
 /// What is to be put right.
 #[derive(Debug, Default)]
 pub struct Repair {
-    /// Counts by table; what is not in a table's key is none.
+    /// Counts by table; key columns that a table lacks are none.
     times: BTreeMap<Table, Times>,
     messages: BTreeMap<i64, MessageRepair>,
     clickers: BTreeMap<Clicker, Micros>,
@@ -94,7 +94,7 @@ impl Repair {
         self.messages.insert(id, repair);
     }
 
-    /// Adds somebody who clicked: delivery, visitor, link.
+    /// Adds someone who clicked: delivery, visitor, link.
     pub(crate) fn add_clicker(&mut self, (delivery, visitor, link): (i64, Uuid, i64), at: Micros) {
         self.clickers
             .insert((delivery, VisitorId(visitor), link), at);

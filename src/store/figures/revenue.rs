@@ -57,7 +57,7 @@ impl Model {
         }
     }
 
-    /// Who gets a part of a purchase.
+    /// Who is credited for part of a purchase.
     fn credited(self, place: &Place, touches: &[Touch]) -> Vec<Touch> {
         let one = |touch: Option<&Touch>| vec![touch.cloned().unwrap_or_else(nobody)];
         match self {
@@ -175,7 +175,7 @@ impl Credits {
     }
 }
 
-/// The touches of a purchase, shared by all that is booked for it.
+/// The touches of a purchase, shared by everything booked for it.
 pub type Touches = Arc<[Touch]>;
 
 #[cfg(test)]

@@ -11,15 +11,15 @@ use crate::model::site::DEFAULT_SITE;
 use crate::store::{Bulk, Tx};
 use crate::{both, execute_bulk, fetch_bulk};
 
-/// How many names there are at most, [`DEFAULT_SITE`] apart.
+/// Maximum number of names, [`DEFAULT_SITE`] apart.
 const MOST: usize = 1_000;
 
-/// Sites that have no name of their own in figures.
+/// Sites without a name of their own in figures.
 #[derive(Debug, Default)]
 pub(super) struct Nameless(BTreeSet<String>);
 
 impl Nameless {
-    /// Those of some sites; new ones get a name while there is room.
+    /// The names of some sites; new ones get one while there is room.
     pub(super) async fn among(tx: &mut Tx, sites: BTreeSet<&str>) -> sqlx::Result<Self> {
         let mut named: BTreeSet<String> = sites
             .into_iter()
@@ -58,7 +58,7 @@ impl Nameless {
         self.0.is_empty()
     }
 
-    /// The name that figures have for a site.
+    /// The name that figures use for a site.
     pub(super) fn name(&self, site: String) -> String {
         if self.0.contains(&site) {
             String::new()

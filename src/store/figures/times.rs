@@ -15,7 +15,7 @@ use crate::model::clock::Micros;
 use crate::model::hit::Kind;
 use crate::store::{Bulk, Tx};
 
-/// A row of `time_figures`; 0 and an empty text stand for none.
+/// A row of `time_figures`; 0 and an empty text mean none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TimeKey {
     pub(super) delivery: i64,
@@ -33,7 +33,7 @@ pub(super) struct TimeKey {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) hits: i64,
-    /// Messages whose first trace it was.
+    /// Messages whose first activity it was.
     pub(super) new_broadlogs: i64,
     /// Messages whose first hit of the kind it was.
     pub(super) distinct_broadlogs: i64,
@@ -91,7 +91,8 @@ pub(super) enum Table {
 impl Table {
     pub(super) const ALL: [Self; 4] = [Self::Times, Self::Deliveries, Self::Sites, Self::Days];
 
-    /// The row of this table that a row of the finest belongs to; what is not in its key is none.
+    /// The row of this table that a row of the finest belongs to; key columns that it lacks are
+    /// none.
     fn key(self, key: &TimeKey) -> Option<TimeKey> {
         let mut key = key.clone();
         match self {

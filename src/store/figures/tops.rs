@@ -14,7 +14,7 @@ use crate::model::hit::{Hit, Kind};
 use crate::store::{Bulk, Store, Tx};
 use crate::{both, execute_bulk, fetch_bulk};
 
-/// Values that a day may have of a site's pages, its hosts or its campaigns, before it is over.
+/// Maximum number of values in a day for a site's pages, hosts or campaigns, before it is over.
 const MOST: i64 = 10_000;
 /// Those that a past day keeps.
 const KEPT: i64 = 1_000;
@@ -58,7 +58,7 @@ pub(super) struct Tops {
 }
 
 impl Tops {
-    /// Counts what people's hit says.
+    /// Counts the values of a person's hit.
     pub(super) fn add(&mut self, hit: &Hit) {
         let is_page = matches!(hit.kind, Kind::Pageview | Kind::Transaction);
         let of_page = |read: fn(&Hit) -> Option<String>| is_page.then(|| read(hit)).flatten();
@@ -142,7 +142,7 @@ impl Tops {
     }
 }
 
-/// Adds values that a day has not; beyond [`MOST`] they are one.
+/// Adds values that a day does not have; beyond [`MOST`] they become one.
 async fn add_new(tx: &mut Tx, new: BTreeMap<Group, Vec<(String, i64)>>) -> sqlx::Result<()> {
     let sizes: BTreeMap<(Micros, String, String, String), i64> = fetch_bulk!(
         &mut *tx,

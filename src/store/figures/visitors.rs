@@ -37,7 +37,7 @@ impl Visitors {
         self.0.update_value(raw_bytes::from_slice(id.0.as_bytes()));
     }
 
-    /// Adds those of a stored sketch; false where it is damaged.
+    /// Adds those of a stored sketch; false if it is damaged.
     pub fn add_sketch(&mut self, sketch: &[u8]) -> bool {
         match HllSketch::deserialize(sketch) {
             Ok(sketch) => {
@@ -53,8 +53,8 @@ impl Visitors {
         self.0.update(&more.0.to_sketch(HllType::Hll8));
     }
 
-    /// About how many they are; up to some hundred exactly. It does not depend on the order in which
-    /// they came, nor on how sketches were put together.
+    /// Roughly how many they are; exact up to some hundred. Independent of the order in which they
+    /// came, and of how sketches were merged.
     pub fn estimate(&self) -> i64 {
         self.0.composite_estimate().round() as i64
     }
@@ -155,7 +155,7 @@ fn keys<'k>(keys: impl Iterator<Item = &'k VisitorsKey> + Clone) -> Bulk {
         .text("site", keys.map(|key| key.1.clone()))
 }
 
-/// Reads what is stored, and keeps others from changing it meanwhile.
+/// Reads the stored rows, and keeps others from changing them meanwhile.
 async fn read(
     tx: &mut Tx,
     of: &BTreeMap<VisitorsKey, Visitors>,

@@ -23,7 +23,7 @@ pub(super) trait Field: Sized {
 
     fn bound(self) -> Self::Bound;
 
-    /// As it would be read after it was written.
+    /// As it would be read back after it was written.
     fn stored(self) -> Self::Stored;
 
     /// Appends it as Postgres' binary `COPY` takes it: its length, and its bytes.
@@ -40,7 +40,7 @@ fn put_bytes(bytes: &[u8], data: &mut Vec<u8>) {
     data.extend_from_slice(bytes);
 }
 
-/// A field whose length is known once it is written.
+/// A field whose length is known only once it is written.
 fn put_with(data: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
     let start = data.len();
     data.extend_from_slice(&[0; 4]);
@@ -148,7 +148,7 @@ impl Field for IpAddr {
     }
 }
 
-/// Without any the column has no value, and that is read as none.
+/// An empty list is stored as null, which is read back as empty.
 impl Field for &[TagChange] {
     type Bound = Option<Tags>;
     type Stored = Tags;

@@ -24,7 +24,7 @@ const TAKE: &str = "with taken as (update counters set value = value + $1 where 
 
 impl Tx {
     /// Takes numbers for `count` hits, at least one, which this transaction writes; returns the
-    /// first. They are gone even if it is undone.
+    /// first. They are used up even if it is rolled back.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.

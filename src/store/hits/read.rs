@@ -23,7 +23,7 @@ use crate::store::{Extra, Ip, Store, Tags};
 /// extras would fill the memory.
 const MOST_PAGE_BYTES: usize = 1 << 20;
 
-/// Contacts whose hits are put together by one statement.
+/// Maximum number of contacts whose hits one statement combines.
 const MOST_SOURCES: usize = 64;
 
 macro_rules! row {
@@ -88,7 +88,7 @@ impl StoredHit {
 pub enum Whose {
     /// A person's: the contact's own and those stored under contacts that were merged into it.
     Contacts(Vec<ContactId>),
-    /// A browser's whose person is not known.
+    /// A browser's whose person is unknown.
     Visitor(VisitorId),
 }
 
@@ -108,22 +108,22 @@ pub struct HitFilter {
 pub enum PageEnd {
     /// No more hits match within the bounds.
     Last,
-    /// It has as many as were asked for.
+    /// It has as many as requested.
     Rows,
     /// Its texts are long.
     Bytes,
-    /// So many rows were looked at that others are to have a turn.
+    /// So many rows were examined that others should have a turn.
     Looked,
 }
 
-/// Some hits in the order asked for.
+/// Some hits in the requested order.
 #[derive(Clone, Debug)]
 pub struct HitPage {
-    /// The hits. There may be none although more match further on.
+    /// The hits. May be empty although more match further on.
     pub hits: Vec<StoredHit>,
     /// Why there are not more.
     pub end: PageEnd,
-    /// What matches up to this number is told, by this page and those before it.
+    /// All matches up to this number are in this page and those before it.
     pub reached: i64,
 }
 
@@ -176,9 +176,9 @@ impl Store {
         self.page(filter, stretch).await
     }
 
-    /// Each person's or delivery's hits come out of an index in the order wanted, and those of
-    /// several contacts are put together. The database is never left to choose: without statistics,
-    /// or where a value is rare, it would walk through every hit there is.
+    /// Each person's or delivery's hits come out of an index in the wanted order, and those of
+    /// several contacts are combined. The database is never left to choose: without statistics, or
+    /// if a value is rare, it would walk through every hit there is.
     async fn page(&self, filter: &HitFilter, stretch: Stretch) -> sqlx::Result<HitPage> {
         let sources = filter.sources();
         let mut parts = sources.chunks(MOST_SOURCES);
@@ -245,7 +245,7 @@ impl Store {
 }
 
 impl HitPage {
-    /// Ends it no farther than at a number.
+    /// Ends it no later than at a number.
     fn end_at(&mut self, end: PageEnd, seq: i64, order: Order) {
         if order.rank(seq) < order.rank(self.reached) || self.is_last() {
             (self.end, self.reached) = (end, seq);
@@ -254,7 +254,7 @@ impl HitPage {
         self.hits.retain(|hit| order.rank(hit.seq) <= reached);
     }
 
-    /// Puts another page of the same stretch into it.
+    /// Merges another page of the same stretch into it.
     fn join(&mut self, other: Self, stretch: Stretch) {
         let order = stretch.order;
         self.hits.extend(other.hits);

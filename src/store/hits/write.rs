@@ -19,7 +19,7 @@ use crate::model::hit::hit_columns;
 use crate::store::postgres::{PgTransaction, Waiting};
 use crate::store::{Either, SqliteTransaction, Tx};
 
-/// Makes what writes a row's values in the order of [`COLUMNS`].
+/// Generates the code that writes a row's values in the order of [`COLUMNS`].
 macro_rules! writers {
     (|$row:ident, $hit:ident| $($(#[$doc:meta])* $name:ident: $type:ty = $value:expr,)+) => {
         fn bind_postgres($row: &HitRow<'_>, values: &mut PgArguments) -> Result<(), BoxDynError> {
@@ -75,10 +75,10 @@ impl Tx {
     }
 }
 
-/// From so many rows on they are copied.
+/// From this many rows on they are copied.
 const FEWEST_COPIED: usize = 256;
 
-/// Rows a message: about 300 KB, so that neither side keeps a buffer for the whole batch.
+/// Rows per message: about 300 KB, so that neither side buffers the whole batch.
 const SENT_AT_ONCE: usize = 512;
 
 async fn send_rows(
@@ -98,11 +98,11 @@ async fn send_rows(
     waiting.wait(copy.send(end.as_slice())).await.map(|_| ())
 }
 
-/// Rows a statement: few sizes, so that each is prepared once. 64 rows of 35 columns stay well
+/// Rows per statement: few sizes, so that each is prepared once. 64 rows of 35 columns stay well
 /// below SQLite's 32,766 placeholders.
 const SIZES: [usize; 3] = [64, 8, 1];
 
-/// The rows in runs that are whole parts of one of [`SIZES`].
+/// The rows in runs, each of one of [`SIZES`].
 fn runs<'r, 'h>(mut rows: &'r [HitRow<'h>]) -> impl Iterator<Item = (usize, &'r [HitRow<'h>])> {
     SIZES.into_iter().filter_map(move |size| {
         let (run, later) = rows.split_at(rows.len() - rows.len() % size);

@@ -12,7 +12,7 @@ use super::{Bounds, Recounted, Repairs, stream};
 use crate::store::Tx;
 use crate::store::figures::Repair;
 
-/// Rows that differ are put right so many at a time.
+/// Number of differing rows to correct at a time.
 const PORTION: usize = 5_000;
 
 /// A row of a table of figures.
@@ -32,7 +32,7 @@ pub(super) trait Row:
     fn counts(&self) -> Self::Counts;
     /// Whether all its hits are there.
     fn is_whole(&self, bounds: &Bounds) -> bool;
-    /// The message that it is about, and the delivery that its hits say.
+    /// The message that it is about, and the delivery that its hits name.
     fn message(&self) -> Option<(i64, i64)> {
         None
     }
@@ -97,7 +97,7 @@ pub(super) async fn compare<R: Row>(
     Ok(found)
 }
 
-/// Counts rows that differ, and puts them right.
+/// Counts rows that differ, and corrects them.
 async fn note<R: Row>(
     rows: Vec<(Option<R>, Option<R>)>,
     found: &mut Recounted,

@@ -13,7 +13,7 @@ use crate::store::Tx;
 use crate::store::figures::{Booking, Place, Sales};
 use crate::store::orders::note;
 
-/// A stored hit, and its order where it is the first that tells of one.
+/// A stored hit, and its order if it is the first of one.
 pub(super) struct CountedHit {
     pub(super) seq: i64,
     pub(super) hit: Hit,
@@ -44,7 +44,7 @@ from_row!(Row, row => {
     visitor_id, revenue, currency, verdict, reason,
 } { utm: Utm::from_row(row)? });
 
-/// The next hits in the order of storage.
+/// The next hits in storage order.
 pub(super) async fn page_after(
     tx: &mut Tx,
     after: i64,
@@ -91,7 +91,7 @@ fn counted(row: Row) -> CountedHit {
     }
 }
 
-/// Whether a purchase is the first that tells of its order: those that are not say so.
+/// Whether a purchase is the first of its order: those that are not say so.
 fn is_order(hit: &Hit) -> bool {
     let notes = hit.reason.as_deref().unwrap_or_default();
     hit.kind == Kind::Transaction

@@ -32,7 +32,7 @@ const TEXTS: [&str; 7] = [
     "value",
 ];
 
-/// Selects columns of a table, of which the first so many are its key.
+/// Selects columns of a table, of which the first few are its key.
 fn select(table: &str, columns: &[&str], keys: usize, rest: &str, is_postgres: bool) -> String {
     let order = in_order(&columns[..keys], &TEXTS, is_postgres);
     format!(
@@ -41,7 +41,7 @@ fn select(table: &str, columns: &[&str], keys: usize, rest: &str, is_postgres: b
     )
 }
 
-/// Hits, messages whose first trace it was, messages whose first hit of the kind it was.
+/// Hits, messages whose first activity it was, messages whose first hit of the kind it was.
 type Counted = (i64, i64, i64);
 
 /// What has to be added to a row.
@@ -256,7 +256,7 @@ where
     }
 }
 
-/// What is no money of a message.
+/// The non-monetary counts of a message.
 #[derive(Debug)]
 pub(super) struct MessageRow {
     broadlog_id: i64,
@@ -275,7 +275,7 @@ from_row!(MessageRow, row => {
 impl Row for MessageRow {
     const TABLE: &'static str = "broadlog_figures";
     type Key = i64;
-    /// And whether it is there: then its next hit is not its first.
+    /// And whether it exists: then its next hit is not its first.
     type Counts = (i64, i64, i64, Option<Micros>, Option<Micros>, bool);
 
     fn sql(is_postgres: bool) -> String {
@@ -355,7 +355,7 @@ impl Row for ClickerRow {
         bounds.holds_delivery(self.delivery_id)
     }
 
-    /// Those that are missing; none is there that no hit made.
+    /// Those that are missing; every existing one comes from a hit.
     fn repair(_kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
         if let Some(row) = right {
             repair.add_clicker(row.key(), row.first_at);
@@ -400,7 +400,7 @@ impl Row for ClickRow {
     }
 }
 
-/// All values of a day together: which of them had room for themselves depends on what came first.
+/// All values of a day together: which of them had room of their own depends on what came first.
 #[derive(Debug)]
 pub(super) struct TopRow {
     day: Micros,
@@ -443,7 +443,7 @@ impl Row for TopRow {
         bounds.holds(self.day)
     }
 
-    /// A day that was not counted at all; of others nobody knows which values are missing.
+    /// A day that was not counted at all; for others nobody knows which values are missing.
     fn repair(kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
         if let (None, Some(row)) = (kept, right) {
             repair.add_top_day(row.key());
@@ -473,7 +473,7 @@ from_row!(SketchRow, row => { at, site } {
     sketch: Sketch(row.try_get("sketch")?),
 });
 
-/// Of a damaged one it is below none.
+/// A damaged one counts as below zero.
 fn estimate(sketch: &[u8]) -> i64 {
     let mut visitors = Visitors::default();
     if visitors.add_sketch(sketch) {
@@ -504,7 +504,7 @@ impl Row for SketchRow {
         bounds.holds(self.at)
     }
 
-    /// Adds who is missing; who is too much stays.
+    /// Adds those that are missing; surplus ones stay.
     fn repair(_kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
         if let Some(row) = right {
             repair.add_visitors(row.key(), &row.sketch.0);

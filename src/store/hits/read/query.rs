@@ -5,11 +5,11 @@ use uuid::Uuid;
 use super::{HitFilter, Whose};
 use crate::model::hit::{COLUMNS, ContactId, DeliveryId, Kind, VisitorId};
 
-/// Rows that are looked at for a page where no index knows which of them match: some 20 ms.
+/// Maximum number of rows to examine for a page if no index knows which of them match: some 20 ms.
 const MOST_LOOKED_AT: i64 = 10_000;
 
 impl HitFilter {
-    /// Where its hits come from: what an index gives in the order of numbers.
+    /// Where its hits come from: what an index returns in the order of numbers.
     pub(super) fn sources(&self) -> Vec<HitSource> {
         let is_rare = |kind: &Kind| !matches!(kind, Kind::Open | Kind::Click | Kind::Pageview);
         match &self.whose {
@@ -24,14 +24,14 @@ impl HitFilter {
     }
 }
 
-/// Rows that an index gives in the order of `seq`.
+/// Rows that an index returns in the order of `seq`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HitSource {
     All,
     Contact(ContactId),
     Visitor(VisitorId),
     Delivery(DeliveryId),
-    /// One that the index `hits_kind` holds.
+    /// One that the index `hits_kind` contains.
     RareKind(Kind),
 }
 
@@ -51,8 +51,8 @@ impl HitSource {
         }
     }
 
-    /// As SQL, its id in the next place. A kind is written out: the planner has to see that the
-    /// index holds it.
+    /// As SQL, its id in the next place. A kind is written out: the planner must see that the index
+    /// contains it.
     pub(super) fn condition(self, places: &mut impl Iterator<Item = usize>) -> String {
         let mut equals =
             |name: &str| format!(" and {name} = ${}", places.next().unwrap_or_default());
@@ -141,10 +141,10 @@ impl Stretch {
 pub(super) struct PageQuery<'q> {
     sources: &'q [HitSource],
     pub(super) stretch: Stretch,
-    /// What each row is looked at for.
+    /// Conditions that are checked row by row.
     pub(super) delivery: Option<DeliveryId>,
     pub(super) kind: Option<Kind>,
-    /// Most rows of a source that are looked at; none where all of them match.
+    /// Maximum number of rows of a source to examine; `None` if all of them match.
     pub(super) looked_at: Option<i64>,
 }
 
@@ -210,7 +210,7 @@ impl<'q> PageQuery<'q> {
         )
     }
 
-    /// Of each source how many rows were looked at, and the farthest of them.
+    /// For each source, how many rows were examined, and the farthest of them.
     pub(super) fn looks(&self) -> String {
         let farthest = match self.stretch.order {
             Order::OldestFirst => "max",
