@@ -51,7 +51,7 @@ pub struct Web {
     now: Arc<RwLock<Surface>>,
 }
 
-/// What answers, by one configuration.
+/// The state behind responses, for one configuration.
 #[derive(Clone)]
 struct Surface {
     tracking: Arc<TrackingState>,
@@ -99,8 +99,7 @@ impl Web {
         }
     }
 
-    /// Answers by another state from the next request on; requests that were begun end as they
-    /// began.
+    /// Switches to another state from the next request on; requests in progress end as they began.
     pub fn replace(&self, admin: Arc<AdminState>) {
         let new = Surface::new(admin);
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;
@@ -113,7 +112,7 @@ impl Web {
         Arc::clone(&now.tracking)
     }
 
-    /// What the operator's side is answered by now.
+    /// The current state of the operator's side.
     pub fn admin(&self) -> Arc<AdminState> {
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&now.admin)
@@ -124,7 +123,7 @@ impl Web {
         now.router.clone()
     }
 
-    /// A name for the log: which kind of URL, nothing of what stands in it.
+    /// A name for the log: the kind of URL, nothing of its contents.
     pub fn route_name(&self, uri: &Uri, headers: &HeaderMap) -> &'static str {
         let tracking = self.tracking();
         match tracking.site_of(headers).site.paths.route(uri) {
@@ -193,7 +192,7 @@ impl Web {
         self.admin().upstream.is_some()
     }
 
-    /// What is no tracking request.
+    /// Everything that is not a tracking request.
     async fn answer_page(&self, request: Request<Body>) -> Response {
         let method = request.method().clone();
         match Box::pin(self.router().oneshot(request)).await {
@@ -206,11 +205,11 @@ impl Web {
     }
 }
 
-/// Who asks, by our own rules of trust.
+/// The client, by our own rules of trust.
 #[derive(Clone, Copy)]
 struct Client(IpAddr);
 
-/// What no route answers: the old system's, where there is one.
+/// What no route matches: the old system's, if there is one.
 async fn answer_unknown(
     State(admin): State<Arc<AdminState>>,
     Extension(Client(client)): Extension<Client>,

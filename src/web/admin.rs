@@ -26,9 +26,9 @@ pub struct AdminState {
     pub store: Store,
     /// Times and ids.
     pub clock: Clock,
-    /// Where hits go that a sender's server posts.
+    /// Where hits posted by a sender's server go.
     pub sink: Arc<dyn Sink>,
-    /// Takes links that are made here, so that they redirect at once.
+    /// Takes new links, so that they redirect at once.
     pub links: LinkCopy,
     /// The same for forms.
     pub forms: FormCopy,
@@ -44,11 +44,11 @@ pub struct AdminState {
     pub spool: config::Spool,
     /// Limits of requests.
     pub limits: config::Server,
-    /// Where a request may keep what has no room in memory.
+    /// Where a request may keep what does not fit into memory.
     pub data_dir: PathBuf,
-    /// Links of `/demo`, once they are made; none where it is not served.
+    /// Links of `/demo`, once they exist; `None` if it is not served.
     pub demo: Option<Arc<OnceLock<DemoLinks>>>,
-    /// The old system, which gets what is not ours.
+    /// The old system, which gets everything that is not ours.
     pub upstream: Option<Upstream>,
     /// Counts what is not ours.
     pub unknown_paths: UnknownPaths,
@@ -56,26 +56,26 @@ pub struct AdminState {
     pub state: Arc<dyn ServerState>,
     /// Whether the database has its tables.
     pub tables: watch::Receiver<Tables>,
-    /// What answers tracking requests, for a look at what becomes of one.
+    /// The state behind tracking requests, for explaining one.
     pub tracking: Arc<TrackingState>,
 }
 
 impl AdminState {
-    /// The site that a request came to: what is made for it begins with its public URL.
+    /// The site that a request came to: URLs that are created for it begin with its public URL.
     pub(in crate::web) fn site_of(&self, request: &HeaderMap) -> &Site {
         &self.tracking.site_of(request).site
     }
 
-    /// The site that the server names when it tells where it is.
+    /// The site that the server names when it says where it is.
     pub(crate) fn default_site(&self) -> &Site {
         &self.tracking.sites.default_site().site
     }
 }
 
-/// Whether the database has its tables, which a start makes or brings up to date first.
+/// Whether the database has its tables, which a start creates or migrates first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tables {
-    /// The first attempt is on its way.
+    /// The first attempt is in progress.
     Awaited,
     /// An attempt failed: the database cannot be reached, or refuses. There will be another.
     Missing,

@@ -27,7 +27,7 @@ pub(in crate::web) struct Limits {
     pub(in crate::web) room: Option<&'static Semaphore>,
 }
 
-/// A body, and its place in memory where that is counted.
+/// A body, and its share of memory if that is counted.
 #[derive(Debug)]
 pub(in crate::web) struct Whole {
     pub(in crate::web) bytes: Bytes,
@@ -37,7 +37,7 @@ pub(in crate::web) struct Whole {
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::web) enum Unread {
-    /// It has more bytes than it may.
+    /// It is larger than allowed.
     TooLarge,
     /// It took longer than it may.
     Slow,
@@ -108,7 +108,7 @@ async fn collect(
     Ok(Whole { bytes, room })
 }
 
-/// Whether a limit that a layer has set was passed, or the connection broke.
+/// Whether a layer's limit was exceeded, or the connection broke.
 fn why(error: &axum::Error) -> Unread {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -120,7 +120,7 @@ fn why(error: &axum::Error) -> Unread {
     Unread::Broken
 }
 
-/// The body of a call of the API, up to the length that its routes take.
+/// The body of an API call, up to the limit of its route.
 #[derive(Debug)]
 pub(in crate::web) struct WholeBody(pub(in crate::web) Bytes);
 

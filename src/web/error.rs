@@ -11,8 +11,7 @@ use crate::queue::sink::Refused;
 /// Longest text of a problem, in characters.
 const MOST_QUOTED: usize = 500;
 
-/// A problem as the sender of a request is told it: nothing in it comes from the inside of the
-/// server.
+/// A problem as the client sees it: reveals nothing of the server's internals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
@@ -32,7 +31,7 @@ impl Problem {
         }
     }
 
-    /// With one more member, such as the list of what is wrong.
+    /// With one more member, such as the list of errors.
     pub fn with(self, name: &'static str, value: serde_json::Value) -> Self {
         Self {
             more: Some((name, value)),
@@ -62,7 +61,7 @@ impl Problem {
         self
     }
 
-    /// The request is right by itself but cannot be with what is there: 409.
+    /// The request is valid but conflicts with existing data: 409.
     pub fn conflict(field: impl Into<String>, why: impl std::fmt::Display) -> Self {
         Self {
             status: StatusCode::CONFLICT,
@@ -70,12 +69,12 @@ impl Problem {
         }
     }
 
-    /// There is none of this id or name.
+    /// Nothing with this id or name exists.
     pub fn not_found(what: &str, which: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("there is no {what} {which}"))
     }
 
-    /// The API has no such path. Routes below `/api/v1` do not see what stands before them.
+    /// The API has no such path. Routes below `/api/v1` do not see that prefix.
     pub fn no_path(uri: &http::Uri) -> Self {
         let path = uri.path().trim_start_matches("/api/v1");
         let path: String = path.chars().take(100).collect();
@@ -88,7 +87,7 @@ impl Problem {
         )
     }
 
-    /// The body is longer than this server takes.
+    /// The body is longer than this server accepts.
     pub fn too_large() -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -96,7 +95,7 @@ impl Problem {
         )
     }
 
-    /// The database does not answer; the sender may try again.
+    /// The database does not respond; the sender may try again.
     pub fn database(error: &impl std::fmt::Display) -> Self {
         tracing::error!(%error, "a request failed in the database");
         Self::new(
@@ -167,7 +166,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The answer to a method that a path does not take: which it takes, as `allowed` has it. The one
+/// The answer to a method that a path does not take, with those it does, as in `allowed`. The one
 /// place that says 405.
 pub(in crate::web) fn refuse_method(method: &Method, allowed: Option<HeaderValue>) -> Response {
     let there = allowed.as_ref().and_then(|allowed| allowed.to_str().ok());

@@ -14,7 +14,7 @@ pub(super) fn of(body: &[u8]) -> String {
     )
 }
 
-/// Whether the client has what the tag stands for.
+/// Whether the client has the tagged version.
 pub(super) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
     let known = headers
         .get(IF_NONE_MATCH)

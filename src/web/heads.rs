@@ -40,7 +40,7 @@ use self::mender::Mender;
 
 /// Most bytes of a request's head that hyper takes.
 pub const MOST_HEAD: usize = 128 << 10;
-/// A connection whose request heads are mended on the way in.
+/// A connection that mends request heads on the way in.
 #[derive(Debug)]
 pub struct Mended<S> {
     stream: S,

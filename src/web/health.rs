@@ -12,7 +12,7 @@ use super::AdminState;
 use super::api::is_admin;
 use crate::web::error::Problem;
 
-/// What readiness and metrics tell of the rest of the server.
+/// What readiness and metrics report about the rest of the server.
 pub trait ServerState: Send + Sync {
     /// How it is now.
     fn read(&self) -> Readiness;
@@ -23,9 +23,9 @@ pub trait ServerState: Send + Sync {
 /// How the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readiness {
-    /// Whether the spool takes hits.
+    /// Whether the spool accepts hits.
     pub is_taking: bool,
-    /// Whether the server is on its way out.
+    /// Whether the server is shutting down.
     pub is_stopping: bool,
     /// Hits that wait for the disk.
     pub unwritten: u64,
@@ -33,16 +33,16 @@ pub struct Readiness {
     pub backlog: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Damaged spools that were put aside and are still there.
+    /// Damaged spools that were set aside and are still there.
     pub damaged: u64,
     /// `up`, `down` or `unknown`.
     pub database: &'static str,
-    /// `idle`, `storing`, or `stalled` where hits have been on their way to the database for long.
+    /// `idle`, `storing`, or `stalled` if hits have been waiting for the database for long.
     pub projection: &'static str,
     /// `usable`, `starting` or `down`.
     pub api: &'static str,
     /// Whether it has the keys that all links are signed with: `ok`, `lacking`, or `unchecked`
-    /// while no database has answered.
+    /// while no database has responded.
     pub keys: &'static str,
 }
 

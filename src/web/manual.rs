@@ -26,11 +26,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use self::pages::{FILES, PAGES, STYLE};
 use super::{etag, page};
 
-/// Nothing but our own style sheet is loaded, and no site frames a page.
+/// Loads nothing but our own style sheet, and no site may frame a page.
 const POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
 
-/// Documents by what stands behind `/docs/`.
+/// Documents by their path below `/docs/`.
 static MANUAL: LazyLock<Vec<Document>> = LazyLock::new(|| {
     let pages = PAGES.iter().enumerate().map(|(index, page)| {
         let around = [index.checked_sub(1), index.checked_add(1)];
@@ -48,7 +48,7 @@ static MANUAL: LazyLock<Vec<Document>> = LazyLock::new(|| {
     pages.chain(files).chain([style]).collect()
 });
 
-/// What is answered for an address.
+/// The response for a path.
 struct Document {
     /// `mail`; nothing for the list of pages.
     name: &'static str,

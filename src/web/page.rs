@@ -10,7 +10,7 @@ static X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 const STYLE: &str =
     "body{font:1.1rem/1.5 system-ui;margin:15vh auto;max-width:30rem;padding:0 1rem}";
 
-/// A page of a heading and a line, never cached, never listed by a search engine. Both are ours:
+/// A page with a heading and a line, never cached, never indexed by a search engine. Both are ours:
 /// nothing is escaped.
 pub(super) fn page(status: StatusCode, heading: &str, line: &str) -> Response {
     let page = format!(
@@ -40,7 +40,7 @@ pub(super) async fn get_start() -> Response {
     )
 }
 
-/// Whether a person's browser opens a page, and no script or image of a page asks.
+/// Whether a person's browser opens a page, rather than a page's script or image.
 pub(super) fn is_navigation<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -49,8 +49,8 @@ pub(super) fn is_navigation<B>(request: &Request<B>) -> bool {
     *request.method() == Method::GET && takes_pages && is_page
 }
 
-/// What no route answers. People get a page; programs that call the API or send something read the
-/// status.
+/// The answer if no route matches. People get a page; programs that call the API or send something
+/// read the status.
 pub(super) fn refuse_path(method: &Method, uri: &Uri) -> Response {
     let path = uri.path();
     let is_api = path == "/api" || path.starts_with("/api/");

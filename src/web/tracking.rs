@@ -66,11 +66,11 @@ const EVENT_BODY: Limits = Limits {
 /// How long a form may take to arrive: files come over slow lines.
 const MOST_FORM_TIME: Duration = Duration::from_secs(60);
 
-/// Lets pages of other sites show what answers with it.
+/// Lets pages of other sites embed the response.
 static EMBEDDABLE: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// What tracking requests are answered by. The database is not in it: links and forms come from
-/// their local copies, hits go into the sink.
+/// The state behind tracking requests. The database is not in it: links and forms come from their
+/// local copies, hits go into the sink.
 pub struct TrackingState {
     /// How requests are read.
     pub rules: Rules,
@@ -211,7 +211,7 @@ impl TrackingState {
         }
     }
 
-    /// A POST to a link: an opt-out where the link is one.
+    /// A POST to a link: an opt-out if the link is one.
     async fn opt_out_of_link(&self, inbound: &Inbound<'_>, kind: RouteKind) -> Option<Decoded> {
         let click = match kind {
             RouteKind::Adobe => self.answer_adobe(inbound).await,

@@ -54,25 +54,25 @@ pub struct Upstream {
     client: Client<Connector, Body>,
     scheme: Scheme,
     authority: Authority,
-    /// What stands before every path there; empty, or a slash and more without one at its end.
+    /// Prefix of every path there; empty, or starting with a slash and not ending with one.
     prefix: String,
-    /// The name that it is asked under.
+    /// The `Host` it is sent.
     host: HeaderValue,
     patience: Duration,
     most_bytes: u64,
     room: Arc<Semaphore>,
 }
 
-/// Why the old system did not answer.
+/// Why the old system did not respond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
-    /// Too many requests wait for it already.
+    /// Too many requests are waiting for it already.
     Busy,
-    /// It cannot be reached, or breaks off.
+    /// It cannot be reached, or the connection breaks.
     Away,
-    /// It says nothing for too long.
+    /// It stays silent for too long.
     Slow,
-    /// The request is longer than may be.
+    /// The request is longer than allowed.
     TooLarge,
     /// The request came from here.
     Loop,
@@ -115,7 +115,8 @@ impl Failure {
 }
 
 impl Upstream {
-    /// The old system of a configuration; none where none is named. The configuration was checked.
+    /// The old system of a configuration; `None` if none is configured. The configuration has been
+    /// validated.
     pub fn new(config: &config::Upstream) -> Option<Self> {
         let url = Url::parse(config.url.as_deref()?).ok()?;
         let at: Uri = url.as_str().parse().ok()?;
@@ -146,7 +147,7 @@ impl Upstream {
         })
     }
 
-    /// Asks the old system, in the name of a client.
+    /// Forwards a client's request to the old system.
     pub async fn pass_on(&self, site: &Site, client: IpAddr, request: Request<Body>) -> Response {
         let (response, outcome) = match self.ask(site, client, request).await {
             Ok(response) => (response, "answered"),
@@ -157,7 +158,7 @@ impl Upstream {
     }
 
     /// Tells the old system that the reader of one of Mautic's messages has unsubscribed, as the
-    /// reader's mailbox would (RFC 8058). False where it is to be told again.
+    /// reader's mailbox would (RFC 8058). False if it must be retried.
     pub(crate) async fn unsubscribe(&self, site: &Site, hash: &str) -> bool {
         let path = format!("/email/unsubscribe/{hash}");
         let request = Request::post(path)
@@ -240,8 +241,8 @@ impl Upstream {
     }
 }
 
-/// TLS with the system's certificates. Without any, an old system on plain HTTP is reached all the
-/// same, and one on HTTPS is away.
+/// TLS with the system's certificates. Without any, an old system on plain HTTP can still be
+/// reached, and one on HTTPS is down.
 fn with_roots() -> Option<HttpsConnectorBuilder<WantsSchemes>> {
     let ring = rustls::crypto::ring::default_provider;
     let builder = HttpsConnectorBuilder::new().with_provider_and_native_roots(ring());
@@ -260,7 +261,7 @@ fn with_roots() -> Option<HttpsConnectorBuilder<WantsSchemes>> {
         })
 }
 
-/// What an error of the client's means.
+/// What an error of the client means.
 fn failure(error: &hyper_util::client::legacy::Error) -> Failure {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {

@@ -15,15 +15,15 @@ use crate::store::unknown_paths::{OTHERS, UnknownPath};
 
 /// How often counts are added to the database.
 const EVERY: Duration = Duration::from_secs(5);
-/// Most first parts between two of these.
+/// Maximum number of first segments between two of these.
 const MOST_WAITING: usize = 1_000;
 /// Characters of a first part.
 const MOST_SEGMENT: Limit = Limit(100);
 
-/// What became of a request that is not ours.
+/// The fate of a request that is not ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It went on to the old system.
+    /// It was passed on to the old system.
     PassedOn,
     /// Nothing answers it.
     Refused,
@@ -67,7 +67,7 @@ impl UnknownPaths {
         waiting.drain().map(|(_, counted)| counted).collect()
     }
 
-    /// Puts back what the database did not take, in the room that there is.
+    /// Puts back what the database did not take, as far as there is room.
     fn put_back(&self, counted: Vec<UnknownPath>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for old in counted {
@@ -90,7 +90,7 @@ impl UnknownPaths {
         }
     }
 
-    /// Adds the counts to the database until the stop is said, and then once more.
+    /// Adds the counts to the database until the stop is signalled, and then once more.
     pub async fn run(self, store: Store, stop: CancellationToken) {
         while stop
             .run_until_cancelled(tokio::time::sleep(EVERY))
@@ -103,7 +103,7 @@ impl UnknownPaths {
     }
 }
 
-/// What is counted for a first part; for all others where there are too many.
+/// The counts for a first segment; for all others if there are too many.
 fn entry(
     waiting: &mut HashMap<String, UnknownPath>,
     segment: String,

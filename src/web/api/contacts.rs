@@ -132,7 +132,7 @@ pub struct TimelineQuery {
 #[derive(Debug, Serialize)]
 struct Timeline<'h> {
     hits: Vec<Entry<'h>>,
-    /// `after` of the next older part; none where this is the oldest.
+    /// `after` of the next older part; `None` if this is the oldest.
     next: Option<Cursor>,
     /// The same, as earlier versions called it.
     before: Option<Cursor>,

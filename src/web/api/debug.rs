@@ -36,12 +36,12 @@ use crate::web::error::Problem;
 use crate::web::tracking::{Head, Outcome};
 use crate::web::{AdminState, MOST_HEAD, Mended, TrackingState};
 
-/// Who asks where nobody is named: an address of the documentation range, in no list of trusted
+/// Who asks if nobody is named: an address of the documentation range, in no list of trusted
 /// networks.
 const SOMEBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-/// What is told of the answer's text, in bytes.
+/// How much of the response's text is shown, in bytes.
 const MOST_TOLD: usize = 64 << 10;
-/// Hits of a batch that are told.
+/// Number of a batch's hits that are shown.
 const MOST_HITS: usize = 1_000;
 
 /// Explains a request: 200 `{status, headers, location, set_cookies, body, refused, hits,
@@ -78,7 +78,7 @@ enum Fate {
     /// With the headers of the request.
     Outcome(Box<Outcome>, HeaderMap),
     NoTracking,
-    /// It did not come through; the status that its sender would see.
+    /// It did not get through; the status that its sender would see.
     NotTaken(Option<u16>),
 }
 
@@ -115,7 +115,7 @@ async fn send(tracking: &TrackingState, peer: IpAddr, request: &[u8]) -> Fate {
     })
 }
 
-/// The way of a tracking request up to where its hits would be kept.
+/// A tracking request up to the point where its hits would be kept.
 async fn see(state: &TrackingState, peer: IpAddr, request: Request<Incoming>) -> Fate {
     let (parts, body) = request.into_parts();
     let served = state.site_of(&parts.headers);
@@ -179,7 +179,7 @@ async fn tell(app: &AdminState, outcome: Outcome, request: &HeaderMap) -> Value 
     })
 }
 
-/// A sink that keeps nothing but what is told.
+/// A sink that keeps only what is shown.
 #[derive(Default)]
 struct Onlooker(Mutex<Seen>);
 
@@ -211,7 +211,7 @@ impl Sink for Onlooker {
     fn count_early(&self, _hits: usize) {}
 }
 
-/// The answer's text; none for a picture.
+/// The response's text; `None` for an image.
 async fn tell_body(headers: &HeaderMap, status: StatusCode, body: Body) -> Option<String> {
     let is_picture = headers
         .get(http::header::CONTENT_TYPE)

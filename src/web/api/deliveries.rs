@@ -44,7 +44,7 @@ pub(super) struct Listing {
 #[derive(Debug, Serialize)]
 pub(super) struct DeliveryList {
     deliveries: Vec<Delivery>,
-    /// `after` for the rest; none where this was all.
+    /// `after` for the rest; `None` if this was all.
     next: Option<Id>,
 }
 

@@ -96,7 +96,7 @@ pub(super) struct Listing {
 #[derive(Debug, Serialize)]
 pub(super) struct FormList {
     forms: Vec<FormView>,
-    /// `after` for the rest; none where this was all.
+    /// `after` for the rest; `None` if this was all.
     next: Option<Id>,
 }
 

@@ -41,9 +41,9 @@ struct Taken {
     notes: Vec<Note>,
 }
 
-/// Takes hits: 202 `{accepted, rejected: [{index, error, field?}]}`; 400 where the body is not
-/// valid JSON, 413 where it is too long or holds more than 100,000 hits, 422 (with `rejected`)
-/// where no hit is valid, 503 with `Retry-After` where none is stored.
+/// Takes hits: 202 `{accepted, rejected: [{index, error, field?}]}`; 400 if the body is not valid
+/// JSON, 413 if it is too long or holds more than 100,000 hits, 422 (with `rejected`) where no hit
+/// is valid, 503 with `Retry-After` if none is stored.
 pub async fn post_hits(
     State(app): State<Arc<AdminState>>,
     headers: HeaderMap,

@@ -34,7 +34,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
     }
 }
 
-/// A body of JSON where there is one; without it what is usual.
+/// A body of JSON if there is one; without it what is usual.
 #[derive(Clone, Copy, Debug)]
 pub struct ApiJsonIfAny<T>(pub T);
 
@@ -112,7 +112,7 @@ impl PathText {
     }
 }
 
-/// Longest body that is read once more to tell what is wrong with it: a tree takes several times
+/// Longest body that is parsed again to find out what is wrong with it: a tree takes several times
 /// its size.
 const MOST_EXPLAINED: usize = 2 << 20;
 
@@ -156,11 +156,11 @@ pub(super) enum Explained {
     NoJson(serde_json::Error),
     /// A field is wrong.
     Mistake(Mistake),
-    /// It is too long to be looked at again.
+    /// It is too long to be parsed again.
     Not,
 }
 
-/// Reads a wrong text once more, slower, to tell the field.
+/// Parses an invalid text once more, slower, to find the field.
 pub(super) fn explain(body: &[u8], read: impl FnOnce(&Tree) -> Option<Mistake>) -> Explained {
     if body.len() > MOST_EXPLAINED {
         return Explained::Not;
@@ -171,7 +171,7 @@ pub(super) fn explain(body: &[u8], read: impl FnOnce(&Tree) -> Option<Mistake>) 
     }
 }
 
-/// The problem of a body that is no JSON at all.
+/// The problem for a body that is not JSON at all.
 pub(super) fn no_json(body: &[u8], error: &serde_json::Error) -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
@@ -220,7 +220,7 @@ pub enum OneOrMany<T> {
 }
 
 impl<T> OneOrMany<T> {
-    /// Whether it is given by itself.
+    /// Whether it is a single object.
     pub fn is_one(&self) -> bool {
         matches!(self, Self::One(_))
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::model::wire;
 use crate::web::error::Problem;
 
-/// Entries of a part where no limit is given.
+/// Entries of a part if no limit is given.
 pub(super) const USUAL_ENTRIES: i64 = 100;
 /// Most entries of a part.
 pub(super) const MOST_ENTRIES: i64 = 1_000;
@@ -22,7 +22,7 @@ pub(super) fn limit(asked: Option<i64>, usual: i64, most: i64) -> Result<i64, Pr
     }
 }
 
-/// What the next part starts behind; none after a part that is not full.
+/// Where the next part starts; `None` after a part that is not full.
 pub(super) fn next<T, P>(part: &[T], limit: i64, place: impl FnOnce(&T) -> P) -> Option<P> {
     part.last()
         .filter(|_| part.len() as i64 == limit)

@@ -47,14 +47,14 @@ use crate::store::Store;
 use crate::web::AdminState;
 use crate::web::error::Problem;
 
-/// Lines a transaction. More amortise its round trips better; fewer are answered sooner and hold
+/// Lines per transaction. More amortise its round trips better; fewer are answered sooner and hold
 /// the lane for less long.
 const CHUNK_LINES: usize = 1_000;
-/// Bytes of lines a transaction: memory stays constant however long they are.
+/// Bytes of lines per transaction: memory stays constant however long they are.
 const CHUNK_BYTES: usize = 1 << 20;
-/// A sender that pauses for so long gets the answers to what it has sent.
+/// A sender that pauses this long gets the answers to what it has sent so far.
 const LINGER: Duration = Duration::from_millis(20);
-/// How long a chunk is tried while the database does not answer.
+/// How long a chunk is retried while the database does not respond.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 type Chunk = Vec<Result<Recipient, MessageError>>;
@@ -124,8 +124,8 @@ pub(super) async fn create_messages(
         .into_response())
 }
 
-/// Cuts the body into chunks. Ends with the body, or when nobody wants the answers any more. Says
-/// whether the body came whole.
+/// Cuts the body into chunks. Ends with the body, or when nobody wants the answers any more.
+/// Returns whether the body was complete.
 async fn read_chunks(mut body: Body, chunks: mpsc::Sender<Chunk>) -> bool {
     let mut lines = Lines::default();
     let (mut chunk, mut bytes) = (Chunk::with_capacity(CHUNK_LINES), 0);
@@ -228,7 +228,7 @@ impl Storing {
         Some(KeyedLines { key, before })
     }
 
-    /// Where it fails, a longer request under the same key is taken for the rest of this one.
+    /// If it fails, a longer request under the same key is taken for the rest of this one.
     async fn note_end(&self, lines: u64) {
         let Some(request) = self.keyed(lines) else {
             return;

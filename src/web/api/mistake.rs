@@ -13,7 +13,7 @@ use crate::model::hint::{did_you_mean, nearest, one_of, quote};
 /// One mistake in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mistake {
-    /// From the inside out; empty where the whole is wrong.
+    /// From the inside out; empty if the whole is wrong.
     path: Vec<Step>,
     cause: Cause,
 }
@@ -29,9 +29,9 @@ pub(super) enum Step {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cause {
-    /// Something else has to stand there.
+    /// Something else is expected there.
     Value {
-        /// What does, in words; none as long as nobody has looked.
+        /// What does, in words; `None` as long as nobody has looked.
         is: Option<String>,
         must_be: String,
         meant: Option<&'static str>,
@@ -43,7 +43,7 @@ enum Cause {
     },
     Missing,
     Twice,
-    /// A type of another crate says no, in its own words.
+    /// A type of another crate rejects it, in its own words.
     Foreign(String),
 }
 
@@ -55,7 +55,7 @@ pub(super) enum Place {
 }
 
 impl Mistake {
-    /// The value has to be another one.
+    /// The value must be a different one.
     pub(super) fn must_be(allowed: impl fmt::Display) -> Self {
         Self::whole(Cause::Value {
             is: None,
@@ -92,7 +92,7 @@ impl Mistake {
         self
     }
 
-    /// Whether the whole is wrong, and no field of it.
+    /// Whether the whole is wrong, rather than a field of it.
     pub(super) fn is_whole(&self) -> bool {
         self.path.is_empty()
     }

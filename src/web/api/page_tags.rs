@@ -57,7 +57,7 @@ pub(super) struct Listing {
 #[derive(Debug, Serialize)]
 pub(super) struct PageTagList {
     page_tags: Vec<PageTag>,
-    /// `after` for the rest; none where this was all.
+    /// `after` for the rest; `None` if this was all.
     next: Option<String>,
 }
 

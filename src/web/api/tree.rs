@@ -143,7 +143,7 @@ fn visit_number<'de, V: Visitor<'de>>(number: &Number, visitor: V) -> Result<V::
     }
 }
 
-/// Each method asks for what serde wants and says so in our words where it is not there.
+/// Each method asks for what serde wants and says so in our words if it is not there.
 impl<'de> Deserializer<'de> for &'de Tree {
     type Error = Mistake;
 

@@ -2,9 +2,9 @@
 
 use memchr::{memchr, memmem, memrchr};
 
-/// Targets up to here pass uncut; hyper's own limit is 65,534.
+/// Targets up to this length pass uncut; hyper's own limit is 65,534.
 pub(super) const MOST_TARGET: usize = 60_000;
-/// What is kept of a longer one. Every parameter is cut to 8,000 characters later.
+/// How much of a longer one is kept. Every parameter is cut to 8,000 characters later.
 const KEPT_TARGET: usize = 32 << 10;
 
 /// Whether a request line asks for something that a person waits for.
@@ -15,8 +15,8 @@ pub(super) fn is_mendable(line: &[u8]) -> bool {
     })
 }
 
-/// Whether a line says a method and a version that hyper knows. What is none is refused, whatever
-/// else it says.
+/// Whether a line has a method and a version that hyper knows. Any other is refused, whatever else
+/// it says.
 pub(super) fn is_request_line(line: &[u8]) -> bool {
     (line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0")) && !line.starts_with(b"CONNECT ")
 }
@@ -33,7 +33,7 @@ pub(super) fn name_and_value(line: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Lines that say which bytes are a body, or whether another request follows.
+/// Lines that define the body, or whether another request follows.
 pub(super) fn frames_body(name: &[u8]) -> bool {
     is_any(
         name,
@@ -60,7 +60,7 @@ pub(super) fn resembles_framing(line: &[u8]) -> bool {
         .any(|name| memmem::find(&letters, name.as_bytes()).is_some())
 }
 
-/// Lines that say who is there and what for: a flood of others must not push them out.
+/// Lines that say who the client is and what it wants: a flood of others must not push them out.
 pub(super) fn names_client(name: &[u8]) -> bool {
     is_any(name, &["forwarded", "host", "x-forwarded-for"])
 }
@@ -98,7 +98,7 @@ pub(super) fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= 0x20 && byte != 0x7f)
 }
 
-/// Percent-encodes what a target may not hold; UTF-8 stays as it is.
+/// Percent-encodes what a target must not contain; UTF-8 stays as it is.
 pub(super) fn encode_target(target: &[u8]) -> Vec<u8> {
     let is_text = std::str::from_utf8(target).is_ok();
     let mut out = Vec::with_capacity(target.len());

@@ -13,30 +13,30 @@ use crate::tracking::inbound::MENDED_HEADER;
 
 /// What is kept of one line.
 const MOST_LINE: usize = 64 << 10;
-/// What of a line may wait for its end; more is taken out of its middle.
+/// How much of a line may wait for its end; more is cut out of its middle.
 const MOST_WAITING: usize = 2 * MOST_LINE;
 /// The end of a request line: a space, `HTTP/1.1`, CR, LF, and some room.
 const TAIL: usize = 16;
-/// What is kept of a head; below [`MOST_HEAD`](super::MOST_HEAD).
+/// How much of a head is kept; below [`MOST_HEAD`](super::MOST_HEAD).
 const MOST_KEPT: usize = 112 << 10;
-/// Header lines that are kept; hyper takes 100, and those that always pass need room.
+/// Number of header lines to keep; hyper takes 100, and those that always pass need room.
 const MOST_LINES: usize = 90;
 /// A head with more bytes ends the connection.
 const MOST_BYTES: usize = 4 << 20;
 
-/// Where in a connection the next byte stands.
+/// The parser's position in a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
     /// In a head, or between two requests.
     #[default]
     Head,
-    /// In a body, with so many bytes to come.
+    /// In a body, with this many bytes to come.
     Body(u64),
-    /// Past a head that is hyper's affair.
+    /// After a head that is left to hyper.
     Unseen,
 }
 
-/// How long the body is, as the head's lines say it.
+/// The length of the body, according to the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Framing {
     #[default]
@@ -80,23 +80,23 @@ impl Framing {
 #[derive(Debug, Default)]
 pub(super) struct Mender {
     place: Place,
-    /// The present line as far as it has come; bytes may be missing after [`MOST_LINE`].
+    /// The current line so far; bytes may be missing after [`MOST_LINE`].
     line: Vec<u8>,
     has_gap: bool,
-    /// Mended lines of the present head.
+    /// Mended lines of the current head.
     head: Vec<u8>,
-    /// Bytes of the present head as they came.
+    /// Bytes of the current head as they came.
     bytes: usize,
     lines: usize,
     framing: Framing,
-    /// Whether the present request may be mended at all.
+    /// Whether the current request may be mended at all.
     is_mended: bool,
     is_cut: bool,
     is_repaired: bool,
 }
 
 impl Mender {
-    /// Whether the bytes are whole, ordinary heads and bodies; if so, they are behind us.
+    /// Whether the bytes are complete, ordinary heads and bodies; if so, they are consumed.
     pub(super) fn passes(&mut self, mut input: &[u8]) -> bool {
         if self.bytes > 0 {
             return false;
@@ -123,7 +123,7 @@ impl Mender {
         true
     }
 
-    /// Takes bytes that do not pass as they are; whole heads go to `out`.
+    /// Takes bytes that do not pass as they are; complete heads go to `out`.
     pub(super) fn feed(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         while !input.is_empty() {
             match self.place {
@@ -158,7 +158,7 @@ impl Mender {
         Ok(())
     }
 
-    /// Takes out the middle of a line that goes on and on.
+    /// Cuts the middle out of an overlong line.
     fn shorten_line(&mut self, out: &mut Vec<u8>) {
         let is_request_line = self.head.is_empty();
         if !(self.is_mended || is_request_line && is_mendable(&self.line)) {
@@ -302,7 +302,7 @@ fn in_body(left: u64, taken: usize) -> Place {
     }
 }
 
-/// The length of the head at the start of the input and what follows it, where it is whole and
+/// The length of the head at the start of the input and what follows it, if it is complete and
 /// nothing in it needs mending.
 fn ordinary_head(input: &[u8]) -> Option<(usize, Framing)> {
     let mut at = memchr(b'\n', input)? + 1;

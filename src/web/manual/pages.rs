@@ -2,9 +2,9 @@
 
 /// A page.
 pub(super) struct Page {
-    /// What stands behind `/docs/`: nothing for the list of pages.
+    /// The path below `/docs/`: empty for the list of pages.
     pub(super) name: &'static str,
-    /// Its place in the repository, from which its links start.
+    /// Its path in the repository, which its links are relative to.
     pub(super) place: &'static str,
     /// Markdown.
     pub(super) text: &'static str,
@@ -31,7 +31,7 @@ macro_rules! page {
     };
 }
 
-/// All pages, the list of them first.
+/// All pages, their list first.
 pub(super) const PAGES: [Page; 22] = [
     page!("", "static/docs/README.md"),
     page!("start", "README.md"),
@@ -63,7 +63,7 @@ macro_rules! file {
     };
 }
 
-/// Files that pages link to: place in the repository, what stands behind `/docs/`, text.
+/// Files that pages link to: path in the repository, path below `/docs/`, text.
 pub(super) const FILES: [(&str, &str, &str); 13] = [
     file!("config.example.toml", "config.example.toml"),
     file!("LICENSE", "LICENSE"),

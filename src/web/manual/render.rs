@@ -6,7 +6,7 @@ use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
 
 use super::pages::{FILES, PAGES, Page};
 
-/// A whole page, with links to the ones before and behind it.
+/// A whole page, with links to the previous and the next one.
 pub(super) fn page(page: &Page, around: [Option<&Page>; 2]) -> String {
     let title = page.title();
     let mut out = format!(
@@ -29,7 +29,7 @@ pub(super) fn page(page: &Page, around: [Option<&Page>; 2]) -> String {
     out
 }
 
-/// What the page holds. HTML in it is text here.
+/// The page's contents. HTML in it is shown as text.
 fn body<'a>(place: &str, text: &'a str) -> Vec<Event<'a>> {
     let mut events: Vec<Event<'a>> = Vec::new();
     // Where the heading begins that is being read, and its words so far.
@@ -87,7 +87,7 @@ fn body<'a>(place: &str, text: &'a str) -> Vec<Event<'a>> {
     events
 }
 
-/// A heading's name in addresses, as code hosts make it.
+/// A heading's anchor, as code hosts make it.
 fn anchor(heading: &str) -> String {
     heading
         .chars()
@@ -99,8 +99,7 @@ fn anchor(heading: &str) -> String {
         .collect()
 }
 
-/// Where a link of the file at `place` leads here; none where it leads to a file that is not
-/// served.
+/// Where a link in the file at `place` leads here; `None` if it leads to a file that is not served.
 fn href(place: &str, to: &str) -> Option<String> {
     if to.starts_with('#') || to.starts_with("https://") || to.starts_with("http://") {
         return Some(to.to_owned());

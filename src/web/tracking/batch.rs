@@ -20,7 +20,7 @@ use crate::tracking::decoded::{Decoded, Reply};
 use crate::tracking::mapp::batch::{self, Packing, Unusable};
 use crate::tracking::mapp::{self, Call, Sender};
 
-/// Kilobytes of batches that may wait in memory; who comes with more is asked to come again.
+/// Kilobytes of batches that may wait in memory; beyond that, senders are asked to retry.
 static ROOM: Semaphore = Semaphore::const_new(96 << 10);
 /// Batches that are read and stored at once: while one waits for the disk the next is read.
 static READERS: Semaphore = Semaphore::const_new(3);
@@ -87,7 +87,7 @@ impl TrackingState {
     }
 }
 
-/// Nothing is lost: it comes again.
+/// Nothing is lost: the sender retries.
 fn not_stored() -> Outcome {
     Decoded::of(Reply::NotStored, Vec::new()).into()
 }

@@ -43,7 +43,7 @@ impl TrackingState {
     }
 }
 
-/// Whether an address lies in one of the networks.
+/// Whether an address is in one of the networks.
 pub fn is_in(address: IpAddr, networks: &[IpNet]) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }

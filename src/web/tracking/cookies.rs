@@ -13,17 +13,17 @@ use crate::tracking::session::{
 };
 use crate::tracking::visitor::VISITOR_COOKIE;
 
-/// How cookies of this server look.
+/// The attributes of this server's cookies.
 #[derive(Clone, Debug)]
 pub struct CookieMaker {
     is_https: bool,
-    /// What follows the values of cookies on the configured domains, longest first.
+    /// The attributes of cookies on the configured domains, longest first.
     domains: Vec<Attributes>,
-    /// The same where none of them is asked.
+    /// The same if none of them was requested.
     host_only: Attributes,
 }
 
-/// What follows a cookie's value. It is the same for every browser, so it is written once.
+/// A cookie's attributes. They are the same for every browser, so they are written once.
 #[derive(Clone, Debug)]
 struct Attributes {
     domain: Option<HostPattern>,
@@ -65,7 +65,7 @@ impl CookieMaker {
         }
     }
 
-    /// Writes what the browser is to remember.
+    /// Writes what the browser should remember.
     pub(in crate::web) fn write(
         &self,
         cookies: &Cookies,
@@ -101,7 +101,7 @@ impl CookieMaker {
         }
     }
 
-    /// How cookies look on the configured domain that the request's host belongs to.
+    /// The attributes on the configured domain that the request's host belongs to.
     fn attributes(&self, request: &HeaderMap) -> &Attributes {
         self.configured(request).unwrap_or(&self.host_only)
     }
@@ -125,7 +125,7 @@ impl Attributes {
     }
 }
 
-/// A session cookie; its name and value are of no account.
+/// A session cookie; its name and value do not matter.
 fn cookie(is_https: bool, domain: Option<&HostPattern>) -> Cookie<'static> {
     // Third-party requests of the script need SameSite=None, which browsers take with Secure only.
     let same_site = if is_https {

@@ -74,7 +74,7 @@ impl Permission {
         response
     }
 
-    /// Writes the headers into an answer that does not say yet who may read it.
+    /// Adds the headers to a response that does not say yet who may read it.
     pub fn add(&self, headers: &mut HeaderMap) {
         let is_said = headers.get_all(VARY).iter().any(|value| {
             let value = value.to_str().unwrap_or_default();

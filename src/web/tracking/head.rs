@@ -26,7 +26,7 @@ pub(in crate::web) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Of a request to a site, of the client at `peer`.
+    /// For a request to a site, from the client at `peer`.
     pub(in crate::web) fn of(
         state: &TrackingState,
         site: &'a Site,
@@ -48,7 +48,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// The same on its own, for another thread.
+    /// An owned copy, for another thread.
     pub(in crate::web) fn into_owned(self) -> Head<'static> {
         Head {
             parts: Cow::Owned(self.parts.into_owned()),
@@ -62,7 +62,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// The request as dialects see it, without a body: the one place that makes it.
+    /// The request as dialects see it, without a body: the one place that builds it.
     pub(in crate::web) fn inbound(&self) -> Inbound<'_> {
         let Parts {
             method,

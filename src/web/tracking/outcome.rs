@@ -26,31 +26,31 @@ pub(in crate::web) const DEBUG_HEADER: &str = "x-sillage-debug";
 /// Reads hits and offers them.
 type Offer = Box<dyn FnOnce(&dyn Sink) -> Receipt + Send>;
 
-/// Hits that are too many to stand in memory together: they are read while they are offered, on a
-/// thread of their own. Their sender sends again what is not stored.
+/// Hits that are too many to be in memory together: they are read while they are offered, on a
+/// thread of their own. Their sender retries what is not stored.
 pub(in crate::web) struct Batch {
     pub(in crate::web) offer: Offer,
-    /// The places in memory that they take until they are stored.
+    /// Their share of memory until they are stored.
     pub(in crate::web) permits: Vec<SemaphorePermit<'static>>,
 }
 
-/// What a tracking request comes to.
+/// The result of a tracking request.
 pub(in crate::web) enum Outcome {
     /// What a dialect made of it.
     Decoded(Decoded),
-    /// Hits that are still to be read, and 200 once they are stored.
+    /// Hits that have yet to be read, and 200 once they are stored.
     Batch(Batch),
-    /// A submission to a form that we do not have, and its body: the old system's, where there is
-    /// one.
+    /// A submission to a form that we do not have, and its body: passed to the old system, if there
+    /// is one.
     OfNobody {
-        /// What the sender is told where there is none.
+        /// The answer if there is none.
         refusal: Decoded,
         body: Bytes,
     },
-    /// An answer that no dialect gives.
+    /// A response that no dialect gives.
     Said {
         response: Response,
-        /// Why it leaves no hit behind, where one was meant.
+        /// Why it leaves no hit, if one was meant.
         refused: Option<&'static str>,
     },
 }
@@ -62,7 +62,7 @@ impl From<Decoded> for Outcome {
 }
 
 impl TrackingState {
-    /// Makes the hits durable and gives the answer.
+    /// Makes the hits durable and returns the response.
     pub(in crate::web) async fn settle(
         &self,
         site: &ServedSite,
@@ -127,9 +127,9 @@ impl TrackingState {
         }
     }
 
-    /// Gives hits their ids and makes them durable, or counts them as lost: the answer goes out in
-    /// any case. False where they are lost. Who can send again does not leave them to a disk that
-    /// has not taken them in time.
+    /// Gives hits their ids and makes them durable, or counts them as lost: the response goes out
+    /// in any case. False if they are lost. For senders that can retry, hits are not left to a disk
+    /// that is too slow.
     async fn keep(&self, hits: &mut [Hit], can_send_again: bool) -> bool {
         for hit in hits.iter_mut() {
             hit.id = HitId(self.clock.new_id(hit.received_at));
@@ -152,8 +152,8 @@ impl TrackingState {
         kept.is_ok()
     }
 
-    /// Makes a batch durable, whatever `spool.ack` says: an answer means that it is stored, no
-    /// answer that it is not.
+    /// Makes a batch durable, whatever `spool.ack` says: success means that it is stored, failure
+    /// that it is not.
     async fn keep_batch(&self, batch: Batch) -> bool {
         let Batch { offer, permits } = batch;
         let sink = Arc::clone(&self.sink);
@@ -169,7 +169,7 @@ impl TrackingState {
         is_kept
     }
 
-    /// Whether the sender may see what becomes of its request.
+    /// Whether the sender may see how its request is handled.
     fn is_debugging(&self, request: &HeaderMap) -> bool {
         self.debug.key.as_ref().is_some_and(|key| {
             request

@@ -158,7 +158,7 @@ fn form_page(status: StatusCode, html: String, runs: Runs) -> Response {
     response
 }
 
-/// A browser asks for it each time and gets 304 where it has it.
+/// A browser revalidates it each time and gets 304 if it has it.
 fn script(text: String, request: &HeaderMap) -> Response {
     let tag = etag::of(text.as_bytes());
     let mut response = match etag::is_known(request, &tag) {
@@ -177,7 +177,7 @@ fn script(text: String, request: &HeaderMap) -> Response {
     response
 }
 
-/// As `text/xml` no browser takes it for a page.
+/// As `text/xml`, no browser takes it for a page.
 fn xml(text: String) -> Response {
     let mut response = text.into_response();
     let headers = response.headers_mut();

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use super::{CookieMaker, Cors, Permission, Script, TrackingState};
 use crate::model::site::Site;
 
-/// A site with what is made of it once and not for each answer.
+/// A site with what is derived from it once rather than for each response.
 pub struct ServedSite {
     /// What holds there.
     pub site: Site,
@@ -45,17 +45,17 @@ pub struct Sites {
 }
 
 impl Sites {
-    /// One site, whatever host is asked for.
+    /// One site, whatever host is requested.
     pub fn one(site: ServedSite) -> Self {
         Self { default: site }
     }
 
-    /// The site of who asks for none: the server, when it tells where it is.
+    /// The default site: the server's own, when it says where it is.
     pub(in crate::web) fn default_site(&self) -> &ServedSite {
         &self.default
     }
 
-    /// The site of a request's host. There is one, so nothing has to be looked for.
+    /// The site for a request's host. There is one, so nothing has to be looked up.
     fn of(&self, _request: &HeaderMap) -> &ServedSite {
         &self.default
     }

@@ -10,7 +10,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
-/// Anything that a body may end with.
+/// Any error that a body may end with.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// When something last moved.
@@ -44,7 +44,7 @@ impl Activity {
     }
 }
 
-/// A body whose every part is noted.
+/// A body that records each of its chunks.
 pub(super) struct Watched<B> {
     body: B,
     activity: Activity,
@@ -80,8 +80,8 @@ impl<B: Body + Unpin> Body for Watched<B> {
     }
 }
 
-/// The body of an answer, which breaks off where nothing comes for too long. Holds its place among
-/// the requests that are on their way.
+/// The body of a response, which breaks off if nothing comes for too long. Holds its place among
+/// the requests in progress.
 pub(super) struct Idle {
     body: Incoming,
     patience: Duration,

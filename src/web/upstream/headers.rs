@@ -14,7 +14,7 @@ use crate::tracking::visitor::VISITOR_COOKIE;
 
 /// What we call ourselves in `Via`.
 const OUR_NAME: &str = "sillage";
-/// So often may a request have come through a server of ours: two may stand behind each other.
+/// How often a request may have passed through a server of ours: two may be chained.
 const MOST_PASSES: usize = 2;
 
 /// Cookies that only we read and write.
@@ -25,7 +25,7 @@ const OURS: [&str; 4] = [
     VISITOR_COOKIE,
 ];
 
-/// What holds for one connection only (RFC 9110, 7.6.1), and what is settled before.
+/// Hop-by-hop headers (RFC 9110, 7.6.1), and those that are settled before.
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     PROXY_AUTHENTICATE,
@@ -48,7 +48,7 @@ const FORWARDING: [&str; 7] = [
     "x-real-ip",
 ];
 
-/// Whether a request has come through here before.
+/// Whether a request has passed through here before.
 pub(super) fn is_loop(headers: &HeaderMap) -> bool {
     let named = |value: &HeaderValue| {
         let names = value.as_bytes().split(|byte| *byte == b',');
@@ -71,18 +71,18 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// A request of a client, as it goes on.
+/// A client's request, as it is forwarded.
 pub(super) struct Asked<'a> {
     /// Where it came.
     pub(super) site: &'a Site,
     /// Who sent it, by our own rules of trust.
     pub(super) client: IpAddr,
-    /// The name that the old system is asked under.
+    /// The `Host` for the old system.
     pub(super) host: &'a HeaderValue,
 }
 
 impl Asked<'_> {
-    /// Makes the headers those of the request that goes on.
+    /// Turns the headers into those of the forwarded request.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         let asked_for = headers.get(HOST).cloned();
         remove_hop_by_hop(headers);
@@ -113,7 +113,7 @@ impl Asked<'_> {
     }
 }
 
-/// Takes our cookies out; what the old system and others have set stays, byte for byte.
+/// Removes our cookies; those of the old system and others stay, byte for byte.
 fn remove_our_cookies(headers: &mut HeaderMap) {
     let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
     let is_ours = |pair: &[u8]| {
@@ -139,20 +139,20 @@ fn remove_our_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// An answer of the old system, as it goes to the client.
+/// A response of the old system, as it goes to the client.
 pub(super) struct Answered<'a> {
     /// Where the client asked.
     pub(super) site: &'a Site,
     /// Host and port of the old system.
     pub(super) authority: &'a str,
-    /// The name that it was asked under.
+    /// The `Host` it was sent.
     pub(super) host: &'a str,
-    /// What stands before its paths.
+    /// Prefix of its paths.
     pub(super) prefix: &'a str,
 }
 
 impl Answered<'_> {
-    /// Makes the headers those of our answer.
+    /// Turns the headers into those of our response.
     pub(super) fn clean(&self, headers: &mut HeaderMap) {
         remove_hop_by_hop(headers);
         if let Some(location) = headers.get(LOCATION)
@@ -170,7 +170,7 @@ impl Answered<'_> {
         }
     }
 
-    /// An address of the old system's as one of ours; none where it is another's.
+    /// A URL of the old system as one of ours; `None` if it is another's.
     fn lead_here(&self, location: &str) -> Option<String> {
         if location.starts_with('/') && !location.starts_with("//") {
             let below = location.strip_prefix(self.prefix)?;
@@ -190,8 +190,8 @@ impl Answered<'_> {
         is_theirs.then(|| format!("{}{below}", self.site.base_url))
     }
 
-    /// A cookie of the old system's: none where it has a name of ours, and without its own host as
-    /// the domain, which a browser that asked us would refuse.
+    /// A cookie of the old system: `None` if it has one of our names, and without its own host as
+    /// the domain, which a browser that asked us would reject.
     fn cookie(&self, cookie: &HeaderValue) -> Option<HeaderValue> {
         let bytes = cookie.as_bytes();
         let mut parts = bytes.split(|byte| *byte == b';');

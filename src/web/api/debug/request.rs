@@ -27,7 +27,7 @@ pub struct DecodeRequest {
     headers: Headers,
     body: Option<String>,
     body_base64: Option<String>,
-    /// Address of the connection's other end; 192.0.2.1 where none is named.
+    /// Address of the connection's other end; 192.0.2.1 if none is named.
     peer: Option<Address>,
 }
 
@@ -123,7 +123,7 @@ pub(super) fn write_request(wanted: DecodeRequest, site: &Site) -> Result<Vec<u8
     Ok(request)
 }
 
-/// Host, where there is one, and request target of a path or an absolute URL. Nothing in it is
+/// Host, if there is one, and request target of a path or an absolute URL. Nothing in it is
 /// changed.
 fn split_url(url: &str) -> Option<(Option<&str>, String)> {
     if url.contains(['\r', '\n']) {

@@ -28,7 +28,7 @@ use crate::web::api::json::ApiQuery;
 use crate::web::api::listing::{self, Cursor};
 use crate::web::error::Problem;
 
-/// Hits of an answer where no limit is given.
+/// Hits of an answer if no limit is given.
 const USUAL_LIMIT: i64 = 1_000;
 /// Most hits of an answer.
 const MOST_LIMIT: i64 = 1_000_000;

@@ -55,7 +55,7 @@ impl From<LinkKind> for Kind {
 #[derive(Debug, Serialize)]
 pub struct LinkList {
     links: Vec<LinkView>,
-    /// `after` for the rest; none where this was all.
+    /// `after` for the rest; `None` if this was all.
     next: Option<Id>,
 }
 
@@ -117,7 +117,7 @@ pub struct HistoryQuery {
 #[derive(Debug, Serialize)]
 pub struct History {
     changes: Vec<ChangeView>,
-    /// `after` for the rest; none where this was all.
+    /// `after` for the rest; `None` if this was all.
     next: Option<Cursor>,
 }
 

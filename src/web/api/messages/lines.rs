@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-/// Longest line; what is longer is skipped to its end, whatever its length.
+/// Longest line; a longer one is skipped to its end, whatever its length.
 pub(super) const MOST_LINE: usize = 256 << 10;
 
 /// A line of more than [`MOST_LINE`] bytes.
@@ -14,7 +14,7 @@ pub(super) struct TooLong;
 pub(super) struct Lines {
     piece: Bytes,
     at: usize,
-    /// Begin of a line whose end has not come yet.
+    /// The start of a line whose end has not come yet.
     begun: Vec<u8>,
     /// The line given out last, where it had to be put together.
     whole: Vec<u8>,
@@ -56,7 +56,7 @@ impl Lines {
         Some(Ok(&self.whole))
     }
 
-    /// What stands after the last line end, once the body has ended.
+    /// What follows the last line end, once the body has ended.
     pub(super) fn last_line(&mut self) -> Option<Result<&[u8], TooLong>> {
         if self.is_skipping {
             Some(Err(TooLong))

@@ -72,7 +72,7 @@ impl Outbox {
         }
     }
 
-    /// Passes on until all is passed on or nobody takes any more.
+    /// Passes on until everything is passed on or nobody takes any more.
     pub(super) async fn run(
         mut self,
         mut from: mpsc::Receiver<Outcomes>,
@@ -125,7 +125,7 @@ impl Outbox {
         }
     }
 
-    /// The oldest, where there is one; makes room for what had none.
+    /// The oldest, if there is one; makes room for what had none.
     async fn take(&mut self) -> io::Result<Outcomes> {
         let taken = if let Some(outcomes) = self.memory.pop_front() {
             self.bytes -= weigh(&outcomes);

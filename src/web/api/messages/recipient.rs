@@ -35,7 +35,7 @@ struct Contact {
     fields: Vec<(String, String)>,
 }
 
-/// The recipient of a line; none for an empty one.
+/// The recipient of a line; `None` for an empty one.
 pub(super) fn read(line: Result<&[u8], TooLong>) -> Option<Result<Recipient, MessageError>> {
     let line = match line {
         Ok(line) => line.trim_ascii(),

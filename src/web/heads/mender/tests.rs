@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What comes out when the bytes arrive in these pieces; none where the connection is ended.
+/// What comes out when the bytes arrive in these pieces; `None` if the connection is ended.
 fn mended(input: &[u8], mut sizes: impl Iterator<Item = usize>) -> Option<Vec<u8>> {
     let (mut mender, mut out, mut rest) = (Mender::default(), Vec::new(), input);
     while !rest.is_empty() {
