@@ -57,16 +57,16 @@ use crate::model::hit::{Limit, clean};
 use crate::model::host_pattern::HostPattern;
 use crate::model::keys::Keys;
 
-/// Most parameters that are read of one request, or of one line of a batch; a hit notes where there
-/// were more.
+/// Maximum number of parameters read from one request, or from one line of a batch; a hit notes if
+/// there were more.
 const MOST_PARAMETERS: usize = 500;
 
-/// What of the configuration decides how a request is read and answered.
+/// The parts of the configuration that decide how a request is read and answered.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Verify cookies and tokens.
     pub keys: Keys,
-    /// Fields that name a contact, strongest first.
+    /// Fields that identify a contact, strongest first.
     pub unique: Vec<String>,
     /// Fields that anyone may set.
     pub public: Vec<String>,
@@ -74,14 +74,14 @@ pub struct Rules {
     pub adobe_mode: AdobeMode,
     /// Mapp's part.
     pub mapp: MappRules,
-    /// Hosts that a destination with a personal host may have.
+    /// Hosts allowed for a destination with a personal host.
     pub personal_hosts: Vec<HostPattern>,
-    /// Agents and networks that hits are judged by.
+    /// Agents and networks for judging hits.
     pub lists: Arc<verdict::Lists>,
 }
 
 impl Rules {
-    /// Rules as they are without a configuration.
+    /// The rules without any configuration.
     pub fn new(keys: Keys) -> Self {
         Self {
             keys,
@@ -94,8 +94,8 @@ impl Rules {
         }
     }
 
-    /// Why a public value cannot be that of a unique field, as a hit notes it; none where the field
-    /// is no unique one that the public may set.
+    /// Why a public value cannot be a unique field's, as a hit notes it; `None` if the field is not
+    /// a unique one that the public may set.
     pub(crate) fn refuses(&self, field: &str, value: &str) -> Option<&'static str> {
         if !self.unique.iter().any(|unique| unique == field)
             || !self.public.iter().any(|public| public == field)
@@ -117,14 +117,15 @@ pub enum AdobeMode {
     Session,
     /// Those of visitors that ever clicked.
     Permanent,
-    /// All; a later click tells whose they were.
+    /// All; a later click decides whose they were.
     Anonymous,
 }
 
 /// How Mapp's requests are read.
 #[derive(Clone, Debug, Default)]
 pub struct MappRules {
-    /// Secrets by track id: who sends it may name another client's address, agent and page.
+    /// Secrets by track id: a sender that knows one may override the client's address, agent and
+    /// page.
     pub secrets: Vec<(String, String)>,
     /// Hosts that `re.pl` may lead to.
     pub redirect_hosts: Vec<HostPattern>,
@@ -132,8 +133,8 @@ pub struct MappRules {
     pub sets_cookies: bool,
 }
 
-/// The e-mail address in a raw urlencoded pair whose plus stands for itself; none where the pair
-/// has no plus, or the field holds no addresses.
+/// The email address in a raw urlencoded pair whose plus is literal; `None` if the pair has no
+/// plus, or the field holds no addresses.
 ///
 /// In a query `+` is a space, and no address holds one: who writes `email=ada+news@example.com` has
 /// forgotten to encode it.
@@ -146,7 +147,7 @@ pub fn address_with_plus(field: &str, pair: &[u8]) -> Option<String> {
     plain_address(value)
 }
 
-/// A raw value as an address, where it is one; spaces around it may be pluses.
+/// A raw value as an address, if it is one; spaces around it may be pluses.
 fn plain_address(value: &[u8]) -> Option<String> {
     let value = percent_encoding::percent_decode(value).decode_utf8().ok()?;
     let address = value.trim_matches(|c: char| c == '+' || c.is_whitespace());
