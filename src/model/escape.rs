@@ -4,6 +4,7 @@
 //! |---|---|
 //! | HTML and XML, in an element or in quotes | [`html`] |
 //! | a string in a `script` element | [`script_string`] |
+//! | a query, and a value in a URL | [`QUERY`], [`VALUE`] |
 //! | a header's value, for people to read | [`header_text`] |
 //! | a cell of CSV | where cells are written: `operator/export/cell.rs` |
 //! | an error message | [`quote`](super::hint::quote) |
@@ -12,6 +13,32 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC};
+
+/// Bytes that a raw query must not contain unencoded. Without `%`: the request's own escapes stay as
+/// they came.
+pub const QUERY: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\'')
+    .add(b'\\')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}')
+    .add(b'^');
+
+/// Bytes to encode in a value that we put into a URL: everything but unreserved characters, as PHP's
+/// `rawurlencode` does.
+pub const VALUE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 const SPACES: [char; 3] = ['\t', '\n', '\r'];
 

@@ -7,26 +7,11 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
-use super::personal::VALUE;
+use crate::model::escape::{QUERY, VALUE};
 use crate::model::hit::{Limit, Utm, plain_ampersands};
 
-/// What a raw query must not contain unencoded. Without `%`: the request's own escapes stay as they
-/// came.
-pub(super) const QUERY: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'<')
-    .add(b'>')
-    .add(b'\'')
-    .add(b'\\')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}')
-    .add(b'^');
 /// The destination of one click. `query` is the request's raw query, without `?`.
 ///
 /// Parameters whose names the destination has already are left out; when the whole would be longer

@@ -14,19 +14,12 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use url::Url;
 
-use super::destination::QUERY;
+use crate::model::escape::{QUERY, VALUE};
 use crate::model::hit::Limit;
 use crate::model::host_pattern::{HostPattern, is_listed};
-
-/// Our own values: everything but unreserved characters.
-pub(super) const VALUE: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 /// Greatest number of a part.
 const MOST_NUMBER: usize = 99;

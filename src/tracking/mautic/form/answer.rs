@@ -7,23 +7,16 @@
 use std::borrow::Cow;
 
 use http::header::HOST;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value, json as value};
 use url::Url;
 
 use super::{FieldError, Post};
-use crate::model::escape::{html, script_string};
+use crate::model::escape::{VALUE, html, script_string};
 use crate::model::form::Form;
 use crate::model::hit::Limit;
 use crate::tracking::html_page::html_page;
 use crate::tracking::inbound::Inbound;
-
-/// Values in a query: everything but unreserved characters, as PHP's `rawurlencode`.
-const VALUE: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 /// The answer to a submission.
 #[derive(Clone, Copy, Debug)]
