@@ -10,11 +10,12 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::Options;
 use super::database::{Database, Kind};
 use super::postgres::{self, Cluster};
+use super::rig::probe;
 use super::scoreboard::{Bar, Scoreboard, median};
 use super::server::Server;
-use super::{Options, probe};
 
 const SECTION: &str = "batch";
 const LINES: u64 = 10_000;

@@ -10,10 +10,7 @@ use sillage::door::{
     BroadlogId, Clock, DeliveryId, Either, Keys, LinkId, LinkRecord, LinkToken, Store, Utm,
 };
 
-/// Signs links and cookies, here and in the server.
-pub const SIGNING_KEY: &str = "1:benchmark-key-benchmark-key-benchmark-key";
-/// Opens the API.
-pub const ADMIN_TOKEN: &str = "benchmark-token-benchmark-token";
+use super::rig::server::SIGNING_KEY;
 
 const DELIVERIES: i64 = 4;
 const LINKS_EACH: i64 = 5;

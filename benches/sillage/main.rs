@@ -24,7 +24,6 @@ mod mailing;
 mod messages;
 mod nginx;
 mod postgres;
-mod probe;
 mod process;
 mod projection;
 mod redirects;

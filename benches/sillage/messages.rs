@@ -14,11 +14,13 @@ use serde_json::{Value, json};
 use sillage::both;
 use tokio::net::TcpStream;
 
+use super::Options;
 use super::database::Database;
 use super::postgres::{self, Cluster};
+use super::rig::probe;
+use super::rig::server::ADMIN_TOKEN;
 use super::scoreboard::{Bar, Scoreboard};
 use super::server::Server;
-use super::{Options, mailing, probe};
 
 const SECTION: &str = "messages";
 /// Recipients in one chunk of the request's body.
@@ -81,7 +83,7 @@ pub async fn measure(options: &Options, board: &mut Scoreboard) -> anyhow::Resul
 
 /// A delivery with three links; none where the server has no API.
 fn make_delivery(server: &Server) -> anyhow::Result<Option<i64>> {
-    let token = format!("Bearer {}", mailing::ADMIN_TOKEN);
+    let token = format!("Bearer {}", ADMIN_TOKEN);
     let headers = [
         ("authorization", token.as_str()),
         ("content-type", "application/json"),
@@ -129,7 +131,7 @@ async fn stream_recipients(
     });
     let request = Request::post(format!("/api/v1/deliveries/{delivery}/messages"))
         .header("host", server.address.to_string())
-        .header("authorization", format!("Bearer {}", mailing::ADMIN_TOKEN))
+        .header("authorization", format!("Bearer {}", ADMIN_TOKEN))
         .header("content-type", "application/x-ndjson")
         .body(StreamBody::new(stream::iter(chunks)))?;
     let answer = sender.send_request(request).await?;

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 
 use super::rig::{self, scratch};
 
+pub use super::rig::find_program;
+
 /// Kernel ticks a second in `/proc/<pid>/stat`; 100 on every Linux that Debian builds.
 const TICKS: f64 = 100.0;
 
@@ -36,6 +38,11 @@ impl Process {
         let process = scratch::Process::try_start(command.stdin(Stdio::null()), signal)
             .with_context(|| format!("start {name}"))?;
         Ok(Self { name, process })
+    }
+
+    /// The process itself.
+    pub fn inner(&mut self) -> &mut scratch::Process {
+        &mut self.process
     }
 
     /// Its id.
@@ -158,17 +165,4 @@ pub fn choose_scratch() {
 /// An address of the loopback that is free now.
 pub fn free_address() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, rig::free_port()))
-}
-
-/// A program in `PATH` or where Debian keeps it for administrators.
-pub fn find_program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin", "/usr/bin", "/usr/local/bin"].map(PathBuf::from))
-        .map(|dir| dir.join(name))
-        .find(|file| is_file(file))
-}
-
-fn is_file(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|meta| meta.is_file())
 }

@@ -2,16 +2,17 @@
 //! turns, so that what else the machine does hits all three alike. After each round the database
 //! catches up and every answer is counted.
 
+use super::Options;
 use super::database::{Database, Kind};
 use super::mailing::Mailing;
 use super::nginx::Nginx;
 use super::postgres::{self, Cluster};
 use super::process::find_program;
+use super::rig::probe;
 use super::scoreboard::{Bar, Scoreboard, median};
 use super::server::Server;
 use super::traffic::BROWSER;
 use super::wrk::{self, Round};
-use super::{Options, probe};
 
 const SECTION: &str = "redirects";
 /// Connections of wrk: as many answers may be on the way when it stops counting.

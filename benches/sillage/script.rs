@@ -1,7 +1,7 @@
 //! The script's bytes on the wire.
 
-use super::probe;
 use super::process::scratch_dir;
+use super::rig::probe;
 use super::scoreboard::{Bar, Scoreboard};
 use super::server::Server;
 

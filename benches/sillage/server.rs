@@ -2,15 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
-use super::mailing;
-use super::probe;
 use super::process::{Memory, Process, free_address};
-use super::rig;
+use super::rig::need::try_wait_for;
+use super::rig::server::Progress;
+use super::rig::{self, probe};
+
+/// Longest wait for the database.
+const CATCHING_UP: Duration = Duration::from_secs(180);
 
 /// A running server.
 pub struct Server {
@@ -27,33 +29,17 @@ impl Server {
     /// the configuration as its environment names them, without `SILLAGE_`.
     pub async fn start(dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let (address, metrics) = (free_address(), free_address());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sillage"));
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("SILLAGE_") || name == "DATABASE_URL" {
-                command.env_remove(name);
-            }
-        }
+        let mut command = rig::server::command(env!("CARGO_BIN_EXE_sillage"), address, dir);
         command
-            .args(["serve", "--listen", &address.to_string()])
-            .arg("--data-dir")
-            .arg(dir)
+            .arg("serve")
             .env("SILLAGE_METRICS__LISTEN", metrics.to_string())
-            .env("SILLAGE_KEYS__SIGNING", mailing::SIGNING_KEY)
-            .env("SILLAGE_ADMIN_TOKEN", mailing::ADMIN_TOKEN)
             .env("SILLAGE_LOG__LEVEL", "warn");
         for (key, value) in settings {
             command.env(format!("SILLAGE_{key}"), value);
         }
         let started = Instant::now();
         let mut process = Process::spawn("sillage", &mut command, "KILL")?;
-        let deadline = started + Duration::from_secs(30);
-        while !probe::get(address, "/readyz").is_ok_and(|answer| answer.status == 200) {
-            process.check()?;
-            if Instant::now() > deadline {
-                bail!("the server does not get ready");
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        rig::server::wait_ready(process.inner(), address).await?;
         Ok(Self {
             process,
             address,
@@ -88,30 +74,22 @@ impl Server {
 
     /// A counter of `/metrics`, over all labels; one that was never counted up is 0.
     pub fn counter(&self, name: &str) -> anyhow::Result<u64> {
+        Ok(rig::figure(&self.figures()?, name) as u64)
+    }
+
+    fn figures(&self) -> anyhow::Result<String> {
         let body = probe::get(self.metrics, "/metrics")?.body;
-        Ok(rig::figure(&String::from_utf8_lossy(&body), name) as u64)
+        Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
     /// Waits until the database has every hit; returns how long that took.
     pub async fn catch_up(&mut self) -> anyhow::Result<Duration> {
         let started = Instant::now();
-        loop {
-            // The backlog is what is on disk, so it is 0 for a moment too before a hit gets there:
-            // what was taken decides.
-            let taken = self.counter("sillage_hits_accepted_total")?;
-            let stored = self.counter("sillage_hits_stored_total")?
-                + self.counter("sillage_hits_quarantined_total")?
-                + self.counter("sillage_hits_duplicate_total")?;
-            if stored >= taken {
-                return Ok(started.elapsed());
-            }
+        try_wait_for("every hit is stored", CATCHING_UP, async || {
             self.process.check()?;
-            if started.elapsed() > Duration::from_secs(180) {
-                bail!(
-                    "{taken} hits were taken, and after three minutes {stored} of them are stored"
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            Ok(Progress::read(&self.figures()?).is_done())
+        })
+        .await?;
+        Ok(started.elapsed())
     }
 }

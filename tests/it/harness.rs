@@ -15,11 +15,11 @@
 //! ```
 
 mod campaign;
+mod certificate;
 mod client;
 mod database;
 mod load;
 mod network;
-mod nginx;
 mod npm;
 mod server;
 mod wire;
@@ -28,14 +28,16 @@ pub use crate::rig::engine::Engine;
 pub(crate) use crate::rig::engine::on_both;
 pub use crate::rig::free_port;
 pub use crate::rig::need::{need, wait_for};
+pub use crate::rig::nginx::Nginx;
 pub use crate::rig::postgres::PostgresServer;
 pub use crate::rig::scratch::{FullDisk, Process, new_dir, send_signal};
+pub use crate::rig::server::{ADMIN_TOKEN, SIGNING_KEY};
 pub use campaign::Campaign;
+pub use certificate::certificate;
 pub use client::{Answer, Client, Failure};
 pub use database::Db;
 pub use load::{Load, Outcome, Report};
 pub use network::Network;
-pub use nginx::{Nginx, certificate};
 pub use npm::NpmPackage;
-pub use server::{ADMIN_TOKEN, SIGNING_KEY, Setup, TestServer};
+pub use server::{Setup, TestServer};
 pub use wire::{exchange, read_chunks};

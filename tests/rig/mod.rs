@@ -1,5 +1,6 @@
 //! What all tests and the benchmark stand on: directories and processes that go when the run ends,
-//! however it ends; a throw-away Postgres; free ports; and how a figure of `/metrics` is read.
+//! however it ends; the server, nginx and a throw-away Postgres; free ports; waiting; and how a
+//! figure of `/metrics` is read.
 //!
 //! Part of three programs: `tests/it`, the store's own tests, and the benchmark.
 
@@ -15,8 +16,11 @@
 
 pub mod engine;
 pub mod need;
+pub mod nginx;
 pub mod postgres;
+pub mod probe;
 pub mod scratch;
+pub mod server;
 
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
@@ -89,19 +93,13 @@ pub fn postgres_command(name: &str, dir: &Path) -> Command {
     command
 }
 
-/// A configuration of nginx that keeps to its own directory, with what stands in its `http { }`.
-pub fn nginx_config(workers: u32, connections: u32, http: &str) -> String {
-    // As root its workers would become nobody, who may not write there.
-    let user = if is_root() { "user root;" } else { "" };
-    format!(
-        "{user} worker_processes {workers}; daemon off; pid nginx.pid; error_log error.log;
-         events {{ worker_connections {connections}; }}
-         http {{
-           client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
-           uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-           {http}
-         }}"
-    )
+/// A program in `PATH`, or where Debian keeps those that are for administrators.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/bin", "/usr/local/bin"].map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .find(|file| std::fs::metadata(file).is_ok_and(|meta| meta.is_file()))
 }
 
 /// A figure of `/metrics`, with its labels or summed over them; 0 where it has not been counted

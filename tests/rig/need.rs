@@ -1,4 +1,4 @@
-//! What a test needs, and waits for.
+//! What a run needs, and waits for.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,24 @@ pub fn need(program: &str) {
 /// Asks again until the condition holds; a deadline reached is a failure that says what was waited
 /// for.
 pub async fn wait_for(what: &str, within: Duration, mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + within;
-    // Often at first: hundreds of cases wait for something that takes milliseconds.
-    let mut pause = Duration::from_millis(1);
-    while !condition().await {
-        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
+    let waited = try_wait_for(what, within, async || Ok(condition().await)).await;
+    waited.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// [`wait_for`] as an error, which the condition may return as well.
+pub async fn try_wait_for(
+    what: &str,
+    within: Duration,
+    mut condition: impl AsyncFnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while !condition().await? {
+        let waited = started.elapsed();
+        anyhow::ensure!(waited < within, "{what}: not within {within:?}");
+        // Often at first: hundreds of cases wait for something that takes milliseconds, and the
+        // benchmark reads off how long a start took.
+        let pause = (waited / 16).clamp(Duration::from_millis(1), Duration::from_millis(20));
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(20));
     }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Db;
-use super::server::SIGNING_KEY;
+use crate::rig::server::SIGNING_KEY;
 
 /// Where its link leads.
 pub const DESTINATION: &str = "https://shop.example/landing";

@@ -7,18 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use http::Method;
-
 use super::{Client, Db, Engine, Network, PostgresServer, Process, wait_for};
+use crate::rig::server::{Progress, STARTING};
 use crate::rig::{self, figure, scratch};
-
-/// The token of every test server's API.
-pub const ADMIN_TOKEN: &str = "a-token-for-integration-tests";
-/// What every test server signs with.
-pub const SIGNING_KEY: &str = "1:0123456789abcdef0123456789abcdef";
-
-/// Longest start.
-const STARTING: Duration = Duration::from_secs(20);
 
 /// How many migrations there are.
 fn migrations() -> i64 {
@@ -261,16 +252,9 @@ impl TestServer {
 
     /// The binary with this server's configuration, for other commands than `serve`.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sillage"));
-        command
-            .env_clear()
-            .env("SILLAGE_LISTEN", self.address.to_string())
-            .env("SILLAGE_DATA_DIR", &self.dir)
-            .env("SILLAGE_ADMIN_TOKEN", ADMIN_TOKEN)
-            .env("SILLAGE_KEYS__SIGNING", SIGNING_KEY)
-            // On the main listener, with the token: one port less to find.
-            .env("SILLAGE_METRICS__LISTEN", "")
-            .envs(self.env.iter().map(|(name, value)| (name, value)));
+        let mut command =
+            rig::server::command(env!("CARGO_BIN_EXE_sillage"), self.address, &self.dir);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(url) = &self.database_url {
             command.env("DATABASE_URL", url);
         }
@@ -294,19 +278,9 @@ impl TestServer {
 
     /// Waits until `/readyz` says 200.
     pub async fn wait_ready(&mut self) {
-        let address = self.address;
-        let (process, log) = (&mut self.process, &self.log);
-        wait_for("ready", STARTING, async || {
-            if let Some(status) = process.as_mut().expect("launched").ended() {
-                let log = std::fs::read_to_string(log).unwrap_or_default();
-                panic!("the server ended with {status}:\n{log}");
-            }
-            let ready = Client::new(address)
-                .request(Method::GET, "/readyz", &[], Default::default())
-                .await;
-            ready.is_ok_and(|answer| answer.status == 200)
-        })
-        .await;
+        let process = self.process.as_mut().expect("launched");
+        let ready = rig::server::wait_ready(process, self.address).await;
+        ready.unwrap_or_else(|error| panic!("{error}:\n{}", self.log()));
     }
 
     /// What `/readyz` says, whatever its status.
@@ -339,15 +313,7 @@ impl TestServer {
         let mut client = self.client().admin();
         wait_for("every hit is stored", within, async || {
             let text = client.get("/metrics").await.text();
-            let ends = [
-                "stored_total",
-                "quarantined_total",
-                "duplicate_total",
-                // Of visitors that only the database could know.
-                "refused_total{reason=\"visitor unknown\"}",
-            ];
-            let ended = ends.map(|end| figure(&text, &format!("sillage_hits_{end}")));
-            figure(&text, "sillage_hits_accepted_total") == ended.iter().sum::<f64>()
+            Progress::read(&text).is_done()
         })
         .await;
     }
