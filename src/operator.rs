@@ -11,6 +11,7 @@ pub mod export;
 pub mod import;
 pub mod messages;
 mod page_tags;
+pub mod people;
 pub mod report;
 pub mod site_report;
 pub mod wire;

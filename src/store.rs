@@ -22,6 +22,7 @@ pub mod opt_outs;
 pub mod orders;
 pub mod page_tags;
 mod partitions;
+pub mod people;
 pub mod persons;
 mod postgres;
 pub mod recount;

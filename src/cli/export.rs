@@ -151,6 +151,7 @@ impl Hits {
                 delivery: self.delivery.map(DeliveryId),
                 whose,
                 kind: self.kind,
+                ..HitFilter::default()
             },
             format: self.written.format.into(),
             after: self.after.unwrap_or(0),

@@ -23,6 +23,7 @@ mod sent;
 use serde::{Deserialize, Serialize};
 
 pub use cell::read_csv_text;
+pub(in crate::operator) use cell::{Cell, write_csv};
 pub use contacts::Contacts;
 pub use hit_line::HitLine;
 pub use hits::{HitStream, WantedHits, whose_hits};
@@ -44,7 +45,7 @@ pub enum Format {
 }
 
 /// Appends a value as a line of JSON.
-fn write_json(line: &impl Serialize, out: &mut Vec<u8>) {
+pub(in crate::operator) fn write_json(line: &impl Serialize, out: &mut Vec<u8>) {
     // Writing to a Vec does not fail.
     let _ = serde_json::to_writer(&mut *out, line);
     out.push(b'\n');

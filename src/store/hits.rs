@@ -7,6 +7,6 @@ mod numbers;
 mod read;
 mod write;
 
-pub use read::{HitFilter, PageEnd, StoredHit, Whose};
+pub use read::{HitFilter, Judged, PageEnd, StoredHit, Whose};
 
 pub use crate::model::hit::{COLUMNS, HitRow};

@@ -62,6 +62,7 @@ migrations![
     "0027" "horizon",
     "0030" "site_days",
     "0040" "link_changes",
+    "0041" "people",
 ];
 
 fn migration(version: &str, name: &'static str, sql: &'static str) -> Migration {

@@ -13,6 +13,7 @@ mod listing;
 mod messages;
 mod mistake;
 mod page_tags;
+mod people;
 mod reports;
 mod site_reports;
 mod tree;
@@ -90,6 +91,7 @@ pub fn router(app: Arc<AdminState>) -> Router<Arc<AdminState>> {
         .route("/contacts/{id}/timeline", get(contacts::show_timeline))
         .route("/contacts/{id}/opt-out", delete(contacts::end_opt_out))
         .route("/deliveries/{id}/report", get(reports::show_report))
+        .route("/reports/deliveries/{id}/people", get(people::list_people))
         .route("/reports/hits", get(site_reports::show_hits))
         .route("/reports/visitors", get(site_reports::show_visitors))
         .route("/reports/pages", get(site_reports::show_pages))

@@ -386,7 +386,16 @@ async fn no_query_or_path_is_too_strange(engine: Engine) {
             let path = format!("/api/v1/links?{name}={text}");
             assert_clear(&client.get(&path).await, &path);
         }
+        for name in ["link_id", "verdict", "site", "from", "to"] {
+            let path = format!("/api/v1/hits?{name}={text}");
+            assert_clear(&client.get(&path).await, &path);
+        }
+        for name in ["what", "link", "after", "limit", "format"] {
+            let path = format!("/api/v1/reports/deliveries/5/people?what=clicked&{name}={text}");
+            assert_clear(&client.get(&path).await, &path);
+        }
         for path in [
+            format!("/api/v1/reports/deliveries/{text}/people?what=opened"),
             format!("/api/v1/deliveries?search={text}"),
             format!("/api/v1/forms?after={text}"),
             format!("/api/v1/links/{text}"),

@@ -5,6 +5,7 @@ mod course;
 mod cursor;
 mod hits;
 mod orders;
+mod people;
 mod reports;
 mod unproved;
 

@@ -14,7 +14,7 @@ use crate::store::{Extra, Ip, Tags};
 /// What makes a spreadsheet take text for a formula.
 const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 
-pub(super) enum Cell<'c> {
+pub(in crate::operator) enum Cell<'c> {
     None,
     Number(i64),
     Uuid(Uuid),
@@ -27,15 +27,15 @@ pub(super) enum Cell<'c> {
 }
 
 impl<'c> Cell<'c> {
-    pub(super) fn text(text: &'c Option<String>) -> Self {
+    pub(in crate::operator) fn text(text: &'c Option<String>) -> Self {
         text.as_deref().map_or(Self::None, Self::Text)
     }
 
-    pub(super) fn number(number: Option<i64>) -> Self {
+    pub(in crate::operator) fn number(number: Option<i64>) -> Self {
         number.map_or(Self::None, Self::Number)
     }
 
-    pub(super) fn time(at: Option<Micros>) -> Self {
+    pub(in crate::operator) fn time(at: Option<Micros>) -> Self {
         at.map_or(Self::None, Self::Time)
     }
 }
@@ -69,7 +69,10 @@ cell_from!(
 );
 
 /// Appends a CSV line. Lists are joined by commas, as the pixel takes tags.
-pub(super) fn write_csv<'c>(cells: impl IntoIterator<Item = Cell<'c>>, out: &mut Vec<u8>) {
+pub(in crate::operator) fn write_csv<'c>(
+    cells: impl IntoIterator<Item = Cell<'c>>,
+    out: &mut Vec<u8>,
+) {
     for (index, cell) in cells.into_iter().enumerate() {
         if index > 0 {
             out.push(b',');

@@ -10,12 +10,14 @@ use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, FromRow as _, Row};
 use uuid::Uuid;
 
-use self::query::{HitSource, Order, PageQuery, SourceId, Stretch, bind};
+use self::query::{HitSource, Order, PageQuery, SourceId, Stretch, bind, bind_sources};
 use super::HitRow;
 use super::column::Field as _;
 use crate::both;
 use crate::model::clock::Micros;
-use crate::model::hit::{ContactId, DeliveryId, Hit, Kind, VisitorId, hit_columns};
+use crate::model::hit::{
+    ContactId, DeliveryId, Hit, Kind, LinkId, Verdict, VisitorId, hit_columns,
+};
 use crate::model::money::Money;
 use crate::store::{Extra, Ip, Store, Tags};
 
@@ -101,6 +103,27 @@ pub struct HitFilter {
     pub whose: Option<Whose>,
     /// Of one kind.
     pub kind: Option<Kind>,
+    /// Through one link.
+    pub link: Option<LinkId>,
+    /// Judged so.
+    pub judged: Option<Judged>,
+    /// Of one site.
+    pub site: Option<String>,
+    /// Received from then on.
+    pub from: Option<Micros>,
+    /// Received before.
+    pub to: Option<Micros>,
+}
+
+/// How hits were judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// With this verdict.
+    As(Verdict),
+    /// So that they count in figures.
+    Counted,
+    /// As a machine's.
+    Machine,
 }
 
 /// Why a page ends where it does.
@@ -229,8 +252,11 @@ impl Store {
         }
         // Where rows are looked at that do not match, the looking may have ended before the hits.
         if query.looked_at.is_some() && (page.is_last() || sources.len() > 1) {
+            // Prepared statements are known by their text: no value is bound that it does not name.
             let looked: Vec<(i64, Option<i64>)> = both!(self.reader(), pool => {
-                bind!(query, sqlx::query_as(AssertSqlSafe(query.looks()))).fetch_all(pool).await?
+                bind_sources!(query, sqlx::query_as(AssertSqlSafe(query.looks())))
+                    .fetch_all(pool)
+                    .await?
             });
             for (rows, farthest) in looked {
                 if query.looked_at == Some(rows)

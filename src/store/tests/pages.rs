@@ -78,6 +78,7 @@ async fn pages_go_forwards_and_backwards_through_what_matches(engine: Engine) {
         delivery: delivery.then_some(DeliveryId(i64::MIN)),
         whose,
         kind,
+        ..HitFilter::default()
     };
     let contacts = |ids: &[Uuid]| {
         Some(Whose::Contacts(

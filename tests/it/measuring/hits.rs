@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{DRAINING, HITS, make_delivery, post_hits, read_hits};
-use crate::harness::{ADMIN_TOKEN, Engine, TestServer, on_both};
+use crate::harness::{ADMIN_TOKEN, Campaign, Engine, TestServer, on_both};
 
 async fn hits_come_in_as_an_object_an_array_or_lines(engine: Engine) {
     let server = TestServer::on(engine).start().await;
@@ -54,6 +54,59 @@ async fn hits_come_in_as_an_object_an_array_or_lines(engine: Engine) {
         assert_eq!(hit["user_agent"], Value::Null, "not the sender's");
         assert_eq!(hit["occurred_at"], "2026-01-02T03:04:05Z");
         assert_eq!(hit["verdict"], "human");
+    }
+    server.finish().await;
+}
+
+async fn hits_are_sifted_by_time_link_verdict_and_site(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mail = Campaign::make(server.db(), 1).await;
+    server.client().get(&mail.link_path(0)).await;
+    server.client().get(&mail.open_path(0)).await;
+    let mut machine = server.client().header("user-agent", "Googlebot/2.1");
+    machine.get(&mail.link_path(0)).await;
+    server
+        .client()
+        .get("/mtracking.gif?page_url=a&site=blog")
+        .await;
+    server.wait_drained(DRAINING).await;
+    let mut api = server.client().admin();
+    let (all, _) = read_hits(&mut api, "").await;
+    let third = all[2]["received_at"].as_str().unwrap().to_owned();
+    type Matches<'t> = &'t dyn Fn(&Value) -> bool;
+    let before = |hit: &Value| hit["received_at"].as_str().unwrap() < third.as_str();
+    let cases: [(String, usize, Matches<'_>); 8] = [
+        ("link_id=815".to_owned(), 2, &|hit| hit["link_id"] == 815),
+        ("link_id=816".to_owned(), 0, &|_| false),
+        ("verdict=bot".to_owned(), 1, &|hit| hit["verdict"] == "bot"),
+        ("verdict=human&kind=click".to_owned(), 1, &|hit| {
+            hit["verdict"] == "human" && hit["kind"] == "click"
+        }),
+        ("site=blog".to_owned(), 1, &|hit| hit["site"] == "blog"),
+        ("site=%00".to_owned(), 0, &|_| false),
+        (format!("from={third}"), 2, &|hit| !before(hit)),
+        (format!("to={third}&delivery_id=4711"), 2, &|hit| {
+            before(hit)
+        }),
+    ];
+    assert_eq!(all.len(), 4);
+    for (query, count, matches) in cases {
+        let expected: Vec<&Value> = all.iter().filter(|hit| matches(hit)).collect();
+        assert_eq!(expected.len(), count, "{query}: {all:?}");
+        for limit in [1, 100] {
+            let (mut found, mut after) = (Vec::new(), "0".to_owned());
+            loop {
+                let part = format!("{query}&limit={limit}&after={after}");
+                let (hits, cursor) = read_hits(&mut api, &part).await;
+                let is_last = cursor == after;
+                found.extend(hits);
+                after = cursor;
+                if is_last {
+                    break;
+                }
+            }
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{query}");
+        }
     }
     server.finish().await;
 }
@@ -411,6 +464,7 @@ async fn a_hit_comes_out_the_same_however_many_came_with_it(engine: Engine) {
 }
 
 on_both!(
+    hits_are_sifted_by_time_link_verdict_and_site,
     hits_come_in_as_an_object_an_array_or_lines,
     amounts_come_out_to_the_last_digit,
     a_stream_is_longer_than_a_page_and_ends_at_its_limit,

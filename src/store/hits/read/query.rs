@@ -2,13 +2,32 @@
 
 use uuid::Uuid;
 
-use super::{HitFilter, Whose};
+use super::{HitFilter, Judged, Whose};
 use crate::model::hit::{COLUMNS, ContactId, DeliveryId, Kind, VisitorId};
 
 /// Maximum number of rows to examine for a page if no index knows which of them match: some 20 ms.
 const MOST_LOOKED_AT: i64 = 10_000;
 
+impl Judged {
+    fn condition(self) -> String {
+        match self {
+            Self::As(verdict) => format!(" and verdict = '{}'", verdict.as_str()),
+            Self::Counted => " and verdict in ('human', 'suspect')".to_owned(),
+            Self::Machine => " and verdict not in ('human', 'suspect')".to_owned(),
+        }
+    }
+}
+
 impl HitFilter {
+    /// Whether rows have to be looked at for what no index knows.
+    fn is_sifted(&self) -> bool {
+        self.link.is_some()
+            || self.judged.is_some()
+            || self.site.is_some()
+            || self.from.is_some()
+            || self.to.is_some()
+    }
+
     /// Where its hits come from: what an index returns in the order of numbers.
     pub(super) fn sources(&self) -> Vec<HitSource> {
         let is_rare = |kind: &Kind| !matches!(kind, Kind::Open | Kind::Click | Kind::Pageview);
@@ -69,8 +88,8 @@ impl HitSource {
     }
 }
 
-/// Binds the values of a [`PageQuery`].
-macro_rules! bind {
+/// Binds the bounds and the sources' ids of a [`PageQuery`].
+macro_rules! bind_sources {
     ($page:expr, $query:expr) => {{
         let stretch = $page.stretch;
         let mut query = $query.bind(stretch.above).bind(stretch.until);
@@ -80,13 +99,31 @@ macro_rules! bind {
                 SourceId::Uuid(id) => query.bind(id),
             };
         }
+        query
+    }};
+}
+pub(super) use bind_sources;
+
+/// Binds all values of a [`PageQuery`].
+macro_rules! bind {
+    ($page:expr, $query:expr) => {{
+        let mut query = bind_sources!($page, $query);
         if let Some(delivery) = $page.delivery {
             query = query.bind(delivery.0);
         }
         if let Some(kind) = $page.kind {
             query = query.bind(kind.as_str());
         }
-        query.bind(stretch.limit)
+        if let Some(link) = $page.filter.link {
+            query = query.bind(link);
+        }
+        if let Some(site) = &$page.filter.site {
+            query = query.bind(site);
+        }
+        for at in [$page.filter.from, $page.filter.to].into_iter().flatten() {
+            query = query.bind(at);
+        }
+        query.bind($page.stretch.limit)
     }};
 }
 pub(super) use bind;
@@ -137,8 +174,9 @@ impl Stretch {
 }
 
 /// The statements of a page. Their values are bound in this order: the bounds, the sources' ids, the
-/// delivery, the kind, the limit.
+/// delivery, the kind, the link, the site, the times, the limit.
 pub(super) struct PageQuery<'q> {
+    pub(super) filter: &'q HitFilter,
     sources: &'q [HitSource],
     pub(super) stretch: Stretch,
     /// Conditions that are checked row by row.
@@ -149,7 +187,7 @@ pub(super) struct PageQuery<'q> {
 }
 
 impl<'q> PageQuery<'q> {
-    pub(super) fn new(filter: &HitFilter, sources: &'q [HitSource], stretch: Stretch) -> Self {
+    pub(super) fn new(filter: &'q HitFilter, sources: &'q [HitSource], stretch: Stretch) -> Self {
         let is_source = |wanted: fn(&HitSource) -> bool| sources.iter().any(wanted);
         let delivery = filter
             .delivery
@@ -158,12 +196,14 @@ impl<'q> PageQuery<'q> {
             .kind
             .filter(|_| !is_source(|source| matches!(source, HitSource::RareKind(_))));
         let each = MOST_LOOKED_AT / sources.len().max(1) as i64;
+        let is_sifted = filter.is_sifted() || delivery.is_some() || kind.is_some();
         Self {
+            filter,
             sources,
             stretch,
             delivery,
             kind,
-            looked_at: (delivery.is_some() || kind.is_some()).then_some(each),
+            looked_at: is_sifted.then_some(each),
         }
     }
 
@@ -196,14 +236,23 @@ impl<'q> PageQuery<'q> {
             .map(|(number, rows)| format!("select {columns} from ({rows}) as source_{number}"))
             .collect();
         let mut places = 3 + self.ids().count()..;
-        let mut next = |name| format!(" and {name} = ${}", places.next().unwrap_or_default());
-        let delivery = self
-            .delivery
-            .map(|_| next("delivery_id"))
-            .unwrap_or_default();
-        let kind = self.kind.map(|_| next("kind")).unwrap_or_default();
+        let filter = self.filter;
+        let conditions = [
+            self.delivery.map(|_| "delivery_id ="),
+            self.kind.map(|_| "kind ="),
+            filter.link.map(|_| "link_id ="),
+            filter.site.as_ref().map(|_| "site ="),
+            filter.from.map(|_| "received_at >="),
+            filter.to.map(|_| "received_at <"),
+        ];
+        let mut sifted: String = conditions
+            .into_iter()
+            .flatten()
+            .map(|condition| format!(" and {condition} ${}", places.next().unwrap_or_default()))
+            .collect();
+        sifted += &filter.judged.map_or_else(String::new, Judged::condition);
         format!(
-            "select {columns} from ({}) as looked_at where true{delivery}{kind} {} limit ${}",
+            "select {columns} from ({}) as looked_at where true{sifted} {} limit ${}",
             each.join(" union all "),
             self.stretch.order.sql(),
             places.next().unwrap_or_default()
@@ -226,6 +275,8 @@ impl<'q> PageQuery<'q> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::clock::Micros;
+    use crate::model::hit::LinkId;
 
     fn stretch(limit: i64) -> Stretch {
         Stretch {
@@ -243,13 +294,20 @@ mod tests {
             delivery: Some(DeliveryId(1)),
             whose: Some(Whose::Contacts(vec![id, id])),
             kind: Some(Kind::Click),
+            link: Some(LinkId(1)),
+            site: Some("s".to_owned()),
+            from: Some(Micros(0)),
+            to: Some(Micros(1)),
+            judged: Some(Judged::Counted),
         };
         let sources = filter.sources();
         let sql = PageQuery::new(&filter, &sources, stretch(10)).rows();
         let wanted = [
             "contact_id = $3 order",
             "contact_id = $4 order",
-            "delivery_id = $5 and kind = $6 order by seq limit $7",
+            "delivery_id = $5 and kind = $6 and link_id = $7 and site = $8",
+            "received_at >= $9 and received_at < $10 and verdict in ('human', 'suspect')",
+            "order by seq limit $11",
         ];
         let mut rest = sql.as_str();
         for text in wanted {

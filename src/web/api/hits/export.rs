@@ -18,10 +18,10 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde::{Deserialize, Deserializer};
 
-use crate::model::hit::Kind;
-use crate::model::wire::{Id, Uid};
+use crate::model::hit::{Kind, Verdict};
+use crate::model::wire::{Id, Time, Uid};
 use crate::operator::export::{Format, HitStream, WantedHits, whose_hits};
-use crate::store::hits::HitFilter;
+use crate::store::hits::{HitFilter, Judged};
 use crate::store::{self, Store};
 use crate::web::AdminState;
 use crate::web::api::json::ApiQuery;
@@ -34,7 +34,7 @@ const USUAL_LIMIT: i64 = 1_000;
 const MOST_LIMIT: i64 = 1_000_000;
 
 /// Where the next answer goes on.
-const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
+pub(in crate::web::api) const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 
 /// The query string.
 #[derive(Debug, Deserialize)]
@@ -46,6 +46,11 @@ pub struct HitsQuery {
     delivery_id: Option<Id>,
     contact_id: Option<Uid>,
     kind: Option<Kind>,
+    link_id: Option<Id>,
+    verdict: Option<Verdict>,
+    site: Option<String>,
+    from: Option<Time>,
+    to: Option<Time>,
     #[serde(default)]
     format: Format,
 }
@@ -59,7 +64,8 @@ fn cursor_or_start<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     Cursor::deserialize(serde::de::value::StringDeserializer::new(text)).map(Some)
 }
 
-/// Streams hits: `?after=<cursor>&limit=&delivery_id=&contact_id=&kind=&format=ndjson|csv`.
+/// Streams hits: `?after=<cursor>&limit=&delivery_id=&contact_id=&kind=&link_id=&verdict=&site=
+/// &from=&to=&format=ndjson|csv`.
 /// `contact_id` may be a former id or a visitor's.
 pub async fn list_hits(
     State(app): State<Arc<AdminState>>,
@@ -122,6 +128,12 @@ async fn begin(
             delivery: wanted.delivery_id.map(Into::into),
             whose,
             kind: wanted.kind,
+            link: wanted.link_id.map(Into::into),
+            judged: wanted.verdict.map(Judged::As),
+            // No site's name has a zero byte, and Postgres takes none in a text.
+            site: wanted.site.map(|site| site.replace('\0', " ")),
+            from: wanted.from.map(|at| at.0),
+            to: wanted.to.map(|at| at.0),
         },
         format: wanted.format,
         after: wanted.after.map_or(0, |cursor| cursor.0),
