@@ -6,6 +6,7 @@
 
 mod campaigns;
 mod changes;
+pub mod contact_changes;
 mod contacts;
 pub mod export;
 pub mod import;

@@ -77,6 +77,11 @@ impl NewContact {
         }
     }
 
+    /// With tags to be added and taken away.
+    pub(crate) fn with_tag_changes(self, tags: Vec<TagChange>) -> Self {
+        Self { tags, ..self }
+    }
+
     fn evidence(&self) -> Evidence<'_> {
         Evidence::of_sender(self.id, &self.fields, &self.tags)
     }
@@ -276,6 +281,11 @@ pub(crate) async fn decide(
 }
 
 impl Decided {
+    /// Whether two contacts would become one.
+    pub(crate) fn merges_anybody(&self) -> bool {
+        !self.changes.merges.is_empty()
+    }
+
     /// Writes it, in the same transaction.
     ///
     /// # Errors

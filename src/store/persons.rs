@@ -10,6 +10,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::hits::Whose;
+use super::scan::comparable;
 use super::{Bulk, Either, Store, Tags};
 use crate::model::clock::Micros;
 use crate::model::hit::{ContactId, VisitorId};
@@ -20,6 +21,11 @@ use crate::{both, fetch_bulk, from_row};
 const MOST_VISITORS: i64 = 1_000;
 /// A page of contacts ends early if their fields are this long.
 const MOST_PAGE_BYTES: usize = 1 << 20;
+/// Contacts that are looked at for a part of a search, and how long their fields may be.
+const MOST_LOOKED_AT: usize = 10_000;
+const MOST_LOOKED_BYTES: usize = 4 << 20;
+/// Contacts of a query of it.
+const ROWS: i64 = 500;
 /// Maximum number of contacts whose visitors are queried at once: each may have as many as are
 /// shown.
 const MOST_WITH_VISITORS: usize = 100;
@@ -62,6 +68,32 @@ from_row!(ContactRecord, row => {
     tags: row.try_get::<Tags, _>("tags")?.0,
     visitor_ids: Vec::new(),
 });
+
+/// Which contacts. All by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContactFilter {
+    /// Stands in a field, whatever its case.
+    pub text: Option<String>,
+    /// They have this tag.
+    pub tag: Option<String>,
+    /// Whether they have unsubscribed.
+    pub has_opted_out: Option<bool>,
+}
+
+impl ContactFilter {
+    fn takes(&self, contact: &ContactRecord, text: Option<&str>) -> bool {
+        let has = |tag: &String| contact.tags.contains(tag);
+        let opted_out = contact.opted_out_at.is_some();
+        self.tag.as_ref().is_none_or(has)
+            && self.has_opted_out.is_none_or(|wanted| wanted == opted_out)
+            && text.is_none_or(|text| {
+                contact.fields.values().any(|value| match value {
+                    Value::String(value) => value.to_lowercase().contains(text),
+                    value => value.to_string().contains(text),
+                })
+            })
+    }
+}
 
 impl Store {
     /// Whom an id stands for; `None` if neither a contact nor a hit has it.
@@ -167,6 +199,51 @@ impl Store {
             self.add_ids(some).await?;
         }
         Ok(contacts)
+    }
+
+    /// Contacts by falling ids, which are the newest first; from below `before` on. A part ends
+    /// early where so many contacts were looked at that others are to have a turn; the id after
+    /// which the next goes on comes along, where this was not all.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn list_contacts(
+        &self,
+        filter: &ContactFilter,
+        before: Option<ContactId>,
+        limit: i64,
+    ) -> sqlx::Result<(Vec<ContactRecord>, Option<ContactId>)> {
+        let text = comparable(filter.text.as_deref());
+        let sql = "select id, fields, tags, created_at, changed_at,
+                   (select o.opted_out_at from opt_outs o where o.contact_id = contacts.id) as opted_out_at
+                   from contacts
+                   where id < $1 and merged_into is null order by id desc limit $2";
+        let mut below = before.unwrap_or(ContactId(Uuid::max()));
+        let (mut found, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
+        let is_last = loop {
+            let rows: Vec<ContactRecord> = both!(self.reader(), pool => sqlx::query_as(sql).bind(below).bind(ROWS).fetch_all(pool).await)?;
+            let is_last = (rows.len() as i64) < ROWS;
+            let mut is_full = false;
+            for contact in rows {
+                if is_full {
+                    break;
+                }
+                looked_at += 1;
+                below = contact.id;
+                bytes += fields_bytes(&contact.fields);
+                if filter.takes(&contact, text.as_deref()) {
+                    found.push(contact);
+                }
+                is_full = found.len() as i64 == limit || bytes > MOST_LOOKED_BYTES;
+            }
+            if is_full || is_last || looked_at >= MOST_LOOKED_AT {
+                break is_last && !is_full;
+            }
+        };
+        for some in found.chunks_mut(MOST_WITH_VISITORS) {
+            self.add_ids(some).await?;
+        }
+        Ok((found, (!is_last).then_some(below)))
     }
 
     /// Fills in former ids and visitors.

@@ -86,8 +86,14 @@ pub fn router(app: Arc<AdminState>) -> Router<Arc<AdminState>> {
         .route("/forms/{id}", get(forms::get_form).put(forms::change_form))
         // Measuring.
         .route("/hits", get(hits::export::list_hits))
-        .route("/contacts", get(contacts::find_contact))
-        .route("/contacts/{id}", get(contacts::show_contact))
+        .route(
+            "/contacts",
+            get(contacts::find_contacts).post(contacts::create_contact),
+        )
+        .route(
+            "/contacts/{id}",
+            get(contacts::show_contact).patch(contacts::change_contact),
+        )
         .route("/contacts/{id}/timeline", get(contacts::show_timeline))
         .route("/contacts/{id}/opt-out", delete(contacts::end_opt_out))
         .route("/deliveries/{id}/report", get(reports::show_report))

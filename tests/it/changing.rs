@@ -1,6 +1,8 @@
 //! Looking for deliveries and links, changing and ending them after they were sent: a click always
 //! reaches a page, on every server.
 
+mod contacts;
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -193,7 +193,16 @@ async fn every_value_in_every_field_is_taken_or_refused_by_name(engine: Engine) 
     )
     .await;
     let link = format!("/api/v1/links/{}", link["id"]);
-    let changes: [(Method, String, &[&str]); 4] = [
+    let ada = json!({ "fields": { "email": "ada@example.com" } });
+    let ada = made(&mut client, "/api/v1/contacts", ada).await;
+    let ada = format!("/api/v1/contacts/{}", ada["id"].as_str().unwrap());
+    let changes: [(Method, String, &[&str]); 6] = [
+        (
+            Method::POST,
+            "/api/v1/contacts".to_owned(),
+            &["fields", "id"],
+        ),
+        (Method::PATCH, ada, &["fields", "tags", "id"]),
         (
             Method::PATCH,
             link.clone(),
@@ -384,6 +393,10 @@ async fn no_query_or_path_is_too_strange(engine: Engine) {
             "limit",
         ] {
             let path = format!("/api/v1/links?{name}={text}");
+            assert_clear(&client.get(&path).await, &path);
+        }
+        for name in ["search", "tag", "opted_out", "after", "limit"] {
+            let path = format!("/api/v1/contacts?{name}={text}");
             assert_clear(&client.get(&path).await, &path);
         }
         for name in ["link_id", "verdict", "site", "from", "to"] {

@@ -5,20 +5,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 
-use super::json::{ApiQuery, NoQuery, PathText};
+use super::json::{ApiJson, ApiQuery, NoQuery, PathText, read_query};
 use super::listing::{self, Cursor, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::identity::normalise;
 use crate::model::hint::{did_you_mean, nearest, one_of, quote};
 use crate::model::hit::{ContactId, read_uid};
+use crate::model::wire::Uid;
+use crate::operator::contact_changes::{ContactDraft, ContactError, SavedContact, save_contact};
 use crate::operator::export::HitLine;
 use crate::operator::wire::ContactView;
 use crate::store::hits::{HitFilter, StoredHit};
-use crate::store::persons::Person;
+use crate::store::persons::{ContactFilter, Person};
 use crate::tracking::address_with_plus;
 use crate::web::AdminState;
 use crate::web::error::Problem;
@@ -37,26 +39,151 @@ pub async fn show_contact(
     }
 }
 
-/// `GET /contacts?email=…`: the contact that has this value of a unique field. Case and spaces
-/// around it do not matter.
-pub async fn find_contact(
+/// Most tags in one request.
+const MOST_TAGS: usize = 100;
+/// Parameters of a list.
+const LISTING: [&str; 5] = ["search", "tag", "opted_out", "after", "limit"];
+
+/// `GET /contacts`: with `?email=…` the contact that has this value of a unique field, case and
+/// spaces around it do not matter; else a list of them.
+pub async fn find_contacts(
     State(app): State<Arc<AdminState>>,
-    RawQuery(query): RawQuery,
+    uri: Uri,
 ) -> Result<Response, Problem> {
-    let query = query.unwrap_or_default();
+    let query = uri.query().unwrap_or_default();
+    let is_unique = |name: &str| app.contacts.unique.iter().any(|unique| unique == name);
+    let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+    match names.all(|name| LISTING.contains(&&*name) && !is_unique(&name)) {
+        true => list_contacts(&app, query).await,
+        false => find_contact(&app, query).await,
+    }
+}
+
+/// Which contacts to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listing {
+    search: Option<String>,
+    tag: Option<String>,
+    opted_out: Option<bool>,
+    /// The `next` of the answer before.
+    after: Option<Uid>,
+    limit: Option<i64>,
+}
+
+/// Contacts, the newest first.
+#[derive(Debug, Serialize)]
+struct ContactList<'c> {
+    contacts: Vec<ContactView<'c>>,
+    /// `after` for the rest; none where this was all.
+    next: Option<ContactId>,
+}
+
+/// `GET /contacts?search=&tag=&opted_out=&after=&limit=`
+async fn list_contacts(app: &AdminState, query: &str) -> Result<Response, Problem> {
+    let wanted: Listing = read_query(query)?;
+    let limit = listing::limit(wanted.limit, USUAL_ENTRIES, MOST_ENTRIES)?;
+    let filter = ContactFilter {
+        text: wanted.search,
+        tag: wanted.tag,
+        has_opted_out: wanted.opted_out,
+    };
+    let after = wanted.after.map(|id| ContactId(id.0));
+    let found = app.store.list_contacts(&filter, after, limit).await;
+    let (contacts, next) = found.map_err(|error| Problem::database(&error))?;
+    let contacts = contacts.iter().map(ContactView::from).collect();
+    Ok(Json(ContactList { contacts, next }).into_response())
+}
+
+/// Fields and tags to set.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContactRequest {
+    #[serde(default)]
+    fields: BTreeMap<String, String>,
+    /// To add, or with a `-` before them to take away.
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+impl From<ContactRequest> for ContactDraft {
+    fn from(request: ContactRequest) -> Self {
+        Self {
+            fields: request.fields.into_iter().collect(),
+            tags: request.tags,
+        }
+    }
+}
+
+impl From<ContactError> for Problem {
+    fn from(error: ContactError) -> Self {
+        match error {
+            ContactError::Field { field, why } => Self::field(format!("fields.{field}"), why),
+            ContactError::Nobody(_) => Self::field("fields", error),
+            ContactError::Others => Self::conflict("fields", error),
+        }
+    }
+}
+
+/// `POST /contacts`: makes a contact, 201; or changes the one that has its unique values, 200.
+pub async fn create_contact(
+    State(app): State<Arc<AdminState>>,
+    ApiJson(request): ApiJson<ContactRequest>,
+) -> Result<Response, Problem> {
+    let saved = save(&app, None, request).await?;
+    let answer = contact(&app, saved.id).await?;
+    Ok(match saved.is_new {
+        true => (StatusCode::CREATED, answer).into_response(),
+        false => answer,
+    })
+}
+
+/// `PATCH /contacts/{id}`: fields and tags that are not given stay.
+pub async fn change_contact(
+    State(app): State<Arc<AdminState>>,
+    path: PathText,
+    ApiJson(request): ApiJson<ContactRequest>,
+) -> Result<Response, Problem> {
+    let Person::Contact(id) = find(&app, &path).await? else {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "this is a browser whose person is not known; make a contact with POST \
+            /api/v1/contacts",
+        ));
+    };
+    let saved = save(&app, Some(id), request).await?;
+    contact(&app, saved.id).await
+}
+
+async fn save(
+    app: &AdminState,
+    id: Option<ContactId>,
+    request: ContactRequest,
+) -> Result<SavedContact, Problem> {
+    if request.tags.len() > MOST_TAGS {
+        let why = format_args!("are too many: send at most {MOST_TAGS}");
+        return Err(Problem::field("tags", why));
+    }
+    let unique = &app.contacts.unique;
+    let saved = save_contact(&app.store, &app.clock, unique, id, request.into()).await;
+    Ok(saved.map_err(|error| Problem::database(&error))??)
+}
+
+async fn find_contact(app: &AdminState, query: &str) -> Result<Response, Problem> {
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     let (Some((field, value)), None) = (pairs.next(), pairs.next()) else {
         return Err(Problem::field(
             app.contacts.unique.join(" or "),
-            "is required and must be the only parameter, as in ?email=ada@example.com",
+            "must be the only parameter, as in ?email=ada@example.com",
         ));
     };
     if !app.contacts.unique.iter().any(|unique| *unique == field) {
         let unique: Vec<&str> = app.contacts.unique.iter().map(String::as_str).collect();
         let hint = did_you_mean(nearest(&field, unique.iter().copied()));
         let why = format!(
-            "is not a unique field{hint}; look up contacts by {}",
-            one_of(&unique)
+            "is not a unique field{hint}; look up contacts by {}, or list them with {}",
+            one_of(&unique),
+            one_of(&LISTING)
         );
         return Err(Problem::field(field, why));
     }
@@ -78,7 +205,7 @@ pub async fn find_contact(
         .await
         .map_err(|error| Problem::database(&error))?
         .ok_or_else(nobody)?;
-    contact(&app, id).await
+    contact(app, id).await
 }
 
 /// Ends the opt-out of a contact that has subscribed again: 204, also where there was none.

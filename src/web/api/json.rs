@@ -58,11 +58,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for ApiQuery<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let query = Tree::of_query(parts.uri.query().unwrap_or_default());
-        T::deserialize(&query)
-            .map(Self)
-            .map_err(|mistake| Problem::field(mistake.field(), mistake.why(Place::Query)))
+        read_query(parts.uri.query().unwrap_or_default()).map(Self)
     }
+}
+
+/// Reads a query string.
+///
+/// # Errors
+/// A parameter is unknown or wrong: 422 that names it.
+pub(super) fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    T::deserialize(&Tree::of_query(query))
+        .map_err(|mistake| Problem::field(mistake.field(), mistake.why(Place::Query)))
 }
 
 /// A path that takes no query: a mistyped filter must not answer everything.
