@@ -28,7 +28,7 @@ mod unique;
 
 pub(crate) use draft::Draft;
 pub(crate) use evidence::{Evidence, Finding};
-pub(crate) use known::{Binding, Changes, Contact, Known};
+pub(crate) use known::{Binding, Changes, Contact, Known, UniqueKey};
 pub(crate) use lookup::{Lookup, contacts_to_load};
 pub(crate) use opt_out::{UNSUBSCRIBED, is_proved_opt_out};
 pub(crate) use resolver::Resolver;

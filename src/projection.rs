@@ -7,6 +7,10 @@
 //! finds another's mark, or a position that it cannot have come to, works on a copy of a spool that
 //! is in use, and has its own take a new id.
 //!
+//! **Beside others.** Servers on one Postgres read, decide and write hits at the same time; what is
+//! shared they write one after another. See `store/lane.rs`, and [`premises`] for what a transaction
+//! looks at again when it has its turn.
+//!
 //! **How it fails.** Database away: the transaction is tried again until it comes back; the spool
 //! holds what arrives. A record that the database refuses: the transaction is tried again with
 //! savepoints, the record found by halving and put into `quarantine` with the reason; everything
@@ -19,6 +23,10 @@ mod known_ids;
 mod orders;
 pub mod pace;
 mod page_tags;
+mod premises;
+mod rules;
+#[cfg(test)]
+mod tests;
 mod touches;
 
 use std::time::Duration;
@@ -27,28 +35,30 @@ use metrics::{Counter, Histogram};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use batch::{Batch, Done, ProjectionRules, Refusal, retry_quarantined};
+pub use batch::{Batch, Done, Refusal, retry_quarantined};
 pub use health::{DatabaseHealth, Health};
+pub use rules::ProjectionRules;
 
 use crate::model::clock::Clock;
 use crate::model::retry::Backoff;
 use crate::queue::source::{Place, Source, SourceError, Start};
 use crate::store::figures::Totals;
 use crate::store::maintenance::SpoolPlace;
-use crate::store::{self, Store, is_refusal};
+use crate::store::{self, Store, is_race, is_refusal};
 use pace::Pace;
 
 /// Hits a batch, which are in memory together with the next batch. Each costs a fixed number of
 /// statements; more make the figures' rows denser. SQLite has its page cache in the same memory.
 const SQLITE_BATCH: usize = 4_000;
-/// Twice as many: at the end of a batch's rows Postgres' answer is waited for some 40 ms (see
-/// `store/hits/write.rs`).
-const POSTGRES_BATCH: usize = 8_000;
+/// All of a transaction: what a batch reads is read before the transaction has its turn.
+const POSTGRES_BATCH: usize = TRANSACTION;
 /// Most hits a transaction. While the database works on one batch the next is read; and a commit of
 /// SQLite writes every page that was touched: messages lie all over theirs, so many batches
 /// together touch hardly more pages than one. More would let other servers and the API wait longer
 /// for their turn, about half a second while a backlog is worked off.
 const TRANSACTION: usize = 16_000;
+/// How often a transaction that lost a race is begun anew before it is alone.
+const RACES: u32 = 3;
 /// Least time between two transactions, so that a trickle does not cost a transaction a hit.
 const LINGER: Duration = Duration::from_millis(100);
 
@@ -68,6 +78,7 @@ struct Meters {
     unknown: Counter,
     renamed: Counter,
     refused_tags: Counter,
+    races: Counter,
     batch_seconds: Histogram,
 }
 
@@ -101,6 +112,7 @@ impl<S: Source> Projection<S> {
                 unknown: metrics::counter!("sillage_hits_refused_total", "reason" => "visitor unknown"),
                 renamed: metrics::counter!("sillage_spools_renamed_total"),
                 refused_tags: metrics::counter!("sillage_page_tags_refused_total"),
+                races: metrics::counter!("sillage_projection_races_total"),
                 batch_seconds: metrics::histogram!("sillage_projection_batch_seconds"),
             },
         }
@@ -175,10 +187,28 @@ impl<S: Source> Projection<S> {
     async fn round(&mut self, position: &mut i64) -> Round {
         let started = std::time::Instant::now();
         self.health.writes();
-        let mut projected = self.project(*position, Refusal::Fails).await;
-        if matches!(&projected, Err(ProjectionError::Database(error)) if is_refusal(error)) {
-            projected = self.project(*position, Refusal::IsPutAside).await;
-        }
+        let (mut way, mut races) = (Way::Beside, 0);
+        let projected = loop {
+            let projected = self.project(*position, way).await;
+            way = match (&projected, way) {
+                (Err(ProjectionError::Database(error)), Way::Beside) if is_race(error) => {
+                    tracing::debug!(%error, "begins anew what another server was faster with");
+                    self.meters.races.increment(1);
+                    races += 1;
+                    if self.target.store.end_silence().await.is_ok() && races < RACES {
+                        Way::Beside
+                    } else {
+                        Way::Alone
+                    }
+                }
+                (Err(ProjectionError::Database(error)), Way::Beside | Way::Alone)
+                    if is_refusal(error) =>
+                {
+                    Way::PuttingAside
+                }
+                _ => break projected,
+            };
+        };
         match projected {
             Ok((done, is_full)) => {
                 self.meters
@@ -209,11 +239,7 @@ impl<S: Source> Projection<S> {
     /// Stores groups after `position` in one transaction; returns the position that the database
     /// has then, and whether more is likely to wait. Where the database is ahead (the answer to a
     /// commit was lost), it goes on from there.
-    async fn project(
-        &mut self,
-        position: i64,
-        refusal: Refusal,
-    ) -> Result<(i64, bool), ProjectionError> {
+    async fn project(&mut self, position: i64, way: Way) -> Result<(i64, bool), ProjectionError> {
         let Self {
             target:
                 Target {
@@ -236,8 +262,12 @@ impl<S: Source> Projection<S> {
         };
         let batches = TRANSACTION / batch_size;
         let now = clock.now();
-        let mut tx = store.begin_lane().await?;
-        let place = tx.place(*spool_id).await?;
+        let (mut tx, refusal) = match way {
+            Way::Beside => (store.begin_beside().await?, Refusal::Fails),
+            Way::Alone => (store.begin_lane().await?, Refusal::Fails),
+            Way::PuttingAside => (store.begin_lane().await?, Refusal::IsPutAside),
+        };
+        let place = tx.hold_place(*spool_id, now).await?;
         let mut at = place.position.max(position).max(*stands);
         if place.start_id != Some(*start_id) {
             let is_stored_to = if *is_ours {
@@ -338,6 +368,17 @@ enum ProjectionError {
     Database(#[from] store::Error),
     #[error("the spool cannot be read: {0}")]
     Spool(SourceError),
+}
+
+/// How a transaction stands to others and to records that the database refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Beside others, with its turn at the end.
+    Beside,
+    /// Alone: it has lost too often.
+    Alone,
+    /// Alone, with what is refused put aside.
+    PuttingAside,
 }
 
 enum Round {

@@ -30,7 +30,7 @@ pub mod retention;
 pub mod scan;
 pub mod signing_keys;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod touches;
 mod types;
 pub mod unknown_paths;
@@ -43,6 +43,8 @@ use sqlx::SqlitePool;
 use sqlx::postgres::PgConnectOptions;
 
 pub use bulk::Bulk;
+pub use lane::is_race;
+pub(crate) use lane::{Meanwhile, lost_race};
 pub use link_rows::{ChangePoint, ChangedAt};
 pub use postgres::{PgTransaction, WatchedPool};
 pub use types::{Extra, Ip, Tags};

@@ -18,6 +18,7 @@ mod batch;
 mod database;
 mod decode;
 mod decoders;
+mod far;
 mod fuzz;
 mod load;
 mod mailing;
@@ -32,6 +33,7 @@ mod rig;
 mod scoreboard;
 mod script;
 mod server;
+mod servers;
 mod start;
 mod sustained;
 mod traffic;
@@ -106,6 +108,7 @@ enum Section {
     Redirects,
     Sustained,
     Projection,
+    Servers,
     Messages,
     Batch,
     Start,
@@ -116,10 +119,11 @@ enum Section {
 
 impl Section {
     /// What a run without names does.
-    const USUAL: [Self; 7] = [
+    const USUAL: [Self; 8] = [
         Self::Redirects,
         Self::Sustained,
         Self::Projection,
+        Self::Servers,
         Self::Messages,
         Self::Start,
         Self::Script,
@@ -179,6 +183,7 @@ async fn run(options: &Options, board: &mut Scoreboard) -> anyhow::Result<()> {
             Section::Redirects => redirects::measure(options, board).await?,
             Section::Sustained => sustained::measure(options, board).await?,
             Section::Projection => projection::measure(options, board).await?,
+            Section::Servers => servers::measure(options, board).await?,
             Section::Messages => messages::measure(options, board).await?,
             Section::Batch => batch::measure(options, board).await?,
             Section::Start => start::measure(board).await?,

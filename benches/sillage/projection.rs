@@ -50,7 +50,7 @@ async fn measure_into(kind: Kind, options: &Options, board: &mut Scoreboard) -> 
     let mailing = Mailing::of(options.messages)?;
     mailing.write(&database.store).await?;
     let filled = Instant::now();
-    fill(database.dir(), &mailing, options.hits).await?;
+    fill(database.dir(), Traffic::of(&mailing), options.hits).await?;
     let took = filled.elapsed().as_secs_f64();
     println!("  spool filled in {took:.1} s");
     if let Some(cluster) = &cluster {
@@ -63,7 +63,9 @@ async fn measure_into(kind: Kind, options: &Options, board: &mut Scoreboard) -> 
     };
     let before = cpu(&cluster);
     let statistics = options.statistics.then(|| analyse(database.store.clone()));
-    let took = project(&database).await?.as_secs_f64();
+    let took = project(&database.url, database.dir(), &database.store)
+        .await?
+        .as_secs_f64();
     if let Some(task) = statistics {
         task.abort();
     }
@@ -116,12 +118,12 @@ fn limits() -> SpoolLimits {
 }
 
 /// Writes a spool as a server leaves it behind whose database is away.
-async fn fill(dir: &Path, mailing: &Mailing, hits: usize) -> anyhow::Result<()> {
+pub async fn fill(dir: &Path, mut traffic: Traffic<'_>, hits: usize) -> anyhow::Result<()> {
     let clock = Clock::system();
+    let mailing = traffic.mailing();
     let rules = Rules::new(mailing.keys.clone());
     let (spool, reader, writer) = Spool::open(dir, limits(), &clock).await?;
     drop(reader);
-    let mut traffic = Traffic::of(mailing);
     let mut left = hits;
     while left > 0 {
         let count = left.min(GROUP);
@@ -138,14 +140,14 @@ async fn fill(dir: &Path, mailing: &Mailing, hits: usize) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Projects what a spool holds; returns the time it took.
-async fn project(database: &Database) -> anyhow::Result<Duration> {
+/// Projects what a spool holds; returns the time it took. `counts` looks how far it is.
+pub async fn project(url: &str, dir: &Path, counts: &Store) -> anyhow::Result<Duration> {
     let clock = Clock::system();
     // As many connections as a server has, not the few of the preparation.
-    let store = Store::open(&database.url, 10, PATIENCE).await?;
+    let store = Store::open(url, 10, PATIENCE).await?;
     store.ping().await?;
-    let (spool, reader, writer) = Spool::open(database.dir(), limits(), &clock).await?;
-    let last = last_group(database.dir()).await?;
+    let (spool, reader, writer) = Spool::open(dir, limits(), &clock).await?;
+    let last = last_group(dir).await?;
     let projection = Projection::new(
         store.clone(),
         reader,
@@ -158,10 +160,10 @@ async fn project(database: &Database) -> anyhow::Result<Duration> {
         Duration::ZERO,
     );
     let stop = CancellationToken::new();
-    let spool_id = waiting::status(database.dir()).await?.id;
+    let spool_id = waiting::status(dir).await?.id;
     let started = Instant::now();
     let running = tokio::spawn(projection.run(stop.clone(), Duration::ZERO));
-    while position(&database.store, spool_id).await? < last {
+    while position(counts, spool_id).await? < last {
         anyhow::ensure!(!running.is_finished(), "the projection ended");
         anyhow::ensure!(
             started.elapsed() < Duration::from_secs(300),

@@ -54,6 +54,7 @@ pub struct Traffic<'m> {
     mailing: &'m Mailing,
     random: u64,
     count: u64,
+    server: u64,
 }
 
 impl<'m> Traffic<'m> {
@@ -63,7 +64,25 @@ impl<'m> Traffic<'m> {
             mailing,
             random: 0x51_11a9e,
             count: 0,
+            server: 0,
         }
+    }
+
+    /// The same as another server sees them: other requests of the same readers. A browser that is
+    /// nobody's keeps to its server, or it would click mails of two people in the same second.
+    pub fn of_server(mailing: &'m Mailing, server: u64) -> Self {
+        let usual = Self::of(mailing);
+        Self {
+            random: usual.random + server,
+            count: server << 32,
+            server,
+            ..usual
+        }
+    }
+
+    /// The mailing.
+    pub fn mailing(&self) -> &'m Mailing {
+        self.mailing
     }
 
     /// The next request.
@@ -195,7 +214,7 @@ impl<'m> Traffic<'m> {
 
     /// One of as many browsers as there are messages, of which nothing is known.
     fn nobody(&mut self) -> String {
-        let number = self.draw(self.mailing.messages);
+        let number = self.draw(self.mailing.messages) | self.server << 40;
         self.sealed(0x0193_5000_0000_7000_a000 << 48 | u128::from(number))
     }
 

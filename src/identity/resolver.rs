@@ -40,6 +40,11 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
         }
     }
 
+    /// What is to be changed as far as it is decided, contacts' data apart.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     /// What is to be changed.
     pub(crate) fn finish(mut self) -> Changes {
         for id in self.touched {
@@ -165,6 +170,15 @@ impl<'u, N: FnMut() -> Uuid> Resolver<'u, N> {
     /// Visitors that were identified for the first time, and their persons.
     pub(crate) fn completed(&self) -> &BTreeMap<VisitorId, ContactId> {
         &self.changes.completed
+    }
+
+    /// Takes over what others have found out meanwhile: persons of visitors that were nobody's.
+    /// What those said here is said of the person.
+    pub(crate) fn take_over(&mut self, named: BTreeMap<VisitorId, Binding>) {
+        for (visitor, binding) in named {
+            self.known.visitors.insert(visitor, binding);
+            self.changes.completed.insert(visitor, binding.contact);
+        }
     }
 
     /// Adds contacts whose data may change after all.

@@ -199,8 +199,8 @@ pub(crate) struct Decided {
     names: Vec<(String, BroadlogId)>,
 }
 
-/// Decides the outcome of entries, in a transaction of [`store::Store::begin_lane`].
-/// `need_delivery` is called with the delivery of each new message.
+/// Decides the outcome of entries, in a transaction that has its turn or is alone. `need_delivery`
+/// is called with the delivery of each new message.
 ///
 /// # Errors
 /// The database refuses or cannot be reached.

@@ -166,7 +166,7 @@ pub async fn store_messages(
     let entries: Vec<Entry<'_>> = recipients.collect();
     let other_request = || vec![Err(MessageError::OtherRequest); lines.len()];
 
-    let mut tx = store.begin_lane().await?;
+    let mut tx = store.begin_turn().await?;
     if is_past_its_end(&mut tx, delivery_id, lines, request).await? {
         tx.rollback().await?;
         return Ok(other_request());

@@ -8,13 +8,14 @@ use super::idempotency::drop_duplicates;
 use super::known_ids::KnownIds;
 use super::orders::{Earned, Orders};
 use super::page_tags::PageTags;
-use super::touches;
-use crate::config;
+use super::premises::Premises;
+use super::rules::ProjectionRules;
+use super::touches::{self, Settled};
 use crate::identity::{
     Changes, Evidence, Finding, Lookup, Resolver, contacts_to_load, is_proved_opt_out,
 };
 use crate::model::clock::{Clock, Micros};
-use crate::model::hit::{ContactId, Dialect, Hit, LeastProof, Limit, Provenance, clean};
+use crate::model::hit::{Dialect, Hit, Limit, Provenance, clean};
 use crate::queue::frame::{BadFrame, Unreadable, decode_record, encode_record};
 use crate::queue::source::{Group, Place};
 use crate::store::figures::{Figures, Totals, Touches};
@@ -24,31 +25,6 @@ use crate::store::opt_outs::OptOut;
 use crate::store::touches::visits;
 use crate::store::{self, Store, Tx, is_refusal};
 use uuid::Uuid;
-
-/// What the projection is configured with.
-#[derive(Clone, Debug, Default)]
-pub struct ProjectionRules {
-    /// Fields that name a contact.
-    pub unique: Vec<String>,
-    /// Fields that the public can set.
-    pub public: Vec<String>,
-    /// The least proof that makes revenue of a delivery.
-    pub revenue: LeastProof,
-    /// Microseconds before a purchase within which clicks are credited.
-    pub window: i64,
-}
-
-impl ProjectionRules {
-    /// Those of the configuration.
-    pub fn new(contacts: &config::Contacts, revenue: &config::Revenue) -> Self {
-        Self {
-            unique: contacts.unique.clone(),
-            public: contacts.public.clone(),
-            revenue: revenue.proof,
-            window: i64::from(revenue.window_days) * Micros::DAY,
-        }
-    }
-}
 
 /// Hits to be stored, each with its group.
 pub struct Batch<'p> {
@@ -62,16 +38,6 @@ pub struct Batch<'p> {
     hits: Vec<Box<Hit>>,
     places: Vec<Place>,
     bad: Vec<(Place, BadFrame)>,
-}
-
-/// A hit whose person is resolved.
-pub(super) struct Settled<'h> {
-    /// The hit, with what was found out about it.
-    pub hit: Cow<'h, Hit>,
-    /// The person; `None` if nobody is named.
-    pub contact: Option<ContactId>,
-    /// Its person is proved, not only claimed.
-    pub is_proved: bool,
 }
 
 /// What happens to a record that the database refuses.
@@ -308,13 +274,14 @@ impl<'p> Batch<'p> {
         let mut known = tx.load_known(&lookup).await?;
         let ids = contacts_to_load(unique, &known, evidence);
         known.contacts = tx.load_contacts(&ids).await?;
+        let premises = Premises::of(tx, &lookup, &known);
         let ids = KnownIds::load(tx, &hits).await?;
         let mut page_tags = PageTags::load(tx, &hits, self.now).await?;
         let mut orders = Orders::load(tx, self.rules.revenue, &hits).await?;
         let mut resolver = Resolver::new(unique, known, || self.clock.new_id(self.now));
         let mut settled: Vec<Settled<'_>> = Vec::with_capacity(hits.len());
         let (mut opt_outs, mut untold) = (BTreeMap::new(), BTreeSet::new());
-        for hit in hits {
+        for &hit in &hits {
             let finding = resolver.resolve(&Evidence::from(hit));
             let (contact, is_proved) = (finding.contact, finding.is_proved);
             if contact.is_none() && is_for_known_visitors(hit) {
@@ -343,6 +310,14 @@ impl<'p> Batch<'p> {
                 is_proved,
             });
         }
+        let earned = self
+            .settle_orders(tx, &mut orders, &mut settled, resolver.changes())
+            .await?;
+        insert_hits(tx, &settled, &earned).await?;
+
+        // From here on what is shared is read and written: one transaction after another.
+        let named = Premises::confirm(premises, tx, resolver.changes(), &orders, &hits).await?;
+        resolver.take_over(named);
         self.add_drafts(tx, &mut resolver).await?;
         let changes = resolver.finish();
         // Before the merges, which carry them along.
@@ -350,32 +325,11 @@ impl<'p> Batch<'p> {
         tx.insert_untold_opt_outs(&untold, self.now).await?;
         tx.save_changes(&changes, self.now).await?;
         done.refused_tags = page_tags.save(tx, self.now).await?;
-        let earned = self
-            .settle_orders(tx, &mut orders, &mut settled, &changes)
-            .await?;
         orders.save(tx).await?;
-        let hits: Vec<&Hit> = settled.iter().map(|of| of.hit.as_ref()).collect();
-        if hits.is_empty() {
-            return Ok((done, Totals::default()));
-        }
-
-        let first = tx.take_hit_numbers(hits.len() as i64).await?;
-        let rows: Vec<HitRow<'_>> = hits
-            .iter()
-            .zip(&settled)
-            .zip(&earned)
-            .zip(first..)
-            .map(|(((hit, of), earned), seq)| HitRow {
-                seq,
-                hit,
-                contact_id: of.contact,
-                counted_revenue: earned.counted_revenue(),
-            })
-            .collect();
-        tx.insert_hits(&rows).await?;
         // After the rows: the history may have begun in this very batch.
         tx.complete_history(&changes.completed).await?;
 
+        let hits: Vec<&Hit> = settled.iter().map(|of| of.hit.as_ref()).collect();
         let bookings = || earned.iter().flat_map(|earned| &earned.bookings);
         let mut figures = Figures::load(tx, &hits, bookings()).await?;
         for (hit, earned) in hits.iter().zip(&earned) {
@@ -388,6 +342,26 @@ impl<'p> Batch<'p> {
         done.stored = hits.len() as u64;
         Ok((done, totals))
     }
+}
+
+/// Writes the rows of hits.
+async fn insert_hits(tx: &mut Tx, settled: &[Settled<'_>], earned: &[Earned]) -> store::Result<()> {
+    if settled.is_empty() {
+        return Ok(());
+    }
+    let first = tx.take_hit_numbers(settled.len() as i64).await?;
+    let rows: Vec<HitRow<'_>> = settled
+        .iter()
+        .zip(earned)
+        .zip(first..)
+        .map(|((of, earned), seq)| HitRow {
+            seq,
+            hit: &of.hit,
+            contact_id: of.contact,
+            counted_revenue: earned.counted_revenue(),
+        })
+        .collect();
+    tx.insert_hits(&rows).await
 }
 
 /// Writes into a hit what identity has found out about it. Nearly all hits stay unchanged and are

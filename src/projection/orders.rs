@@ -28,11 +28,16 @@ use crate::store::orders::note::{CHANGED, PROVED, REFUNDED, REPEATED, TOO_MUCH, 
 use crate::store::orders::{HeldOrder, Holder, Order, OrderKey};
 use crate::store::{self, Tx};
 
+/// Orders as each holder told them.
+type KnownOrders = BTreeMap<OrderKey, BTreeMap<Holder, Order>>;
+
 /// The orders of a batch.
 #[derive(Debug, Default)]
 pub struct Orders {
     least: LeastProof,
-    known: BTreeMap<OrderKey, BTreeMap<Holder, Order>>,
+    known: KnownOrders,
+    /// As they were loaded, where others may change them.
+    loaded: Option<KnownOrders>,
     /// Orders that have changed, or are gone.
     touched: BTreeSet<HeldOrder>,
 }
@@ -177,7 +182,20 @@ impl Orders {
         for ((key, holder), order) in tx.load_orders(&exact, &whole).await? {
             orders.known.entry(key).or_default().insert(holder, order);
         }
+        orders.loaded = tx.is_beside().then(|| orders.known.clone());
         Ok(orders)
+    }
+
+    /// Whether the database still has what was loaded for these hits, and nothing more.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn are_as_loaded(&self, tx: &mut Tx, hits: &[&Hit]) -> store::Result<bool> {
+        let now = Self::load(tx, self.least, hits).await?;
+        Ok(self
+            .loaded
+            .as_ref()
+            .is_none_or(|loaded| *loaded == now.known))
     }
 
     /// Whether a hit may earn something, so that it matters what led to it.

@@ -15,7 +15,7 @@ use crate::model::clock::Micros;
 use crate::model::hit::{Dialect, Hit, Kind, PageTagDraft, PageTagKind, Reason};
 use crate::operator::NewPageTag;
 use crate::store::page_tags::{DayCount, TagRule};
-use crate::store::{self, Tx};
+use crate::store::{self, Tx, lost_race};
 
 /// Most tags made on the fly a day (UTC). Sites have some hundred tags; a site whose domain is
 /// moved here makes those that it still uses on the first days. A million of them a day would fill
@@ -31,7 +31,6 @@ pub struct PageTags {
     made: Vec<NewPageTag>,
     /// How many may still be created today.
     left: i64,
-    used: DayCount,
     refused: i64,
 }
 
@@ -62,7 +61,6 @@ impl PageTags {
         Ok(Self {
             known,
             left: (MOST_A_DAY - used.used).max(0),
-            used,
             ..Self::default()
         })
     }
@@ -123,13 +121,18 @@ impl PageTags {
         if self.made.is_empty() && self.refused == 0 {
             return Ok(0);
         }
+        // Others may have made some since.
+        let used = tx.day_count(LIMIT, now).await?;
         let count = DayCount {
-            used: self.used.used + self.made.len() as i64,
-            refused: self.used.refused + self.refused,
-            ..self.used
+            used: used.used + self.made.len() as i64,
+            refused: used.refused + self.refused,
+            ..used
         };
+        if !self.made.is_empty() && count.used > MOST_A_DAY {
+            return Err(lost_race("the number of page tags"));
+        }
         tx.set_day_count(LIMIT, &count).await?;
-        if self.refused > 0 && self.used.refused == 0 {
+        if self.refused > 0 && used.refused == 0 {
             tracing::warn!(
                 made = count.used,
                 "no more page tags are created automatically today; hits of missing tags carry a \

@@ -1,9 +1,10 @@
 //! What led to the purchases of a batch: touches that are stored, and those that come with it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use super::batch::{ProjectionRules, Settled};
 use super::orders::Orders;
+use super::rules::ProjectionRules;
 use crate::identity::Changes;
 use crate::model::hit::{ContactId, Hit, VisitorId};
 use crate::store::touches::{Purchase, Touch, Touched};
@@ -11,6 +12,16 @@ use crate::store::{self, Tx};
 
 /// Contacts that were merged into others.
 type Survivors = BTreeMap<ContactId, ContactId>;
+
+/// A hit whose person is resolved.
+pub(super) struct Settled<'h> {
+    /// The hit, with what was found out about it.
+    pub hit: Cow<'h, Hit>,
+    /// The person; `None` if nobody is named.
+    pub contact: Option<ContactId>,
+    /// Its person is proved, not only claimed.
+    pub is_proved: bool,
+}
 
 /// The touches of each hit that may earn something, in the order of those hits.
 pub(super) async fn find(

@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::types::Json;
 
 use super::{Bulk, Either, Tags, Tx};
-use crate::identity::{Binding, Changes, Contact, Draft, Known, Lookup};
+use crate::identity::{Binding, Changes, Contact, Draft, Known, Lookup, UniqueKey};
 use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, ContactId, DeliveryId, TagChange, VisitorId};
 use crate::{execute_bulk, fetch_bulk};
@@ -41,30 +41,8 @@ impl Tx {
                 (ContactId(row.try_get("contact_id")?), DeliveryId(row.try_get("delivery_id")?)),
             )
         )?;
-        let visitors = fetch_bulk!(
-            self,
-            Bulk::new().uuid("id", lookup.visitors.iter().map(|id| id.0)),
-            "select v.id, v.contact_id, v.is_proved from {rows} join visitors v on v.id = rows.id",
-            row => (
-                VisitorId(row.try_get("id")?),
-                Binding {
-                    contact: ContactId(row.try_get("contact_id")?),
-                    is_proved: row.try_get::<i64, _>("is_proved")? != 0,
-                },
-            )
-        )?;
-        let keys = fetch_bulk!(
-            self,
-            Bulk::new()
-                .text("field", lookup.keys.iter().map(|key| key.0.clone()))
-                .text("value", lookup.keys.iter().map(|key| key.1.clone())),
-            "select k.field, k.value, k.contact_id from {rows} join contact_keys k on k.field = \
-            rows.field and k.value = rows.value",
-            row => (
-                (row.try_get("field")?, row.try_get("value")?),
-                ContactId(row.try_get("contact_id")?),
-            )
-        )?;
+        let visitors = self.bindings(lookup.visitors.iter().copied()).await?;
+        let keys = self.owners_of(lookup.keys.iter()).await?;
         let ids = fetch_bulk!(
             self,
             Bulk::new().uuid("id", lookup.ids.iter().map(|id| id.0)),
@@ -75,11 +53,57 @@ impl Tx {
         Ok(Known {
             broadlogs: HashMap::from_iter(broadlogs),
             message_keys,
-            visitors: HashMap::from_iter(visitors),
-            keys: HashMap::from_iter(keys),
+            visitors,
+            keys,
             ids: HashMap::from_iter(ids),
             contacts: HashMap::new(),
         })
+    }
+
+    /// Whose visitors are, those that are somebody's.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub(crate) async fn bindings(
+        &mut self,
+        visitors: impl Iterator<Item = VisitorId>,
+    ) -> sqlx::Result<HashMap<VisitorId, Binding>> {
+        let bindings = fetch_bulk!(
+            self,
+            Bulk::new().uuid("id", visitors.map(|id| id.0)),
+            "select v.id, v.contact_id, v.is_proved from {rows} join visitors v on v.id = rows.id",
+            row => (
+                VisitorId(row.try_get("id")?),
+                Binding {
+                    contact: ContactId(row.try_get("contact_id")?),
+                    is_proved: row.try_get::<i64, _>("is_proved")? != 0,
+                },
+            )
+        )?;
+        Ok(HashMap::from_iter(bindings))
+    }
+
+    /// The contacts that have unique values.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub(crate) async fn owners_of<'k>(
+        &mut self,
+        keys: impl Iterator<Item = &'k UniqueKey> + Clone,
+    ) -> sqlx::Result<HashMap<UniqueKey, ContactId>> {
+        let owners = fetch_bulk!(
+            self,
+            Bulk::new()
+                .text("field", keys.clone().map(|key| key.0.clone()))
+                .text("value", keys.map(|key| key.1.clone())),
+            "select k.field, k.value, k.contact_id from {rows} join contact_keys k on k.field = \
+            rows.field and k.value = rows.value",
+            row => (
+                (row.try_get("field")?, row.try_get("value")?),
+                ContactId(row.try_get("contact_id")?),
+            )
+        )?;
+        Ok(HashMap::from_iter(owners))
     }
 
     /// Loads contacts' data.
@@ -148,6 +172,9 @@ impl Tx {
             "insert into visitors (id, contact_id, is_proved, changed_at) select id, contact_id, is_proved, now from {rows} where true
              on conflict (id) do update set contact_id = excluded.contact_id, is_proved = excluded.is_proved, changed_at = excluded.changed_at"
         )?;
+        if !changes.merges.is_empty() {
+            self.note_merges().await?;
+        }
         for (from, into) in &changes.merges {
             let bulk = || {
                 Bulk::new()

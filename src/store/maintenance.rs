@@ -86,15 +86,28 @@ pub struct SpoolPlace {
 from_row!(SpoolPlace, row => { position, start_id });
 
 impl Tx {
-    /// How far the database has read a spool. The lane's lock keeps it from moving meanwhile.
+    /// How far the database has read a spool. Nobody else moves it until this transaction ends: a
+    /// server that was killed may have left a session that is just committing, and that is waited
+    /// for.
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn place(&mut self, spool_id: Uuid) -> sqlx::Result<SpoolPlace> {
-        let sql = "select position, start_id from spool_positions where spool_id = $1";
-        let place: Option<SpoolPlace> =
-            both!(self, c => sqlx::query_as(sql).bind(spool_id).fetch_optional(&mut **c).await)?;
-        Ok(place.unwrap_or_default())
+    pub async fn hold_place(&mut self, spool_id: Uuid, now: Micros) -> sqlx::Result<SpoolPlace> {
+        match self {
+            Tx::Postgres(c) => {
+                // Also where there is none yet: two that begin one would not see each other.
+                let sql = "insert into spool_positions (spool_id, position, changed_at) values ($1, 0, $2)
+                           on conflict (spool_id) do update set position = spool_positions.position
+                           returning position, start_id";
+                let query = sqlx::query_as(sql).bind(spool_id).bind(now);
+                query.fetch_one(&mut **c).await
+            }
+            Tx::Sqlite(c) => {
+                let sql = "select position, start_id from spool_positions where spool_id = $1";
+                let place = sqlx::query_as(sql).bind(spool_id).fetch_optional(&mut **c);
+                Ok(place.await?.unwrap_or_default())
+            }
+        }
     }
 
     /// Advances the position.

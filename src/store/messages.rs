@@ -85,7 +85,7 @@ impl Tx {
         .map(|_| ())
     }
 
-    /// Stores new messages, in a transaction of [`Store::begin_lane`]. Chosen numbers are never
+    /// Stores new messages, in a transaction that has its turn or is alone. Chosen numbers are never
     /// assigned afterwards.
     ///
     /// # Errors

@@ -63,6 +63,7 @@ migrations![
     "0030" "site_days",
     "0040" "link_changes",
     "0041" "people",
+    "0050" "write_turns",
 ];
 
 fn migration(version: &str, name: &'static str, sql: &'static str) -> Migration {

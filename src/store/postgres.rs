@@ -29,6 +29,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Execute, Executor, PgPool, Postgres, 
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::lane::Seen;
+
 /// How long an idle connection may take for the smallest possible response. Otherwise it is
 /// replaced, which costs less than waiting; several dead ones must fit into [`ACQUIRE`].
 const PING: Duration = Duration::from_secs(1);
@@ -65,6 +67,8 @@ pub struct WatchedConnection {
 pub struct PgTransaction {
     connection: WatchedConnection,
     aside: PgPool,
+    /// What it saw of others at its beginning, until it has its turn; none where it is alone.
+    pub(super) seen: Option<Seen>,
 }
 
 impl WatchedPool {
@@ -124,6 +128,7 @@ impl WatchedPool {
         let mut transaction = PgTransaction {
             connection: *self.acquire().await?,
             aside: self.aside.clone(),
+            seen: None,
         };
         sqlx::raw_sql("begin").execute(&mut *transaction).await?;
         Ok(transaction)

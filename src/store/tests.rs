@@ -23,7 +23,7 @@ mod people;
 mod positions;
 mod recount;
 mod retention;
-mod rig;
+pub(crate) mod rig;
 mod signing_keys;
 mod tops;
 mod touches;
@@ -44,7 +44,7 @@ use uuid::Uuid;
 use rig::{Engine, PostgresServer, new_dir};
 
 /// 2026-11-21T18:00:00Z.
-const NOW: Micros = Micros(1_795_284_000_000_000);
+pub(crate) const NOW: Micros = Micros(1_795_284_000_000_000);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Texts that somebody may send: everything but NUL, which no text of a hit has.
@@ -60,17 +60,17 @@ const HOSTILE: [&str; 8] = [
 ];
 
 /// Another one each time.
-fn next_number() -> u128 {
+pub(crate) fn next_number() -> u128 {
     static NUMBER: AtomicU64 = AtomicU64::new(1);
     NUMBER.fetch_add(1, Ordering::Relaxed).into()
 }
 
-async fn open_at(url: &str) -> Store {
+pub(crate) async fn open_at(url: &str) -> Store {
     Store::open(url, 4, PATIENCE).await.unwrap()
 }
 
 /// The URL of a database with all tables and nothing in them.
-async fn new_database(engine: Engine) -> String {
+pub(crate) async fn new_database(engine: Engine) -> String {
     static FILE: OnceCell<PathBuf> = OnceCell::const_new();
     static TEMPLATE: OnceCell<String> = OnceCell::const_new();
     match engine {
@@ -122,12 +122,12 @@ async fn text(store: &Store, sql: &str) -> Option<String> {
 }
 
 /// The first column of all rows, cast to text by the query.
-async fn texts(store: &Store, sql: &str) -> Vec<Option<String>> {
+pub(crate) async fn texts(store: &Store, sql: &str) -> Vec<Option<String>> {
     let query = sqlx::AssertSqlSafe(sql.to_owned());
     both!(store.reader(), pool => sqlx::query_scalar(query).fetch_all(pool).await).unwrap()
 }
 
-async fn count(store: &Store, table: &str) -> i64 {
+pub(crate) async fn count(store: &Store, table: &str) -> i64 {
     let sql = format!("select cast(count(*) as text) from {table}");
     text(store, &sql).await.unwrap().parse().unwrap()
 }

@@ -15,7 +15,10 @@ async fn a_position_moves_with_its_transaction(engine: Engine) {
     let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
     assert!(!store.was_served().await.unwrap());
     let mut tx = store.begin_lane().await.unwrap();
-    assert_eq!(tx.place(one).await.unwrap(), SpoolPlace::default());
+    assert_eq!(
+        tx.hold_place(one, NOW).await.unwrap(),
+        SpoolPlace::default()
+    );
     let place = |position, start: Option<u128>| SpoolPlace {
         position,
         start_id: start.map(Uuid::from_u128),
@@ -28,11 +31,14 @@ async fn a_position_moves_with_its_transaction(engine: Engine) {
     assert!(store.was_served().await.unwrap());
     let mut tx = store.begin_lane().await.unwrap();
     tx.set_place(one, place(7, None), NOW).await.unwrap();
-    assert_eq!(tx.place(one).await.unwrap(), place(7, None));
+    assert_eq!(tx.hold_place(one, NOW).await.unwrap(), place(7, None));
     tx.rollback().await.unwrap();
     let mut tx = store.begin_lane().await.unwrap();
-    assert_eq!(tx.place(one).await.unwrap(), place(i64::MAX, Some(9)));
-    assert_eq!(tx.place(other).await.unwrap(), place(-1, None));
+    assert_eq!(
+        tx.hold_place(one, NOW).await.unwrap(),
+        place(i64::MAX, Some(9))
+    );
+    assert_eq!(tx.hold_place(other, NOW).await.unwrap(), place(-1, None));
     tx.commit().await.unwrap();
     store.close().await;
 }

@@ -1,7 +1,7 @@
 //! What runs a test of the store on both databases.
 
-pub(super) use crate::rig::engine::{Engine, on_both};
+pub(crate) use crate::rig::engine::{Engine, on_both};
 pub(super) use crate::rig::free_port;
-pub(super) use crate::rig::need::wait_for;
+pub(crate) use crate::rig::need::wait_for;
 pub(super) use crate::rig::postgres::PostgresServer;
-pub(super) use crate::rig::scratch::new_dir;
+pub(crate) use crate::rig::scratch::new_dir;
