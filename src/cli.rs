@@ -28,7 +28,6 @@ use crate::server;
 use crate::server::data_dir::{self, ServerNote};
 use crate::server::telemetry;
 use crate::store::{self, Store, StoreError};
-use crate::tracking::verdict::Lists;
 
 /// Tracking redirect server: clicks, opens, page views and purchases, stored exactly once in your
 /// own database.
@@ -250,7 +249,7 @@ fn execute(
             Command::Keys(command) => command.execute(&config).await,
             Command::Recount(command) => command.execute(&config).await,
             Command::Retire(asked) => asked.execute(&config).await,
-            Command::Verdict(asked) => asked.execute(&Lists::built_in()),
+            Command::Verdict(asked) => asked.execute(&*server::lists_of(&config)?),
             Command::Spool(command) => command.execute(&config).await,
             Command::Quarantine(command) => command.execute(&config).await,
             Command::CheckConfig(asked) => asked.execute(&config).await,

@@ -61,6 +61,8 @@ pub struct Config {
     pub mapp: Mapp,
     /// The old system of a moved domain.
     pub upstream: Upstream,
+    /// Who caused a hit.
+    pub verdict: Verdict,
     /// Debugging: seeing how a request is handled.
     pub debug: Debug,
     /// The Prometheus listener.
@@ -248,6 +250,15 @@ section!(
     }
 );
 section!(
+    /// Who caused a hit.
+    Verdict {
+        /// A file with words of agents; none: those that are compiled in.
+        agents: Option<PathBuf> = None,
+        /// A file with networks; none: those that are compiled in.
+        networks: Option<PathBuf> = None,
+    }
+);
+section!(
     /// Debugging: seeing how a request is handled.
     Debug {
         /// A request with this key in `X-Sillage-Debug` gets the verdict in a response header;
@@ -356,6 +367,7 @@ impl Default for Config {
             links: Links::default(),
             adobe: Adobe::default(),
             mapp: Mapp::default(),
+            verdict: Verdict::default(),
             debug: Debug::default(),
             upstream: Upstream::default(),
             metrics: Metrics::default(),

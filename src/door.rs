@@ -39,6 +39,10 @@ pub mod mautic {
 pub mod native {
     pub use crate::tracking::native::{click, collect, open};
 }
+/// The verdict.
+pub mod verdict {
+    pub use crate::tracking::verdict::{Elapsed, Facts, Lists, Surface, explain};
+}
 /// What waits in a spool.
 pub mod waiting {
     pub use crate::queue::waiting::status;

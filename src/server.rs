@@ -51,6 +51,7 @@ use background::Background;
 use build::Server;
 use keep_house::Housekeeper;
 
+pub use answering::lists_of;
 pub use database::{open_store, open_store_that_exists, open_store_to_read};
 pub use descriptors::make_room;
 pub use known_keys::lacking;
@@ -247,7 +248,7 @@ fn serve_by(
 ) -> impl Fn(&Config) -> anyhow::Result<()> + Send {
     move |config| {
         let (keys, token) = answering::secrets_again(config, &config.data_dir)?;
-        web.replace(Arc::new(answering.by(config, &keys, token)));
+        web.replace(Arc::new(answering.by(config, &keys, token)?));
         signing.send_replace(keys);
         Ok(())
     }

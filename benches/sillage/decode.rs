@@ -11,6 +11,7 @@ use alloc_tracker::Session;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
+use sillage::door::verdict::{Elapsed, Facts, Lists, Surface, explain};
 
 use super::decoders::{Decoder, Decoding, Request};
 use super::mailing::Mailing;
@@ -22,6 +23,9 @@ const SECTION: &str = "decode";
 const MOST_TYPICAL: f64 = 5_000.0;
 /// The longest requests take less, in microseconds.
 const MOST_LONG: f64 = 1_000.0;
+/// The verdict alone takes less of a request, in nanoseconds.
+const MOST_VERDICT: f64 = 1_000.0;
+const CRAWLER: &str = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
 /// The longest request.
 const LONG: usize = 32 << 10;
 
@@ -95,6 +99,7 @@ pub fn measure(board: &mut Scoreboard) -> anyhow::Result<()> {
             Bar::None,
         );
     }
+    measure_verdicts(board);
     for (name, decoder, request) in long_requests() {
         let time = nanoseconds(5, || {
             black_box(decoding.run(decoder, black_box(&request)));
@@ -109,6 +114,49 @@ pub fn measure(board: &mut Scoreboard) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// What the verdict alone takes of them: rules, words and networks.
+fn measure_verdicts(board: &mut Scoreboard) {
+    let lists = Lists::built_in();
+    let headers = browser_headers();
+    let long = BROWSER.repeat(1_000 / BROWSER.len());
+    for (name, surface, agent) in [
+        ("a link", Surface::Link, BROWSER),
+        ("a pixel in a mail", Surface::Open, BROWSER),
+        ("a page", Surface::Page, BROWSER),
+        ("a crawler", Surface::Link, CRAWLER),
+        ("an agent of 1,000 bytes", Surface::Link, &long),
+    ] {
+        for address in ["203.0.113.9", "2001:db8::9"] {
+            let facts = Facts {
+                headers: Some(&headers),
+                agent: Some(agent),
+                address: address.parse().ok(),
+                elapsed: Some(Elapsed::seconds(300)),
+                ..Facts::none(surface)
+            };
+            let time = nanoseconds(1_000, || {
+                black_box(explain(black_box(&facts), &lists));
+            });
+            let bar = match agent.len() {
+                0..300 => Bar::Below(MOST_VERDICT),
+                _ => Bar::None,
+            };
+            let family = if address.contains(':') {
+                "IPv6"
+            } else {
+                "IPv4"
+            };
+            board.add(
+                SECTION,
+                format!("the verdict on {name}, {family}"),
+                time,
+                "ns",
+                bar,
+            );
+        }
+    }
 }
 
 /// What a person's browser sends with everything.

@@ -28,6 +28,7 @@ impl CheckConfig {
     /// error.
     pub(super) async fn execute(self, config: &Config) -> anyhow::Result<()> {
         print_bytes(config.to_toml().as_bytes())?;
+        server::lists_of(config)?;
         for doubt in config.doubts() {
             eprintln!("sillage: {doubt}");
         }

@@ -10,7 +10,9 @@ use serde_json::json;
 use super::{WrongUsage, print_json};
 use crate::model::hint::one_of;
 use crate::model::hit::Kind;
-use crate::tracking::verdict::{Elapsed, Entry, Facts, Lists, RULES, Surface, explain};
+use crate::tracking::verdict::{
+    Elapsed, Entry, Facts, Lists, RULES, Surface, explain, says_prefetch,
+};
 
 /// What is judged where no agent is given: the address alone decides.
 const BROWSER: &str =
@@ -57,7 +59,7 @@ impl Verdict {
         if self.rules {
             return RULES.iter().try_for_each(|rule| {
                 let on: Vec<_> = rule.on.iter().map(|surface| surface.as_str()).collect();
-                print_json(&json!({ "rule": rule.name, "on": on, "reason": rule.reason }))
+                print_json(&json!({ "rule": rule.name, "on": on, "people": rule.finds_people, "reasons": rule.reasons }))
             });
         }
         let headers = headers(&self.header)?;
@@ -65,6 +67,7 @@ impl Verdict {
         let elapsed = self.sent.map(|sent| i64::try_from(sent.as_secs()));
         let facts = Facts {
             surface: Surface::of(self.kind),
+            is_prefetch: says_prefetch(&headers),
             is_head: self.head,
             headers: Some(&headers),
             agent: Some(agent).filter(|agent| !agent.is_empty()),

@@ -74,6 +74,7 @@ fn other_than_default(key: &str, default: &Value) -> String {
         "public_url" | "links.fallback_url" | "upstream.url" => "https://a.example/b",
         "upstream.host" => "a.example",
         "database_url" => "postgres://a@b/c",
+        "verdict.agents" | "verdict.networks" => "/etc/a",
         "data_dir" | "admin_token" | "debug.key" => "12345678901234567890",
         "trust.proxies" | "trust.senders" => "10.0.0.0/8,::1/128",
         "cors.origins" => "https://a.example,http://[::1]",

@@ -26,7 +26,7 @@ const BYTES: &str = "give a whole number of bytes, such as 67108864";
 const TRUE_OR_FALSE: &str = "give true or false";
 
 /// What a key takes.
-const ALLOWED: [(&str, &str); 47] = [
+const ALLOWED: [(&str, &str); 49] = [
     (
         "listen",
         "give an address and a port such as \"127.0.0.1:8080\" or \"[::]:8080\" (names are not \
@@ -100,6 +100,14 @@ const ALLOWED: [(&str, &str); 47] = [
     ("upstream.timeout", A_DURATION),
     ("upstream.max_body_bytes", BYTES),
     ("upstream.max_requests", A_NUMBER),
+    (
+        "verdict.agents",
+        "give a file with a verdict and a word a line, such as \"/etc/sillage/agents\"",
+    ),
+    (
+        "verdict.networks",
+        "give a file with a verdict and a network a line, such as \"/etc/sillage/networks\"",
+    ),
     (
         "debug.key",
         "give at least 16 letters, digits and symbols; `openssl rand -hex 24` makes some",

@@ -41,9 +41,18 @@ pub(super) struct Answering {
 
 impl Answering {
     /// Answers by a configuration.
-    pub(super) fn by(&self, config: &Config, keys: &Keys, token: String) -> AdminState {
+    ///
+    /// # Errors
+    /// When a list of the operator's cannot be read.
+    pub(super) fn by(
+        &self,
+        config: &Config,
+        keys: &Keys,
+        token: String,
+    ) -> anyhow::Result<AdminState> {
+        let rules = rules_of(config, keys)?;
         let sink: Arc<dyn Sink> = Arc::new(self.spool.clone());
-        AdminState {
+        Ok(AdminState {
             store: self.store.clone(),
             clock: self.clock.clone(),
             sink: Arc::clone(&sink),
@@ -61,13 +70,13 @@ impl Answering {
             unknown_paths: self.unknown_paths.clone(),
             state: Arc::clone(&self.state),
             tables: self.tables.clone(),
-            tracking: Arc::new(self.track_by(config, keys, sink)),
-        }
+            tracking: Arc::new(self.track_by(config, rules, sink)),
+        })
     }
 
-    fn track_by(&self, config: &Config, keys: &Keys, sink: Arc<dyn Sink>) -> TrackingState {
+    fn track_by(&self, config: &Config, rules: Rules, sink: Arc<dyn Sink>) -> TrackingState {
         TrackingState {
-            rules: rules_of(config, keys),
+            rules,
             sink,
             links: self.links.clone(),
             forms: self.forms.clone(),
@@ -82,8 +91,8 @@ impl Answering {
 }
 
 /// How requests are read, in terms of `tracking`, which knows no configuration.
-fn rules_of(config: &Config, keys: &Keys) -> Rules {
-    Rules {
+fn rules_of(config: &Config, keys: &Keys) -> anyhow::Result<Rules> {
+    Ok(Rules {
         keys: keys.clone(),
         unique: config.contacts.unique.clone(),
         public: config.contacts.public.clone(),
@@ -94,7 +103,37 @@ fn rules_of(config: &Config, keys: &Keys) -> Rules {
             sets_cookies: config.mapp.third_party_cookies,
         },
         personal_hosts: config.links.personal_hosts.clone(),
-        lists: Lists::built_in(),
+        lists: lists_of(config)?,
+    })
+}
+
+/// The lists that hits are judged by.
+///
+/// # Errors
+/// When a file of the operator's cannot be read, or a line of it.
+pub fn lists_of(config: &Config) -> anyhow::Result<Arc<Lists>> {
+    let files = &config.verdict;
+    if files.agents.is_none() && files.networks.is_none() {
+        return Ok(Lists::built_in());
+    }
+    let agents = list_in("verdict.agents", files.agents.as_deref())?;
+    let networks = list_in("verdict.networks", files.networks.as_deref())?;
+    let lists = Lists::new(&agents, &networks).map_err(|error| {
+        let file = match error.list {
+            "agents" => &files.agents,
+            _ => &files.networks,
+        };
+        let file = file.as_deref().unwrap_or(Path::new(""));
+        anyhow::Error::new(error).context(file.display().to_string())
+    })?;
+    Ok(Arc::new(lists))
+}
+
+fn list_in(key: &str, file: Option<&Path>) -> anyhow::Result<String> {
+    match file {
+        Some(file) => std::fs::read_to_string(file)
+            .with_context(|| format!("{key}: {} cannot be read", file.display())),
+        None => Ok(String::new()),
     }
 }
 

@@ -109,7 +109,7 @@ impl Server {
             demo: is_demo.then(Arc::default),
             unknown_paths: UnknownPaths::new(clock.clone()),
         };
-        let admin = Arc::new(answering.by(&config, &keys, token));
+        let admin = Arc::new(answering.by(&config, &keys, token)?);
         let note = renew_note(&config, &keys, noted);
         let (signing, signed_by) = watch::channel(keys);
         let key_state: Arc<KeyState> = Arc::clone(&state.keys);

@@ -13,7 +13,7 @@ use crate::server::telemetry;
 
 /// Sections and keys that take effect with the next request. `log.level` is handled by the log
 /// itself.
-const RELOADED: [&str; 14] = [
+const RELOADED: [&str; 15] = [
     "admin_token",
     "adobe",
     "contacts.public",
@@ -28,6 +28,7 @@ const RELOADED: [&str; 14] = [
     "mapp",
     "trust",
     "upstream",
+    "verdict",
 ];
 
 /// Applies new configurations as they come. `serve_by` makes the server respond by one.

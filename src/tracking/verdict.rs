@@ -15,7 +15,7 @@ mod rules;
 
 pub use facts::{Elapsed, Facts, Surface};
 pub use lists::Lists;
-pub use rules::{Entry, RULES};
+pub use rules::{Entry, RULES, says_prefetch};
 
 use http::Method;
 use http::header::USER_AGENT;
@@ -41,7 +41,7 @@ const CRAWLERS: [&str; 7] = [
 
 /// Whether the request is a prefetch: it gets its response but no cookies.
 pub fn is_prefetch(inbound: &Inbound<'_>) -> bool {
-    rules::is_prefetch(inbound.headers)
+    says_prefetch(inbound.headers)
 }
 
 /// Whether there is a browser that may be told to remember something: no HEAD, no prefetch.
@@ -56,6 +56,7 @@ pub fn judge_request(hit: &mut Hit, inbound: &Inbound<'_>, lists: &Lists) {
         return;
     }
     let facts = Facts {
+        is_prefetch: hit.verdict == Verdict::Prefetch,
         headers: Some(inbound.headers),
         address: Some(inbound.client).filter(|_| !inbound.is_senders_own()),
         agent: hit.user_agent.as_deref(),
@@ -78,6 +79,7 @@ pub fn judge_message_request(
     take_client(hit, inbound);
     let facts = Facts {
         surface,
+        is_prefetch: hit.verdict == Verdict::Prefetch,
         is_head: inbound.method == Method::HEAD,
         headers: Some(inbound.headers),
         agent: hit.user_agent.as_deref(),

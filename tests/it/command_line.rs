@@ -195,7 +195,7 @@ fn a_verdict_is_explained_with_the_entry_that_decided() {
     ]);
     assert_eq!(told["reason"], "image proxy within seconds of sending");
     let (code, out, _) = run(&dir, &["verdict", "--rules"], &[]);
-    assert_eq!((code, out.lines().count()), (Some(0), 16));
+    assert_eq!((code, out.lines().count()), (Some(0), 17));
     for wrong in [
         ["--kind", "visit"],
         ["--address", "here"],

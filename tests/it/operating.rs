@@ -12,6 +12,7 @@ use crate::harness::{
 
 const SOON: Duration = Duration::from_secs(15);
 const NEW_KEY: &str = "2:fedcba9876543210fedcba9876543210";
+const DEBUG_KEY: &str = "a-key-of-sixteen";
 const SHOP: &str = "https://shop.example";
 
 /// A configuration file of a test's own.
@@ -137,7 +138,89 @@ async fn keys_that_links_were_signed_with_are_not_lost_by_a_hangup(engine: Engin
     server.finish().await;
 }
 
+/// What the server takes a request for.
+async fn verdict(client: &mut Client, path: &str) -> String {
+    let headers = [
+        ("user-agent", "Mozilla/5.0 Gecko/1 Acme"),
+        ("x-sillage-debug", DEBUG_KEY),
+    ];
+    let answer = client.get_with(path, &headers).await;
+    assert!(answer.status < 400, "{}", answer.status);
+    let reason = answer.header("x-sillage-reason");
+    format!("{} {reason}", answer.header("x-sillage-verdict"))
+}
+
+async fn an_operators_lists_judge_and_a_hangup_reads_them_again(engine: Engine) {
+    let list = File::new("# ours\nbot Acme\n");
+    let server = TestServer::on(engine)
+        .with("DEBUG__KEY", DEBUG_KEY)
+        .with("VERDICT__AGENTS", list.0.to_str().unwrap())
+        .start()
+        .await;
+    let mail = Campaign::make(server.db(), 1).await;
+    let mut reader = server.client();
+    assert_eq!(
+        verdict(&mut reader, &mail.link_path(0)).await,
+        "bot listed as bot"
+    );
+    assert_eq!(
+        verdict(&mut reader, "/mtracking.gif?page_url=a").await,
+        "bot listed as bot"
+    );
+
+    list.write("human acme");
+    server.hang_up();
+    wait_for("the list is read again", SOON, async || {
+        verdict(&mut reader, &mail.link_path(0)).await == "human "
+    })
+    .await;
+
+    // A mistake changes nothing and ends nothing.
+    list.write("human acme\nrobot acme");
+    server.hang_up();
+    wait_for("the mistake is told", SOON, async || {
+        let log = server.log();
+        log.contains("line 2") && log.contains("the configuration was not changed")
+    })
+    .await;
+    assert_eq!(verdict(&mut reader, &mail.link_path(0)).await, "human ");
+
+    // Nothing starts on it, and the check says why.
+    for arguments in [&["serve"][..], &["check-config"]] {
+        let second = server
+            .command()
+            .env("SILLAGE_DATA_DIR", new_dir("second"))
+            .env("SILLAGE_LISTEN", "127.0.0.1:0")
+            .env("SILLAGE_METRICS__LISTEN", "")
+            .env("SILLAGE_VERDICT__AGENTS", &list.0)
+            .args(arguments)
+            .output()
+            .unwrap();
+        let told = String::from_utf8(second.stderr).unwrap();
+        assert_eq!(second.status.code(), Some(1), "{told}");
+        assert!(
+            told.contains("verdict.agents, line 2: \"robot\" is not known"),
+            "{told}"
+        );
+    }
+    let asked = server
+        .command()
+        .env("SILLAGE_VERDICT__NETWORKS", {
+            list.write("scanner 198.51.100.0/24");
+            &list.0
+        })
+        .args(["verdict", "--address", "198.51.100.7"])
+        .output()
+        .unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
+    assert_eq!(told["reason"], "listed as scanner");
+    assert_eq!(told["entry"]["source"], "verdict.networks, line 1");
+    server.wait_drained(SOON).await;
+    server.finish().await;
+}
+
 on_both!(
+    an_operators_lists_judge_and_a_hangup_reads_them_again,
     a_hangup_reads_lists_and_keys_again_and_loses_nobody,
     keys_that_links_were_signed_with_are_not_lost_by_a_hangup,
 );

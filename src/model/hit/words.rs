@@ -88,6 +88,14 @@ word!(
         Head = "HEAD request",
         /// Office checks whether a link is alive before it opens the browser.
         OfficeCheck = "link check by Office",
+        /// The operator's list says so.
+        ListedPrefetch = "listed as prefetch",
+        /// The operator's list says so.
+        ListedBot = "listed as bot",
+        /// The operator's list says so.
+        ListedScanner = "listed as scanner",
+        /// The operator's list says so.
+        ListedSuspect = "listed as suspect",
         /// From a network where mail is scanned and nobody reads it.
         MailScanner = "network of a mail scanner",
         /// The images of a mail were fetched before anyone had opened it.
@@ -121,22 +129,38 @@ impl Reason {
     /// The verdict that it leads to.
     pub fn verdict(self) -> Verdict {
         match self {
-            Self::PrefetchHeader | Self::OfficeCheck | Self::MailPrivacy => Verdict::Prefetch,
-            Self::Head | Self::MailScanner | Self::ProxyClicks | Self::OftenScans => {
-                Verdict::Scanner
+            Self::PrefetchHeader | Self::OfficeCheck | Self::MailPrivacy | Self::ListedPrefetch => {
+                Verdict::Prefetch
             }
-            Self::Crawler | Self::Headless | Self::Library => Verdict::Bot,
+            Self::Head
+            | Self::MailScanner
+            | Self::ProxyClicks
+            | Self::OftenScans
+            | Self::ListedScanner => Verdict::Scanner,
+            Self::Crawler | Self::Headless | Self::Library | Self::ListedBot => Verdict::Bot,
             Self::ProxyAtOnce
             | Self::NoAgent
             | Self::NoBrowser
             | Self::TooSoon
             | Self::PersonalHost
-            | Self::PageTagExpired => Verdict::Suspect,
+            | Self::PageTagExpired
+            | Self::ListedSuspect => Verdict::Suspect,
         }
     }
 }
 
 impl Verdict {
+    /// The reason where an operator's list gives it; none for a person's.
+    pub fn listed(self) -> Option<Reason> {
+        match self {
+            Self::Human => None,
+            Self::Prefetch => Some(Reason::ListedPrefetch),
+            Self::Bot => Some(Reason::ListedBot),
+            Self::Scanner => Some(Reason::ListedScanner),
+            Self::Suspect => Some(Reason::ListedSuspect),
+        }
+    }
+
     /// Whether a hit with this verdict counts in figures.
     pub fn counts(self) -> bool {
         matches!(self, Self::Human | Self::Suspect)

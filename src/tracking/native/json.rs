@@ -18,7 +18,7 @@ use crate::model::hit::{
 };
 use crate::model::wire::Id;
 use crate::tracking::page::{kind_of, take_page_utm};
-use crate::tracking::verdict;
+use crate::tracking::verdict::{self, Lists};
 
 /// The years 0 to 9999 in UTC: an offset can lead out of them, and then the time could be stored
 /// but not shown.
@@ -134,7 +134,11 @@ fn unknown(name: &str) -> FieldError {
 /// # Errors
 /// The value is no object, a field is unknown, has the wrong type or is out of range, or an event
 /// has no name.
-pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldError> {
+pub fn decode_json_hit(
+    value: Value,
+    received_at: Micros,
+    lists: &Lists,
+) -> Result<Hit, FieldError> {
     let Value::Object(fields) = value else {
         return Err(must_be(
             "hit",
@@ -258,7 +262,7 @@ pub fn decode_json_hit(value: Value, received_at: Micros) -> Result<Hit, FieldEr
         hit.provenance = Provenance::Link;
     }
     if hit.user_agent.is_some() {
-        verdict::judge_agent(&mut hit, &verdict::Lists::built_in());
+        verdict::judge_agent(&mut hit, lists);
     } else {
         // The site's own server saw the visitor; that it names no agent says nothing about the
         // person.

@@ -21,6 +21,7 @@ use crate::model::site::Site;
 use crate::tracking::decoded::{Cookies, Counted, Decoded, Readers, Reply};
 use crate::tracking::landing::landing_value;
 use crate::tracking::session::{BROADLOG_COOKIE, DELIVERY_COOKIE};
+use crate::tracking::verdict::Lists;
 use crate::tracking::visitor::VISITOR_COOKIE;
 
 const NOW: Micros = Micros(1_795_000_000_000_000);
@@ -277,7 +278,7 @@ proptest! {
 
     #[test]
     fn json_gives_a_hit_that_fits_or_names_the_field(fields in prop::collection::vec((parameter_name(), json_value()), 0..8)) {
-        match decode_json_hit(Value::Object(fields.into_iter().collect()), NOW) {
+        match decode_json_hit(Value::Object(fields.into_iter().collect()), NOW, &Lists::built_in()) {
             Ok(hit) => assert_fits(&hit),
             Err(error) => assert!(!error.why.is_empty()),
         }
@@ -286,7 +287,7 @@ proptest! {
     #[test]
     fn a_contact_in_json_fits(fields in prop::collection::vec((hostile_text(), hostile_text()), 0..8)) {
         let contact: Value = Value::Object(fields.into_iter().map(|(name, value)| (name, value.into())).collect());
-        if let Ok(hit) = decode_json_hit(json!({ "contact": contact }), NOW) {
+        if let Ok(hit) = decode_json_hit(json!({ "contact": contact }), NOW, &Lists::built_in()) {
             assert_fits(&hit);
         }
     }
@@ -316,6 +317,7 @@ fn what_columns_hold_is_a_line_and_what_fields_and_extra_hold_may_be_many() {
             "extra": { "comment\n": "one\r\ntwo", "nested": { "list": ["three\n\nfour"] } },
         }),
         NOW,
+        &Lists::built_in(),
     )
     .unwrap();
     assert_eq!(hit.page_title.as_deref(), Some("a b"));
@@ -329,7 +331,12 @@ fn what_columns_hold_is_a_line_and_what_fields_and_extra_hold_may_be_many() {
 
 #[test]
 fn the_name_of_a_contact_field_is_clean_in_the_note_too() {
-    let hit = decode_json_hit(json!({ "contact": { "a\0b": "x\0y" } }), NOW).unwrap();
+    let hit = decode_json_hit(
+        json!({ "contact": { "a\0b": "x\0y" } }),
+        NOW,
+        &Lists::built_in(),
+    )
+    .unwrap();
     assert_eq!(hit.fields, [("ab".to_owned(), "xy".to_owned())]);
     assert_eq!(hit.reason.as_deref(), Some("field repaired; ab repaired"));
 }
@@ -343,7 +350,7 @@ fn ids_of_zero_and_times_beyond_the_calendar_are_refused_by_name() {
         ("at", json!("9999-12-31T23:59:59-23:59")),
         ("at", json!("0000-01-01T00:00:00+23:59")),
     ] {
-        let error = decode_json_hit(json!({ field: value }), NOW).unwrap_err();
+        let error = decode_json_hit(json!({ field: value }), NOW, &Lists::built_in()).unwrap_err();
         assert_eq!(error.field, field);
     }
 }

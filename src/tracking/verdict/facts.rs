@@ -81,6 +81,8 @@ impl Elapsed {
 pub struct Facts<'a> {
     /// Where the hit comes from.
     pub surface: Surface,
+    /// Whether headers say that nobody has clicked yet.
+    pub is_prefetch: bool,
     /// Whether only the head of the answer was asked for.
     pub is_head: bool,
     /// Headers of the request that the client sent itself; `None` if somebody reports for it.
@@ -98,6 +100,7 @@ impl Facts<'_> {
     pub fn none(surface: Surface) -> Self {
         Self {
             surface,
+            is_prefetch: false,
             is_head: false,
             headers: None,
             agent: None,

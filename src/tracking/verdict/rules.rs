@@ -6,8 +6,8 @@ use std::cell::OnceCell;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::facts::{Facts, Surface};
-use super::lists::{Lists, Network, NetworkOf, Seen, Word};
-use crate::model::hit::Reason;
+use super::lists::{Lists, Network, NetworkOf, Seen, Word, WordOf};
+use crate::model::hit::{Reason, Verdict};
 
 /// Within so many seconds of the sending nobody has read a mail through a proxy.
 const PROXY_AT_ONCE: i64 = 10;
@@ -47,6 +47,13 @@ impl<'a> Said<'a> {
         })
     }
 
+    fn listed(verdict: Verdict, entry: Entry<'a>) -> Self {
+        match verdict.listed() {
+            Some(reason) => Self::Judged(reason, Some(entry)),
+            None => Self::Person(Some(entry)),
+        }
+    }
+
     fn judged_if(is: bool, reason: Reason) -> Self {
         match is {
             true => Self::Judged(reason, None),
@@ -62,11 +69,19 @@ pub struct Rule {
     pub name: &'static str,
     /// What it is asked about.
     pub on: &'static [Surface],
-    /// Why it convicts; `None` if it only finds people.
-    pub reason: Option<Reason>,
+    /// Whether it finds people.
+    pub finds_people: bool,
+    /// Why it convicts.
+    pub reasons: &'static [Reason],
     asks: for<'a> fn(&Case<'_, 'a>) -> Said<'a>,
 }
 
+const LISTED: &[Reason] = &[
+    Reason::ListedPrefetch,
+    Reason::ListedBot,
+    Reason::ListedScanner,
+    Reason::ListedSuspect,
+];
 const ALL: &[Surface] = &[Surface::Page, Surface::Link, Surface::Open];
 const MESSAGE: &[Surface] = &[Surface::Link, Surface::Open];
 const LINK: &[Surface] = &[Surface::Link];
@@ -74,35 +89,37 @@ const OPEN: &[Surface] = &[Surface::Open];
 
 /// All of them, in order.
 #[rustfmt::skip]
-pub const RULES: [Rule; 16] = [
-    rule("prefetch header", ALL, Some(Reason::PrefetchHeader), prefetch_header),
-    rule("link check by Office", MESSAGE, Some(Reason::OfficeCheck), office_check),
-    rule("HEAD", ALL, Some(Reason::Head), head),
-    rule("network that only scans mail", MESSAGE, Some(Reason::MailScanner), mail_scanner),
-    rule("opened ahead", OPEN, Some(Reason::MailPrivacy), opened_ahead),
-    rule("image proxy at once", OPEN, Some(Reason::ProxyAtOnce), proxy_at_once),
-    rule("image proxy", OPEN, None, proxy),
-    rule("image proxy that clicks", LINK, Some(Reason::ProxyClicks), proxy_clicks),
-    rule("no agent", ALL, Some(Reason::NoAgent), no_agent),
-    rule("mail program", OPEN, None, mail_program),
-    rule("machine's agent", ALL, Some(Reason::Crawler), machine),
-    rule("headless client hints", ALL, Some(Reason::Headless), headless),
-    rule("HTTP library that clicks", LINK, Some(Reason::Library), library),
-    rule("network that often scans", MESSAGE, Some(Reason::OftenScans), often_scans),
-    rule("no browser's agent", MESSAGE, Some(Reason::NoBrowser), no_browser),
-    rule("too soon", MESSAGE, Some(Reason::TooSoon), too_soon),
+pub const RULES: [Rule; 17] = [
+    rule("prefetch header", ALL, &[Reason::PrefetchHeader], prefetch_header),
+    rule("link check by Office", MESSAGE, &[Reason::OfficeCheck], office_check),
+    rule("HEAD", ALL, &[Reason::Head], head),
+    rule("your lists", ALL, LISTED, listed),
+    rule("network that only scans mail", MESSAGE, &[Reason::MailScanner], mail_scanner),
+    rule("opened ahead", OPEN, &[Reason::MailPrivacy], opened_ahead),
+    rule("image proxy at once", OPEN, &[Reason::ProxyAtOnce], proxy_at_once),
+    rule("image proxy", OPEN, &[], proxy),
+    rule("image proxy that clicks", LINK, &[Reason::ProxyClicks], proxy_clicks),
+    rule("no agent", ALL, &[Reason::NoAgent], no_agent),
+    rule("mail program", OPEN, &[], mail_program),
+    rule("machine's agent", ALL, &[Reason::Crawler], machine),
+    rule("headless client hints", ALL, &[Reason::Headless], headless),
+    rule("HTTP library that clicks", LINK, &[Reason::Library], library),
+    rule("network that often scans", MESSAGE, &[Reason::OftenScans], often_scans),
+    rule("no browser's agent", MESSAGE, &[Reason::NoBrowser], no_browser),
+    rule("too soon", MESSAGE, &[Reason::TooSoon], too_soon),
 ];
 
 const fn rule(
     name: &'static str,
     on: &'static [Surface],
-    reason: Option<Reason>,
+    reasons: &'static [Reason],
     asks: for<'a> fn(&Case<'_, 'a>) -> Said<'a>,
 ) -> Rule {
     Rule {
         name,
         on,
-        reason,
+        finds_people: reasons.len() != 1,
+        reasons,
         asks,
     }
 }
@@ -182,7 +199,7 @@ fn prefetch_words(header: &HeaderName) -> &'static [&'static str] {
 }
 
 /// Whether headers say that nobody has clicked yet.
-pub fn is_prefetch(headers: &HeaderMap) -> bool {
+pub fn says_prefetch(headers: &HeaderMap) -> bool {
     // One look at each header that is there costs less than looking each of these up.
     headers.iter().any(|(header, value)| {
         let mut words = prefetch_words(header).iter();
@@ -197,8 +214,7 @@ pub fn has_word(value: &HeaderValue, word: &str) -> bool {
 }
 
 fn prefetch_header<'a>(case: &Case<'_, 'a>) -> Said<'a> {
-    let is = case.facts.headers.is_some_and(is_prefetch);
-    Said::judged_if(is, Reason::PrefetchHeader)
+    Said::judged_if(case.facts.is_prefetch, Reason::PrefetchHeader)
 }
 
 /// Office asks for the head of a link before it gives the link to the browser.
@@ -214,8 +230,28 @@ fn head<'a>(case: &Case<'_, 'a>) -> Said<'a> {
     Said::judged_if(case.facts.is_head, Reason::Head)
 }
 
+/// What the operator says of an agent holds before what he says of a network.
+fn listed<'a>(case: &Case<'_, 'a>) -> Said<'a> {
+    if let Some(found) = case.seen().operator
+        && let WordOf::Operator(verdict) = found.of
+    {
+        return Said::listed(verdict, Entry::Word(found));
+    }
+    let network = case
+        .facts
+        .address
+        .and_then(|address| case.lists.own_network_of(address));
+    match network {
+        Some(found) => match found.of {
+            NetworkOf::Operator(verdict) => Said::listed(verdict, Entry::Network(found)),
+            _ => Said::Nothing,
+        },
+        None => Said::Nothing,
+    }
+}
+
 fn mail_scanner<'a>(case: &Case<'_, 'a>) -> Said<'a> {
-    Said::if_found(Reason::MailScanner, case.network_if(&[NetworkOf::Scanner]))
+    Said::if_found(Reason::MailScanner, case.network_if(&[NetworkOf::Scans]))
 }
 
 /// Apple Mail's privacy protection fetches the images of all mail, read or not, and gives a bare
@@ -261,31 +297,33 @@ fn machine<'a>(case: &Case<'_, 'a>) -> Said<'a> {
         return Said::Judged(Reason::Crawler, Some(Entry::Word(found)));
     }
     let agent = case.agent();
-    let is = is_compatible_with_nothing(agent, seen)
-        || (!seen.is_covered && has_address(agent))
+    let is = is_compatible_with_nothing(seen)
+        || (!seen.is_covered && has_address(agent, seen))
         || (case.facts.surface == Surface::Link && is_a_name_alone(agent, seen));
     Said::judged_if(is, Reason::Crawler)
 }
 
-fn is_compatible_with_nothing(agent: &str, seen: &Seen<'_>) -> bool {
-    seen.old.is_none() && memchr::memmem::find(agent.as_bytes(), b"compatible;").is_some()
+fn is_compatible_with_nothing(seen: &Seen<'_>) -> bool {
+    seen.claim.is_some() && seen.old.is_none()
 }
 
 /// A web address, or one of mail. Browsers of small makers give theirs too, but say that they are
 /// browsers, and have no plus before it as crawlers do.
-fn has_address(agent: &str) -> bool {
-    let agent = agent.as_bytes();
-    let has = |word: &[u8]| memchr::memmem::find(agent, word).is_some();
-    let is_mail = || {
-        memchr::memchr_iter(b'@', agent).any(|at| {
-            let host = &agent[at + 1..];
-            let end = host.iter().position(|byte| !is_of_a_host(*byte));
-            let host = &host[..end.unwrap_or(host.len())];
-            host.first().is_some_and(u8::is_ascii_alphabetic) && host.contains(&b'.')
-        })
-    };
-    let is_web = has(b"http://") || has(b"https://") || has(b"www.");
-    (is_web || is_mail()) && (!has(b"Browser/") || has(b"+http"))
+fn has_address(agent: &str, seen: &Seen<'_>) -> bool {
+    if seen.address.is_none() && !has_mail_address(agent.as_bytes()) {
+        return false;
+    }
+    let has = |word: &[u8]| memchr::memmem::find(agent.as_bytes(), word).is_some();
+    !has(b"Browser/") || has(b"+http")
+}
+
+fn has_mail_address(agent: &[u8]) -> bool {
+    memchr::memchr_iter(b'@', agent).any(|at| {
+        let host = &agent[at + 1..];
+        let end = host.iter().position(|byte| !is_of_a_host(*byte));
+        let host = &host[..end.unwrap_or(host.len())];
+        host.first().is_some_and(u8::is_ascii_alphabetic) && host.contains(&b'.')
+    })
 }
 
 fn is_of_a_host(byte: u8) -> bool {
@@ -301,11 +339,8 @@ fn is_a_name_alone(agent: &str, seen: &Seen<'_>) -> bool {
 
 /// Who changes the agent of a browser without a screen often forgets what it says beside it.
 fn headless<'a>(case: &Case<'_, 'a>) -> Said<'a> {
-    let hints = ["sec-ch-ua", "sec-ch-ua-full-version-list"];
-    let is = hints.iter().any(|name| {
-        case.header(name)
-            .is_some_and(|hint| has_word(hint, "headless"))
-    });
+    let hint = case.header("sec-ch-ua");
+    let is = hint.is_some_and(|hint| memchr::memmem::find(hint.as_bytes(), b"Headless").is_some());
     Said::judged_if(is, Reason::Headless)
 }
 

@@ -148,6 +148,70 @@ fn people_count_and_machines_are_kept_out() {
 }
 
 #[test]
+fn an_earlier_rule_decides() {
+    let lists = Lists::new("human <acme", "bot 198.51.100.0/24\nhuman 40.107.0.0/16").unwrap();
+    let mut prefetch = HeaderMap::new();
+    prefetch.insert("sec-purpose", HeaderValue::from_static("prefetch"));
+    let acme = Facts {
+        agent: Some("Acme Googlebot"),
+        address: Some("198.51.100.7".parse().unwrap()),
+        ..Facts::none(Surface::Link)
+    };
+    let office = "Microsoft Office Existence Discovery";
+    for (facts, reason) in [
+        (acme, None),
+        (
+            Facts {
+                is_prefetch: says_prefetch(&prefetch),
+                ..acme
+            },
+            Some(Reason::PrefetchHeader),
+        ),
+        (
+            Facts {
+                is_head: true,
+                ..acme
+            },
+            Some(Reason::Head),
+        ),
+        (
+            Facts {
+                is_head: true,
+                agent: Some(office),
+                ..acme
+            },
+            Some(Reason::OfficeCheck),
+        ),
+        (
+            Facts {
+                agent: Some("Googlebot"),
+                ..acme
+            },
+            Some(Reason::ListedBot),
+        ),
+        (
+            Facts {
+                address: None,
+                agent: Some("Googlebot"),
+                ..acme
+            },
+            Some(Reason::Crawler),
+        ),
+        (
+            Facts {
+                address: Some([40, 107, 1, 1].into()),
+                agent: Some("Googlebot"),
+                ..acme
+            },
+            None,
+        ),
+    ] {
+        let explained = explain(&facts, &lists);
+        assert_eq!(explained.reason, reason, "{facts:?}");
+    }
+}
+
+#[test]
 fn the_page_shows_the_rules() {
     let page = include_str!("../../../static/docs/verdicts.md");
     let told: Vec<&str> = page
@@ -158,12 +222,68 @@ fn the_page_shows_the_rules() {
         .collect();
     let rules = rules::RULES.iter().map(|rule| {
         let on: Vec<_> = rule.on.iter().map(|surface| surface.as_str()).collect();
-        let verdict = rule.reason.map_or(Verdict::Human, Reason::verdict);
-        let reason = rule.reason.map_or("", Reason::as_str);
-        let cells = [rule.name, &on.join(", "), verdict.as_str(), reason];
+        let people = rule.finds_people.then_some(Verdict::Human);
+        let machines = rule.reasons.iter().map(|reason| reason.verdict());
+        let verdicts: Vec<_> = people
+            .into_iter()
+            .chain(machines)
+            .map(Verdict::as_str)
+            .collect();
+        let reasons: Vec<_> = rule.reasons.iter().map(|reason| reason.as_str()).collect();
+        let cells = [
+            rule.name,
+            &on.join(", "),
+            &verdicts.join(", "),
+            &reasons.join(", "),
+        ];
         format!("| {} |", cells.join(" | "))
     });
     assert_eq!(told, rules.collect::<Vec<_>>());
+}
+
+/// Agents of public lists, a line each, with their source at the top.
+fn listed(agents: &str) -> Vec<&str> {
+    let lines = agents.lines().filter(|line| !line.starts_with("# "));
+    lines.filter(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn public_lists_of_people_and_crawlers_are_told_apart() {
+    let lists = Lists::built_in();
+    let is_machine = |surface, agent| {
+        let facts = Facts {
+            agent: Some(agent),
+            ..Facts::none(surface)
+        };
+        !explain(&facts, &lists).verdict.counts()
+    };
+    let people = listed(include_str!("tests/people.txt"));
+    assert!(people.len() > 900);
+    for surface in [Surface::Page, Surface::Link, Surface::Open] {
+        let called: Vec<_> = people
+            .iter()
+            .filter(|agent| is_machine(surface, **agent))
+            .collect();
+        println!(
+            "{}: {} of {} people",
+            surface.as_str(),
+            called.len(),
+            people.len()
+        );
+        assert!(called.len() * 1_000 <= people.len() * 2, "{called:#?}");
+    }
+    let crawlers = listed(include_str!("tests/crawlers.txt"));
+    assert!(crawlers.len() > 2_000);
+    let missed: Vec<_> = crawlers
+        .iter()
+        .filter(|agent| !is_machine(Surface::Link, **agent))
+        .collect();
+    println!(
+        "links: {} of {} crawlers missed: {missed:#?}",
+        missed.len(),
+        crawlers.len()
+    );
+    assert!(missed.len() * 100 <= crawlers.len() * 2);
 }
 
 proptest! {
@@ -190,6 +310,7 @@ proptest! {
         }
         let facts = Facts {
             surface: [Surface::Page, Surface::Link, Surface::Open][surface],
+            is_prefetch: says_prefetch(&headers),
             is_head,
             headers: Some(&headers),
             agent: agent.as_deref(),
@@ -198,8 +319,8 @@ proptest! {
         };
         if let Some((rule, said)) = Case::new(&facts, &Lists::built_in()).decide() {
             match said {
-                Said::Judged(reason, _) => prop_assert_eq!(rule.reason, Some(reason)),
-                Said::Person(_) => prop_assert_eq!(rule.reason, None),
+                Said::Judged(reason, _) => prop_assert!(rule.reasons.contains(&reason)),
+                Said::Person(_) => prop_assert!(rule.finds_people),
                 Said::Nothing => prop_assert!(false, "a rule that says nothing decided"),
             }
         }

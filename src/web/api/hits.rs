@@ -63,6 +63,7 @@ pub async fn post_hits(
         now: app.clock.now(),
         clock: app.clock.clone(),
         unique: app.contacts.unique.clone(),
+        lists: Arc::clone(&app.tracking.rules.lists),
         key: request_key(&headers)?,
     };
     let read = if body.len() <= MOST_INLINE_BYTES {

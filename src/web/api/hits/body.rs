@@ -1,6 +1,8 @@
 //! The hits of a body: one object, an array, or a line each. Each is read by itself, so a wrong one
 //! does not spoil the others.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,6 +13,7 @@ use crate::model::clock::{Clock, Micros};
 use crate::model::hint::{did_you_mean, nearest, one_of};
 use crate::model::hit::{Hit, HitId};
 use crate::tracking::native::{FieldError, decode_json_hit};
+use crate::tracking::verdict::Lists;
 use crate::web::api::idempotency::hit_key;
 use crate::web::api::json::{no_json, why_no_json};
 use crate::web::error::Problem;
@@ -53,6 +56,8 @@ pub(super) struct Reading {
     pub(super) clock: Clock,
     /// Names of the fields that name a contact.
     pub(super) unique: Vec<String>,
+    /// Agents that hits are judged by.
+    pub(super) lists: Arc<Lists>,
     /// The request's `Idempotency-Key`.
     pub(super) key: Option<String>,
 }
@@ -114,7 +119,7 @@ impl Reading {
                 .keys()
                 .any(|name| name == "id" || self.unique.contains(name))
         });
-        let mut hit = decode_json_hit(value, self.now).map_err(Wrong::Field)?;
+        let mut hit = decode_json_hit(value, self.now, &self.lists).map_err(Wrong::Field)?;
         check_fields(&self.unique, &hit.fields).map_err(|error| {
             Wrong::Field(FieldError {
                 why: error.why(),
@@ -251,6 +256,7 @@ mod tests {
             now: Micros(0),
             clock: Clock::fixed(Micros(0)),
             unique: vec!["email".to_owned()],
+            lists: Lists::built_in(),
             key: None,
         }
     }
