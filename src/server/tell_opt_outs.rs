@@ -44,7 +44,7 @@ async fn tell(store: &Store, clock: &Clock, admin: &AdminState) -> store::Result
             count("told");
         } else if untold.attempts + 1 >= MOST_ATTEMPTS {
             tracing::error!(
-                "the old system was not told of an opt-out; it did not answer for days"
+                "gave up telling the old system of an opt-out: it did not answer for days"
             );
             store.forget_untold(&untold.message_key).await?;
             count("given up");

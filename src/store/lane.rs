@@ -243,10 +243,7 @@ async fn end_silent_lane(pool: &WatchedPool) -> sqlx::Result<()> {
         .fetch_all(pool)
         .await?;
     if ended.contains(&true) {
-        tracing::warn!(
-            ?silence,
-            "ended a session that blocked writing and said nothing"
-        );
+        tracing::warn!(?silence, "ended a silent session that blocked writing");
     }
     Ok(())
 }

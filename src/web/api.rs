@@ -125,7 +125,7 @@ async fn serve_change(app: &AdminState, at: Option<Micros>) {
     let Some(at) = at else { return };
     let fetched = tokio::time::timeout(MOST_FETCHING, app.links.fetch_changed(at)).await;
     if !matches!(fetched, Ok(Ok(()))) {
-        tracing::warn!("a change of links comes into the local copy with its next refresh");
+        tracing::warn!("the local link copy gets this change with its next refresh");
     }
 }
 

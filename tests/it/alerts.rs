@@ -229,14 +229,7 @@ async fn hits_that_the_database_refuses(engine: Engine) {
     let server = TestServer::on(engine).start().await;
     let mut story = Story::default();
     story.tell(&server, LONG, &[]).await;
-    server
-        .db()
-        .execute(
-            "alter table hits add constraint no_poison check (page_title <> 'poison')",
-            "create trigger no_poison before insert on hits when new.page_title = 'poison'
-             begin select raise(abort, 'no_poison'); end",
-        )
-        .await;
+    server.db().refuse_poison().await;
     let poison = "/mtracking.gif?page_title=poison";
     assert_eq!(server.client().get(poison).await.status, 200);
     server.wait_drained(SOON).await;

@@ -10,12 +10,7 @@ const AWAY: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_request_is_answered_and_stored_once_while_postgres_is_killed_for_thirty_seconds() {
-    let mut postgres = PostgresServer::start().await;
-    let url = postgres.new_database().await;
-    let server = TestServer::on(Engine::Postgres)
-        .database(&url)
-        .start()
-        .await;
+    let (mut postgres, server) = TestServer::on_own_postgres().await;
     let mail = Campaign::make(server.db(), 1).await;
     let load = Load::start("away", server.address(), &mail, 16, Some(PER_SECOND));
     wait_for("load and rows", Duration::from_secs(20), async || {
@@ -48,23 +43,14 @@ async fn every_request_is_answered_and_stored_once_while_postgres_is_killed_for_
         report.quantile(0.99),
         report.quantile(1.0)
     );
-    assert_eq!(
-        (comparison.lost, comparison.twice),
-        (0, 0),
-        "{comparison:?}"
-    );
+    comparison.assert_stored_once();
     assert_eq!(server.metric("sillage_hits_lost_total").await, 0.0);
     server.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_starts_while_postgres_is_down_redirects_and_stores_later() {
-    let mut postgres = PostgresServer::start().await;
-    let url = postgres.new_database().await;
-    let mut server = TestServer::on(Engine::Postgres)
-        .database(&url)
-        .start()
-        .await;
+    let (mut postgres, mut server) = TestServer::on_own_postgres().await;
     let mail = Campaign::make(server.db(), 1).await;
     // What one click has fetched is in the local copy.
     assert_eq!(server.client().get(&mail.link_path(0)).await.status, 302);
@@ -86,23 +72,14 @@ async fn a_server_that_starts_while_postgres_is_down_redirects_and_stores_later(
     postgres.start_again().await;
     server.wait_drained(Duration::from_secs(30)).await;
     let comparison = report.compare(server.db()).await;
-    assert_eq!(
-        (comparison.lost, comparison.twice),
-        (0, 0),
-        "{comparison:?}"
-    );
+    comparison.assert_stored_once();
     server.wait_database("up", Duration::from_secs(15)).await;
     server.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readiness_tells_of_a_postgres_that_dies_while_no_hits_arrive() {
-    let mut postgres = PostgresServer::start().await;
-    let url = postgres.new_database().await;
-    let server = TestServer::on(Engine::Postgres)
-        .database(&url)
-        .start()
-        .await;
+    let (mut postgres, server) = TestServer::on_own_postgres().await;
     server.wait_database("up", Duration::from_secs(15)).await;
 
     for round in 1..=2 {

@@ -350,12 +350,7 @@ on_both!(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_form_is_answered_while_postgres_is_away_and_arrives_later() {
-    let mut postgres = PostgresServer::start().await;
-    let url = postgres.new_database().await;
-    let mut server = TestServer::on(Engine::Postgres)
-        .database(&url)
-        .start()
-        .await;
+    let (mut postgres, mut server) = TestServer::on_own_postgres().await;
     make_newsletter(&server).await;
     postgres.kill().await;
     let mut page = server.client();

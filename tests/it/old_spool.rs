@@ -75,7 +75,7 @@ async fn what_an_older_version_left_is_stored(engine: Engine) {
     assert_eq!(server.db().hits().await, 9);
     let kinds = "select count(distinct kind) from hits";
     assert_eq!(server.db().number(kinds).await, 8);
-    assert!(server.log().contains("the spool's format is raised"));
+    assert!(server.log().contains("the spool's format was upgraded"));
     assert_eq!(format(&dir.join("spool.db")).await, 1);
     server.finish().await;
 }

@@ -22,14 +22,7 @@ fn retry_all(server: &TestServer) -> (bool, usize) {
 
 async fn a_refused_record_is_put_aside_with_the_reason_and_can_be_tried_again(engine: Engine) {
     let server = TestServer::on(engine).start().await;
-    server
-        .db()
-        .execute(
-            "alter table hits add constraint no_poison check (page_title <> 'poison')",
-            "create trigger no_poison before insert on hits when new.page_title = 'poison'
-             begin select raise(abort, 'no_poison'); end",
-        )
-        .await;
+    server.db().refuse_poison().await;
     let mut reader = server.client();
     for number in 0..200 {
         let title = if number % 40 == 7 { "poison" } else { "bread" };

@@ -7,8 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answer, Campaign, Client, Engine, Nginx, PostgresServer, TestServer, free_port, new_dir,
-    on_both, wait_for,
+    Answer, Campaign, Client, Engine, Nginx, TestServer, free_port, new_dir, on_both, wait_for,
 };
 
 const STORED: Duration = Duration::from_secs(30);
@@ -273,12 +272,7 @@ async fn each_answered_one_is_stored_once_under_kill_9(engine: Engine) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_works_while_the_database_is_dead() {
-    let mut postgres = PostgresServer::start().await;
-    let url = postgres.new_database().await;
-    let server = TestServer::on(Engine::Postgres)
-        .database(&url)
-        .start()
-        .await;
+    let (mut postgres, server) = TestServer::on_own_postgres().await;
     let mail = Campaign::make(server.db(), 3).await;
     postgres.kill().await;
     for message in 0..3 {

@@ -339,9 +339,9 @@ pub(super) async fn create(
             tracing::info!(
                 from = format,
                 to = FORMAT,
-                "the spool's format is raised: what waits in it is read as it is, what comes is \
-                written in the new one. An older version would put that into quarantine, from \
-                where this one can store it"
+                "the spool's format was upgraded: waiting hits are still read, new ones are written \
+                in the new format. An older version would quarantine those, and this one can \
+                store them from there"
             );
         }
     }

@@ -131,7 +131,7 @@ impl SiteVisitors {
         for (key, mut visitors) in of {
             let before = there.remove(&key).unwrap_or_default();
             if !visitors.add_sketch(&before) {
-                tracing::error!(site = key.1, "a damaged sketch of visitors is begun anew");
+                tracing::error!(site = key.1, "a damaged visitor sketch was started over");
             }
             let sketch = visitors.sketch();
             if sketch != before {

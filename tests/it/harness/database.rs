@@ -64,6 +64,16 @@ impl Db {
         }
     }
 
+    /// Makes the database refuse every hit whose page is called `poison`.
+    pub async fn refuse_poison(&self) {
+        self.execute(
+            "alter table hits add constraint no_poison check (page_title <> 'poison')",
+            "create trigger no_poison before insert on hits when new.page_title = 'poison'
+             begin select raise(abort, 'no_poison'); end",
+        )
+        .await;
+    }
+
     /// The one number that a query answers.
     pub async fn number(&self, sql: &str) -> i64 {
         self.try_number(sql).await.unwrap()

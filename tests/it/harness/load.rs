@@ -149,6 +149,13 @@ pub struct Comparison {
     pub stored_unanswered: usize,
 }
 
+impl Comparison {
+    /// Every answered hit is in the database, once.
+    pub fn assert_stored_once(&self) {
+        assert_eq!((self.lost, self.twice), (0, 0), "{self:?}");
+    }
+}
+
 impl Report {
     /// Answers with another status than they should have.
     pub fn wrong(&self) -> usize {

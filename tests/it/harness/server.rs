@@ -141,6 +141,14 @@ impl TestServer {
         }
     }
 
+    /// A running server with a cluster of its own, for tests that break it.
+    pub async fn on_own_postgres() -> (PostgresServer, Self) {
+        let postgres = PostgresServer::start().await;
+        let url = postgres.new_database().await;
+        let setup = Self::on(Engine::Postgres).database(&url);
+        (postgres, setup.start().await)
+    }
+
     /// `http://127.0.0.1:<port>`
     pub fn url(&self) -> String {
         format!("http://{}", self.address)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{import, wait_redirect};
-use crate::harness::{Engine, PostgresServer, TestServer, new_dir, on_both, wait_for};
+use crate::harness::{Engine, TestServer, new_dir, on_both, wait_for};
 
 fn many_links(count: usize) -> String {
     (0..count).fold("slug,url\n".to_owned(), |mut text, n| {
@@ -53,12 +53,7 @@ on_both!(clicks_are_answered_and_stored_while_links_are_imported);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn imported_links_resolve_after_a_restart_while_the_database_is_down() {
     const LINKS: usize = 30_000;
-    let mut postgres = PostgresServer::start().await;
-    let url = postgres.new_database().await;
-    let mut server = TestServer::on(Engine::Postgres)
-        .database(&url)
-        .start()
-        .await;
+    let (mut postgres, mut server) = TestServer::on_own_postgres().await;
     let done = import(&server, "links", &many_links(LINKS));
     assert_eq!(done.counts(), [LINKS as u64, 0, 0, 0, 0]);
     // Nobody has clicked: they come by the refresh. Each is fetched once, so their number in the

@@ -147,14 +147,7 @@ async fn a_shops_server_has_the_last_word_and_refunds_add_up(engine: Engine) {
 async fn an_order_from_the_quarantine_counts_once(engine: Engine) {
     let server = TestServer::on(engine).start().await;
     let mail = Campaign::make(server.db(), 1).await;
-    server
-        .db()
-        .execute(
-            "alter table hits add constraint no_poison check (page_title <> 'poison')",
-            "create trigger no_poison before insert on hits when new.page_title = 'poison'
-             begin select raise(abort, 'no_poison'); end",
-        )
-        .await;
+    server.db().refuse_poison().await;
     let mut buyer = buyer(&server, &mail, 0).await;
     for title in ["poison", "bread", "poison", "bread"] {
         buyer
