@@ -195,10 +195,9 @@ impl<S: Source> Projection<S> {
                     tracing::debug!(%error, "begins anew what another server was faster with");
                     self.meters.races.increment(1);
                     races += 1;
-                    if self.target.store.end_silence().await.is_ok() && races < RACES {
-                        Way::Beside
-                    } else {
-                        Way::Alone
+                    match self.target.store.after_race(error).await {
+                        Ok(()) if races < RACES => Way::Beside,
+                        _ => Way::Alone,
                     }
                 }
                 (Err(ProjectionError::Database(error)), Way::Beside | Way::Alone)

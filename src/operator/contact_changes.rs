@@ -76,7 +76,7 @@ pub async fn save_contact(
         lasting_field: None,
         message: None,
     };
-    let mut tx = store.begin_lane().await?;
+    let mut tx = store.begin_turn().await?;
     let now = clock.now();
     let nothing = |_| Ok(());
     let decided = decide(

@@ -271,73 +271,64 @@ impl Collected {
     }
 }
 
+/// Reads rows from a place on, and keeps those that are wanted: `row` gets the place of the one
+/// before.
+async fn collect<R, F: Future<Output = Result<Vec<R>>>>(
+    wanted: &Wanted,
+    read: impl Fn(Option<Place>) -> F,
+    row: impl Fn(Option<Place>, R) -> (Place, Option<Someone>),
+) -> Result<People> {
+    let mut all = Collected::new(wanted);
+    while !all.is_long() {
+        let rows = read(all.part.next).await?;
+        let is_last = (rows.len() as i64) < ROWS;
+        for found in rows {
+            let (place, someone) = row(all.part.next, found);
+            if !all.take(someone, place) {
+                return Ok(all.part);
+            }
+        }
+        if is_last {
+            return Ok(all.last());
+        }
+    }
+    Ok(all.part)
+}
+
 async fn traced(
     store: &Store,
     wanted: &Wanted,
     takes: impl Fn(&TracedMessage) -> bool,
 ) -> Result<People> {
-    let mut all = Collected::new(wanted);
-    while !all.is_long() {
-        let after = Place::number(all.part.next);
-        let rows = store.traced_messages(wanted.delivery, after, ROWS).await?;
-        let is_last = (rows.len() as i64) < ROWS;
-        for message in rows {
-            let place = Place::Number(message.broadlog_id.0);
-            let someone = takes(&message).then(|| message.into());
-            if !all.take(someone, place) {
-                return Ok(all.part);
-            }
-        }
-        if is_last {
-            return Ok(all.last());
-        }
-    }
-    Ok(all.part)
+    let read = |after| store.traced_messages(wanted.delivery, Place::number(after), ROWS);
+    collect(wanted, read, |_, message| {
+        let place = Place::Number(message.broadlog_id.0);
+        (place, takes(&message).then(|| message.into()))
+    })
+    .await
 }
 
 async fn untraced(store: &Store, wanted: &Wanted) -> Result<People> {
-    let mut all = Collected::new(wanted);
-    while !all.is_long() {
-        let after = Place::number(all.part.next);
-        let rows = store.sent_messages(wanted.delivery, after, ROWS).await?;
-        let is_last = (rows.len() as i64) < ROWS;
-        for message in rows {
-            let place = Place::Number(message.id.0);
-            let someone = (!message.is_traced).then(|| message.into());
-            if !all.take(someone, place) {
-                return Ok(all.part);
-            }
-        }
-        if is_last {
-            return Ok(all.last());
-        }
-    }
-    Ok(all.part)
+    let read = |after| store.sent_messages(wanted.delivery, Place::number(after), ROWS);
+    collect(wanted, read, |_, message| {
+        let place = Place::Number(message.id.0);
+        (place, (!message.is_traced).then(|| message.into()))
+    })
+    .await
 }
 
 /// Of all links each browser once, with the first of its links.
 async fn clickers(store: &Store, wanted: &Wanted) -> Result<People> {
-    let mut all = Collected::new(wanted);
-    while !all.is_long() {
-        let after = Place::visitor(all.part.next);
-        let rows = store.clickers(wanted.delivery, after, ROWS).await?;
-        let is_last = (rows.len() as i64) < ROWS;
-        for clicker in rows {
-            let told = Place::visitor(all.part.next).0;
-            let place = Place::Visitor(clicker.visitor_id.0, clicker.link_id.0);
-            let is_wanted = match wanted.link {
-                Some(link) => clicker.link_id == link,
-                None => clicker.visitor_id.0 != told,
-            };
-            if !all.take(is_wanted.then(|| clicker.into()), place) {
-                return Ok(all.part);
-            }
-        }
-        if is_last {
-            return Ok(all.last());
-        }
-    }
-    Ok(all.part)
+    let read = |after| store.clickers(wanted.delivery, Place::visitor(after), ROWS);
+    collect(wanted, read, |before, clicker| {
+        let place = Place::Visitor(clicker.visitor_id.0, clicker.link_id.0);
+        let is_wanted = match wanted.link {
+            Some(link) => clicker.link_id == link,
+            None => clicker.visitor_id.0 != Place::visitor(before).0,
+        };
+        (place, is_wanted.then(|| clicker.into()))
+    })
+    .await
 }
 
 async fn hits(

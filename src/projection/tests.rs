@@ -5,13 +5,16 @@
 
 use uuid::Uuid;
 
+use super::page_tags::MOST_A_DAY;
 use super::{Batch, ProjectionRules, Refusal};
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{
-    Authority, Currency, Dialect, Hit, HitId, Kind, LeastProof, Money, TagChange, VisitorId,
+    Authority, Currency, Dialect, Hit, HitId, Kind, LeastProof, Money, PageTagDraft, PageTagKind,
+    TagChange, VisitorId,
 };
 use crate::queue::source::{Group, Place};
 use crate::store::figures::Totals;
+use crate::store::page_tags::DayCount;
 use crate::store::tests::rig::{Engine, new_dir, wait_for};
 use crate::store::tests::{NOW, count, new_database, next_number, open_at, texts};
 use crate::store::{Store, Tx, is_race};
@@ -313,6 +316,37 @@ async fn on_postgres_a_hit_that_is_sent_to_two_servers_at_once_is_stored_once() 
     };
     assert_eq!(servers.store_both(hits(), hits()).await, Second::BeganAnew);
     assert_eq!(count(&servers.one, "hits").await, 3);
+    servers.finish().await;
+}
+
+#[tokio::test]
+async fn on_postgres_two_servers_make_no_more_page_tags_than_one() {
+    let servers = Servers::start().await;
+    let mut tx = servers.one.begin().await.unwrap();
+    let used = DayCount {
+        day: NOW.day(),
+        used: MOST_A_DAY - 1,
+        refused: 0,
+    };
+    tx.set_day_count("page_tags", &used).await.unwrap();
+    tx.commit().await.unwrap();
+    let described = |tag: &str, visitor| {
+        let mut hit = page(visitor);
+        hit.dialect = Dialect::Adobe;
+        hit.page_tag = Some(tag.to_owned());
+        hit.foreign_mut().page_tag = Some(PageTagDraft {
+            kind: PageTagKind::Web,
+            folder: None,
+        });
+        vec![hit]
+    };
+    let second = servers.store_both(described("one", 1), described("two", 2));
+    assert_eq!(second.await, Second::BeganAnew);
+    assert_eq!(
+        servers.rows("select identifier from page_tags").await,
+        ["one"]
+    );
+    assert_eq!(count(&servers.one, "hits").await, 2);
     servers.finish().await;
 }
 

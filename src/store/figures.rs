@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 
 pub use books::{Sales, joined};
 use messages::Messages;
-pub use repair::{Repair, TopDay};
+pub use repair::{Repair, TimeColumns, TopDay};
 use revenue::Credits;
 pub use revenue::{Model, Touches};
 use sites::Nameless;

@@ -6,7 +6,7 @@
 //! there since it began. Where somebody was, the caller reads again what it decided by; where that
 //! is no longer so, the transaction has lost a race ([`lost_race`]) and is begun anew.
 //!
-//! Who cannot do so, because it reads and writes too much or has lost twice, takes the lane for
+//! Who cannot do so, because it reads and writes too much or has lost too often, takes the lane for
 //! itself ([`Store::begin_lane`]).
 //!
 //! SQLite has one writer; none of this is needed there.
@@ -175,14 +175,15 @@ impl Store {
         }
     }
 
-    /// Ends what a server of ours left behind in silence, where it blocks others.
+    /// After a lost race: where a lock was waited for in vain, ends what a server of ours may have
+    /// left behind in silence.
     ///
     /// # Errors
     /// The database cannot be reached.
-    pub(crate) async fn end_silence(&self) -> sqlx::Result<()> {
+    pub(crate) async fn after_race(&self, error: &Error) -> sqlx::Result<()> {
         match &self.pools {
-            Either::Postgres(pool) => end_silent_lane(pool).await,
-            Either::Sqlite(_) => Ok(()),
+            Either::Postgres(pool) if is_waiting(error) => end_silent_lane(pool).await,
+            _ => Ok(()),
         }
     }
 }

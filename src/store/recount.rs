@@ -97,8 +97,8 @@ impl Store {
         recount.tables = vec![
             compare::<rows::TimeRow>(kept, right, &bounds, &mut repair).await?,
             compare::<rows::DeliveryRow>(kept, right, &bounds, &mut repair).await?,
-            compare::<rows::SiteRow<false>>(kept, right, &bounds, &mut repair).await?,
-            compare::<rows::SiteRow<true>>(kept, right, &bounds, &mut repair).await?,
+            compare::<rows::SiteRow>(kept, right, &bounds, &mut repair).await?,
+            compare::<rows::SiteDayRow>(kept, right, &bounds, &mut repair).await?,
             compare::<rows::MessageRow>(kept, right, &bounds, &mut repair).await?,
             compare::<rows::ClickerRow>(kept, right, &bounds, &mut repair).await?,
             compare::<rows::ClickRow>(kept, right, &bounds, &mut repair).await?,

@@ -2,16 +2,13 @@
 
 use std::fmt::Debug;
 
-use sqlx::FromRow;
-use sqlx::postgres::PgRow;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::Bounds;
 use super::compare::Row;
 use crate::from_row;
 use crate::model::clock::Micros;
-use crate::store::figures::{Repair, Visitors};
+use crate::store::figures::{Repair, TimeColumns, Visitors};
 
 /// Compares texts byte by byte, as a table that an earlier version made may not.
 fn in_order(columns: &[&str], texts: &[&str], is_postgres: bool) -> String {
@@ -51,209 +48,120 @@ fn difference<R: Row<Counts = Counted>>(kept: Option<&R>, right: Option<&R>) -> 
     (to.0 - from.0, to.1 - from.1, to.2 - from.2)
 }
 
-#[derive(Debug)]
-pub(super) struct TimeRow {
-    delivery_id: i64,
-    at: Micros,
-    kind: String,
-    link_id: i64,
-    currency: String,
-    site: String,
-    verdict: String,
-    reason: String,
-    hits: i64,
-    new_broadlogs: i64,
-    distinct_broadlogs: i64,
+/// A row that counts hits: its table and key, when all its hits are there, and what adds the
+/// difference to it.
+macro_rules! row_of_hits {
+    (
+        $(#[$doc:meta])*
+        $name:ident of $table:literal { $($key:ident: $type:ty),+ $(,)? },
+        |$row:ident, $bounds:ident| $is_whole:expr,
+        |$found:ident, $more:ident, $repair:ident| $add:expr $(,)?
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(super) struct $name {
+            $($key: $type,)+
+            hits: i64,
+            new_broadlogs: i64,
+            distinct_broadlogs: i64,
+        }
+
+        from_row!($name, row => { $($key,)+ hits, new_broadlogs, distinct_broadlogs });
+
+        impl Row for $name {
+            const TABLE: &'static str = $table;
+            type Key = ($($type,)+);
+            type Counts = Counted;
+
+            fn sql(is_postgres: bool) -> String {
+                let keys = [$(stringify!($key)),+];
+                let counts = ["hits", "new_broadlogs", "distinct_broadlogs"];
+                let columns = [&keys[..], &counts[..]].concat();
+                select(Self::TABLE, &columns, keys.len(), "", is_postgres)
+            }
+
+            fn key(&self) -> Self::Key {
+                ($(self.$key.clone(),)+)
+            }
+
+            fn counts(&self) -> Counted {
+                (self.hits, self.new_broadlogs, self.distinct_broadlogs)
+            }
+
+            fn is_whole(&self, $bounds: &Bounds) -> bool {
+                let $row = self;
+                $is_whole
+            }
+
+            fn repair(kept: Option<&Self>, right: Option<&Self>, $repair: &mut Repair) {
+                let Some(row) = kept.or(right) else { return };
+                let ($found, $more) = (row.key(), difference(kept, right));
+                $add
+            }
+        }
+    };
 }
 
-from_row!(TimeRow, row => {
-    delivery_id, at, kind, link_id, currency, site, verdict, reason, hits, new_broadlogs,
-    distinct_broadlogs,
-});
-
-impl Row for TimeRow {
-    const TABLE: &'static str = "time_figures";
-    type Key = (i64, Micros, String, i64, String, String, String, String);
-    type Counts = Counted;
-
-    fn sql(is_postgres: bool) -> String {
-        let columns = [
-            "delivery_id",
-            "at",
-            "kind",
-            "link_id",
-            "currency",
-            "site",
-            "verdict",
-            "reason",
-            "hits",
-            "new_broadlogs",
-            "distinct_broadlogs",
-        ];
-        select(Self::TABLE, &columns, 8, "", is_postgres)
-    }
-
-    fn key(&self) -> Self::Key {
-        (
-            self.delivery_id,
-            self.at,
-            self.kind.clone(),
-            self.link_id,
-            self.currency.clone(),
-            self.site.clone(),
-            self.verdict.clone(),
-            self.reason.clone(),
-        )
-    }
-
-    fn counts(&self) -> Counted {
-        (self.hits, self.new_broadlogs, self.distinct_broadlogs)
-    }
-
-    fn is_whole(&self, bounds: &Bounds) -> bool {
-        bounds.holds(self.at)
-    }
-
-    fn repair(kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
-        let Some(row) = kept.or(right) else { return };
-        repair.add_times(row.key(), difference(kept, right));
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct DeliveryRow {
-    delivery_id: i64,
-    link_id: i64,
-    kind: String,
-    verdict: String,
-    reason: String,
-    currency: String,
-    hits: i64,
-    new_broadlogs: i64,
-    distinct_broadlogs: i64,
-}
-
-from_row!(DeliveryRow, row => {
-    delivery_id, link_id, kind, verdict, reason, currency, hits, new_broadlogs, distinct_broadlogs,
-});
-
-impl Row for DeliveryRow {
-    const TABLE: &'static str = "delivery_figures";
-    type Key = (i64, i64, String, String, String, String);
-    type Counts = Counted;
-
-    fn sql(is_postgres: bool) -> String {
-        let columns = [
-            "delivery_id",
-            "link_id",
-            "kind",
-            "verdict",
-            "reason",
-            "currency",
-            "hits",
-            "new_broadlogs",
-            "distinct_broadlogs",
-        ];
-        select(Self::TABLE, &columns, 6, "", is_postgres)
-    }
-
-    fn key(&self) -> Self::Key {
-        (
-            self.delivery_id,
-            self.link_id,
-            self.kind.clone(),
-            self.verdict.clone(),
-            self.reason.clone(),
-            self.currency.clone(),
-        )
-    }
-
-    fn counts(&self) -> Counted {
-        (self.hits, self.new_broadlogs, self.distinct_broadlogs)
-    }
-
-    fn is_whole(&self, bounds: &Bounds) -> bool {
-        bounds.holds_delivery(self.delivery_id)
-    }
-
-    fn repair(kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
-        let Some(row) = kept.or(right) else { return };
-        let (delivery, link, kind, verdict, reason, currency) = row.key();
+row_of_hits!(
+    TimeRow of "time_figures" {
+        delivery_id: i64,
+        at: Micros,
+        kind: String,
+        link_id: i64,
+        currency: String,
+        site: String,
+        verdict: String,
+        reason: String,
+    },
+    |row, bounds| bounds.holds(row.at),
+    |key, more, repair| repair.add_times(key, more),
+);
+row_of_hits!(
+    DeliveryRow of "delivery_figures" {
+        delivery_id: i64,
+        link_id: i64,
+        kind: String,
+        verdict: String,
+        reason: String,
+        currency: String,
+    },
+    |row, bounds| bounds.holds_delivery(row.delivery_id),
+    |key, more, repair| {
+        let (delivery, link, kind, verdict, reason, currency) = key;
         let (none, at) = (String::new(), Micros(0));
         let key = (delivery, at, kind, link, currency, none, verdict, reason);
-        repair.add_delivery(key, difference(kept, right));
-    }
-}
+        repair.add_delivery(key, more);
+    },
+);
+row_of_hits!(
+    SiteRow of "site_figures" {
+        at: Micros,
+        site: String,
+        kind: String,
+        verdict: String,
+        reason: String,
+        currency: String,
+    },
+    |row, bounds| bounds.holds(row.at),
+    |key, more, repair| repair.add_site(false, of_site(key), more),
+);
+row_of_hits!(
+    SiteDayRow of "site_days" {
+        at: Micros,
+        site: String,
+        kind: String,
+        verdict: String,
+        reason: String,
+        currency: String,
+    },
+    |row, bounds| bounds.holds(row.at),
+    |key, more, repair| repair.add_site(true, of_site(key), more),
+);
 
-/// Of a quarter of an hour, or of a UTC day.
-#[derive(Debug)]
-pub(super) struct SiteRow<const DAYS: bool> {
-    at: Micros,
-    site: String,
-    kind: String,
-    verdict: String,
-    reason: String,
-    currency: String,
-    hits: i64,
-    new_broadlogs: i64,
-    distinct_broadlogs: i64,
-}
-
-from_row!(SiteRow<true>, row => {
-    at, site, kind, verdict, reason, currency, hits, new_broadlogs, distinct_broadlogs,
-});
-from_row!(SiteRow<false>, row => {
-    at, site, kind, verdict, reason, currency, hits, new_broadlogs, distinct_broadlogs,
-});
-
-impl<const DAYS: bool> Row for SiteRow<DAYS>
-where
-    Self: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow>,
-{
-    const TABLE: &'static str = if DAYS { "site_days" } else { "site_figures" };
-    type Key = (Micros, String, String, String, String, String);
-    type Counts = Counted;
-
-    fn sql(is_postgres: bool) -> String {
-        let columns = [
-            "at",
-            "site",
-            "kind",
-            "verdict",
-            "reason",
-            "currency",
-            "hits",
-            "new_broadlogs",
-            "distinct_broadlogs",
-        ];
-        select(Self::TABLE, &columns, 6, "", is_postgres)
-    }
-
-    fn key(&self) -> Self::Key {
-        (
-            self.at,
-            self.site.clone(),
-            self.kind.clone(),
-            self.verdict.clone(),
-            self.reason.clone(),
-            self.currency.clone(),
-        )
-    }
-
-    fn counts(&self) -> Counted {
-        (self.hits, self.new_broadlogs, self.distinct_broadlogs)
-    }
-
-    fn is_whole(&self, bounds: &Bounds) -> bool {
-        bounds.holds(self.at)
-    }
-
-    fn repair(kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
-        let Some(row) = kept.or(right) else { return };
-        let (at, site, kind, verdict, reason, currency) = row.key();
-        let key = (0, at, kind, 0, currency, site, verdict, reason);
-        repair.add_site(DAYS, key, difference(kept, right));
-    }
+/// The key of a row of a site among those of the finest grain.
+fn of_site(key: (Micros, String, String, String, String, String)) -> TimeColumns {
+    let (at, site, kind, verdict, reason, currency) = key;
+    (0, at, kind, 0, currency, site, verdict, reason)
 }
 
 /// The non-monetary counts of a message.

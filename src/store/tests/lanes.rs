@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::hit::{Hit, Kind};
 use crate::store::hits::HitFilter;
-use crate::store::{Either, MOST_COUNTED, Store};
+use crate::store::{Either, MOST_COUNTED, Meanwhile, Store};
 
 use super::rig::{Engine, on_both, wait_for};
 use super::{count, hit, insert, new_database, new_store, open_at};
@@ -149,6 +149,32 @@ async fn the_lane_is_waited_for(engine: Engine) {
     assert!(!second.is_finished());
     first.commit().await.unwrap();
     assert_eq!(second.await.unwrap(), 2);
+    one.close().await;
+}
+
+/// Whoever has its turn waits for nobody who reads and decides; whoever is alone waits for all.
+#[tokio::test]
+async fn on_postgres_a_turn_is_had_beside_what_others_read() {
+    let url = new_database(Engine::Postgres).await;
+    let (one, other) = (open_at(&url).await, open_at(&url).await);
+    let mut reading = one.begin_beside().await.unwrap();
+    let turn = other.begin_turn().await.unwrap();
+    turn.commit().await.unwrap();
+    assert_eq!(reading.take_turn().await.unwrap(), Meanwhile::Turns);
+    let alone = tokio::spawn(async move {
+        let tx = other.begin_lane().await.unwrap();
+        tx.rollback().await.unwrap();
+        other.close().await;
+    });
+    wait_for("it waits", Duration::from_secs(20), async || {
+        let waits = "pg_stat_activity where datname = current_database()
+                     and wait_event = 'advisory'";
+        alone.is_finished() || count(&one, waits).await > 0
+    })
+    .await;
+    assert!(!alone.is_finished());
+    reading.commit().await.unwrap();
+    alone.await.unwrap();
     one.close().await;
 }
 

@@ -1,14 +1,15 @@
 //! Positions of spools, quarantine, and partitions.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::model::clock::Micros;
 use crate::model::hit::Kind;
 use crate::store::maintenance::{PartitionMonth, Quarantined, SpoolPlace};
 use uuid::Uuid;
 
-use super::rig::{Engine, on_both};
-use super::{HOSTILE, NOW, count, hit, insert, new_store, texts};
+use super::rig::{Engine, on_both, wait_for};
+use super::{HOSTILE, NOW, count, hit, insert, new_database, new_store, open_at, texts};
 
 async fn a_position_moves_with_its_transaction(engine: Engine) {
     let store = new_store(engine).await;
@@ -41,6 +42,41 @@ async fn a_position_moves_with_its_transaction(engine: Engine) {
     assert_eq!(tx.hold_place(other, NOW).await.unwrap(), place(-1, None));
     tx.commit().await.unwrap();
     store.close().await;
+}
+
+/// A killed server may have left a session that is just committing: whoever goes on with its spool
+/// waits for that, also where the spool has no position yet.
+#[tokio::test]
+async fn on_postgres_a_position_is_held_until_its_transaction_ends() {
+    let url = new_database(Engine::Postgres).await;
+    let (left, new) = (open_at(&url).await, open_at(&url).await);
+    let spool = Uuid::from_u128(1);
+    for position in [7, 8] {
+        let mut tx = left.begin_beside().await.unwrap();
+        tx.hold_place(spool, NOW).await.unwrap();
+        let next = new.clone();
+        let waiting = tokio::spawn(async move {
+            let mut tx = next.begin_beside().await.unwrap();
+            let found = tx.hold_place(spool, NOW).await.unwrap();
+            tx.rollback().await.unwrap();
+            found.position
+        });
+        wait_for("the other waits", Duration::from_secs(20), async || {
+            let locks = "pg_stat_activity where datname = current_database()
+                         and wait_event_type = 'Lock'";
+            waiting.is_finished() || count(&left, locks).await > 0
+        })
+        .await;
+        let place = SpoolPlace {
+            position,
+            start_id: None,
+        };
+        tx.set_place(spool, place, NOW).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(waiting.await.unwrap(), position);
+    }
+    left.close().await;
+    new.close().await;
 }
 
 async fn the_quarantine_gives_back_what_was_put_into_it(engine: Engine) {

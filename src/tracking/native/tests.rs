@@ -33,7 +33,7 @@ pub(in crate::tracking) fn rules() -> Rules {
     }
 }
 
-fn link() -> LinkRecord {
+pub(in crate::tracking) fn link() -> LinkRecord {
     LinkRecord {
         id: LinkId(1),
         url: "https://shop.example/".to_owned(),

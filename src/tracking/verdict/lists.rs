@@ -2,33 +2,31 @@
 //! files beside this one, each entry with its source and its date, and compiled in; an operator's
 //! files add to them or take their place.
 //!
-//! All words are found in one pass over the agent, by one automaton; the network of an address in
-//! one walk down a trie. A hit costs well below a microsecond.
+//! All words are found in one pass over the agent, by one automaton (see [`words`]); the network of
+//! an address in one walk down a trie. A hit costs well below a microsecond.
+
+mod text;
+mod words;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, Input};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
 
-use crate::model::hint::{one_of, quote};
-use crate::model::hit::Verdict;
+use text::{built_in_networks, built_in_words, own_entries, parse_network};
+pub use words::Seen;
+use words::Words;
 
-const AGENTS: &str = include_str!("lists/agents.tsv");
-const NETWORKS: &str = include_str!("lists/networks.tsv");
+use crate::model::hit::Verdict;
 
 // A test reads both: what is compiled in has no faults.
 static BUILT_IN: LazyLock<Arc<Lists>> =
     LazyLock::new(|| Arc::new(Lists::new("", "").unwrap_or_default()));
 
-/// The line that leaves out what is compiled in.
-const REPLACE: &str = "replace";
-/// Most bytes of a word, and most entries of an operator's list: the automaton grows with both.
+/// Most bytes of a word: the automaton grows with them.
 const MOST_WORD: usize = 200;
-const MOST_ENTRIES: usize = 10_000;
 
 macro_rules! group {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
@@ -242,245 +240,6 @@ impl Lists {
     }
 }
 
-/// What of each group stands first in an agent.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Seen<'a> {
-    /// No word that only looks so covers it.
-    pub machine: Option<&'a Word>,
-    /// Whether one was there and is covered: an address beside it says nothing either.
-    pub is_covered: bool,
-    pub mail: Option<&'a Word>,
-    pub proxy: Option<&'a Word>,
-    pub ahead: Option<&'a Word>,
-    pub office: Option<&'a Word>,
-    pub library: Option<&'a Word>,
-    pub old: Option<&'a Word>,
-    pub browser: Option<&'a Word>,
-    pub claim: Option<&'a Word>,
-    pub address: Option<&'a Word>,
-    pub operator: Option<&'a Word>,
-}
-
-/// What must come before or after a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Edge {
-    Any,
-    NoLetter,
-    Nothing,
-}
-
-impl Edge {
-    fn allows(self, beside: Option<&u8>) -> bool {
-        match self {
-            Self::Any => true,
-            Self::NoLetter => beside.is_none_or(|byte| !byte.is_ascii_alphabetic()),
-            Self::Nothing => beside.is_none(),
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Words {
-    words: Vec<(Word, Edge, Edge)>,
-    automaton: Option<AhoCorasick>,
-    /// The word that stands for what is common to browsers, where that need not be read: it has
-    /// only words of browsers.
-    common: Option<usize>,
-}
-
-/// What most agents begin with.
-const START: &str = "Mozilla/5.0 (";
-/// What many have in their first brackets.
-const PLATFORMS: [&str; 5] = [
-    "Windows NT 10.0; Win64; x64",
-    "Macintosh; Intel Mac OS X 10_15_7",
-    "Linux; Android 10; K",
-    "X11; Linux x86_64",
-    "X11; CrOS x86_64 14541.0.0",
-];
-/// What iPhones have there, around a version.
-const IPHONE: [&str; 2] = ["iPhone; CPU iPhone OS ", " like Mac OS X"];
-/// What Firefox has behind one of the platforms, before a version.
-const REVISION: &str = "; rv:";
-/// What comes behind these.
-const ENGINES: [&str; 3] = [
-    ") AppleWebKit/537.36 (KHTML, like Gecko)",
-    ") AppleWebKit/605.1.15 (KHTML, like Gecko)",
-    ") Gecko/20100101 Firefox/",
-];
-/// The word that is seen in these.
-const ENGINE: &str = "gecko";
-
-fn is_common_platform(platform: &str) -> bool {
-    let is_version = |text: &str| {
-        let mut bytes = text.bytes();
-        bytes.all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'_'))
-    };
-    if let Some(rest) = platform.strip_prefix(IPHONE[0]) {
-        return rest.strip_suffix(IPHONE[1]).is_some_and(is_version);
-    }
-    match platform.rsplit_once(REVISION) {
-        Some((platform, revision)) => PLATFORMS.contains(&platform) && is_version(revision),
-        None => PLATFORMS.contains(&platform),
-    }
-}
-
-/// The parts of an agent that have to be read. What is common to most browsers is two thirds of an
-/// agent, and reading it would be most of the cost.
-#[derive(Debug, PartialEq, Eq)]
-struct Parts {
-    has_engine: bool,
-    to_read: [Range<usize>; 2],
-}
-
-impl Parts {
-    fn whole(agent: &str) -> Self {
-        Self {
-            has_engine: false,
-            to_read: [0..agent.len(), 0..0],
-        }
-    }
-
-    fn of(agent: &str) -> Self {
-        Self::found_in(agent).unwrap_or_else(|| Self::whole(agent))
-    }
-
-    fn found_in(agent: &str) -> Option<Self> {
-        let rest = agent.strip_prefix(START)?;
-        let length = memchr::memchr(b')', rest.as_bytes())?;
-        let (platform, rest) = rest.split_at(length);
-        let engine = ENGINES.iter().find(|engine| rest.starts_with(**engine))?;
-        let end = START.len() + length;
-        let read = match is_common_platform(platform) {
-            true => 0..0,
-            false => START.len()..end,
-        };
-        Some(Self {
-            has_engine: true,
-            to_read: [read, end + engine.len()..agent.len()],
-        })
-    }
-}
-
-impl Words {
-    fn build(words: Vec<Word>) -> Result<Self, aho_corasick::BuildError> {
-        let (mut patterns, mut edged) = (Vec::new(), Vec::new());
-        for word in words {
-            let mut text = word.text.as_ref();
-            let (mut before, mut behind) = (Edge::Any, Edge::Any);
-            for (sign, edge) in [('^', Edge::Nothing), ('<', Edge::NoLetter)] {
-                if let Some(rest) = text.strip_prefix(sign) {
-                    (text, before) = (rest, edge);
-                }
-            }
-            for (sign, edge) in [('$', Edge::Nothing), ('>', Edge::NoLetter)] {
-                if let Some(rest) = text.strip_suffix(sign) {
-                    (text, behind) = (rest, edge);
-                }
-            }
-            patterns.push(text.to_owned());
-            edged.push((word, before, behind));
-        }
-        let automaton = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::DFA))
-            // Built in 5 ms; with the usual 2 in 90, and a start waits for it.
-            .dense_depth(3)
-            .build(patterns)?;
-        let mut built = Self {
-            words: edged,
-            automaton: Some(automaton),
-            common: None,
-        };
-        built.common = built.common_word();
-        Ok(built)
-    }
-
-    /// The word of the common parts, where they have no word of another group: an operator may have
-    /// given one a verdict, or a version.
-    fn common_word(&self) -> Option<usize> {
-        let [before, behind] = IPHONE;
-        let iphone = format!("{before}1{behind}");
-        let revised = format!("{}{REVISION}1", PLATFORMS[0]);
-        let mut platforms = PLATFORMS
-            .into_iter()
-            .chain([iphone.as_str(), revised.as_str()]);
-        let has_another = platforms.any(|platform| {
-            ENGINES.iter().any(|engine| {
-                let seen = self.look_at(&format!("{START}{platform}{engine} x"));
-                let others = Seen {
-                    browser: None,
-                    ..seen
-                };
-                others != Seen::default()
-            })
-        });
-        let names_a_version = self.words.iter().any(|(word, ..)| {
-            word.date.is_empty() && word.text.bytes().any(|byte| byte.is_ascii_digit())
-        });
-        let mut words = self.words.iter();
-        let at = words.position(|(word, ..)| word.of == WordOf::Browser && word.text == ENGINE)?;
-        (!has_another && !names_a_version).then_some(at)
-    }
-
-    fn look_at(&self, agent: &str) -> Seen<'_> {
-        let mut seen = Seen::default();
-        let Some(automaton) = &self.automaton else {
-            return seen;
-        };
-        let bytes = agent.as_bytes();
-        // Hardly an agent has one of these.
-        let (mut machines, mut covers) = (Vec::new(), Vec::new());
-        let parts = match self.common {
-            Some(at) => {
-                let parts = Parts::of(agent);
-                seen.browser = parts.has_engine.then(|| &self.words[at].0);
-                parts
-            }
-            None => Parts::whole(agent),
-        };
-        let in_part = |part: &Range<usize>| {
-            automaton.find_overlapping_iter(Input::new(agent).span(part.clone()))
-        };
-        for found in parts.to_read.iter().flat_map(in_part) {
-            let (word, before, behind) = &self.words[found.pattern().as_usize()];
-            let earlier = found.start().checked_sub(1).and_then(|at| bytes.get(at));
-            if !before.allows(earlier) || !behind.allows(bytes.get(found.end())) {
-                continue;
-            }
-            let place = match word.of {
-                WordOf::Looks => {
-                    covers.push(found.span());
-                    continue;
-                }
-                WordOf::Machine => {
-                    machines.push((word, found.span()));
-                    continue;
-                }
-                WordOf::Mail => &mut seen.mail,
-                WordOf::Proxy => &mut seen.proxy,
-                WordOf::Ahead => &mut seen.ahead,
-                WordOf::Office => &mut seen.office,
-                WordOf::Library => &mut seen.library,
-                WordOf::Old => &mut seen.old,
-                WordOf::Browser => &mut seen.browser,
-                WordOf::Claim => &mut seen.claim,
-                WordOf::Address => &mut seen.address,
-                WordOf::Operator(_) => &mut seen.operator,
-            };
-            place.get_or_insert(word);
-        }
-        seen.is_covered = !covers.is_empty();
-        seen.machine = machines.into_iter().find_map(|(word, span)| {
-            let is_covered = covers
-                .iter()
-                .any(|cover| cover.start < span.end && span.start < cover.end);
-            (!is_covered).then_some(word)
-        });
-        seen
-    }
-}
-
 #[derive(Debug, Default)]
 struct Networks {
     of_four: PrefixMap<Ipv4Net, Network>,
@@ -511,114 +270,6 @@ impl Networks {
             }
         }
     }
-}
-
-fn built_in_words() -> Result<Vec<Word>, ListError> {
-    entries(AGENTS)
-        .map(|(line, entry)| {
-            let [of, text, source, date] = fields("agents", line, entry)?;
-            let of = WordOf::parse(of).ok_or_else(|| unknown("agents", line, of, &[]))?;
-            Ok(Word {
-                of,
-                text: text.into(),
-                source: source.into(),
-                date: date.into(),
-            })
-        })
-        .collect()
-}
-
-fn built_in_networks() -> Result<Vec<Network>, ListError> {
-    entries(NETWORKS)
-        .map(|(line, entry)| {
-            let [of, net, owner, source, date] = fields("networks", line, entry)?;
-            let of = NetworkOf::parse(of).ok_or_else(|| unknown("networks", line, of, &[]))?;
-            let net = parse_network(net).ok_or_else(|| unknown("networks", line, net, &[]))?;
-            Ok(Network {
-                of,
-                net,
-                owner: owner.into(),
-                source: source.into(),
-                date: date.into(),
-            })
-        })
-        .collect()
-}
-
-/// What an operator's list says.
-struct Own<'t, T> {
-    replaces: bool,
-    /// Lines with what stands before the entry, and the entry.
-    entries: Vec<(usize, T, &'t str)>,
-}
-
-fn own_entries<'t, T>(
-    list: &'static str,
-    text: &'t str,
-    parse: fn(&str) -> Option<T>,
-    allowed: &[&str],
-) -> Result<Own<'t, T>, ListError> {
-    let mut own = Own {
-        replaces: false,
-        entries: Vec::new(),
-    };
-    for (line, entry) in entries(text) {
-        let entry = entry.trim();
-        if entry == REPLACE {
-            own.replaces = true;
-            continue;
-        }
-        if own.entries.len() == MOST_ENTRIES {
-            let what = format!("is one too many; give at most {MOST_ENTRIES}");
-            return Err(ListError::new(list, line, what));
-        }
-        let (of, rest) = entry.split_once([' ', '\t']).unwrap_or((entry, ""));
-        let of = parse(of).ok_or_else(|| unknown(list, line, of, allowed))?;
-        // Lines of our own lists may be taken over: what stands behind tabs is their source.
-        let rest = rest.trim().split('\t').next().unwrap_or_default().trim();
-        own.entries.push((line, of, rest));
-    }
-    Ok(own)
-}
-
-/// A network, or a single address.
-fn parse_network(text: &str) -> Option<IpNet> {
-    let net: Option<IpNet> = text.parse().ok();
-    let net = net.or_else(|| {
-        text.parse()
-            .ok()
-            .map(|address: IpAddr| IpNet::from(address))
-    });
-    net.map(|net| net.trunc())
-}
-
-/// Lines that are no comments, with their numbers.
-fn entries(list: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines = list.lines().enumerate();
-    lines
-        .map(|(index, line)| (index + 1, line))
-        .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
-}
-
-fn fields<'t, const N: usize>(
-    list: &'static str,
-    line: usize,
-    entry: &'t str,
-) -> Result<[&'t str; N], ListError> {
-    let fields: Vec<&str> = entry.split('\t').collect();
-    let count = fields.len();
-    fields
-        .try_into()
-        .map_err(|_| ListError::new(list, line, format!("has {count} fields; give {N}")))
-}
-
-fn unknown(list: &'static str, line: usize, word: &str, allowed: &[&str]) -> ListError {
-    let what = format!(
-        "{} is not known; begin the line with {}",
-        quote(word),
-        one_of(allowed)
-    );
-    ListError::new(list, line, what)
 }
 
 #[cfg(test)]
@@ -657,55 +308,6 @@ mod tests {
             );
             assert_eq!(network.date.len(), 10, "{network:?}");
         }
-    }
-
-    /// Which words are seen, but for which of the browser's: any of those says the same.
-    fn seen_in(words: &Words, agent: &str) -> (bool, String) {
-        let seen = words.look_at(agent);
-        let others = Seen {
-            browser: None,
-            ..seen
-        };
-        (seen.browser.is_some(), format!("{others:?}"))
-    }
-
-    #[test]
-    fn what_is_common_to_browsers_need_not_be_read() {
-        let quick = Words::build(built_in_words().unwrap()).unwrap();
-        assert!(quick.common.is_some());
-        let whole = Words {
-            common: None,
-            ..Words::build(built_in_words().unwrap()).unwrap()
-        };
-        let agents = concat!(
-            include_str!("tests/people.txt"),
-            include_str!("tests/crawlers.txt")
-        );
-        let requests = include_str!("tests/requests.jsonl")
-            .lines()
-            .filter_map(|line| {
-                let request: serde_json::Value = serde_json::from_str(line).unwrap();
-                request["agent"].as_str().map(str::to_owned)
-            });
-        let mut skipped = 0;
-        for agent in agents.lines().map(str::to_owned).chain(requests) {
-            assert_eq!(seen_in(&quick, &agent), seen_in(&whole, &agent), "{agent}");
-            skipped += usize::from(Parts::of(&agent).has_engine);
-        }
-        assert!(skipped > 500, "{skipped}");
-
-        let own = Lists::new("bot like gecko", "").unwrap();
-        assert_eq!(own.words.common, None);
-        let own = Lists::new("bot rv:139", "").unwrap();
-        assert_eq!(own.words.common, None);
-        assert!(Lists::new("bot acme", "").unwrap().words.common.is_some());
-        assert!(
-            Lists::new("replace\nbot acme", "")
-                .unwrap()
-                .words
-                .common
-                .is_none()
-        );
     }
 
     #[test]
@@ -765,39 +367,6 @@ mod tests {
         ] {
             let error = Lists::new(agents, networks).unwrap_err().to_string();
             assert!(error.starts_with(told), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_word_is_found_between_its_ends_only() {
-        let words = [
-            (WordOf::Machine, "bot>"),
-            (WordOf::Machine, "^ruby$"),
-            (WordOf::Machine, "<scan"),
-            (WordOf::Looks, "cubot"),
-        ];
-        let words = words.map(|(of, text)| Word {
-            of,
-            text: text.into(),
-            source: "".into(),
-            date: "".into(),
-        });
-        let words = Words::build(words.to_vec()).unwrap();
-        for (agent, found) in [
-            ("Googlebot/2.1", Some("bot>")),
-            ("bot", Some("bot>")),
-            ("botany", None),
-            ("CUBOT MAX", None),
-            ("CUBOT MAX; Googlebot", Some("bot>")),
-            ("Ruby", Some("^ruby$")),
-            ("ForwardRuby", None),
-            ("Ruby/3", None),
-            ("a scan", Some("<scan")),
-            ("camscanner", None),
-            ("", None),
-        ] {
-            let machine = words.look_at(agent).machine;
-            assert_eq!(machine.map(|word| word.text.as_ref()), found, "{agent}");
         }
     }
 

@@ -11,9 +11,9 @@ use uuid::Uuid;
 use super::*;
 use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, DeliveryId, Dialect, HitId, Kind, LinkId, VisitorId};
-use crate::model::keys::Keys;
-use crate::model::link::{LinkRecord, LinkToken};
+use crate::model::link::LinkToken;
 use crate::model::site::Site;
+use crate::tracking::native::tests::{link, rules};
 use crate::tracking::{Rules, native};
 
 /// Requests with what is known of who sent them; each has its source.
@@ -82,23 +82,6 @@ impl Labelled {
             _ => native::collect(&inbound, rules),
         }
     }
-}
-
-fn link() -> LinkRecord {
-    LinkRecord {
-        id: LinkId(1),
-        url: "https://shop.example/".to_owned(),
-        slug: None,
-        delivery_id: None,
-        category: None,
-        expires_at: None,
-        expiration_url: None,
-        utm: Default::default(),
-    }
-}
-
-fn rules() -> Rules {
-    Rules::new(Keys::parse(&[format!("1:{}", "k".repeat(32))]).unwrap())
 }
 
 #[test]
