@@ -35,14 +35,14 @@ use metrics::{Counter, Histogram};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use batch::{Batch, Done, Refusal, retry_quarantined};
+pub use batch::retry_quarantined;
+use batch::{Batch, Done, Pending, Refusal};
 pub use health::{DatabaseHealth, Health};
 pub use rules::ProjectionRules;
 
 use crate::model::clock::Clock;
 use crate::model::retry::Backoff;
 use crate::queue::source::{Place, Source, SourceError, Start};
-use crate::store::figures::Totals;
 use crate::store::maintenance::SpoolPlace;
 use crate::store::{self, Store, is_race, is_refusal};
 use pace::Pace;
@@ -296,7 +296,7 @@ impl<S: Source> Projection<S> {
                 (*spool_id, *is_ours, *stands, at) = (id, false, to, to);
             }
         }
-        let (mut done, mut totals) = (Done::default(), Totals::default());
+        let (mut done, mut pending) = (Done::default(), Pending::default());
         let mut groups = source
             .read(at, batch_size)
             .await
@@ -314,7 +314,7 @@ impl<S: Source> Projection<S> {
             // While the database works on this batch, the next one of the transaction is read and
             // decoded.
             let reads_on = is_full && number < batches;
-            let (stored, next) = tokio::join!(batch.store(&mut tx, refusal, &mut totals), async {
+            let (stored, next) = tokio::join!(batch.store(&mut tx, refusal, &mut pending), async {
                 if reads_on {
                     source.read(last, batch_size).await
                 } else {
@@ -325,12 +325,13 @@ impl<S: Source> Projection<S> {
             at = last;
             groups = next.map_err(ProjectionError::Spool)?;
         }
-        totals.save(&mut tx).await?;
         let place = SpoolPlace {
             position: at,
             start_id: Some(*start_id),
         };
-        tx.set_place(*spool_id, place, now).await?;
+        tx.set_place(*spool_id, place, now, &mut pending.writes)
+            .await?;
+        pending.save(&mut tx).await?;
         tx.commit().await?;
         *is_ours = true;
         meters.stored.increment(done.stored);

@@ -34,6 +34,7 @@ pub(crate) mod tests;
 pub mod touches;
 mod types;
 pub mod unknown_paths;
+mod writes;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -48,6 +49,7 @@ pub(crate) use lane::{Meanwhile, lost_race};
 pub use link_rows::{ChangePoint, ChangedAt};
 pub use postgres::{PgTransaction, WatchedPool};
 pub use types::{Extra, Ip, Tags};
+pub(crate) use writes::Writes;
 
 pub use crate::sqlite::SqliteTransaction;
 use crate::sqlite::{Trouble, trouble};

@@ -21,7 +21,7 @@ use crate::identity::{
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{BroadlogId, ContactId, DeliveryId, Limit, TagChange, clean, clean_lines};
 use crate::store::messages::NewMessage;
-use crate::store::{self, MOST_COUNTED, Tx};
+use crate::store::{self, MOST_COUNTED, Tx, Writes};
 
 /// A contact as a sender or another system gives it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -292,7 +292,9 @@ impl Decided {
     /// The database refuses or cannot be reached.
     pub(crate) async fn write(&self, tx: &mut Tx, now: Micros) -> store::Result<()> {
         tx.forget_figures_of_others(&self.chosen).await?;
-        tx.save_changes(&self.changes, now).await?;
+        let mut writes = Writes::default();
+        tx.save_changes(&self.changes, now, &mut writes).await?;
+        writes.send(tx).await?;
         tx.insert_messages(&self.messages).await?;
         match self.teller {
             Teller::Sender(delivery_id) => {

@@ -23,7 +23,7 @@ use crate::store::hits::HitRow;
 use crate::store::maintenance::{PartitionMonth, Quarantined};
 use crate::store::opt_outs::OptOut;
 use crate::store::touches::visits;
-use crate::store::{self, Store, Tx, is_refusal};
+use crate::store::{self, Store, Tx, Writes, is_refusal};
 use uuid::Uuid;
 
 /// Hits to be stored, each with its group.
@@ -49,6 +49,26 @@ pub enum Refusal {
     Fails,
     /// It is found by bisection within savepoints and quarantined.
     IsPutAside,
+}
+
+/// What batches of a transaction leave to its end.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// What they add to rows that all hits share.
+    pub(super) totals: Totals,
+    /// Rows of their own, and more.
+    pub(super) writes: Writes,
+}
+
+impl Pending {
+    /// Writes everything, in one round trip.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub(super) async fn save(mut self, tx: &mut Tx) -> store::Result<()> {
+        self.totals.save(tx, &mut self.writes).await?;
+        self.writes.send(tx).await
+    }
 }
 
 /// What became of a batch.
@@ -109,20 +129,22 @@ impl<'p> Batch<'p> {
         }
     }
 
-    /// Stores what can be stored and quarantines the rest. What the hits add to rows that all hits
-    /// share goes into `totals`, which the caller saves before it commits; where records are put
-    /// aside, it is saved with the hits.
+    /// Stores what can be stored and quarantines the rest. What is written last goes into
+    /// `pending`, which the caller saves before it commits; where records are put aside, it is saved
+    /// with the hits.
     ///
     /// # Errors
     /// The database cannot be reached, or refuses a record where that fails; the transaction is of
     /// no more use.
-    pub async fn store(
+    pub(super) async fn store(
         self,
         tx: &mut Tx,
         refusal: Refusal,
-        totals: &mut Totals,
+        pending: &mut Pending,
     ) -> store::Result<Done> {
         let mut done = Done::default();
+        // This batch reads what the one before it wrote.
+        pending.writes.send(tx).await?;
         for (place, bad) in &self.bad {
             self.put_aside(
                 tx,
@@ -141,9 +163,7 @@ impl<'p> Batch<'p> {
         tx.ensure_partitions(&months).await?;
         match refusal {
             Refusal::Fails => {
-                let (part, of_part) = self.try_store(tx, &self.hits).await?;
-                totals.merge(of_part);
-                done += part;
+                done += self.try_store(tx, &self.hits, pending).await?;
             }
             Refusal::IsPutAside => {
                 self.store_range(tx, 0, self.hits.len(), &mut done).await?;
@@ -166,8 +186,9 @@ impl<'p> Batch<'p> {
             return Ok(());
         }
         tx.run("savepoint part").await?;
-        let stored = match self.try_store(tx, &self.hits[from..to]).await {
-            Ok((part, totals)) => totals.save(tx).await.map(|()| part),
+        let mut pending = Pending::default();
+        let stored = match self.try_store(tx, &self.hits[from..to], &mut pending).await {
+            Ok(part) => pending.save(tx).await.map(|()| part),
             Err(error) => Err(error),
         };
         match stored {
@@ -262,7 +283,12 @@ impl<'p> Batch<'p> {
     }
 
     /// Identity, rows, figures. Quarantines nothing.
-    async fn try_store(&self, tx: &mut Tx, hits: &[Box<Hit>]) -> store::Result<(Done, Totals)> {
+    async fn try_store(
+        &self,
+        tx: &mut Tx,
+        hits: &[Box<Hit>],
+        pending: &mut Pending,
+    ) -> store::Result<Done> {
         let mut hits: Vec<&Hit> = hits.iter().map(Box::as_ref).collect();
         let mut done = Done {
             duplicates: drop_duplicates(tx, &mut hits, self.now).await?,
@@ -320,14 +346,15 @@ impl<'p> Batch<'p> {
         resolver.take_over(named);
         self.add_drafts(tx, &mut resolver).await?;
         let changes = resolver.finish();
+        let writes = &mut pending.writes;
         // Before the merges, which carry them along.
-        tx.insert_opt_outs(&opt_outs).await?;
-        tx.insert_untold_opt_outs(&untold, self.now).await?;
-        tx.save_changes(&changes, self.now).await?;
+        tx.insert_opt_outs(&opt_outs, writes).await?;
+        tx.insert_untold_opt_outs(&untold, self.now, writes).await?;
+        tx.save_changes(&changes, self.now, writes).await?;
         done.refused_tags = page_tags.save(tx, self.now).await?;
-        orders.save(tx).await?;
+        orders.save(tx, writes).await?;
         // After the rows: the history may have begun in this very batch.
-        tx.complete_history(&changes.completed).await?;
+        tx.complete_history(&changes.completed, writes).await?;
 
         let hits: Vec<&Hit> = settled.iter().map(|of| of.hit.as_ref()).collect();
         let bookings = || earned.iter().flat_map(|earned| &earned.bookings);
@@ -338,9 +365,10 @@ impl<'p> Batch<'p> {
                 figures.book(booking);
             }
         }
-        let totals = figures.save(tx).await?;
+        let totals = figures.save(tx, writes).await?;
+        pending.totals.merge(totals);
         done.stored = hits.len() as u64;
-        Ok((done, totals))
+        Ok(done)
     }
 }
 
@@ -421,15 +449,13 @@ pub async fn retry_quarantined(
     };
     let mut batch = Batch::new(clock, rules, now);
     batch.push(group);
-    let mut totals = Totals::default();
     let done = batch
-        .store(&mut tx, Refusal::IsPutAside, &mut totals)
+        .store(&mut tx, Refusal::IsPutAside, &mut Pending::default())
         .await?;
     if done.quarantined > 0 {
         tx.rollback().await?;
         return Ok(false);
     }
-    totals.save(&mut tx).await?;
     tx.remove_quarantined(record.id).await?;
     tx.commit().await?;
     Ok(true)

@@ -26,7 +26,7 @@ use crate::model::hit::{Authority, Dialect, Hit, Kind, LeastProof, Money, Proof,
 use crate::store::figures::{Booking, Place, Sales, Touches};
 use crate::store::orders::note::{CHANGED, PROVED, REFUNDED, REPEATED, TOO_MUCH, UNKNOWN};
 use crate::store::orders::{HeldOrder, Holder, Order, OrderKey};
-use crate::store::{self, Tx};
+use crate::store::{self, Tx, Writes};
 
 /// Orders as each holder told them.
 type KnownOrders = BTreeMap<OrderKey, BTreeMap<Holder, Order>>;
@@ -481,7 +481,7 @@ impl Orders {
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn save(&self, tx: &mut Tx) -> store::Result<()> {
+    pub(super) async fn save(&self, tx: &mut Tx, writes: &mut Writes) -> store::Result<()> {
         let (mut changed, mut gone) = (Vec::new(), Vec::new());
         for held in &self.touched {
             match self.get(&held.0, held.1) {
@@ -489,7 +489,7 @@ impl Orders {
                 None => gone.push(held),
             }
         }
-        tx.save_orders(&changed, &gone).await
+        tx.save_orders(&changed, &gone, writes).await
     }
 }
 

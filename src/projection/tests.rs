@@ -6,14 +6,13 @@
 use uuid::Uuid;
 
 use super::page_tags::MOST_A_DAY;
-use super::{Batch, ProjectionRules, Refusal};
+use super::{Batch, Pending, ProjectionRules, Refusal};
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{
     Authority, Currency, Dialect, Hit, HitId, Kind, LeastProof, Money, PageTagDraft, PageTagKind,
     TagChange, VisitorId,
 };
 use crate::queue::source::{Group, Place};
-use crate::store::figures::Totals;
 use crate::store::page_tags::DayCount;
 use crate::store::tests::rig::{Engine, new_dir, wait_for};
 use crate::store::tests::{NOW, count, new_database, next_number, open_at, texts};
@@ -53,9 +52,9 @@ async fn write(tx: &mut Tx, hits: Vec<Hit>) -> crate::store::Result<()> {
         },
         hits: hits.into_iter().map(Box::new).map(Ok).collect(),
     });
-    let mut totals = Totals::default();
-    batch.store(tx, Refusal::Fails, &mut totals).await?;
-    totals.save(tx).await
+    let mut pending = Pending::default();
+    batch.store(tx, Refusal::Fails, &mut pending).await?;
+    pending.save(tx).await
 }
 
 impl Servers {

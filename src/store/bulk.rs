@@ -7,8 +7,9 @@
 
 use std::sync::Arc;
 
+use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Postgres, Sqlite};
+use sqlx::{Arguments as _, AssertSqlSafe, Postgres, Sqlite};
 use uuid::Uuid;
 
 use super::Tags;
@@ -165,19 +166,51 @@ impl Bulk {
     }
 
     /// The statement and its values for Postgres. `sql` is ours, never a user's.
+    ///
+    /// # Errors
+    /// A value cannot be encoded.
     pub fn postgres<'q>(
         self,
         sql: &str,
-    ) -> sqlx::query::Query<'q, Postgres, sqlx::postgres::PgArguments> {
+    ) -> sqlx::Result<sqlx::query::Query<'q, Postgres, PgArguments>> {
+        let mut values = PgArguments::default();
+        let sql = self.add_to(&mut values, sql)?;
+        Ok(sqlx::query_with(AssertSqlSafe(sql), values))
+    }
+
+    /// Adds the values to those of a larger statement for Postgres, and returns this part of it.
+    ///
+    /// # Errors
+    /// A value cannot be encoded.
+    pub(super) fn add_to(self, values: &mut PgArguments, sql: &str) -> sqlx::Result<String> {
         let (mut arrays, mut names, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+        let before = values.len();
         for (index, (name, column)) in self.columns.iter().enumerate() {
             let (array, element) = column.postgres();
-            arrays.push(format!("${}::{array}", index + 1));
+            arrays.push(format!("${}::{array}", before + index + 1));
             names.push(*name);
             taken.push(format!(
                 "{} as {name}",
                 element.replace("{}", &format!("u.{name}"))
             ));
+        }
+        for (_, column) in self.columns {
+            match column {
+                Column::Big(column) => values.add(column),
+                Column::Text(column) => values.add(column),
+                Column::Uuid(column) => values.add(column),
+                Column::Time(column) => values.add(column),
+                Column::Money(column) => values.add(column),
+                Column::Json(column) => values.add(column),
+                Column::Bytes(column) => values.add(column),
+                Column::Tags(column) => values.add(
+                    column
+                        .iter()
+                        .map(|tags| serde_json::to_string(tags).unwrap_or_default())
+                        .collect::<Vec<_>>(),
+                ),
+            }
+            .map_err(sqlx::Error::Encode)?;
         }
         let rows = format!(
             "(select {} from unnest({}) as u({})) as rows",
@@ -185,25 +218,7 @@ impl Bulk {
             arrays.join(", "),
             names.join(", ")
         );
-        let mut query = sqlx::query(AssertSqlSafe(sql.replace("{rows}", &rows)));
-        for (_, column) in self.columns {
-            query = match column {
-                Column::Big(values) => query.bind(values),
-                Column::Text(values) => query.bind(values),
-                Column::Uuid(values) => query.bind(values),
-                Column::Time(values) => query.bind(values),
-                Column::Money(values) => query.bind(values),
-                Column::Json(values) => query.bind(values),
-                Column::Bytes(values) => query.bind(values),
-                Column::Tags(values) => query.bind(
-                    values
-                        .iter()
-                        .map(|tags| serde_json::to_string(tags).unwrap_or_default())
-                        .collect::<Vec<_>>(),
-                ),
-            };
-        }
-        query
+        Ok(sql.replace("{rows}", &rows))
     }
 
     /// The statements and their values for SQLite, to be run one after the other. One that is
@@ -260,11 +275,13 @@ macro_rules! execute_bulk {
         let bulk: $crate::store::Bulk = $bulk;
         match $tx {
             _ if bulk.is_empty() => Ok(0),
-            $crate::store::Either::Postgres(c) => bulk
-                .postgres($sql)
-                .execute(&mut **c)
-                .await
-                .map(|done| done.rows_affected()),
+            $crate::store::Either::Postgres(c) => match bulk.postgres($sql) {
+                Ok(query) => query
+                    .execute(&mut **c)
+                    .await
+                    .map(|done| done.rows_affected()),
+                Err(error) => Err(error),
+            },
             $crate::store::Either::Sqlite(c) => {
                 let (mut affected, mut failure) = (0, None);
                 for part in bulk.sqlite($sql) {
@@ -290,15 +307,14 @@ macro_rules! fetch_bulk {
         let bulk: $crate::store::Bulk = $bulk;
         match $tx {
             _ if bulk.is_empty() => Ok(Vec::new()),
-            $crate::store::Either::Postgres(c) => bulk
-                .postgres($sql)
-                .fetch_all(&mut **c)
-                .await
-                .and_then(|rows| {
+            $crate::store::Either::Postgres(c) => match bulk.postgres($sql) {
+                Ok(query) => query.fetch_all(&mut **c).await.and_then(|rows| {
                     rows.iter()
                         .map(|$row| Ok::<_, sqlx::Error>($read))
                         .collect::<Result<Vec<_>, _>>()
                 }),
+                Err(error) => Err(error),
+            },
             $crate::store::Either::Sqlite(c) => {
                 let (mut read, mut failure) = (Vec::with_capacity(bulk.len()), None);
                 for part in bulk.sqlite($sql) {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::Row;
 use sqlx::types::Json;
 
-use super::{Bulk, Either, Tags, Tx};
+use super::{Bulk, Either, Tags, Tx, Writes};
 use crate::identity::{Binding, Changes, Contact, Draft, Known, Lookup, UniqueKey};
 use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, ContactId, DeliveryId, TagChange, VisitorId};
@@ -131,8 +131,8 @@ impl Tx {
         Ok(HashMap::from_iter(contacts))
     }
 
-    /// Writes what identity changed, in primary key order. Merges come last: they sweep up what the
-    /// rest has written.
+    /// Writes what identity changed, in primary key order. Merges come last, and at once: they
+    /// sweep up what the rest has written.
     ///
     /// # Errors
     /// The database refuses.
@@ -140,41 +140,52 @@ impl Tx {
         &mut self,
         changes: &Changes,
         now: Micros,
+        writes: &mut Writes,
     ) -> sqlx::Result<()> {
         let contacts = || changes.contacts.values();
-        execute_bulk!(
-            self,
-            Bulk::new()
-                .uuid("id", changes.contacts.keys().map(|id| id.0))
-                .json("fields", contacts().map(|contact| serde_json::to_string(&contact.fields).unwrap_or_default()))
-                .tags("tags", contacts().map(|contact| contact.tags.clone()))
-                .uuid_or_null("made_by", contacts().map(|contact| contact.made_by.map(|id| id.0)))
-                .time("now", contacts().map(|_| now)),
-            "insert into contacts (id, fields, tags, made_by, created_at, changed_at) select id, fields, tags, made_by, now, now from {rows} where true
-             on conflict (id) do update set fields = excluded.fields, tags = excluded.tags, made_by = excluded.made_by, changed_at = excluded.changed_at"
-        )?;
-        execute_bulk!(
-            self,
-            Bulk::new()
-                .text("field", changes.keys.keys().map(|key| key.0.clone()))
-                .text("value", changes.keys.keys().map(|key| key.1.clone()))
-                .uuid("contact_id", changes.keys.values().map(|id| id.0)),
-            "insert into contact_keys (field, value, contact_id) select field, value, contact_id from {rows} where true
-             on conflict (field, value) do nothing"
-        )?;
-        execute_bulk!(
-            self,
-            Bulk::new()
-                .uuid("id", changes.visitors.keys().map(|id| id.0))
-                .uuid("contact_id", changes.visitors.values().map(|binding| binding.contact.0))
-                .big("is_proved", changes.visitors.values().map(|binding| i64::from(binding.is_proved)))
-                .time("now", changes.visitors.keys().map(|_| now)),
-            "insert into visitors (id, contact_id, is_proved, changed_at) select id, contact_id, is_proved, now from {rows} where true
-             on conflict (id) do update set contact_id = excluded.contact_id, is_proved = excluded.is_proved, changed_at = excluded.changed_at"
-        )?;
-        if !changes.merges.is_empty() {
-            self.note_merges().await?;
+        let fields =
+            contacts().map(|contact| serde_json::to_string(&contact.fields).unwrap_or_default());
+        let rows = Bulk::new()
+            .uuid("id", changes.contacts.keys().map(|id| id.0))
+            .json("fields", fields)
+            .tags("tags", contacts().map(|contact| contact.tags.clone()))
+            .uuid_or_null(
+                "made_by",
+                contacts().map(|contact| contact.made_by.map(|id| id.0)),
+            )
+            .time("now", contacts().map(|_| now));
+        let sql = "insert into contacts (id, fields, tags, made_by, created_at, changed_at)
+             select id, fields, tags, made_by, now, now from {rows} where true
+             on conflict (id) do update set fields = excluded.fields, tags = excluded.tags,
+                 made_by = excluded.made_by, changed_at = excluded.changed_at";
+        writes.add(self, rows, sql).await?;
+        let rows = Bulk::new()
+            .text("field", changes.keys.keys().map(|key| key.0.clone()))
+            .text("value", changes.keys.keys().map(|key| key.1.clone()))
+            .uuid("contact_id", changes.keys.values().map(|id| id.0));
+        let sql = "insert into contact_keys (field, value, contact_id)
+             select field, value, contact_id from {rows} where true
+             on conflict (field, value) do nothing";
+        writes.add(self, rows, sql).await?;
+        let bindings = || changes.visitors.values();
+        let rows = Bulk::new()
+            .uuid("id", changes.visitors.keys().map(|id| id.0))
+            .uuid("contact_id", bindings().map(|binding| binding.contact.0))
+            .big(
+                "is_proved",
+                bindings().map(|binding| i64::from(binding.is_proved)),
+            )
+            .time("now", bindings().map(|_| now));
+        let sql = "insert into visitors (id, contact_id, is_proved, changed_at)
+             select id, contact_id, is_proved, now from {rows} where true
+             on conflict (id) do update set contact_id = excluded.contact_id,
+                 is_proved = excluded.is_proved, changed_at = excluded.changed_at";
+        writes.add(self, rows, sql).await?;
+        if changes.merges.is_empty() {
+            return Ok(());
         }
+        writes.send(self).await?;
+        self.note_merges().await?;
         for (from, into) in &changes.merges {
             let bulk = || {
                 Bulk::new()
@@ -255,7 +266,8 @@ impl Tx {
     pub(crate) async fn complete_history(
         &mut self,
         completed: &BTreeMap<VisitorId, ContactId>,
-    ) -> sqlx::Result<u64> {
+        writes: &mut Writes,
+    ) -> sqlx::Result<()> {
         let bulk = Bulk::new()
             .uuid("visitor_id", completed.keys().map(|id| id.0))
             .uuid("contact_id", completed.values().map(|id| id.0));
@@ -277,7 +289,7 @@ impl Tx {
                 where hits.visitor_id = rows.visitor_id and hits.contact_id is null"
             }
         };
-        execute_bulk!(self, bulk, sql)
+        writes.add(self, bulk, sql).await
     }
 
     /// Those of some idempotency keys (scope and key) that are taken.

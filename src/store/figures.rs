@@ -46,7 +46,7 @@ pub use visitors::Visitors;
 
 use crate::model::clock::Micros;
 use crate::model::hit::{Hit, Kind, Verdict};
-use crate::store::Tx;
+use crate::store::{Tx, Writes};
 
 /// Where money is booked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,13 +152,13 @@ impl Totals {
     ///
     /// # Errors
     /// The database refuses.
-    pub(crate) async fn save(self, tx: &mut Tx) -> sqlx::Result<()> {
+    pub(crate) async fn save(self, tx: &mut Tx, writes: &mut Writes) -> sqlx::Result<()> {
         let sites = self.times.keys().map(|key| key.site.as_str()).collect();
         let nameless = Nameless::among(tx, sites).await?;
-        self.credits.save(tx, &nameless).await?;
-        self.tops.save(tx, &nameless).await?;
-        self.visitors.save(tx, &nameless).await?;
-        times::save(tx, self.times, &nameless).await
+        self.credits.save(tx, &nameless, writes).await?;
+        self.tops.save(tx, &nameless, writes).await?;
+        self.visitors.save(tx, &nameless, writes).await?;
+        times::save(tx, self.times, &nameless, writes).await
     }
 }
 
@@ -217,13 +217,14 @@ impl Figures {
         self.totals.credits.book(booking);
     }
 
-    /// Writes the messages' own rows, in primary key order, and returns the rest.
+    /// Writes the messages' own rows, in primary key order, and returns the rest. They must be sent
+    /// before the next batch is loaded.
     ///
     /// # Errors
     /// The database refuses.
-    pub(crate) async fn save(self, tx: &mut Tx) -> sqlx::Result<Totals> {
-        self.messages.save(tx).await?;
-        clicks::save(tx, &self.clickers).await?;
+    pub(crate) async fn save(self, tx: &mut Tx, writes: &mut Writes) -> sqlx::Result<Totals> {
+        self.messages.save(tx, writes).await?;
+        clicks::save(tx, &self.clickers, writes).await?;
         Ok(self.totals)
     }
 }

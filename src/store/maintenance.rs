@@ -3,7 +3,7 @@
 use time::{Date, Month};
 use uuid::Uuid;
 
-use super::{Store, Tx};
+use super::{Bulk, Store, Tx, Writes};
 use crate::model::clock::Micros;
 use crate::{both, from_row};
 
@@ -114,15 +114,23 @@ impl Tx {
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn set_place(
+    pub(crate) async fn set_place(
         &mut self,
         spool_id: Uuid,
         place: SpoolPlace,
         now: Micros,
+        writes: &mut Writes,
     ) -> sqlx::Result<()> {
-        let sql = "insert into spool_positions (spool_id, position, changed_at, start_id) values ($1, $2, $3, $4)
-                   on conflict (spool_id) do update set position = excluded.position, changed_at = excluded.changed_at, start_id = excluded.start_id";
-        both!(self, c => sqlx::query(sql).bind(spool_id).bind(place.position).bind(now).bind(place.start_id).execute(&mut **c).await.map(|_| ()))
+        let row = Bulk::new()
+            .uuid("spool_id", [spool_id])
+            .big("position", [place.position])
+            .time("changed_at", [now])
+            .uuid_or_null("start_id", [place.start_id]);
+        let sql = "insert into spool_positions (spool_id, position, changed_at, start_id)
+                   select spool_id, position, changed_at, start_id from {rows} where true
+                   on conflict (spool_id) do update set position = excluded.position,
+                       changed_at = excluded.changed_at, start_id = excluded.start_id";
+        writes.add(self, row, sql).await
     }
 
     /// Quarantines a record.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use sqlx::Row as _;
 
-use super::{Bulk, Store, Tx};
+use super::{Bulk, Store, Tx, Writes};
 use crate::model::clock::Micros;
 use crate::model::hit::{ContactId, DeliveryId};
-use crate::{both, execute_bulk, fetch_bulk};
+use crate::{both, fetch_bulk};
 
 /// When a contact unsubscribed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,23 +26,21 @@ impl Tx {
     pub(crate) async fn insert_opt_outs(
         &mut self,
         opt_outs: &BTreeMap<ContactId, OptOut>,
+        writes: &mut Writes,
     ) -> sqlx::Result<()> {
-        execute_bulk!(
-            self,
-            Bulk::new()
-                .uuid("contact_id", opt_outs.keys().map(|id| id.0))
-                .time("opted_out_at", opt_outs.values().map(|opt_out| opt_out.at))
-                .big_or_null(
-                    "delivery_id",
-                    opt_outs
-                        .values()
-                        .map(|opt_out| opt_out.delivery_id.map(|id| id.0))
-                ),
-            "insert into opt_outs (contact_id, opted_out_at, delivery_id)
+        let rows = Bulk::new()
+            .uuid("contact_id", opt_outs.keys().map(|id| id.0))
+            .time("opted_out_at", opt_outs.values().map(|opt_out| opt_out.at))
+            .big_or_null(
+                "delivery_id",
+                opt_outs
+                    .values()
+                    .map(|opt_out| opt_out.delivery_id.map(|id| id.0)),
+            );
+        let sql = "insert into opt_outs (contact_id, opted_out_at, delivery_id)
              select contact_id, opted_out_at, delivery_id from {rows} where true
-             on conflict (contact_id) do nothing"
-        )
-        .map(|_| ())
+             on conflict (contact_id) do nothing";
+        writes.add(self, rows, sql).await
     }
 
     /// Those of some contacts that have unsubscribed.
@@ -83,16 +81,14 @@ impl Tx {
         &mut self,
         keys: &BTreeSet<String>,
         now: Micros,
+        writes: &mut Writes,
     ) -> sqlx::Result<()> {
-        execute_bulk!(
-            self,
-            Bulk::new()
-                .text("message_key", keys.iter().cloned())
-                .time("now", keys.iter().map(|_| now)),
-            "insert into untold_opt_outs (message_key, asked_at, next_at)
-             select message_key, now, now from {rows} where true on conflict (message_key) do nothing"
-        )
-        .map(|_| ())
+        let rows = Bulk::new()
+            .text("message_key", keys.iter().cloned())
+            .time("now", keys.iter().map(|_| now));
+        let sql = "insert into untold_opt_outs (message_key, asked_at, next_at)
+             select message_key, now, now from {rows} where true on conflict (message_key) do nothing";
+        writes.add(self, rows, sql).await
     }
 }
 

@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::figures::{Place, Touches};
 use super::retention::Aging;
 use super::touches::Touch;
-use super::{Bulk, Store, Tx};
+use super::{Bulk, Store, Tx, Writes};
 use crate::model::clock::Micros;
 use crate::model::hit::{Kind, Money, VisitorId};
-use crate::{both, execute_bulk, fetch_bulk, from_row};
+use crate::{both, fetch_bulk, from_row};
 
 /// What a hit says about an order that was already known, or about none.
 pub mod note {
@@ -214,31 +214,37 @@ impl Tx {
         &mut self,
         changed: &[(&HeldOrder, &Order)],
         gone: &[&HeldOrder],
+        writes: &mut Writes,
     ) -> sqlx::Result<()> {
-        execute_bulk!(
-            &mut *self,
-            held_keys(gone.iter().copied()),
-            "delete from orders where (order_id, site, currency, holder) in (select order_id, \
-            site, currency, holder from {rows})"
-        )?;
+        let sql = "delete from orders where (order_id, site, currency, holder) in (
+                       select order_id, site, currency, holder from {rows})";
+        writes
+            .add(self, held_keys(gone.iter().copied()), sql)
+            .await?;
         let orders = || changed.iter().map(|(_, order)| *order);
-        execute_bulk!(
-            self,
-            held_keys(changed.iter().map(|(held, _)| *held))
-                .uuid("visitor_id", orders().map(|order| order.visitor.map_or(Uuid::nil(), |id| id.0)))
-                .big("delivery_id", orders().map(|order| order.place.delivery))
-                .big("broadlog_id", orders().map(|order| order.place.broadlog))
-                .big("link_id", orders().map(|order| order.place.link))
-                .time("hour", orders().map(|order| order.place.at))
-                .text("money_currency", orders().map(|order| order.place.currency.clone()))
-                .big("is_proved", orders().map(|order| i64::from(order.place.is_proved)))
-                .money("revenue", orders().map(|order| order.revenue))
-                .big("quantity", orders().map(|order| order.quantity))
-                .money("refunded", orders().map(|order| order.refunded))
-                .money("last_refund", orders().map(|order| order.last_refund))
-                .time("counted_at", orders().map(|order| order.counted_at))
-                .text("touches", orders().map(|order| serde_json::to_string(&order.touches[..]).unwrap_or_default())),
-            "insert into orders (order_id, site, currency, holder, visitor_id, delivery_id, broadlog_id, link_id, hour, money_currency, is_proved,
+        let visitor = |order: &Order| order.visitor.map_or(Uuid::nil(), |id| id.0);
+        let touches = |order: &Order| serde_json::to_string(&order.touches[..]).unwrap_or_default();
+        let rows = held_keys(changed.iter().map(|(held, _)| *held))
+            .uuid("visitor_id", orders().map(visitor))
+            .big("delivery_id", orders().map(|order| order.place.delivery))
+            .big("broadlog_id", orders().map(|order| order.place.broadlog))
+            .big("link_id", orders().map(|order| order.place.link))
+            .time("hour", orders().map(|order| order.place.at))
+            .text(
+                "money_currency",
+                orders().map(|order| order.place.currency.clone()),
+            )
+            .big(
+                "is_proved",
+                orders().map(|order| i64::from(order.place.is_proved)),
+            )
+            .money("revenue", orders().map(|order| order.revenue))
+            .big("quantity", orders().map(|order| order.quantity))
+            .money("refunded", orders().map(|order| order.refunded))
+            .money("last_refund", orders().map(|order| order.last_refund))
+            .time("counted_at", orders().map(|order| order.counted_at))
+            .text("touches", orders().map(touches));
+        let sql = "insert into orders (order_id, site, currency, holder, visitor_id, delivery_id, broadlog_id, link_id, hour, money_currency, is_proved,
                                  revenue, quantity, refunded, last_refund, counted_at, touches)
              select order_id, site, currency, holder, visitor_id, delivery_id, broadlog_id, link_id, hour, money_currency, is_proved,
                     revenue, quantity, refunded, last_refund, counted_at, touches
@@ -247,9 +253,8 @@ impl Tx {
                  visitor_id = excluded.visitor_id, delivery_id = excluded.delivery_id, broadlog_id = excluded.broadlog_id,
                  link_id = excluded.link_id, hour = excluded.hour, money_currency = excluded.money_currency, is_proved = excluded.is_proved,
                  revenue = excluded.revenue, quantity = excluded.quantity, refunded = excluded.refunded, last_refund = excluded.last_refund,
-                 counted_at = excluded.counted_at, touches = excluded.touches"
-        )?;
-        Ok(())
+                 counted_at = excluded.counted_at, touches = excluded.touches";
+        writes.add(self, rows, sql).await
     }
 }
 

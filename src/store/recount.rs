@@ -22,7 +22,7 @@ use sqlx::{AssertSqlSafe, FromRow, Row as _, postgres::PgRow, sqlite::SqliteRow}
 
 use super::figures::{Figures, Repair, TopDay, Totals};
 use super::maintenance::PartitionMonth;
-use super::{Bulk, Store, StoreError, Tx};
+use super::{Bulk, Store, StoreError, Tx, Writes};
 use crate::model::clock::Micros;
 use crate::{both, fetch_bulk};
 use compare::compare;
@@ -168,9 +168,13 @@ async fn count_hits(snapshot: &mut Tx, counted: &Store) -> sqlx::Result<u64> {
                     figures.book(order);
                 }
             }
-            totals.merge(figures.save(&mut tx).await?);
+            let mut writes = Writes::default();
+            totals.merge(figures.save(&mut tx, &mut writes).await?);
+            writes.send(&mut tx).await?;
         }
-        totals.save(&mut tx).await?;
+        let mut writes = Writes::default();
+        totals.save(&mut tx, &mut writes).await?;
+        writes.send(&mut tx).await?;
         tx.commit().await?;
         if is_last {
             return Ok(all);

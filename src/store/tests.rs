@@ -35,8 +35,9 @@ use std::time::Duration;
 use crate::both;
 use crate::model::clock::Micros;
 use crate::model::hit::{Dialect, Hit, HitId, HitRow, Kind};
-use crate::store::Store;
+use crate::store::figures::Figures;
 use crate::store::maintenance::PartitionMonth;
+use crate::store::{Store, Tx, Writes};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -169,4 +170,12 @@ async fn insert(store: &Store, hits: &[Hit]) -> i64 {
     tx.insert_hits(&rows).await.unwrap();
     tx.commit().await.unwrap();
     first
+}
+
+/// Writes figures as the projection does at the end of a transaction.
+async fn save_figures(tx: &mut Tx, figures: Figures) {
+    let mut writes = Writes::default();
+    let totals = figures.save(tx, &mut writes).await.unwrap();
+    totals.save(tx, &mut writes).await.unwrap();
+    writes.send(tx).await.unwrap();
 }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use sqlx::Row as _;
 
 use super::Figures;
+use crate::fetch_bulk;
 use crate::model::clock::Micros;
 use crate::model::hit::{Hit, Kind, VisitorId};
-use crate::store::{Bulk, Tx};
-use crate::{execute_bulk, fetch_bulk};
+use crate::store::{Bulk, Tx, Writes};
 
 /// A delivery, a visitor, and the link that it followed; 0 means none.
 pub(super) type Clicker = (i64, VisitorId, i64);
@@ -29,7 +29,11 @@ impl Figures {
 
 /// Writes who clicked for the first time, and returns how many those are: for each link, and under
 /// 0 for the whole delivery. Nobody else writes meanwhile.
-pub(super) async fn save(tx: &mut Tx, clickers: &BTreeMap<Clicker, Micros>) -> sqlx::Result<()> {
+pub(super) async fn save(
+    tx: &mut Tx,
+    clickers: &BTreeMap<Clicker, Micros>,
+    writes: &mut Writes,
+) -> sqlx::Result<()> {
     let visitors: BTreeSet<(i64, VisitorId)> = clickers.keys().map(|key| (key.0, key.1)).collect();
     let known: Vec<Clicker> = fetch_bulk!(
         &mut *tx,
@@ -61,26 +65,21 @@ pub(super) async fn save(tx: &mut Tx, clickers: &BTreeMap<Clicker, Micros>) -> s
         }
     }
     let of_new = || new.iter().copied();
-    execute_bulk!(
-        &mut *tx,
-        Bulk::new()
-            .big("delivery_id", of_new().map(|(key, _)| key.0))
-            .uuid("visitor_id", of_new().map(|(key, _)| key.1.0))
-            .big("link_id", of_new().map(|(key, _)| key.2))
-            .time("first_at", of_new().map(|(_, first)| *first)),
-        "insert into clicking_visitors (delivery_id, visitor_id, link_id, first_at)
-         select delivery_id, visitor_id, link_id, first_at from {rows} where true"
-    )?;
-    execute_bulk!(
-        tx,
-        Bulk::new()
-            .big("delivery_id", counts.keys().map(|key| key.0))
-            .big("link_id", counts.keys().map(|key| key.1))
-            .big("visitors", counts.values().copied()),
-        "insert into click_figures (delivery_id, link_id, visitors)
-         select delivery_id, link_id, visitors from {rows} where true
-         on conflict (delivery_id, link_id) do update set
-             visitors = click_figures.visitors + excluded.visitors"
-    )
-    .map(|_| ())
+    let rows = Bulk::new()
+        .big("delivery_id", of_new().map(|(key, _)| key.0))
+        .uuid("visitor_id", of_new().map(|(key, _)| key.1.0))
+        .big("link_id", of_new().map(|(key, _)| key.2))
+        .time("first_at", of_new().map(|(_, first)| *first));
+    let sql = "insert into clicking_visitors (delivery_id, visitor_id, link_id, first_at)
+               select delivery_id, visitor_id, link_id, first_at from {rows} where true";
+    writes.add(tx, rows, sql).await?;
+    let rows = Bulk::new()
+        .big("delivery_id", counts.keys().map(|key| key.0))
+        .big("link_id", counts.keys().map(|key| key.1))
+        .big("visitors", counts.values().copied());
+    let sql = "insert into click_figures (delivery_id, link_id, visitors)
+               select delivery_id, link_id, visitors from {rows} where true
+               on conflict (delivery_id, link_id) do update set
+                   visitors = click_figures.visitors + excluded.visitors";
+    writes.add(tx, rows, sql).await
 }

@@ -9,7 +9,7 @@ use super::books::{Books, Sales, book_columns};
 use super::{Booking, Place};
 use crate::model::clock::Micros;
 use crate::model::hit::{BroadlogId, DeliveryId, Hit, Kind};
-use crate::store::{Bulk, Tx};
+use crate::store::{Bulk, Tx, Writes};
 use crate::{execute_bulk, fetch_bulk, from_row};
 
 /// A message and a currency; the row without one has the non-monetary counts.
@@ -203,48 +203,36 @@ impl Messages {
     /// Writes new and changed rows, in the order of their keys. Those without money, which nearly
     /// all are, separately: half the values. And new ones apart from changed ones: an upsert would
     /// look each row up once more.
-    pub(super) async fn save(&self, tx: &mut Tx) -> sqlx::Result<()> {
+    pub(super) async fn save(&self, tx: &mut Tx, writes: &mut Writes) -> sqlx::Result<()> {
         let rows = self.rows_to_write();
-        execute_bulk!(
-            &mut *tx,
-            rows.new,
-            "insert into broadlog_figures
+        let sql = "insert into broadlog_figures
                  (broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens, clicks, pages, transactions, revenue, quantity)
              select broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens, clicks, pages, 0, 0, 0
-             from {rows} where true"
-        )?;
-        execute_bulk!(
-            &mut *tx,
-            rows.new_with_books,
-            concat!(
+             from {rows} where true";
+        writes.add(tx, rows.new, sql).await?;
+        let sql = concat!(
                 "insert into broadlog_figures
                  (broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens, clicks, pages, ",
                 book_columns!(),
                 ") select broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens, clicks, pages, ",
                 book_columns!(),
                 " from {rows} where true"
-            )
-        )?;
-        execute_bulk!(
-            &mut *tx,
-            rows.changed,
-            "update broadlog_figures set
+            );
+        writes.add(tx, rows.new_with_books, sql).await?;
+        let sql = "update broadlog_figures set
                  first_open_at = rows.first_open_at, first_click_at = rows.first_click_at, opens = rows.opens, clicks = rows.clicks,
                  pages = rows.pages
              from {rows}
-             where broadlog_figures.broadlog_id = rows.broadlog_id and broadlog_figures.currency = rows.currency"
-        )?;
-        execute_bulk!(
-            tx,
-            rows.changed_with_books,
-            "update broadlog_figures set
+             where broadlog_figures.broadlog_id = rows.broadlog_id and broadlog_figures.currency = rows.currency";
+        writes.add(tx, rows.changed, sql).await?;
+        let sql = "update broadlog_figures set
                  first_open_at = rows.first_open_at, first_click_at = rows.first_click_at, opens = rows.opens, clicks = rows.clicks,
                  pages = rows.pages, transactions = rows.transactions, revenue = rows.revenue, revenue_carry = rows.revenue_carry,
                  quantity = rows.quantity, unproved_transactions = rows.unproved_transactions, unproved_revenue = rows.unproved_revenue,
                  unproved_carry = rows.unproved_carry, unproved_quantity = rows.unproved_quantity
              from {rows}
-             where broadlog_figures.broadlog_id = rows.broadlog_id and broadlog_figures.currency = rows.currency"
-        )?;
+             where broadlog_figures.broadlog_id = rows.broadlog_id and broadlog_figures.currency = rows.currency";
+        writes.add(tx, rows.changed_with_books, sql).await?;
         Ok(())
     }
 

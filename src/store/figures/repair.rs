@@ -12,7 +12,7 @@ use super::tops::{Dimension, Tops};
 use super::visitors::{SiteVisitors, Visitors};
 use crate::model::clock::Micros;
 use crate::model::hit::{Kind, Reason, Verdict, VisitorId};
-use crate::store::Tx;
+use crate::store::{Tx, Writes};
 
 /// The key of `time_figures`, column by column.
 pub type TimeColumns = (i64, Micros, String, i64, String, String, String, String);
@@ -131,14 +131,14 @@ impl Repair {
     /// # Errors
     /// The database refuses.
     pub(crate) async fn save(self, tx: &mut Tx) -> sqlx::Result<()> {
-        let nameless = Nameless::default();
+        let (nameless, mut writes) = (Nameless::default(), Writes::default());
         messages::repair(tx, &self.messages).await?;
-        clicks::save(tx, &self.clickers).await?;
-        self.tops.save(tx, &nameless).await?;
-        self.visitors.save(tx, &nameless).await?;
+        clicks::save(tx, &self.clickers, &mut writes).await?;
+        self.tops.save(tx, &nameless, &mut writes).await?;
+        self.visitors.save(tx, &nameless, &mut writes).await?;
         for (table, rows) in &self.times {
-            table.add(tx, rows).await?;
+            table.add(tx, rows, &mut writes).await?;
         }
-        Ok(())
+        writes.send(tx).await
     }
 }

@@ -18,11 +18,10 @@ use serde::Deserialize;
 use super::books::{Sales, split, sum_is_added};
 use super::sites::Nameless;
 use super::{Booking, Place};
-use crate::execute_bulk;
 use crate::model::clock::Micros;
 use crate::model::hit::Sum;
 use crate::store::touches::Touch;
-use crate::store::{Bulk, Tx};
+use crate::store::{Bulk, Tx, Writes};
 
 /// How revenue is credited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -143,7 +142,12 @@ impl Credits {
     }
 
     /// Adds the credits to the table's.
-    pub(super) async fn save(self, tx: &mut Tx, nameless: &Nameless) -> sqlx::Result<()> {
+    pub(super) async fn save(
+        self,
+        tx: &mut Tx,
+        nameless: &Nameless,
+        writes: &mut Writes,
+    ) -> sqlx::Result<()> {
         let mut of: BTreeMap<CreditKey, Sales> = BTreeMap::new();
         for (mut key, sales) in self.of {
             key.site = nameless.name(key.site);
@@ -171,7 +175,7 @@ impl Credits {
                  quantity = revenue_figures.quantity + excluded.quantity, {}",
             sum_is_added(tx, "revenue_figures", "revenue", "revenue_carry")
         );
-        execute_bulk!(tx, rows, &sql).map(|_| ())
+        writes.add(tx, rows, sql).await
     }
 }
 

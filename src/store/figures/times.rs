@@ -10,10 +10,9 @@ use std::ops::AddAssign;
 
 use super::books::{Books, book_columns, sum_is_added};
 use super::sites::Nameless;
-use crate::execute_bulk;
 use crate::model::clock::Micros;
 use crate::model::hit::Kind;
-use crate::store::{Bulk, Tx};
+use crate::store::{Bulk, Tx, Writes};
 
 /// A row of `time_figures`; 0 and an empty text mean none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +51,12 @@ impl AddAssign for Count {
 pub(super) type Times = BTreeMap<TimeKey, Count>;
 
 /// Adds the counts to all four tables.
-pub(super) async fn save(tx: &mut Tx, times: Times, nameless: &Nameless) -> sqlx::Result<()> {
+pub(super) async fn save(
+    tx: &mut Tx,
+    times: Times,
+    nameless: &Nameless,
+    writes: &mut Writes,
+) -> sqlx::Result<()> {
     let times = if nameless.is_empty() {
         times
     } else {
@@ -70,7 +74,7 @@ pub(super) async fn save(tx: &mut Tx, times: Times, nameless: &Nameless) -> sqlx
                 *rows.entry(key).or_default() += *count;
             }
         }
-        table.add(tx, &rows).await?;
+        table.add(tx, &rows, writes).await?;
     }
     Ok(())
 }
@@ -111,7 +115,12 @@ impl Table {
     }
 
     /// Adds counts to its rows.
-    pub(super) async fn add(self, tx: &mut Tx, rows: &Times) -> sqlx::Result<()> {
+    pub(super) async fn add(
+        self,
+        tx: &mut Tx,
+        rows: &Times,
+        writes: &mut Writes,
+    ) -> sqlx::Result<()> {
         let keys = || rows.keys();
         let what = Bulk::new()
             .text("kind", keys().map(|key| key.kind.as_str().to_owned()))
@@ -141,18 +150,21 @@ impl Table {
             Self::Sites => ("site_figures", site, of_site(what)),
             Self::Days => ("site_days", site, of_site(what)),
         };
-        add(tx, table, primary, keys, rows.values()).await
+        let counts = rows.values();
+        let (rows, sql) = added(tx, table, primary, keys, counts);
+        writes.add(tx, rows, sql).await
     }
 }
 
-/// Adds counts to a table's rows. `keys` are theirs, with the columns of `primary`.
-async fn add<'c>(
-    tx: &mut Tx,
+/// The statement that adds counts to a table's rows. `keys` are theirs, with the columns of
+/// `primary`.
+fn added<'c>(
+    tx: &Tx,
     table: &str,
     primary: &str,
     keys: Bulk,
     counts: impl Iterator<Item = &'c Count> + Clone,
-) -> sqlx::Result<()> {
+) -> (Bulk, String) {
     let rows = keys
         .big("hits", counts.clone().map(|row| row.hits))
         .big("new_broadlogs", counts.clone().map(|row| row.new_broadlogs))
@@ -182,5 +194,5 @@ async fn add<'c>(
         sum_is_added(tx, table, "revenue", "revenue_carry"),
         sum_is_added(tx, table, "unproved_revenue", "unproved_carry"),
     );
-    execute_bulk!(tx, rows, &sql).map(|_| ())
+    (rows, sql)
 }

@@ -4,15 +4,15 @@
 //! Anybody can make up a page, so a day holds so many values of each; what is new beyond that is
 //! counted as one, the empty value. Housekeeping folds a past day to its top ([`Store::fold_tops`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sqlx::Row as _;
 
 use super::sites::Nameless;
 use crate::model::clock::Micros;
 use crate::model::hit::{Hit, Kind};
-use crate::store::{Bulk, Store, Tx};
-use crate::{both, execute_bulk, fetch_bulk};
+use crate::store::{Bulk, Store, Tx, Writes};
+use crate::{both, fetch_bulk};
 
 /// Maximum number of values in a day for a site's pages, hosts or campaigns, before it is over.
 const MOST: i64 = 10_000;
@@ -92,8 +92,13 @@ impl Tops {
         }
     }
 
-    /// Adds the counts to the table's.
-    pub(super) async fn save(mut self, tx: &mut Tx, nameless: &Nameless) -> sqlx::Result<()> {
+    /// Adds the counts to the table's. Nobody else writes meanwhile.
+    pub(super) async fn save(
+        mut self,
+        tx: &mut Tx,
+        nameless: &Nameless,
+        writes: &mut Writes,
+    ) -> sqlx::Result<()> {
         if !nameless.is_empty() {
             let hits = std::mem::take(&mut self.hits);
             for (((day, site, dimension, kind), value), count) in hits {
@@ -101,100 +106,60 @@ impl Tops {
                 *self.hits.entry((group, value)).or_default() += count;
             }
         }
-        // Nearly all values are there already.
-        let there: BTreeSet<(Micros, String, String, String, String)> = fetch_bulk!(
-            &mut *tx,
-            rows(&self.hits),
-            "update top_figures set hits = top_figures.hits + rows.hits from {rows}
-             where top_figures.day = rows.day and top_figures.site = rows.site and top_figures.dimension = rows.dimension
-                 and top_figures.kind = rows.kind and top_figures.value = rows.value
-             returning top_figures.day, top_figures.site, top_figures.dimension, top_figures.kind, top_figures.value",
-            row => (
-                row.try_get("day")?,
-                row.try_get("site")?,
-                row.try_get("dimension")?,
-                row.try_get("kind")?,
-                row.try_get("value")?,
-            )
-        )?
-        .into_iter()
-        .collect();
-        let mut new: BTreeMap<Group, Vec<(String, i64)>> = BTreeMap::new();
-        for (((day, site, dimension, kind), value), hits) in self.hits {
-            let key = (
-                day,
-                site,
-                dimension.as_str().to_owned(),
-                kind.as_str().to_owned(),
-                value,
-            );
-            if !there.contains(&key) {
-                let (_, site, _, _, value) = key;
-                new.entry((day, site, dimension, kind))
-                    .or_default()
-                    .push((value, hits));
+        let mut new = self.new_values(tx).await?;
+        let mut growth = BTreeMap::new();
+        for (group, size, values) in &mut new {
+            let room = usize::try_from(MOST - *size).unwrap_or(0);
+            values.sort_by_key(|(_, hits)| -hits);
+            let rest = values.split_off(room.min(values.len()));
+            growth.insert(group.clone(), values.len() as i64);
+            // Beyond its size they are one.
+            for (value, hits) in rest {
+                self.hits.remove(&(group.clone(), value));
+                *self.hits.entry((group.clone(), String::new())).or_default() += hits;
             }
         }
-        if new.is_empty() {
-            return Ok(());
-        }
-        add_new(tx, new).await
+        let sql = "insert into top_figures (day, site, dimension, kind, value, hits)
+                   select day, site, dimension, kind, value, hits from {rows} where true
+                   on conflict (day, site, dimension, kind, value) do update set
+                       hits = top_figures.hits + excluded.hits";
+        writes.add(tx, rows(&self.hits), sql).await?;
+        let rows = group_columns(growth.keys()).big("size", growth.values().copied());
+        let sql = "insert into top_sizes (day, site, dimension, kind, size)
+                   select day, site, dimension, kind, size from {rows} where true
+                   on conflict (day, site, dimension, kind) do update set
+                       size = top_sizes.size + excluded.size";
+        writes.add(tx, rows, sql).await
     }
-}
 
-/// Adds values that a day does not have; beyond [`MOST`] they become one.
-async fn add_new(tx: &mut Tx, new: BTreeMap<Group, Vec<(String, i64)>>) -> sqlx::Result<()> {
-    let sizes: BTreeMap<(Micros, String, String, String), i64> = fetch_bulk!(
-        &mut *tx,
-        group_columns(new.keys()),
-        "select s.day, s.site, s.dimension, s.kind, s.size from {rows} join top_sizes s
-         on s.day = rows.day and s.site = rows.site and s.dimension = rows.dimension and s.kind = rows.kind",
-        row => (
-            (
-                row.try_get("day")?,
-                row.try_get("site")?,
-                row.try_get("dimension")?,
-                row.try_get("kind")?,
-            ),
-            row.try_get("size")?,
-        )
-    )?
-    .into_iter()
-    .collect();
-    let (mut added, mut growth) = (BTreeMap::new(), BTreeMap::new());
-    for (group, mut values) in new {
-        let (day, site, dimension, kind) = &group;
-        let (dimension, kind) = (dimension.as_str().to_owned(), kind.as_str().to_owned());
-        let size = sizes.get(&(*day, site.clone(), dimension, kind));
-        let room = usize::try_from(MOST - size.copied().unwrap_or_default()).unwrap_or(0);
-        values.sort_by_key(|(_, hits)| -hits);
-        let rest = values.split_off(room.min(values.len()));
-        growth.insert(group.clone(), values.len() as i64);
-        let of_rest: i64 = rest.iter().map(|(_, hits)| hits).sum();
-        if of_rest > 0 {
-            values.push((String::new(), of_rest));
+    /// The values that the table lacks, by group, and how many it has of each. Nearly all are there.
+    async fn new_values(&self, tx: &mut Tx) -> sqlx::Result<Vec<(Group, i64, Vec<(String, i64)>)>> {
+        let missing: Vec<(i64, i64)> = fetch_bulk!(
+            tx,
+            rows(&self.hits).big("number", 0..self.hits.len() as i64),
+            "select rows.number, coalesce(s.size, 0) as size from {rows}
+             left join top_figures f on f.day = rows.day and f.site = rows.site
+                 and f.dimension = rows.dimension and f.kind = rows.kind and f.value = rows.value
+             left join top_sizes s on s.day = rows.day and s.site = rows.site
+                 and s.dimension = rows.dimension and s.kind = rows.kind
+             where f.day is null and rows.value <> ''",
+            row => (row.try_get("number")?, row.try_get("size")?)
+        )?;
+        let missing = BTreeMap::from_iter(missing);
+        let mut new: Vec<(Group, i64, Vec<(String, i64)>)> = Vec::new();
+        // Values of a group stand together.
+        for (((group, value), hits), number) in self.hits.iter().zip(0..) {
+            let Some(size) = missing.get(&number) else {
+                continue;
+            };
+            let value = (value.clone(), *hits);
+            match new.last_mut() {
+                Some((last, _, values)) if last == group => values.push(value),
+                _ => new.push((group.clone(), *size, vec![value])),
+            }
         }
-        added.extend(
-            values
-                .into_iter()
-                .map(|(value, hits)| ((group.clone(), value), hits)),
-        );
+        Ok(new)
     }
-    execute_bulk!(
-        &mut *tx,
-        rows(&added),
-        "insert into top_figures (day, site, dimension, kind, value, hits)
-         select day, site, dimension, kind, value, hits from {rows} where true
-         on conflict (day, site, dimension, kind, value) do update set hits = top_figures.hits + excluded.hits"
-    )?;
-    execute_bulk!(
-        tx,
-        group_columns(growth.keys()).big("size", growth.values().copied()),
-        "insert into top_sizes (day, site, dimension, kind, size)
-         select day, site, dimension, kind, size from {rows} where true
-         on conflict (day, site, dimension, kind) do update set size = top_sizes.size + excluded.size"
-    )
-    .map(|_| ())
 }
 
 fn group_columns<'g>(groups: impl Iterator<Item = &'g Group> + Clone) -> Bulk {

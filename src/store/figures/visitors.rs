@@ -12,10 +12,10 @@ use datasketches::hll::{HllSketch, HllType, HllUnion};
 use sqlx::Row as _;
 
 use super::sites::Nameless;
+use crate::fetch_bulk;
 use crate::model::clock::Micros;
 use crate::model::hit::{Hit, VisitorId};
-use crate::store::{Bulk, Tx};
-use crate::{execute_bulk, fetch_bulk};
+use crate::store::{Bulk, Tx, Writes};
 
 /// Binary logarithm of the number of registers.
 const REGISTERS: u8 = 12;
@@ -99,8 +99,13 @@ impl SiteVisitors {
         }
     }
 
-    /// Adds the visitors to those of the table.
-    pub(super) async fn save(self, tx: &mut Tx, nameless: &Nameless) -> sqlx::Result<()> {
+    /// Adds the visitors to those of the table. Nobody else writes meanwhile.
+    pub(super) async fn save(
+        self,
+        tx: &mut Tx,
+        nameless: &Nameless,
+        writes: &mut Writes,
+    ) -> sqlx::Result<()> {
         let mut of = self.of;
         if !nameless.is_empty() {
             let all = std::mem::take(&mut of);
@@ -110,42 +115,34 @@ impl SiteVisitors {
                     .merge(&visitors);
             }
         }
-        let mut there = read(tx, &of).await?;
-        let missing = |there: &BTreeMap<VisitorsKey, Vec<u8>>| {
-            let keys = of.keys().filter(|key| !there.contains_key(key));
-            keys.cloned().collect::<Vec<_>>()
-        };
-        let new = missing(&there);
-        if !new.is_empty() {
-            // An empty row first: another server may be about to write the same one.
-            let empty = Visitors::default().sketch();
-            execute_bulk!(
-                &mut *tx,
-                keys(new.iter()).bytes("sketch", new.iter().map(|_| empty.clone())),
-                "insert into visitor_sketches (at, site, sketch)
-                 select at, site, sketch from {rows} where true on conflict (at, site) do nothing"
-            )?;
-            there = read(tx, &of).await?;
-        }
+        let there: Vec<(VisitorsKey, Vec<u8>)> = fetch_bulk!(
+            &mut *tx,
+            keys(of.keys()),
+            "select s.at, s.site, s.sketch from {rows} join visitor_sketches s
+             on s.at = rows.at and s.site = rows.site",
+            row => ((row.try_get("at")?, row.try_get("site")?), row.try_get("sketch")?)
+        )?;
+        let mut there = BTreeMap::from_iter(there);
         let mut changed: Vec<(VisitorsKey, Vec<u8>)> = Vec::new();
         for (key, mut visitors) in of {
-            let before = there.remove(&key).unwrap_or_default();
-            if !visitors.add_sketch(&before) {
+            let before = there.remove(&key);
+            if before
+                .as_ref()
+                .is_some_and(|before| !visitors.add_sketch(before))
+            {
                 tracing::error!(site = key.1, "a damaged visitor sketch was started over");
             }
             let sketch = visitors.sketch();
-            if sketch != before {
+            if before.is_none_or(|before| before != sketch) {
                 changed.push((key, sketch));
             }
         }
-        execute_bulk!(
-            tx,
-            keys(changed.iter().map(|(key, _)| key))
-                .bytes("sketch", changed.iter().map(|(_, sketch)| sketch.clone())),
-            "update visitor_sketches set sketch = rows.sketch from {rows}
-             where visitor_sketches.at = rows.at and visitor_sketches.site = rows.site"
-        )
-        .map(|_| ())
+        let rows = keys(changed.iter().map(|(key, _)| key))
+            .bytes("sketch", changed.iter().map(|(_, sketch)| sketch.clone()));
+        let sql = "insert into visitor_sketches (at, site, sketch)
+                   select at, site, sketch from {rows} where true
+                   on conflict (at, site) do update set sketch = excluded.sketch";
+        writes.add(tx, rows, sql).await
     }
 }
 
@@ -153,28 +150,6 @@ fn keys<'k>(keys: impl Iterator<Item = &'k VisitorsKey> + Clone) -> Bulk {
     Bulk::new()
         .time("at", keys.clone().map(|key| key.0))
         .text("site", keys.map(|key| key.1.clone()))
-}
-
-/// Reads the stored rows, and keeps others from changing them meanwhile.
-async fn read(
-    tx: &mut Tx,
-    of: &BTreeMap<VisitorsKey, Visitors>,
-) -> sqlx::Result<BTreeMap<VisitorsKey, Vec<u8>>> {
-    let lock = match tx {
-        Tx::Postgres(_) => "for update of s",
-        Tx::Sqlite(_) => "",
-    };
-    let sql = format!(
-        "select s.at, s.site, s.sketch from {{rows}} join visitor_sketches s
-         on s.at = rows.at and s.site = rows.site {lock}"
-    );
-    let rows = fetch_bulk!(
-        tx,
-        keys(of.keys()),
-        &sql,
-        row => ((row.try_get("at")?, row.try_get("site")?), row.try_get("sketch")?)
-    )?;
-    Ok(rows.into_iter().collect())
 }
 
 #[cfg(test)]

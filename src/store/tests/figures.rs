@@ -11,7 +11,7 @@ use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::rig::{Engine, on_both};
-use super::{NOW, count, hit, new_store, text};
+use super::{NOW, count, hit, new_store, save_figures, text};
 
 async fn save(store: &Store, hits: &[(Hit, bool)], bookings: Vec<Booking>) {
     let mut tx = store.begin_lane().await.unwrap();
@@ -23,8 +23,7 @@ async fn save(store: &Store, hits: &[(Hit, bool)], bookings: Vec<Booking>) {
     for booking in &bookings {
         figures.book(booking);
     }
-    let totals = figures.save(&mut tx).await.unwrap();
-    totals.save(&mut tx).await.unwrap();
+    save_figures(&mut tx, figures).await;
     tx.commit().await.unwrap();
 }
 

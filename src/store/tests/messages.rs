@@ -11,7 +11,7 @@ use crate::store::messages::NewMessage;
 use super::campaigns::{make_delivery, new_delivery};
 use super::contacts::contact;
 use super::rig::{Engine, on_both};
-use super::{HOSTILE, NOW, count, hit, new_store, text};
+use super::{HOSTILE, NOW, count, hit, new_store, save_figures, text};
 
 fn messages(ids: impl IntoIterator<Item = i64>) -> Vec<NewMessage> {
     ids.into_iter()
@@ -53,8 +53,7 @@ async fn open(store: &Store, delivery: i64, ids: &[i64]) {
         .await
         .unwrap();
     hits.iter().for_each(|hit| figures.add(hit, false));
-    let totals = figures.save(&mut tx).await.unwrap();
-    totals.save(&mut tx).await.unwrap();
+    save_figures(&mut tx, figures).await;
     tx.commit().await.unwrap();
 }
 

@@ -2,10 +2,10 @@
 
 use crate::model::clock::Micros;
 use crate::model::hit::{Kind, Money};
-use crate::store::Store;
 use crate::store::figures::Place;
 use crate::store::orders::{HeldOrder, Holder, Order, OrderKey};
 use crate::store::touches::Touch;
+use crate::store::{Store, Writes};
 
 use super::contacts::visitor;
 use super::rig::{Engine, on_both};
@@ -49,7 +49,9 @@ fn order(sign: i64) -> Order {
 
 async fn save(store: &Store, changed: &[(&HeldOrder, &Order)], gone: &[&HeldOrder]) {
     let mut tx = store.begin_lane().await.unwrap();
-    tx.save_orders(changed, gone).await.unwrap();
+    let mut writes = Writes::default();
+    tx.save_orders(changed, gone, &mut writes).await.unwrap();
+    writes.send(&mut tx).await.unwrap();
     tx.commit().await.unwrap();
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::model::clock::Micros;
 use crate::model::hit::Kind;
 use crate::store::maintenance::{PartitionMonth, Quarantined, SpoolPlace};
+use crate::store::{Tx, Writes};
 use uuid::Uuid;
 
 use super::rig::{Engine, on_both, wait_for};
@@ -24,14 +25,12 @@ async fn a_position_moves_with_its_transaction(engine: Engine) {
         position,
         start_id: start.map(Uuid::from_u128),
     };
-    tx.set_place(one, place(i64::MAX, Some(9)), NOW)
-        .await
-        .unwrap();
-    tx.set_place(other, place(-1, None), NOW).await.unwrap();
+    set_place(&mut tx, one, place(i64::MAX, Some(9))).await;
+    set_place(&mut tx, other, place(-1, None)).await;
     tx.commit().await.unwrap();
     assert!(store.was_served().await.unwrap());
     let mut tx = store.begin_lane().await.unwrap();
-    tx.set_place(one, place(7, None), NOW).await.unwrap();
+    set_place(&mut tx, one, place(7, None)).await;
     assert_eq!(tx.hold_place(one, NOW).await.unwrap(), place(7, None));
     tx.rollback().await.unwrap();
     let mut tx = store.begin_lane().await.unwrap();
@@ -71,7 +70,7 @@ async fn on_postgres_a_position_is_held_until_its_transaction_ends() {
             position,
             start_id: None,
         };
-        tx.set_place(spool, place, NOW).await.unwrap();
+        set_place(&mut tx, spool, place).await;
         tx.commit().await.unwrap();
         assert_eq!(waiting.await.unwrap(), position);
     }
@@ -182,3 +181,9 @@ on_both!(
     partitions_are_made_ahead_and_again_without_harm,
     many_make_the_same_partitions_at_once,
 );
+
+async fn set_place(tx: &mut Tx, spool: Uuid, place: SpoolPlace) {
+    let mut writes = Writes::default();
+    tx.set_place(spool, place, NOW, &mut writes).await.unwrap();
+    writes.send(tx).await.unwrap();
+}

@@ -13,7 +13,7 @@ use crate::store::maintenance::PartitionMonth;
 use crate::store::recount::Recount;
 
 use super::rig::{Engine, new_dir, on_both};
-use super::{NOW, hit, new_store};
+use super::{NOW, hit, new_store, save_figures};
 
 /// Some of everything.
 fn some_hits() -> Vec<Hit> {
@@ -72,8 +72,7 @@ async fn store_hits(store: &Store, hits: &[Hit], with_figures: bool) {
             for hit in hits {
                 figures.add(hit, false);
             }
-            let totals = figures.save(&mut tx).await.unwrap();
-            totals.save(&mut tx).await.unwrap();
+            save_figures(&mut tx, figures).await;
         }
         tx.commit().await.unwrap();
     }

@@ -13,7 +13,7 @@ use crate::store::Store;
 use crate::store::figures::{Figures, Visitors};
 
 use super::rig::{Engine, on_both};
-use super::{HOSTILE, NOW, count, hit, new_store, texts};
+use super::{HOSTILE, NOW, count, hit, new_store, save_figures, texts};
 
 async fn save(store: &Store, hits: &[Hit]) {
     let mut tx = store.begin_lane().await.unwrap();
@@ -23,8 +23,7 @@ async fn save(store: &Store, hits: &[Hit]) {
     for hit in hits {
         figures.add(hit, false);
     }
-    let totals = figures.save(&mut tx).await.unwrap();
-    totals.save(&mut tx).await.unwrap();
+    save_figures(&mut tx, figures).await;
     tx.commit().await.unwrap();
 }
 

@@ -10,12 +10,12 @@ use crate::model::hit::{
     ContactId, DeliveryId, Hit, Kind, LeastProof, LinkId, Money, Provenance, Sum, Verdict,
     VisitorId,
 };
-use crate::store::Store;
 use crate::store::figures::{Booking, Figures, Place, Sales, joined};
 use crate::store::touches::{Purchase, Touch, visits};
+use crate::store::{Store, Writes};
 
 use super::rig::{Engine, on_both};
-use super::{NOW, hit, insert, new_store};
+use super::{NOW, hit, insert, new_store, save_figures};
 
 const WINDOW: i64 = 30 * Micros::DAY;
 
@@ -114,7 +114,9 @@ async fn touches_of_contacts_that_were_merged_count(engine: Engine) {
         merges: vec![(contact(1), contact(2))],
         ..Changes::default()
     };
-    tx.save_changes(&changes, NOW).await.unwrap();
+    let mut writes = Writes::default();
+    tx.save_changes(&changes, NOW, &mut writes).await.unwrap();
+    writes.send(&mut tx).await.unwrap();
     tx.commit().await.unwrap();
     let asked = [
         purchase(Some(contact(2)), None),
@@ -196,8 +198,7 @@ async fn each_model_credits_the_whole_and_takes_it_back(engine: Engine) {
         for booking in bookings {
             figures.book(booking);
         }
-        let totals = figures.save(&mut tx).await.unwrap();
-        totals.save(&mut tx).await.unwrap();
+        save_figures(&mut tx, figures).await;
         tx.commit().await.unwrap();
     };
     save(&[booking(1), apart]).await;
