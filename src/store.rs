@@ -4,6 +4,7 @@
 //! written once too: see `store/bulk.rs`. What truly differs (opening, partitions, the insert of
 //! hits) stands side by side in a `match` on the database.
 
+mod again;
 mod bulk;
 pub mod contacts;
 pub mod deliveries;
@@ -15,6 +16,7 @@ pub mod imports;
 mod lane;
 pub mod link_changes;
 mod link_rows;
+mod look_up;
 pub mod maintenance;
 pub mod messages;
 mod migrations;
@@ -47,6 +49,7 @@ pub use bulk::Bulk;
 pub use lane::is_race;
 pub(crate) use lane::{Meanwhile, lost_race};
 pub use link_rows::{ChangePoint, ChangedAt};
+pub(crate) use look_up::{Found, LookUps};
 pub use postgres::{PgTransaction, WatchedPool};
 pub use types::{Extra, Ip, Tags};
 pub(crate) use writes::Writes;

@@ -155,8 +155,7 @@ impl Orders {
     /// # Errors
     /// The database refuses.
     pub async fn load(tx: &mut Tx, least: LeastProof, hits: &[&Hit]) -> store::Result<Self> {
-        let keys: BTreeSet<OrderKey> = hits.iter().filter_map(|hit| key_of(hit)).collect();
-        let told = tx.told_orders(&keys).await?;
+        let told = tx.told_orders(&Self::keys(hits)).await?;
         let (mut exact, mut whole) = (BTreeSet::new(), BTreeSet::new());
         let again = hits.iter().filter(|_| !told.is_empty());
         for (hit, key) in again.filter_map(|hit| Some((hit, key_of(hit)?))) {
@@ -186,16 +185,30 @@ impl Orders {
         Ok(orders)
     }
 
-    /// Whether the database still has what was loaded for these hits, and nothing more.
+    /// The orders that hits name.
+    pub(super) fn keys(hits: &[&Hit]) -> BTreeSet<OrderKey> {
+        hits.iter().filter_map(|hit| key_of(hit)).collect()
+    }
+
+    /// Whether the database still has what was loaded for these hits, and nothing more. `told` are
+    /// those that anyone has reported by now; nearly always nobody has reported any.
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn are_as_loaded(&self, tx: &mut Tx, hits: &[&Hit]) -> store::Result<bool> {
+    pub(super) async fn are_as_loaded(
+        &self,
+        tx: &mut Tx,
+        hits: &[&Hit],
+        told: &BTreeSet<OrderKey>,
+    ) -> store::Result<bool> {
+        let Some(loaded) = &self.loaded else {
+            return Ok(true);
+        };
+        if told.is_empty() {
+            return Ok(loaded.is_empty());
+        }
         let now = Self::load(tx, self.least, hits).await?;
-        Ok(self
-            .loaded
-            .as_ref()
-            .is_none_or(|loaded| *loaded == now.known))
+        Ok(*loaded == now.known)
     }
 
     /// Whether a hit may earn something, so that it matters what led to it.

@@ -64,10 +64,12 @@ impl Premises {
         // New ones that get a person were not looked up: nobody could know them.
         let new = changes.visitors.keys();
         let visitors: BTreeSet<VisitorId> = self.visitors.iter().chain(new).copied().collect();
-        let bindings = tx.bindings(visitors.iter().copied()).await?;
+        let again = tx
+            .look_again(&visitors, changes.keys.keys(), &Orders::keys(hits))
+            .await?;
         let mut named = BTreeMap::new();
         for visitor in visitors {
-            let (before, now) = (self.bindings.get(&visitor), bindings.get(&visitor));
+            let (before, now) = (self.bindings.get(&visitor), again.bindings.get(&visitor));
             let Some(now) = now.filter(|now| Some(*now) != before) else {
                 continue;
             };
@@ -85,14 +87,14 @@ impl Premises {
                 Some(_) => {}
             }
         }
-        if !tx.owners_of(changes.keys.keys()).await?.is_empty() {
+        if again.is_owned {
             return Err(lost_race("a unique value"));
         }
         let ids: BTreeSet<ContactId> = self.contacts.keys().copied().collect();
         if tx.load_contacts(&ids).await? != self.contacts {
             return Err(lost_race("a contact"));
         }
-        if !orders.are_as_loaded(tx, hits).await? {
+        if !orders.are_as_loaded(tx, hits, &again.told).await? {
             return Err(lost_race("an order"));
         }
         Ok(named)

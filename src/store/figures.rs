@@ -25,23 +25,21 @@ mod clicks;
 mod messages;
 mod repair;
 mod revenue;
+mod sets;
 mod sites;
 mod times;
 mod tops;
 mod visitors;
-
-use std::collections::BTreeMap;
 
 pub use books::{Sales, joined};
 use messages::Messages;
 pub use repair::{Repair, TimeColumns, TopDay};
 use revenue::Credits;
 pub use revenue::{Model, Touches};
+use sets::Sets;
 use sites::Nameless;
 use times::{TimeKey, Times};
 pub use tops::Dimension;
-use tops::Tops;
-use visitors::SiteVisitors;
 pub use visitors::Visitors;
 
 use crate::model::clock::Micros;
@@ -122,8 +120,6 @@ pub struct Booking {
 #[derive(Debug, Default)]
 pub struct Figures {
     messages: Messages,
-    /// Visitors that clicked, and when first.
-    clickers: BTreeMap<clicks::Clicker, Micros>,
     totals: Totals,
 }
 
@@ -133,8 +129,7 @@ pub struct Figures {
 pub struct Totals {
     times: Times,
     credits: Credits,
-    tops: Tops,
-    visitors: SiteVisitors,
+    sets: Sets,
 }
 
 impl Totals {
@@ -144,8 +139,7 @@ impl Totals {
             *self.times.entry(key).or_default() += count;
         }
         self.credits.merge(more.credits);
-        self.tops.merge(more.tops);
-        self.visitors.merge(more.visitors);
+        self.sets.merge(more.sets);
     }
 
     /// Adds everything to the existing rows, each table in primary key order.
@@ -156,8 +150,7 @@ impl Totals {
         let sites = self.times.keys().map(|key| key.site.as_str()).collect();
         let nameless = Nameless::among(tx, sites).await?;
         self.credits.save(tx, &nameless, writes).await?;
-        self.tops.save(tx, &nameless, writes).await?;
-        self.visitors.save(tx, &nameless, writes).await?;
+        self.sets.save(tx, &nameless, writes).await?;
         times::save(tx, self.times, &nameless, writes).await
     }
 }
@@ -195,8 +188,8 @@ impl Figures {
         let (mut is_new, mut is_first) = (false, false);
         if hit.verdict.counts() {
             self.add_clicker(hit);
-            self.totals.tops.add(hit);
-            self.totals.visitors.add(hit);
+            self.totals.sets.tops.add(hit);
+            self.totals.sets.visitors.add(hit);
             if let Some(id) = hit.broadlog_id {
                 let message = &mut self.messages;
                 (is_new, is_first) = message.add(id, hit.delivery_id, hit.kind, at, is_order);
@@ -224,7 +217,6 @@ impl Figures {
     /// The database refuses.
     pub(crate) async fn save(self, tx: &mut Tx, writes: &mut Writes) -> sqlx::Result<Totals> {
         self.messages.save(tx, writes).await?;
-        clicks::save(tx, &self.clickers, writes).await?;
         Ok(self.totals)
     }
 }

@@ -96,7 +96,7 @@ pub struct Order {
 /// Identifies an order as one holder reported it.
 pub(crate) type HeldOrder = (OrderKey, Holder);
 
-fn keys<'k>(keys: impl Iterator<Item = &'k OrderKey> + Clone) -> Bulk {
+pub(super) fn keys<'k>(keys: impl Iterator<Item = &'k OrderKey> + Clone) -> Bulk {
     Bulk::new()
         .text("order_id", keys.clone().map(|key| key.order_id.clone()))
         .text("site", keys.clone().map(|key| key.site.clone()))

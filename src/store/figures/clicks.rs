@@ -2,13 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use sqlx::Row as _;
-
 use super::Figures;
-use crate::fetch_bulk;
 use crate::model::clock::Micros;
 use crate::model::hit::{Hit, Kind, VisitorId};
-use crate::store::{Bulk, Tx, Writes};
+use crate::store::{Bulk, Found, Tx, Writes};
 
 /// A delivery, a visitor, and the link that it followed; 0 means none.
 pub(super) type Clicker = (i64, VisitorId, i64);
@@ -22,36 +19,55 @@ impl Figures {
             return;
         };
         let clicker = (delivery.0, visitor, hit.link_id.map_or(0, |id| id.0));
-        let first = self.clickers.entry(clicker).or_insert(hit.received_at);
+        let first = self
+            .totals
+            .sets
+            .clickers
+            .entry(clicker)
+            .or_insert(hit.received_at);
         *first = (*first).min(hit.received_at);
     }
 }
 
-/// Writes who clicked for the first time, and returns how many those are: for each link, and under
-/// 0 for the whole delivery. Nobody else writes meanwhile.
+/// Who clicked, and when first.
+pub(super) type Clickers = BTreeMap<Clicker, Micros>;
+
+/// A delivery and a visitor.
+type Visited = (i64, VisitorId);
+
+fn visitors(clickers: &Clickers) -> BTreeSet<Visited> {
+    clickers.keys().map(|key| (key.0, key.1)).collect()
+}
+
+/// Looks up which links these visitors are known to have followed.
+pub(super) fn look_up(clickers: &Clickers) -> (Bulk, &'static str) {
+    let visitors = visitors(clickers);
+    let rows = Bulk::new()
+        .big("delivery_id", visitors.iter().map(|key| key.0))
+        .uuid("visitor_id", visitors.iter().map(|key| key.1.0));
+    // `cross join`: SQLite looks the rows up, and does not walk through the table.
+    let sql = "select rows.number, c.link_id as value, {none} as bytes
+               from {rows} cross join clicking_visitors c
+               where c.delivery_id = rows.delivery_id and c.visitor_id = rows.visitor_id";
+    (rows, sql)
+}
+
+/// Writes who clicked for the first time, and adds how many those are: for each link, and under 0
+/// for the whole delivery. `found` is what was looked up.
 pub(super) async fn save(
     tx: &mut Tx,
-    clickers: &BTreeMap<Clicker, Micros>,
+    clickers: &Clickers,
+    found: &[Found],
     writes: &mut Writes,
 ) -> sqlx::Result<()> {
-    let visitors: BTreeSet<(i64, VisitorId)> = clickers.keys().map(|key| (key.0, key.1)).collect();
-    let known: Vec<Clicker> = fetch_bulk!(
-        &mut *tx,
-        Bulk::new()
-            .big("delivery_id", visitors.iter().map(|key| key.0))
-            .uuid("visitor_id", visitors.iter().map(|key| key.1.0)),
-        // `cross join`: SQLite looks the rows up, and does not walk through the table.
-        "select c.delivery_id, c.visitor_id, c.link_id from {rows} cross join clicking_visitors c
-         where c.delivery_id = rows.delivery_id and c.visitor_id = rows.visitor_id",
-        row => (
-            row.try_get("delivery_id")?,
-            VisitorId(row.try_get("visitor_id")?),
-            row.try_get("link_id")?,
-        )
-    )?;
+    let visitors = Vec::from_iter(visitors(clickers));
+    let known = found.iter().filter_map(|found| {
+        let (delivery, visitor) = visitors.get(usize::try_from(found.number).ok()?)?;
+        Some((*delivery, *visitor, found.value))
+    });
+    let known: HashSet<Clicker> = known.collect();
+    let mut visitors_known: HashSet<Visited> = known.iter().map(|key| (key.0, key.1)).collect();
     let mut counts: BTreeMap<(i64, i64), i64> = BTreeMap::new();
-    let mut visitors_known: HashSet<_> = known.iter().map(|key| (key.0, key.1)).collect();
-    let known: HashSet<Clicker> = known.into_iter().collect();
     let new: Vec<(&Clicker, &Micros)> = clickers
         .iter()
         .filter(|(clicker, _)| !known.contains(clicker))

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::clicks::{self, Clicker};
 use super::messages::{self, MessageRepair};
+use super::sets::Sets;
 use super::sites::Nameless;
 use super::times::{Count, Table, TimeKey, Times};
-use super::tops::{Dimension, Tops};
-use super::visitors::{SiteVisitors, Visitors};
+use super::tops::Dimension;
+use super::visitors::Visitors;
 use crate::model::clock::Micros;
 use crate::model::hit::{Kind, Reason, Verdict, VisitorId};
 use crate::store::{Tx, Writes};
@@ -27,10 +27,8 @@ pub struct Repair {
     /// Counts by table; key columns that a table lacks are none.
     times: BTreeMap<Table, Times>,
     messages: BTreeMap<i64, MessageRepair>,
-    clickers: BTreeMap<Clicker, Micros>,
-    tops: Tops,
+    sets: Sets,
     top_days: Vec<TopDay>,
-    visitors: SiteVisitors,
 }
 
 impl Repair {
@@ -96,7 +94,8 @@ impl Repair {
 
     /// Adds someone who clicked: delivery, visitor, link.
     pub(crate) fn add_clicker(&mut self, (delivery, visitor, link): (i64, Uuid, i64), at: Micros) {
-        self.clickers
+        self.sets
+            .clickers
             .insert((delivery, VisitorId(visitor), link), at);
     }
 
@@ -114,7 +113,8 @@ impl Repair {
     pub(crate) fn add_top(&mut self, day: &TopDay, value: String, hits: i64) {
         let (at, site, dimension, kind) = day;
         if let (Some(dimension), Some(kind)) = (Dimension::parse(dimension), Kind::parse(kind)) {
-            self.tops
+            self.sets
+                .tops
                 .add_value((*at, site.clone(), dimension, kind), value, hits);
         }
     }
@@ -123,7 +123,7 @@ impl Repair {
     pub(crate) fn add_visitors(&mut self, (at, site): (Micros, String), sketch: &[u8]) {
         let mut visitors = Visitors::default();
         visitors.add_sketch(sketch);
-        self.visitors.add_all((at, site), visitors);
+        self.sets.visitors.add_all((at, site), visitors);
     }
 
     /// Adds everything. The sites of a recount have names already.
@@ -133,9 +133,7 @@ impl Repair {
     pub(crate) async fn save(self, tx: &mut Tx) -> sqlx::Result<()> {
         let (nameless, mut writes) = (Nameless::default(), Writes::default());
         messages::repair(tx, &self.messages).await?;
-        clicks::save(tx, &self.clickers, &mut writes).await?;
-        self.tops.save(tx, &nameless, &mut writes).await?;
-        self.visitors.save(tx, &nameless, &mut writes).await?;
+        self.sets.save(tx, &nameless, &mut writes).await?;
         for (table, rows) in &self.times {
             table.add(tx, rows, &mut writes).await?;
         }

@@ -6,13 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row as _;
-
 use super::sites::Nameless;
+use crate::both;
 use crate::model::clock::Micros;
 use crate::model::hit::{Hit, Kind};
-use crate::store::{Bulk, Store, Tx, Writes};
-use crate::{both, fetch_bulk};
+use crate::store::{Bulk, Found, Store, Tx, Writes};
 
 /// Maximum number of values in a day for a site's pages, hosts or campaigns, before it is over.
 const MOST: i64 = 10_000;
@@ -50,6 +48,15 @@ impl Dimension {
 /// A day, a site, a dimension, and the kind of the hits.
 pub(super) type Group = (Micros, String, Dimension, Kind);
 type TopKey = (Group, String);
+
+/// Values that a group lacks.
+struct NewValues {
+    group: Group,
+    /// How many it has.
+    size: i64,
+    /// With their hits.
+    values: Vec<(String, i64)>,
+}
 
 /// Hits by value.
 #[derive(Debug, Default)]
@@ -92,23 +99,43 @@ impl Tops {
         }
     }
 
-    /// Adds the counts to the table's. Nobody else writes meanwhile.
+    /// With the sites by the names that figures use for them.
+    pub(super) fn named(self, nameless: &Nameless) -> Self {
+        let mut named = Self::default();
+        for (((day, site, dimension, kind), value), count) in self.hits {
+            let group = (day, nameless.name(site), dimension, kind);
+            named.add_value(group, value, count);
+        }
+        named
+    }
+
+    /// Looks up which values the table lacks, and how many it has of each of their groups. Nearly
+    /// all are there.
+    pub(super) fn look_up(&self) -> (Bulk, &'static str) {
+        let sql = "select rows.number, coalesce(s.size, 0) as value, {none} as bytes from {rows}
+             left join top_figures f on f.day = rows.day and f.site = rows.site
+                 and f.dimension = rows.dimension and f.kind = rows.kind and f.value = rows.value
+             left join top_sizes s on s.day = rows.day and s.site = rows.site
+                 and s.dimension = rows.dimension and s.kind = rows.kind
+             where f.day is null and rows.value <> ''";
+        (rows(&self.hits), sql)
+    }
+
+    /// Adds the counts to the table's. `found` is what was looked up.
     pub(super) async fn save(
         mut self,
         tx: &mut Tx,
-        nameless: &Nameless,
+        found: &[Found],
         writes: &mut Writes,
     ) -> sqlx::Result<()> {
-        if !nameless.is_empty() {
-            let hits = std::mem::take(&mut self.hits);
-            for (((day, site, dimension, kind), value), count) in hits {
-                let group = (day, nameless.name(site), dimension, kind);
-                *self.hits.entry((group, value)).or_default() += count;
-            }
-        }
-        let mut new = self.new_values(tx).await?;
+        let mut new = self.new_values(found);
         let mut growth = BTreeMap::new();
-        for (group, size, values) in &mut new {
+        for new in &mut new {
+            let NewValues {
+                group,
+                size,
+                values,
+            } = new;
             let room = usize::try_from(MOST - *size).unwrap_or(0);
             values.sort_by_key(|(_, hits)| -hits);
             let rest = values.split_off(room.min(values.len()));
@@ -132,21 +159,13 @@ impl Tops {
         writes.add(tx, rows, sql).await
     }
 
-    /// The values that the table lacks, by group, and how many it has of each. Nearly all are there.
-    async fn new_values(&self, tx: &mut Tx) -> sqlx::Result<Vec<(Group, i64, Vec<(String, i64)>)>> {
-        let missing: Vec<(i64, i64)> = fetch_bulk!(
-            tx,
-            rows(&self.hits).big("number", 0..self.hits.len() as i64),
-            "select rows.number, coalesce(s.size, 0) as size from {rows}
-             left join top_figures f on f.day = rows.day and f.site = rows.site
-                 and f.dimension = rows.dimension and f.kind = rows.kind and f.value = rows.value
-             left join top_sizes s on s.day = rows.day and s.site = rows.site
-                 and s.dimension = rows.dimension and s.kind = rows.kind
-             where f.day is null and rows.value <> ''",
-            row => (row.try_get("number")?, row.try_get("size")?)
-        )?;
-        let missing = BTreeMap::from_iter(missing);
-        let mut new: Vec<(Group, i64, Vec<(String, i64)>)> = Vec::new();
+    /// The values that the table lacks, by group, and how many it has of each.
+    fn new_values(&self, found: &[Found]) -> Vec<NewValues> {
+        let missing: BTreeMap<i64, i64> = found
+            .iter()
+            .map(|found| (found.number, found.value))
+            .collect();
+        let mut new: Vec<NewValues> = Vec::new();
         // Values of a group stand together.
         for (((group, value), hits), number) in self.hits.iter().zip(0..) {
             let Some(size) = missing.get(&number) else {
@@ -154,11 +173,15 @@ impl Tops {
             };
             let value = (value.clone(), *hits);
             match new.last_mut() {
-                Some((last, _, values)) if last == group => values.push(value),
-                _ => new.push((group.clone(), *size, vec![value])),
+                Some(last) if last.group == *group => last.values.push(value),
+                _ => new.push(NewValues {
+                    group: group.clone(),
+                    size: *size,
+                    values: vec![value],
+                }),
             }
         }
-        Ok(new)
+        new
     }
 }
 

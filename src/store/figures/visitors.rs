@@ -9,13 +9,11 @@ use std::collections::btree_map::Entry;
 
 use datasketches::hash::value::raw_bytes;
 use datasketches::hll::{HllSketch, HllType, HllUnion};
-use sqlx::Row as _;
 
 use super::sites::Nameless;
-use crate::fetch_bulk;
 use crate::model::clock::Micros;
 use crate::model::hit::{Hit, VisitorId};
-use crate::store::{Bulk, Tx, Writes};
+use crate::store::{Bulk, Found, Tx, Writes};
 
 /// Binary logarithm of the number of registers.
 const REGISTERS: u8 = 12;
@@ -99,33 +97,36 @@ impl SiteVisitors {
         }
     }
 
-    /// Adds the visitors to those of the table. Nobody else writes meanwhile.
+    /// With the sites by the names that figures use for them.
+    pub(super) fn named(self, nameless: &Nameless) -> Self {
+        let mut named = Self::default();
+        for ((at, site), visitors) in self.of {
+            named.add_all((at, nameless.name(site)), visitors);
+        }
+        named
+    }
+
+    /// Looks up the sketches of the table.
+    pub(super) fn look_up(&self) -> (Bulk, &'static str) {
+        let sql = "select rows.number, 0 as value, s.sketch as bytes from {rows}
+                   join visitor_sketches s on s.at = rows.at and s.site = rows.site";
+        (keys(self.of.keys()), sql)
+    }
+
+    /// Adds the visitors to those of the table. `found` is what was looked up.
     pub(super) async fn save(
         self,
         tx: &mut Tx,
-        nameless: &Nameless,
+        found: Vec<Found>,
         writes: &mut Writes,
     ) -> sqlx::Result<()> {
-        let mut of = self.of;
-        if !nameless.is_empty() {
-            let all = std::mem::take(&mut of);
-            for ((at, site), visitors) in all {
-                of.entry((at, nameless.name(site)))
-                    .or_default()
-                    .merge(&visitors);
-            }
-        }
-        let there: Vec<(VisitorsKey, Vec<u8>)> = fetch_bulk!(
-            &mut *tx,
-            keys(of.keys()),
-            "select s.at, s.site, s.sketch from {rows} join visitor_sketches s
-             on s.at = rows.at and s.site = rows.site",
-            row => ((row.try_get("at")?, row.try_get("site")?), row.try_get("sketch")?)
-        )?;
-        let mut there = BTreeMap::from_iter(there);
+        let mut there: BTreeMap<i64, Option<Vec<u8>>> = found
+            .into_iter()
+            .map(|found| (found.number, found.bytes))
+            .collect();
         let mut changed: Vec<(VisitorsKey, Vec<u8>)> = Vec::new();
-        for (key, mut visitors) in of {
-            let before = there.remove(&key);
+        for ((key, mut visitors), number) in self.of.into_iter().zip(0..) {
+            let before = there.remove(&number).flatten();
             if before
                 .as_ref()
                 .is_some_and(|before| !visitors.add_sketch(before))
