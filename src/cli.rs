@@ -13,6 +13,7 @@ mod queue;
 mod recount;
 mod retire;
 mod serve;
+mod tokens;
 mod verdict;
 
 use std::io::{ErrorKind, Write as _};
@@ -87,6 +88,9 @@ enum Command {
     /// Export stored data to standard output, even while a server is running
     #[command(subcommand)]
     Export(export::ExportCommand),
+    /// Create, list and revoke tokens for the API
+    #[command(subcommand)]
+    Token(tokens::TokenCommand),
     /// List the keys that links were signed with, and give up lost ones
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -246,6 +250,7 @@ fn execute(
             Command::PageTag(command) => command.execute(&config).await,
             Command::Import(command) => command.execute(&config).await,
             Command::Export(command) => command.execute(&config).await,
+            Command::Token(command) => command.execute(&config).await,
             Command::Keys(command) => command.execute(&config).await,
             Command::Recount(command) => command.execute(&config).await,
             Command::Retire(asked) => asked.execute(&config).await,

@@ -1,5 +1,6 @@
 //! Plain values and their rules, which all other modules use. No input or output.
 
+pub mod access;
 pub mod clock;
 pub mod draft;
 pub mod escape;

@@ -4,6 +4,7 @@
 //! API, command line and demo come through here, so the same rules apply to all three. An error
 //! names the field.
 
+pub mod access;
 mod campaigns;
 mod changes;
 pub mod contact_changes;
@@ -18,7 +19,7 @@ pub mod site_report;
 pub mod wire;
 
 pub use crate::model::draft::{
-    DeliveryEdit, DraftError, LinkEdit, NewDelivery, NewLink, NewPageTag, random_slug,
+    DeliveryEdit, DraftError, LinkEdit, NewDelivery, NewLink, NewPageTag, NewToken, random_slug,
 };
 pub use campaigns::{CampaignError, create_delivery, create_links, create_short_link};
 pub use changes::{change_delivery, change_link};

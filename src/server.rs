@@ -141,6 +141,8 @@ impl Server {
         let told = tell_health(self.health);
         background.run_with_tables(self.links.clone().run(every, told));
         background.run_with_tables(self.forms.run(every));
+        background.run_with_tables(self.tokens.clone().run(every));
+        background.run_to_its_end(self.tokens.note_uses(answered.clone()));
         background.run_with_tables(self.key_watch.run(every));
         let keep_months = config.database.keep_months;
         let clock = self.clock.clone();

@@ -33,6 +33,7 @@ pub mod scan;
 pub mod signing_keys;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod tokens;
 pub mod touches;
 mod types;
 pub mod unknown_paths;

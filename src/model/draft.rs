@@ -1,8 +1,9 @@
-//! What a sender or an operator gives: deliveries, links and page tags that are to be made. The JSON
+//! What a sender or an operator gives: deliveries, links, page tags and tokens to be made. The JSON
 //! of a request is read straight into a draft, and the command line fills in the same one; `check`
 //! brings it into the form in which it is stored.
 
 mod edit;
+mod token;
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -15,6 +16,7 @@ use crate::model::link::{DestinationError, check_personal_template, check_templa
 use crate::model::wire;
 
 pub use edit::{DeliveryEdit, LinkEdit};
+pub use token::NewToken;
 
 /// A field that cannot be accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

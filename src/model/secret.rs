@@ -1,9 +1,24 @@
-//! Comparing what a request gives with a secret: the one place that does.
+//! Making secrets, and comparing what a request gives with one: the one place that does.
 //!
 //! Signatures of links and cookies are compared by `hmac`, whose check is of the same kind.
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+
+/// The system has no random numbers to give.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot get random numbers from the system: {0}")]
+pub struct NoRandom(getrandom::Error);
+
+/// The 256 random bits of a new secret.
+///
+/// # Errors
+/// The system gives none.
+pub fn random_secret() -> Result<[u8; 32], NoRandom> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(NoRandom)?;
+    Ok(bytes)
+}
 
 /// Whether a request knows a secret, in constant time. Digests are compared, so not even the length
 /// leaks.

@@ -11,6 +11,7 @@ use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::model::access::TokenId;
 use crate::model::clock::Micros;
 use crate::model::form::FormId;
 use crate::model::hit::{BroadlogId, DeliveryId, LinkId, read_uid};
@@ -75,7 +76,7 @@ macro_rules! id_of {
         })+
     };
 }
-id_of!(DeliveryId, BroadlogId, FormId, LinkId);
+id_of!(DeliveryId, BroadlogId, FormId, LinkId, TokenId);
 
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

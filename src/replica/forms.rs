@@ -9,18 +9,16 @@
 //! seconds.
 
 use std::collections::HashMap;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use moka::sync::Cache;
 use tokio::sync::{Mutex, Semaphore};
 
+use super::kept_file::KeptFile;
 use crate::model::clock::Clock;
 use crate::model::form::{Form, FormId};
-use crate::sqlite::{keep_newest_aside, put_aside};
 use crate::store::{self, Store};
 
 /// Ids remembered as unknown.
@@ -37,37 +35,20 @@ pub struct FormCopy(Arc<Inner>);
 struct Inner {
     forms: RwLock<Forms>,
     unknown: Cache<FormId, ()>,
-    file: PathBuf,
+    file: KeptFile,
     store: Store,
     asking: Semaphore,
     patience: Duration,
     /// Held while the forms change: a refresh must not overwrite what was created meanwhile.
     changing: Mutex<()>,
-    /// The file lacks something that memory has.
-    is_unsaved: AtomicBool,
 }
 
 impl FormCopy {
     /// Opens the copy in a directory. An unreadable file does not prevent the start: the database
     /// has everything.
     pub async fn open(dir: &Path, store: Store, patience: Duration, clock: &Clock) -> Self {
-        let file = dir.join("forms.json");
-        let read = match tokio::fs::read(&file).await {
-            Ok(text) => {
-                serde_json::from_slice::<Vec<(FormId, Form)>>(&text).map_err(io::Error::from)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
-        };
-        let forms = read.unwrap_or_else(|error| {
-            tracing::error!(%error, "the local form copy is damaged: it is set aside and fetched \
-                again");
-            if let Err(error) = put_aside(&file, clock.now()) {
-                tracing::error!(%error, "cannot set the local form copy aside");
-            }
-            keep_newest_aside(&file);
-            Vec::new()
-        });
+        let (file, forms) = KeptFile::open(dir.join("forms.json"), "form copy", clock).await;
+        let forms: Vec<(FormId, Form)> = forms;
         Self(Arc::new(Inner {
             forms: RwLock::new(
                 forms
@@ -84,7 +65,6 @@ impl FormCopy {
             asking: Semaphore::new(ASKING),
             patience,
             changing: Mutex::new(()),
-            is_unsaved: AtomicBool::new(false),
         }))
     }
 
@@ -148,43 +128,22 @@ impl FormCopy {
             *known = forms;
             is_changed
         };
-        if is_changed || self.0.is_unsaved.load(Ordering::Relaxed) {
+        if is_changed || self.0.file.is_unsaved() {
             self.save().await;
         }
         Ok(())
     }
 
-    /// Writes the file. If that fails, memory still has the forms.
+    /// Writes the file.
     async fn save(&self) {
-        let text = {
+        let mut forms: Vec<(FormId, Arc<Form>)> = {
             let forms = self.0.forms.read().unwrap_or_else(PoisonError::into_inner);
-            let mut forms: Vec<(FormId, &Form)> =
-                forms.iter().map(|(id, form)| (*id, &**form)).collect();
-            forms.sort_by_key(|(id, _)| *id);
-            serde_json::to_vec(&forms)
+            let forms = forms.iter();
+            forms.map(|(id, form)| (*id, Arc::clone(form))).collect()
         };
-        let written = match text {
-            Ok(text) => self.replace_file(&text).await,
-            Err(error) => Err(error.into()),
-        };
-        let was_unsaved = self.0.is_unsaved.swap(written.is_err(), Ordering::Relaxed);
-        if let Err(error) = written
-            && !was_unsaved
-        {
-            tracing::warn!(%error, "cannot write the local form copy; the next refreshes try \
-                again");
-        }
-    }
-
-    /// All or nothing: a power cut leaves either the old or the new file.
-    async fn replace_file(&self, text: &[u8]) -> io::Result<()> {
-        use tokio::io::AsyncWriteExt as _;
-
-        let new = self.0.file.with_extension("json.new");
-        let mut file = tokio::fs::File::create(&new).await?;
-        file.write_all(text).await?;
-        file.sync_all().await?;
-        tokio::fs::rename(&new, &self.0.file).await
+        forms.sort_by_key(|(id, _)| *id);
+        let forms: Vec<(FormId, &Form)> = forms.iter().map(|(id, form)| (*id, &**form)).collect();
+        self.0.file.save(&forms).await;
     }
 
     /// Refreshes every `every` until dropped.

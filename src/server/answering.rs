@@ -17,6 +17,7 @@ use crate::queue::local::Spool;
 use crate::queue::sink::Sink;
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
+use crate::replica::tokens::TokenCopy;
 use crate::server::data_dir::ServerNote;
 use crate::store::Store;
 use crate::tracking::verdict::Lists;
@@ -31,6 +32,7 @@ pub(super) struct Answering {
     pub(super) spool: Spool,
     pub(super) links: LinkCopy,
     pub(super) forms: FormCopy,
+    pub(super) tokens: TokenCopy,
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) state: Arc<dyn ServerState>,
@@ -60,6 +62,7 @@ impl Answering {
             forms: self.forms.clone(),
             keys: keys.clone(),
             token,
+            tokens: self.tokens.clone(),
             contacts: config.contacts.clone(),
             redirects: config.links.clone(),
             spool: config.spool.clone(),

@@ -25,6 +25,7 @@ use crate::projection::{DatabaseHealth, Projection, ProjectionRules};
 use crate::queue::local::{Spool, SpoolLimits, SpoolReader};
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
+use crate::replica::tokens::TokenCopy;
 use crate::store::{self, Store};
 use crate::web::{AdminState, UnknownPaths};
 
@@ -42,6 +43,7 @@ pub(super) struct Server {
     pub(super) writing: JoinHandle<()>,
     pub(super) links: LinkCopy,
     pub(super) forms: FormCopy,
+    pub(super) tokens: TokenCopy,
     pub(super) projection: Projection<SpoolReader>,
     pub(super) health: DatabaseHealth,
     pub(super) tables: TableMaker,
@@ -80,6 +82,7 @@ impl Server {
         let (spool, reader, writing) = Spool::open(dir, limits_of(&config), &clock).await?;
         let links = LinkCopy::open(dir, store.clone(), patience, clock.clone()).await;
         let forms = FormCopy::open(dir, store.clone(), patience, &clock).await;
+        let tokens = TokenCopy::open(dir, store.clone(), patience, &clock).await;
         let projection = Projection::new(
             store.clone(),
             reader,
@@ -102,6 +105,7 @@ impl Server {
             spool: spool.clone(),
             links: links.clone(),
             forms: forms.clone(),
+            tokens: tokens.clone(),
             store: store.clone(),
             clock: clock.clone(),
             state: Arc::<State>::clone(&state),
@@ -133,6 +137,7 @@ impl Server {
             writing,
             links,
             forms,
+            tokens,
             projection,
             health,
             tables,

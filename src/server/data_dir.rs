@@ -28,11 +28,12 @@ pub const EMBEDDED: &str = "sillage.db";
 
 /// Prefixes of our files in the directory: databases with their journals, what was set aside of
 /// them, copies, keys.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     EMBEDDED,
     "spool.",
     "links.db",
     "forms.json",
+    "tokens.json",
     "signing.keys",
     "admin.token",
     "server.json",

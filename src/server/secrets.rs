@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::config::Config;
 use crate::model::keys::Keys;
+use crate::model::secret::random_secret;
 use crate::server::data_dir::write_whole;
 
 const KEYS_FILE: &str = "signing.keys";
@@ -134,12 +135,5 @@ fn read(file: &Path) -> anyhow::Result<Option<String>> {
 }
 
 fn random_text() -> anyhow::Result<String> {
-    let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        anyhow::anyhow!(
-            "cannot get random numbers from \
-    the system: {error}"
-        )
-    })?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
+    Ok(URL_SAFE_NO_PAD.encode(random_secret()?))
 }

@@ -64,6 +64,7 @@ migrations![
     "0040" "link_changes",
     "0041" "people",
     "0050" "write_turns",
+    "0060" "tokens",
 ];
 
 fn migration(version: &str, name: &'static str, sql: &'static str) -> Migration {

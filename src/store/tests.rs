@@ -25,6 +25,7 @@ mod recount;
 mod retention;
 pub(crate) mod rig;
 mod signing_keys;
+mod tokens;
 mod tops;
 mod touches;
 

@@ -13,6 +13,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
+use crate::model::access::TokenId;
 use crate::model::clock::Micros;
 use crate::model::form::FormId;
 use crate::model::hit::{
@@ -322,7 +323,7 @@ macro_rules! column_of {
         }
     )+};
 }
-column_of!(i64: BroadlogId, DeliveryId, FormId, LinkId);
+column_of!(i64: BroadlogId, DeliveryId, FormId, LinkId, TokenId);
 column_of!(Uuid: ContactId, VisitorId);
 
 /// A word is read from a text. An unknown one stands for the default.

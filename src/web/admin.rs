@@ -18,6 +18,7 @@ use crate::model::site::Site;
 use crate::queue::sink::Sink;
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
+use crate::replica::tokens::TokenCopy;
 use crate::store::Store;
 
 /// What the handlers of the operator's side share.
@@ -34,8 +35,10 @@ pub struct AdminState {
     pub forms: FormCopy,
     /// Signs the links of messages.
     pub keys: Keys,
-    /// Token of the API.
+    /// The token that may do everything.
     pub token: String,
+    /// The tokens that may do some of it.
+    pub tokens: TokenCopy,
     /// What identifies a contact.
     pub contacts: config::Contacts,
     /// Where links may lead.

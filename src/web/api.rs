@@ -1,6 +1,7 @@
-//! The API: `/api/v1`, with the admin token. One handler file a resource; [`json`] and `listing`
-//! hold what they share.
+//! The API: `/api/v1`, with the admin token or one made for it. One handler file a resource;
+//! [`json`] and `listing` hold what they share, [`access`] who may call what.
 
+pub mod access;
 mod contacts;
 mod debug;
 mod deliveries;
@@ -15,25 +16,30 @@ mod mistake;
 mod page_tags;
 mod people;
 mod reports;
+mod routes;
 mod site_reports;
+mod tokens;
 mod tree;
 mod unknown_paths;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{StatusCode, Uri};
 
+use self::access::Gate;
+use self::routes::{Route, Routes};
 use super::error::Problem;
 use super::{AdminState, Tables};
+use crate::model::access::{Need, Scope};
 use crate::model::clock::Micros;
-use crate::model::secret::is_same_secret;
+use crate::model::hint::one_of;
+
+pub use self::access::Actor;
 
 /// How long a call waits for the first attempt to make the tables: a first start takes a second, an
 /// upgrade may take longer.
@@ -42,81 +48,160 @@ const START_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a change may wait for a refresh of the local link copy that is under way.
 const MOST_FETCHING: Duration = Duration::from_secs(2);
 
+// What routes need. A route that asks for a new combination adds its word here.
+const READ_LINKS: Need = Need::Any(&[Scope::LinksWrite, Scope::MessagesWrite, Scope::ReportsRead]);
+const WRITE_LINKS: Need = Need::Any(&[Scope::LinksWrite]);
+const WRITE_MESSAGES: Need = Need::Any(&[Scope::MessagesWrite]);
+const READ_HITS: Need = Need::Any(&[Scope::HitsRead]);
+const WRITE_HITS: Need = Need::Any(&[Scope::HitsWrite]);
+const READ_CONTACTS: Need = Need::Any(&[Scope::ContactsRead]);
+/// The answer tells all of the contact.
+const WRITE_CONTACTS: Need = Need::All(&[Scope::MessagesWrite, Scope::ContactsRead]);
+const READ_REPORTS: Need = Need::Any(&[Scope::ReportsRead]);
+const NAME_PEOPLE: Need = Need::All(&[Scope::ContactsRead, Scope::ReportsRead]);
+const OPERATE: Need = Need::Any(&[Scope::Operate]);
+/// Whoever may do only some of it does not say who else may.
+const GRANT: Need = Need::Admin;
+
+/// Routes that the database answers.
+fn with_database() -> Routes {
+    Routes::new()
+        // Sending.
+        .get("/deliveries", READ_LINKS, deliveries::list_deliveries)
+        .post("/deliveries", WRITE_LINKS, deliveries::create_delivery)
+        .get("/deliveries/{id}", READ_LINKS, deliveries::get_delivery)
+        .patch("/deliveries/{id}", WRITE_LINKS, deliveries::change_delivery)
+        .delete("/deliveries/{id}", WRITE_LINKS, deliveries::refuse_delete)
+        .post(
+            "/deliveries/{id}/end",
+            WRITE_LINKS,
+            deliveries::end_delivery,
+        )
+        .post("/deliveries/{id}/links", WRITE_LINKS, links::create_links)
+        .post(
+            "/deliveries/{id}/messages",
+            WRITE_MESSAGES,
+            messages::create_messages,
+        )
+        .get("/links", READ_LINKS, links::list::list_links)
+        .post("/links", WRITE_LINKS, links::create_short_link)
+        .get("/links/{id}", READ_LINKS, links::list::get_link)
+        .patch("/links/{id}", WRITE_LINKS, links::change::change_link)
+        .delete("/links/{id}", WRITE_LINKS, links::change::refuse_delete)
+        .post("/links/{id}/end", WRITE_LINKS, links::change::end_link)
+        .get("/links/{id}/history", READ_LINKS, links::list::show_history)
+        .get("/page-tags", OPERATE, page_tags::list_page_tags)
+        .post("/page-tags", OPERATE, page_tags::create_page_tags)
+        .get("/page-tags/{identifier}", OPERATE, page_tags::get_page_tag)
+        .put(
+            "/page-tags/{identifier}",
+            OPERATE,
+            page_tags::replace_page_tag,
+        )
+        .patch(
+            "/page-tags/{identifier}",
+            OPERATE,
+            page_tags::change_page_tag,
+        )
+        .get("/forms", OPERATE, forms::list_forms)
+        .post("/forms", OPERATE, forms::create_form)
+        .get("/forms/{id}", OPERATE, forms::get_form)
+        .put("/forms/{id}", OPERATE, forms::change_form)
+        // Measuring.
+        .get("/hits", READ_HITS, hits::export::list_hits)
+        .get("/contacts", READ_CONTACTS, contacts::find_contacts)
+        .post("/contacts", WRITE_CONTACTS, contacts::create_contact)
+        .get("/contacts/{id}", READ_CONTACTS, contacts::show_contact)
+        .patch("/contacts/{id}", WRITE_CONTACTS, contacts::change_contact)
+        .get(
+            "/contacts/{id}/timeline",
+            READ_CONTACTS,
+            contacts::show_timeline,
+        )
+        .delete(
+            "/contacts/{id}/opt-out",
+            WRITE_CONTACTS,
+            contacts::end_opt_out,
+        )
+        .get(
+            "/deliveries/{id}/report",
+            READ_REPORTS,
+            reports::show_report,
+        )
+        .get(
+            "/reports/deliveries/{id}/people",
+            NAME_PEOPLE,
+            people::list_people,
+        )
+        .get("/reports/hits", READ_REPORTS, site_reports::show_hits)
+        .get(
+            "/reports/visitors",
+            READ_REPORTS,
+            site_reports::show_visitors,
+        )
+        .get("/reports/pages", READ_REPORTS, site_reports::show_pages)
+        .get(
+            "/reports/referrers",
+            READ_REPORTS,
+            site_reports::show_referrers,
+        )
+        .get(
+            "/reports/campaigns",
+            READ_REPORTS,
+            site_reports::show_campaigns,
+        )
+        .get("/reports/revenue", READ_REPORTS, site_reports::show_revenue)
+        // Operating.
+        .get("/unknown-paths", OPERATE, unknown_paths::list_unknown_paths)
+        .get("/tokens", GRANT, tokens::list_tokens)
+        .post("/tokens", GRANT, tokens::create_token)
+        .get("/tokens/{id}", GRANT, tokens::get_token)
+        .delete("/tokens/{id}", GRANT, tokens::revoke_token)
+}
+
+/// Routes that need no database.
+fn without_database() -> Routes {
+    Routes::new()
+        // Kept in the spool, whatever the database does.
+        .post("/hits", WRITE_HITS, hits::post_hits)
+        // Looking at what becomes of a request.
+        .post("/debug/decode", OPERATE, debug::explain_request)
+}
+
 /// All routes of the API. Every answer that is no success is `application/problem+json`, also to
 /// paths and methods that do not exist.
 pub fn router(app: Arc<AdminState>) -> Router<Arc<AdminState>> {
-    Router::new()
-        // Sending.
-        .route(
-            "/deliveries",
-            get(deliveries::list_deliveries).post(deliveries::create_delivery),
-        )
-        .route(
-            "/deliveries/{id}",
-            get(deliveries::get_delivery)
-                .patch(deliveries::change_delivery)
-                .delete(deliveries::refuse_delete),
-        )
-        .route("/deliveries/{id}/end", post(deliveries::end_delivery))
-        .route("/deliveries/{id}/links", post(links::create_links))
-        .route("/deliveries/{id}/messages", post(messages::create_messages))
-        .route(
-            "/links",
-            get(links::list::list_links).post(links::create_short_link),
-        )
-        .route(
-            "/links/{id}",
-            get(links::list::get_link)
-                .patch(links::change::change_link)
-                .delete(links::change::refuse_delete),
-        )
-        .route("/links/{id}/end", post(links::change::end_link))
-        .route("/links/{id}/history", get(links::list::show_history))
-        .route(
-            "/page-tags",
-            get(page_tags::list_page_tags).post(page_tags::create_page_tags),
-        )
-        .route(
-            "/page-tags/{identifier}",
-            get(page_tags::get_page_tag)
-                .put(page_tags::replace_page_tag)
-                .patch(page_tags::change_page_tag),
-        )
-        .route("/forms", get(forms::list_forms).post(forms::create_form))
-        .route("/forms/{id}", get(forms::get_form).put(forms::change_form))
-        // Measuring.
-        .route("/hits", get(hits::export::list_hits))
-        .route(
-            "/contacts",
-            get(contacts::find_contacts).post(contacts::create_contact),
-        )
-        .route(
-            "/contacts/{id}",
-            get(contacts::show_contact).patch(contacts::change_contact),
-        )
-        .route("/contacts/{id}/timeline", get(contacts::show_timeline))
-        .route("/contacts/{id}/opt-out", delete(contacts::end_opt_out))
-        .route("/deliveries/{id}/report", get(reports::show_report))
-        .route("/reports/deliveries/{id}/people", get(people::list_people))
-        .route("/reports/hits", get(site_reports::show_hits))
-        .route("/reports/visitors", get(site_reports::show_visitors))
-        .route("/reports/pages", get(site_reports::show_pages))
-        .route("/reports/referrers", get(site_reports::show_referrers))
-        .route("/reports/campaigns", get(site_reports::show_campaigns))
-        .route("/reports/revenue", get(site_reports::show_revenue))
-        .route("/unknown-paths", get(unknown_paths::list_unknown_paths))
-        // Before what needs no database: it covers the routes that are there by then.
-        .route_layer(from_fn_with_state(Arc::clone(&app), await_tables))
-        // Kept in the spool, whatever the database does.
-        .route("/hits", post(hits::post_hits))
-        // Looking at what becomes of a request.
-        .route("/debug/decode", post(debug::explain_request))
+    let await_tables = from_fn_with_state(Arc::clone(&app), await_tables);
+    let routes = with_database().within(|router| router.route_layer(await_tables));
+    let (router, needs) = routes.and(without_database()).split();
+    let gate = Gate::new(Arc::clone(&app), needs);
+    router
         .fallback(refuse_path)
         // After the routes: it covers those that are there by then. `refuse_method` says which
         // methods there are.
         .method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED)
         .layer(DefaultBodyLimit::max(app.limits.max_body_bytes))
-        .layer(from_fn_with_state(app, require_admin))
+        .layer(from_fn_with_state(gate, access::identify))
+}
+
+/// All routes, and what each needs.
+fn list() -> Vec<Route> {
+    with_database().and(without_database()).into_list()
+}
+
+/// What the paths begin with, as a sentence lists it.
+pub fn beginnings() -> &'static str {
+    static WORDS: LazyLock<String> = LazyLock::new(|| {
+        let mut words: Vec<&str> = Vec::new();
+        for route in list() {
+            let first = route.path.split('/').nth(1).unwrap_or_default();
+            if !words.contains(&first) {
+                words.push(first);
+            }
+        }
+        one_of(&words)
+    });
+    &WORDS
 }
 
 /// Serves a change of links or deliveries at once, where the database still answers; else, and on
@@ -133,30 +218,6 @@ async fn serve_change(app: &AdminState, at: Option<Micros>) {
 pub async fn refuse_path(uri: Uri) -> Problem {
     Problem::no_path(&uri)
 }
-
-/// Lets requests with the admin token through; nobody else learns even which paths there are.
-async fn require_admin(
-    State(app): State<Arc<AdminState>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    if !is_admin(&app.token, request.headers()) {
-        let why = match request.headers().get(AUTHORIZATION) {
-            None => "the admin token is missing: send it as Authorization: Bearer <token>",
-            Some(_) => {
-                "the admin token is wrong: Authorization must be Bearer <token>, with the token \
-                from admin_token or data/admin.token"
-            }
-        };
-        return Problem::new(StatusCode::UNAUTHORIZED, why).into_response();
-    }
-    request.extensions_mut().insert(Actor("admin".to_owned()));
-    next.run(request).await
-}
-
-/// Who makes a request, as histories name it.
-#[derive(Clone, Debug)]
-pub struct Actor(pub String);
 
 /// Lets requests through once the tables are there. At a start they wait for the first attempt to
 /// make them; where that failed, or takes longer than a caller should wait, they are told so.
@@ -187,13 +248,54 @@ async fn await_tables(
     Problem::starting(why).into_response()
 }
 
-/// Whether a request carries the admin token. The scheme is written in any case, with any spaces
-/// behind it (RFC 9110, 11.1 and 11.4).
-pub fn is_admin(token: &str, headers: &HeaderMap) -> bool {
-    let given = headers
-        .get(AUTHORIZATION)
-        .map(|value| value.as_bytes().trim_ascii())
-        .and_then(|value| value.split_first_chunk::<6>())
-        .filter(|(scheme, rest)| scheme.eq_ignore_ascii_case(b"bearer") && rest.starts_with(b" "));
-    given.is_some_and(|(_, given)| is_same_secret(token.as_bytes(), given.trim_ascii()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::access::{Rights, Scopes};
+
+    /// Who may call what, for people to read. The running server is held to it in
+    /// `tests/it/access.rs`.
+    const TABLE: &str = "src/web/api/access.txt";
+
+    fn table() -> String {
+        let mut table = format!("{:40}", "");
+        for scope in Scope::ALL {
+            table += &format!(" {}", scope.as_str());
+        }
+        let mut routes = list();
+        routes.sort_by_key(|route| (route.path, route.method.to_string()));
+        for route in routes {
+            let mut line = format!("\n{:6} {:33}", route.method.as_str(), route.path);
+            for scope in Scope::ALL {
+                // With all scopes but this one a route that needs it is refused.
+                let alone = Rights::of(Scopes::of(&[scope]));
+                let others = Scope::ALL.into_iter().filter(|other| *other != scope);
+                let without = Rights::of(Scopes::of(&others.collect::<Vec<_>>()));
+                let word = if route.need.is_met_by(alone) {
+                    "yes"
+                } else if route.need != Need::Admin && !route.need.is_met_by(without) {
+                    "also"
+                } else {
+                    "-"
+                };
+                line += &format!(" {word:width$}", width = scope.as_str().len());
+            }
+            table += line.trim_end();
+        }
+        table + "\n"
+    }
+
+    #[test]
+    fn who_may_call_what_is_as_it_was_written_down() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(TABLE);
+        let table = table();
+        if std::env::var_os("SILLAGE_WRITE_SNAPSHOTS").is_some() {
+            std::fs::write(&file, &table).unwrap();
+        }
+        let written = std::fs::read_to_string(&file).unwrap_or_default();
+        assert_eq!(
+            table, written,
+            "{TABLE} differs: write it with SILLAGE_WRITE_SNAPSHOTS=1 and read the difference"
+        );
+    }
 }

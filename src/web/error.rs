@@ -5,6 +5,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 
+use super::api;
 use crate::model::retry;
 use crate::queue::sink::Refused;
 
@@ -80,10 +81,7 @@ impl Problem {
         let path: String = path.chars().take(100).collect();
         Self::not_found(
             "path",
-            format_args!(
-                "/api/v1{path}; paths begin with deliveries, links, hits, contacts, page-tags, \
-                forms, reports, unknown-paths or debug/decode"
-            ),
+            format_args!("/api/v1{path}; paths begin with {}", api::beginnings()),
         )
     }
 

@@ -9,8 +9,8 @@ use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use super::AdminState;
-use super::api::is_admin;
-use crate::web::error::Problem;
+use super::api::access;
+use crate::model::access::{Need, Scope};
 
 /// What readiness and metrics report about the rest of the server.
 pub trait ServerState: Send + Sync {
@@ -80,15 +80,14 @@ pub async fn get_readiness(State(app): State<Arc<AdminState>>) -> Response {
         .into_response()
 }
 
-/// `GET /metrics` on the main listener: with the admin token only.
+/// `GET /metrics` on the main listener: with the admin token, or one that may operate.
 pub async fn get_metrics(State(app): State<Arc<AdminState>>, headers: HeaderMap) -> Response {
-    if is_admin(&app.token, &headers) {
-        app.state.metrics().into_response()
-    } else {
-        Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "the admin token is missing or wrong: send Authorization: Bearer <token>",
-        )
-        .into_response()
+    let caller = match access::caller(&app, &headers).await {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    match caller.check(Need::Any(&[Scope::Operate])) {
+        Ok(()) => app.state.metrics().into_response(),
+        Err(refused) => *refused,
     }
 }

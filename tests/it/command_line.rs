@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::harness::{Engine, PostgresServer, TestServer, new_dir, on_both};
 
 /// Every command that needs a database.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 18] = [
     &["migrate"],
     &["delivery", "create", "--label", "x"],
     &[
@@ -30,6 +30,9 @@ const COMMANDS: [&[&str]; 15] = [
     &["quarantine", "retry", "--all"],
     &["keys", "list"],
     &["recount"],
+    &["token", "create", "--name", "x", "--scope", "operate"],
+    &["token", "list"],
+    &["token", "revoke", "1"],
 ];
 
 fn run(dir: &Path, arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, String) {

@@ -14,6 +14,7 @@ mod harness;
 mod rig;
 mod smoke;
 
+mod access;
 mod adobe;
 mod alerts;
 mod browser;

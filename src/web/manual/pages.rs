@@ -32,7 +32,7 @@ macro_rules! page {
 }
 
 /// All pages, their list first.
-pub(super) const PAGES: [Page; 22] = [
+pub(super) const PAGES: [Page; 23] = [
     page!("", "static/docs/README.md"),
     page!("start", "README.md"),
     page!("mail"),
@@ -46,6 +46,7 @@ pub(super) const PAGES: [Page; 22] = [
     page!("verdicts"),
     page!("explaining"),
     page!("configuration"),
+    page!("access"),
     page!("operating"),
     page!("postgres"),
     page!("reliability"),
@@ -64,9 +65,10 @@ macro_rules! file {
 }
 
 /// Files that pages link to: path in the repository, path below `/docs/`, text.
-pub(super) const FILES: [(&str, &str, &str); 13] = [
+pub(super) const FILES: [(&str, &str, &str); 14] = [
     file!("config.example.toml", "config.example.toml"),
     file!("LICENSE", "LICENSE"),
+    file!("src/web/api/access.txt", "access.txt"),
     file!("static/alerts/sillage.rules.yml", "sillage.rules.yml"),
     file!("static/relay/batch.mjs", "relay/batch.mjs"),
     file!("static/relay/batch.php", "relay/batch.php"),

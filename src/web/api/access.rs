@@ -1,0 +1,169 @@
+//! Who calls the API, and whether they may.
+//!
+//! [`identify`] stands before everything: without a valid token nobody learns even which paths
+//! there are (401). Each route has a [`Need`], and whoever does not meet it is told what it is (403). Tokens are looked up in the server's own copy, so a sender's hits are taken while the
+//! database is away.
+
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::routes::Needs;
+use crate::model::access::{Need, Rights, Scope, TokenText};
+use crate::model::secret::is_same_secret;
+use crate::replica::tokens::Found;
+use crate::web::AdminState;
+use crate::web::error::Problem;
+
+/// Who makes a request, as histories name it.
+#[derive(Clone, Debug)]
+pub struct Actor(pub String);
+
+/// Who makes a request, and what they may do.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    actor: Actor,
+    rights: Rights,
+    /// The database has been away for so long that the rights may have been taken away.
+    is_stale: bool,
+}
+
+impl Caller {
+    /// Whether the caller has what a route needs.
+    ///
+    /// # Errors
+    /// It has not: 403 that names what is needed. Or that is not certain any more, as the database
+    /// has been away for long: 503, but never for hits that are sent.
+    pub fn check(&self, need: Need) -> Result<(), Box<Response>> {
+        if !need.is_met_by(self.rights) {
+            return Err(Box::new(self.refuse(need)));
+        }
+        if self.is_stale && need != Need::Any(&[Scope::HitsWrite]) {
+            let why = "this server has not reached the database for long, so it cannot tell \
+                whether the token is still valid; try again";
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, why);
+            return Err(Box::new(problem.into_response()));
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, need: Need) -> Response {
+        let scopes = need.scopes();
+        let has = match self.rights.scopes.names().as_slice() {
+            [] => "none".to_owned(),
+            names => names.join(", "),
+        };
+        let why = format!("this needs {need}; {} has: {has}", self.actor.0);
+        let problem = Problem::new(StatusCode::FORBIDDEN, why).with("needs", scopes.clone().into());
+        let mut response = problem.into_response();
+        // RFC 6750, 3.1.
+        let scopes = scopes.join(" ");
+        let told = format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\"");
+        if let Ok(told) = HeaderValue::try_from(told) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, told);
+        }
+        response
+    }
+}
+
+/// What stands before the API.
+#[derive(Clone)]
+pub(super) struct Gate {
+    app: Arc<AdminState>,
+    needs: Arc<Needs>,
+}
+
+impl Gate {
+    /// Before routes with these needs.
+    pub(super) fn new(app: Arc<AdminState>, needs: Needs) -> Self {
+        let needs = Arc::new(needs);
+        Self { app, needs }
+    }
+
+    /// What a request needs; `None` if there is no such route.
+    fn need(&self, request: &Request) -> Option<Need> {
+        let matched = request.extensions().get::<MatchedPath>()?;
+        let path = matched.as_str().strip_prefix("/api/v1")?;
+        let is_route = !path.contains("{*");
+        is_route.then(|| self.needs.of(path, request.method()))?
+    }
+}
+
+/// Lets requests through whose caller has what the route needs, and notes who it is.
+pub(super) async fn identify(
+    State(gate): State<Gate>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let caller = match caller(&gate.app, request.headers()).await {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    if let Some(need) = gate.need(&request)
+        && let Err(refused) = caller.check(need)
+    {
+        return *refused;
+    }
+    request.extensions_mut().insert(caller.actor);
+    next.run(request).await
+}
+
+/// Who makes a request.
+///
+/// # Errors
+/// There is no token (401), it is none that is valid (401, whatever is wrong with it), or only the
+/// database could tell and does not answer (503).
+pub async fn caller(app: &AdminState, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let refused = |why| Err(Problem::new(StatusCode::UNAUTHORIZED, why));
+    if !headers.contains_key(AUTHORIZATION) {
+        return refused("the token is missing: send it as Authorization: Bearer <token>");
+    }
+    const WRONG: &str = "the token is not valid: Authorization must be Bearer <token>, with the \
+        token from admin_token or data/admin.token, or one made with POST /api/v1/tokens that has \
+        neither expired nor been revoked";
+    let Some(given) = bearer(headers) else {
+        return refused(WRONG);
+    };
+    if is_same_secret(app.token.as_bytes(), given) {
+        return Ok(Caller {
+            actor: Actor("admin".to_owned()),
+            rights: Rights::ADMIN,
+            is_stale: false,
+        });
+    }
+    let Some(text) = TokenText::read(given) else {
+        return refused(WRONG);
+    };
+    match app.tokens.find(text.print()).await {
+        Found::Known { token, is_stale } => Ok(Caller {
+            actor: Actor(format!("token {} ({})", token.id, token.name)),
+            rights: Rights::of(token.scopes),
+            is_stale,
+        }),
+        Found::Unknown => refused(WRONG),
+        Found::Unanswered => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the token is not known here, and the database does not answer; try again",
+        )),
+    }
+}
+
+/// The token of a request. The scheme is written in any case, with any spaces behind it (RFC 9110,
+/// 11.1 and 11.4).
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes().trim_ascii();
+    let (scheme, rest) = value.split_first_chunk::<6>()?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer") && rest.starts_with(b" ");
+    is_bearer.then(|| rest.trim_ascii())
+}
+
+/// Whether a request carries a secret of this server's, which no other system is to see.
+pub fn is_ours(admin_token: &str, headers: &HeaderMap) -> bool {
+    bearer(headers).is_some_and(|given| {
+        is_same_secret(admin_token.as_bytes(), given) || TokenText::read(given).is_some()
+    })
+}

@@ -1,0 +1,111 @@
+//! `/tokens`: who may call the API beside the holder of the admin token.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::{Extension, Json};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::access::Actor;
+use super::json::{ApiJson, ApiQuery, NoQuery, PathText};
+use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
+use crate::model::access::TokenId;
+use crate::model::wire::Id;
+use crate::operator::NewToken;
+use crate::operator::access::{self, AccessError, NewlyMade};
+use crate::store::scan::{Part, Wanted};
+use crate::store::tokens::Token;
+use crate::web::AdminState;
+use crate::web::error::Problem;
+
+/// `POST /tokens`: this answer is the only one that tells the token.
+pub(super) async fn create_token(
+    State(app): State<Arc<AdminState>>,
+    Extension(actor): Extension<Actor>,
+    ApiJson(draft): ApiJson<NewToken>,
+) -> Result<(StatusCode, Json<NewlyMade>), Problem> {
+    let made = access::create_token(&app.store, &app.clock, draft, &actor.0).await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Which tokens to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listing {
+    revoked: Option<bool>,
+    /// The `next` of the answer before.
+    after: Option<Id>,
+    limit: Option<i64>,
+}
+
+/// Tokens by falling ids.
+#[derive(Debug, Serialize)]
+pub(super) struct TokenList {
+    tokens: Vec<Token>,
+    /// `after` for the rest; `None` if this was all.
+    next: Option<Id>,
+}
+
+/// `GET /tokens?revoked=&after=&limit=`
+pub(super) async fn list_tokens(
+    State(app): State<Arc<AdminState>>,
+    ApiQuery(wanted): ApiQuery<Listing>,
+) -> Result<Json<TokenList>, Problem> {
+    let limit = listing::limit(wanted.limit, USUAL_ENTRIES, MOST_ENTRIES)?;
+    let part = Wanted {
+        before: wanted.after.map(|id| id.0),
+        limit,
+    };
+    let found = app.store.tokens(wanted.revoked, part).await;
+    let Part { rows, next } = found.map_err(|error| Problem::database(&error))?;
+    Ok(Json(TokenList {
+        tokens: rows,
+        next: next.map(Id),
+    }))
+}
+
+/// `GET /tokens/{id}`
+pub(super) async fn get_token(
+    State(app): State<Arc<AdminState>>,
+    id: PathText,
+    NoQuery: NoQuery,
+) -> Result<Json<Token>, Problem> {
+    let id = id.id("token")?.into();
+    let token = app.store.token(id).await;
+    let token = token.map_err(|error| Problem::database(&error))?;
+    token.map(Json).ok_or_else(|| no_token(id))
+}
+
+/// `DELETE /tokens/{id}`: it no longer works. It stays in the list, for the histories that name it.
+pub(super) async fn revoke_token(
+    State(app): State<Arc<AdminState>>,
+    Extension(actor): Extension<Actor>,
+    id: PathText,
+    NoQuery: NoQuery,
+) -> Result<Json<Token>, Problem> {
+    let id = id.id("token")?.into();
+    let token = access::revoke_token(&app.store, &app.clock, id, &actor.0).await?;
+    app.tokens.forget(id).await;
+    Ok(Json(token))
+}
+
+fn no_token(id: TokenId) -> Problem {
+    let which = format_args!("{id}; GET /api/v1/tokens lists all tokens");
+    Problem::not_found("token", which)
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Draft(draft) => Self::field(draft.field, draft.why),
+            AccessError::NoToken(id) => no_token(id),
+            AccessError::NoRandom(error) => {
+                tracing::error!(%error, "a token could not be made");
+                let why = "the system gives the server no random numbers";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, why)
+            }
+            AccessError::Database(error) => Self::database(&error),
+        }
+    }
+}
