@@ -10,7 +10,7 @@ mod load;
 mod shown;
 mod words;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,6 +67,10 @@ pub struct Config {
     pub debug: Debug,
     /// The Prometheus listener.
     pub metrics: Metrics,
+    /// The operators' listener.
+    pub console: Console,
+    /// Where the API answers.
+    pub api: Api,
     /// Signing keys.
     pub keys: KeyRing,
     /// Limits on connections and on shutdown.
@@ -275,6 +279,43 @@ section!(
     }
 );
 section!(
+    /// The operators' listener.
+    Console {
+        /// Its address; empty means none.
+        #[serde(with = "address_or_empty")]
+        listen: Option<SocketAddr> = Some(Console::USUAL),
+    }
+);
+
+impl Console {
+    /// Where it listens unless the operator says otherwise.
+    const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+
+    /// Whether somebody chose the address: if it is only the usual one, that something else has it
+    /// already is no reason not to serve.
+    pub fn is_chosen(&self) -> bool {
+        self.listen != Some(Self::USUAL)
+    }
+}
+
+section!(
+    /// Where the API answers.
+    Api {
+        /// Whether it also answers on the public listener; `None` means as long as this version
+        /// says so.
+        public: Option<bool> = None,
+    }
+);
+
+impl Api {
+    /// Whether the API, the manual and the figures are on the public listener too. The next version
+    /// turns this around.
+    pub fn is_public(&self) -> bool {
+        self.public.unwrap_or(true)
+    }
+}
+
+section!(
     /// Signing keys.
     KeyRing {
         /// `"<number 0-15>:<at least 32 characters>"`; the first signs, all verify. None: generated
@@ -371,6 +412,8 @@ impl Default for Config {
             debug: Debug::default(),
             upstream: Upstream::default(),
             metrics: Metrics::default(),
+            console: Console::default(),
+            api: Api::default(),
             keys: KeyRing::default(),
             server: Server::default(),
             log: Log::default(),

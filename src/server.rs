@@ -28,6 +28,7 @@ pub mod telemetry;
 mod tell_opt_outs;
 mod welcome;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ use crate::queue::local::{Spool, SpoolReader};
 use crate::replica::links::LinkCopy;
 use crate::server::data_dir::DataDir;
 use crate::store::{self, Store};
-use crate::web::{Tables, Web};
+use crate::web::{Door, Tables, Web};
 
 use answering::Answering;
 use background::Background;
@@ -59,8 +60,10 @@ pub use secrets::FoundKeys;
 
 /// A server's sockets, bound by the caller.
 pub struct Listeners {
-    /// Tracking and API.
+    /// Tracking, and the API as far as it is public.
     pub public: TcpListener,
+    /// The operators' own.
+    pub console: Option<TcpListener>,
     /// Prometheus.
     pub metrics: Option<TcpListener>,
 }
@@ -88,10 +91,13 @@ pub async fn run(
     // Port 0 is a port that the system chose: the public URL needs to know which.
     config.listen = listeners.public.local_addr()?;
     let server = Server::build(config, outside.clock, is_demo).await?;
+    let console = listeners.console.as_ref().map(TcpListener::local_addr);
+    let console = console.transpose()?;
     let running = server
-        .start(outside.configurations, listeners.metrics)
+        .start(outside.configurations, listeners.metrics, console)
         .await?;
-    running.serve(listeners.public, shutdown).await;
+    let (public, console) = (listeners.public, listeners.console);
+    running.serve(public, console, shutdown).await;
     running.stop().await;
     Ok(())
 }
@@ -123,6 +129,7 @@ impl Server {
         self,
         configurations: mpsc::Receiver<Config>,
         metrics: Option<TcpListener>,
+        console: Option<SocketAddr>,
     ) -> anyhow::Result<Running> {
         let config = self.config;
         let answered = CancellationToken::new();
@@ -168,7 +175,14 @@ impl Server {
             database = if self.store.is_postgres() { "postgres" } else { "sqlite" },
             "serving"
         );
-        self.welcome.tell(&self.admin);
+        if config.api.public.is_none() {
+            tracing::warn!(
+                "api.public is not set: the API, the manual and /metrics answer on the public \
+                listener. From the next version on they answer on console.listen alone unless \
+                api.public = true; set it to say which you want"
+            );
+        }
+        self.welcome.tell(&self.admin, console);
         Ok(Running {
             config,
             web,
@@ -188,13 +202,26 @@ impl Server {
 
 impl Running {
     /// Serves until `shutdown` completes, and then finishes the requests in progress.
-    async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+    async fn serve(
+        &self,
+        public: TcpListener,
+        console: Option<TcpListener>,
+        shutdown: impl Future<Output = ()>,
+    ) {
         let stopping = async {
             shutdown.await;
             self.stopping.cancel();
             tracing::info!("stopping");
         };
-        accept::serve(listener, self.web.clone(), &self.config.server, stopping).await;
+        let limits = &self.config.server;
+        let serve_console = async {
+            if let Some(listener) = console {
+                let stopping = self.stopping.cancelled();
+                accept::serve(listener, self.web.clone(), Door::Console, limits, stopping).await;
+            }
+        };
+        let serve_public = accept::serve(public, self.web.clone(), Door::Public, limits, stopping);
+        tokio::join!(serve_public, serve_console);
     }
 
     /// First all hits go to disk, then the database gets what time allows.

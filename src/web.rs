@@ -19,7 +19,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use admin::unknown_paths::Fate;
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{Redirect, Response};
 use axum::routing::{any, get};
 use axum::{Extension, Router};
 use http::header::{ALLOW, AUTHORIZATION, ORIGIN};
@@ -51,44 +51,84 @@ pub struct Web {
     now: Arc<RwLock<Surface>>,
 }
 
+/// Which listener a request came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Everybody's: tracking, and the operator's side too where it is configured so.
+    Public,
+    /// The operators' own: no tracking.
+    Console,
+}
+
 /// The state behind responses, for one configuration.
 #[derive(Clone)]
 struct Surface {
     tracking: Arc<TrackingState>,
     admin: Arc<AdminState>,
-    router: Router,
+    /// What is no tracking request, on the public listener.
+    public: Router,
+    /// Everything on the operators' listener.
+    console: Router,
 }
 
 impl Surface {
     /// All routes.
     fn new(admin: Arc<AdminState>) -> Self {
-        let mut router = Router::new()
-            .route("/livez", get(health::get_liveness))
-            .route("/readyz", get(health::get_readiness))
-            .route("/metrics", get(health::get_metrics))
-            .merge(manual::router())
-            .route("/api/v1/", any(api::refuse_path))
-            .nest("/api/v1", api::router(Arc::clone(&admin)));
-        router = router.fallback(answer_unknown);
-        if admin.upstream.is_none() {
-            // The old system has its own.
-            router = router
-                .route("/", get(page::get_start))
-                .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
-                .route("/favicon.ico", get(async || StatusCode::NO_CONTENT));
-        }
-        if admin.demo.is_some() {
-            router = router
-                .route("/demo", get(demo::get_mail))
-                .route("/demo/shop", get(demo::get_shop))
-                .route("/demo/demo.css", get(demo::get_style));
-        }
         Self {
             tracking: Arc::clone(&admin.tracking),
-            admin: Arc::clone(&admin),
-            router: router.with_state(admin),
+            public: public(&admin).with_state(Arc::clone(&admin)),
+            console: console(&admin).with_state(Arc::clone(&admin)),
+            admin,
         }
     }
+}
+
+/// Whether the server lives, for whoever watches it: on both listeners.
+fn health() -> Router<Arc<AdminState>> {
+    Router::new()
+        .route("/livez", get(health::get_liveness))
+        .route("/readyz", get(health::get_readiness))
+}
+
+/// What is for operators only.
+fn operators(admin: &Arc<AdminState>) -> Router<Arc<AdminState>> {
+    Router::new()
+        .route("/metrics", get(health::get_metrics))
+        .merge(manual::router())
+        .route("/api/v1/", any(api::refuse_path))
+        .nest("/api/v1", api::router(Arc::clone(admin)))
+}
+
+/// The operators' listener.
+fn console(admin: &Arc<AdminState>) -> Router<Arc<AdminState>> {
+    health()
+        .merge(operators(admin))
+        .route("/", get(async || Redirect::to("/docs/")))
+        .fallback(async |method: Method, uri: Uri| page::refuse_path(&method, &uri))
+}
+
+/// What the public listener answers beside tracking requests.
+fn public(admin: &Arc<AdminState>) -> Router<Arc<AdminState>> {
+    let mut router = health();
+    router = match admin.api.is_public() {
+        true => router.merge(operators(admin)),
+        false => router.nest("/api/v1", api::senders_router(Arc::clone(admin))),
+    };
+    router = router.fallback(answer_unknown);
+    if admin.upstream.is_none() {
+        // The old system has its own.
+        router = router
+            .route("/", get(page::get_start))
+            .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
+            .route("/favicon.ico", get(async || StatusCode::NO_CONTENT));
+    }
+    if admin.demo.is_some() {
+        router = router
+            .route("/demo", get(demo::get_mail))
+            .route("/demo/shop", get(demo::get_shop))
+            .route("/demo/demo.css", get(demo::get_style));
+    }
+    router
 }
 
 impl Web {
@@ -118,9 +158,12 @@ impl Web {
         Arc::clone(&now.admin)
     }
 
-    fn router(&self) -> Router {
+    fn router(&self, door: Door) -> Router {
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
-        now.router.clone()
+        match door {
+            Door::Public => now.public.clone(),
+            Door::Console => now.console.clone(),
+        }
     }
 
     /// A name for the log: the kind of URL, nothing of its contents.
@@ -134,7 +177,24 @@ impl Web {
     }
 
     /// Answers a request of the client at `peer`.
-    pub async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
+    pub async fn answer(
+        &self,
+        door: Door,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Response {
+        match door {
+            Door::Public => self.answer_public(peer, request).await,
+            Door::Console => {
+                let mut request = request.map(Body::new);
+                let client = self.tracking().client_of(peer.ip(), request.headers());
+                request.extensions_mut().insert(Client(client));
+                self.answer_page(door, request).await
+            }
+        }
+    }
+
+    async fn answer_public(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
         let tracking = self.tracking();
         let (parts, body) = request.into_parts();
         let served = tracking.site_of(&parts.headers);
@@ -173,7 +233,7 @@ impl Web {
                 let client = tracking.client_of(peer.ip(), &parts.headers);
                 let mut request = Request::from_parts(parts, body);
                 request.extensions_mut().insert(Client(client));
-                self.answer_page(request).await
+                self.answer_page(Door::Public, request).await
             }
         };
         if let Some(permission) = script {
@@ -193,9 +253,9 @@ impl Web {
     }
 
     /// Everything that is not a tracking request.
-    async fn answer_page(&self, request: Request<Body>) -> Response {
+    async fn answer_page(&self, door: Door, request: Request<Body>) -> Response {
         let method = request.method().clone();
-        match Box::pin(self.router().oneshot(request)).await {
+        match Box::pin(self.router(door).oneshot(request)).await {
             Ok(response) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
                 error::refuse_method(&method, response.headers().get(ALLOW).cloned())
             }

@@ -83,22 +83,50 @@ async fn load_at_hangups(
     }
 }
 
-/// Both listeners, or everything that is wrong with them at once.
+/// All listeners, or everything that is wrong with them at once.
 async fn bind(config: &Config) -> anyhow::Result<Listeners> {
     let public = bind_one("listen", "--listen", config.listen).await;
-    let metrics = match config.metrics.listen {
-        Some(address) => bind_one("metrics.listen", "SILLAGE_METRICS__LISTEN", address)
-            .await
-            .map(Some),
-        None => Ok(None),
+    let metrics = bind_if_any(
+        "metrics.listen",
+        "SILLAGE_METRICS__LISTEN",
+        config.metrics.listen,
+    );
+    let metrics = metrics.await;
+    let console = bind_if_any(
+        "console.listen",
+        "SILLAGE_CONSOLE__LISTEN",
+        config.console.listen,
+    );
+    let console = match console.await {
+        // Nobody asked for it, and what it carries is elsewhere too.
+        Err(wrong) if !config.console.is_chosen() && config.api.is_public() => {
+            tracing::warn!("serving without the operators' listener: {wrong}");
+            Ok(None)
+        }
+        console => console,
     };
-    match (public, metrics) {
-        (Ok(public), Ok(metrics)) => Ok(Listeners { public, metrics }),
-        (public, metrics) => {
-            let wrong = [public.err(), metrics.err()];
+    match (public, metrics, console) {
+        (Ok(public), Ok(metrics), Ok(console)) => Ok(Listeners {
+            public,
+            console,
+            metrics,
+        }),
+        (public, metrics, console) => {
+            let wrong = [public.err(), metrics.err(), console.err()];
             let wrong: Vec<String> = wrong.into_iter().flatten().collect();
             Err(anyhow::anyhow!(wrong.join("\nsillage: ")))
         }
+    }
+}
+
+async fn bind_if_any(
+    key: &str,
+    other: &str,
+    address: Option<SocketAddr>,
+) -> Result<Option<TcpListener>, String> {
+    match address {
+        Some(address) => bind_one(key, other, address).await.map(Some),
+        None => Ok(None),
     }
 }
 
@@ -110,7 +138,7 @@ async fn bind_one(key: &str, other: &str, address: SocketAddr) -> Result<TcpList
     };
     let why = match error.kind() {
         ErrorKind::AddrInUse => {
-            let is_metrics = key != "listen";
+            let is_metrics = key == "metrics.listen";
             let asked = move || health::is_sillage(address, is_metrics);
             let by = tokio::task::spawn_blocking(asked).await;
             let by = match by {

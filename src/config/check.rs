@@ -123,6 +123,23 @@ fn check_addresses(config: &Config, found: &mut Found) {
         );
         found.say("metrics.listen", &metrics.to_string(), text).with = Some("listen");
     }
+    let Some(console) = config.console.listen.filter(|_| config.console.is_chosen()) else {
+        return;
+    };
+    let others = [
+        ("listen", Some(config.listen)),
+        ("metrics.listen", config.metrics.listen),
+    ];
+    for (key, other) in others {
+        if let Some(other) = other
+            && meet(other, console)
+        {
+            let text = format!(
+                "uses the same port as {key} ({other}); give it another port, or \"\" for none"
+            );
+            found.say("console.listen", &console.to_string(), text).with = Some(key);
+        }
+    }
 }
 
 /// Whether two listeners conflict.

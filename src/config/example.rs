@@ -70,7 +70,7 @@ fn keys_without_a_default_stand_in_the_example_as_comments_that_are_valid() {
 fn other_than_default(key: &str, default: &Value) -> String {
     let secret = ":0123456789abcdef0123456789abcdef";
     let own = match key {
-        "listen" | "metrics.listen" => "127.0.0.1:7777",
+        "listen" | "console.listen" | "metrics.listen" => "127.0.0.1:7777",
         "public_url" | "links.fallback_url" | "upstream.url" => "https://a.example/b",
         "upstream.host" => "a.example",
         "database_url" => "postgres://a@b/c",
@@ -86,6 +86,7 @@ fn other_than_default(key: &str, default: &Value) -> String {
         "adobe.mode" => "permanent",
         "revenue.proof" => "unsigned",
         "log.format" => "json",
+        "api.public" => return "false".to_owned(),
         "log.level" => "info,sillage::projection=debug",
         _ if key.starts_with("paths.") || key == "mapp.path" => "/0",
         _ => match default {
@@ -112,6 +113,7 @@ fn every_key_can_be_given_in_the_environment() {
             .unwrap_or_else(|problems| panic!("{name}={text}: {problems}"));
         // The same in a file, with a list's items apart.
         let value = match default {
+            _ if key == "api.public" => text.clone(),
             Value::Array(_) => serde_json::json!(text.split(',').collect::<Vec<_>>()).to_string(),
             Value::Bool(_) | Value::Number(_) => text.clone(),
             _ => serde_json::json!(text).to_string(),

@@ -204,7 +204,10 @@ fn told(wrong: &Mistake, given: &[Given]) -> (usize, String) {
 }
 
 /// Settings for which an empty string is a valid value: none.
-const MAY_BE_EMPTY: [&str; 2] = ["metrics.listen", "mapp.path"];
+const MAY_BE_EMPTY: [&str; 3] = ["console.listen", "metrics.listen", "mapp.path"];
+
+/// Keys without a default that are true or false.
+const TRUE_OR_FALSE: [&str; 1] = ["api.public"];
 
 /// What a variable says; `None` if it is empty, as it is when a container's or a build's own
 /// variable is not set. What a key holds by default decides how the text is read: a password of
@@ -223,10 +226,12 @@ fn environment_value(defaults: &serde_json::Value, key: &str, text: String) -> O
             Ok(number) => Value::from(number),
             Err(_) => Value::from(text),
         },
-        Some(Json::Bool(_)) => match text.parse::<bool>() {
-            Ok(truth) => Value::from(truth),
-            Err(_) => Value::from(text),
-        },
+        _ if TRUE_OR_FALSE.contains(&key) || default.is_some_and(Json::is_boolean) => {
+            match text.parse::<bool>() {
+                Ok(truth) => Value::from(truth),
+                Err(_) => Value::from(text),
+            }
+        }
         _ => Value::from(text),
     })
 }

@@ -55,6 +55,13 @@ impl Config {
                 ));
             }
         }
+        if !self.api.is_public() && self.console.listen.is_none() {
+            doubts.push(
+                "api.public is false and console.listen is \"\": the API answers nowhere, except \
+                for POST /hits; give console.listen an address such as \"127.0.0.1:8081\""
+                    .to_owned(),
+            );
+        }
         for (key, secret) in [
             ("admin_token", &self.admin_token),
             ("debug.key", &self.debug.key),
@@ -175,6 +182,8 @@ mod tests {
         for (text, doubts) in [
             ("", 0),
             ("listen = '0.0.0.0:80'", 1),
+            ("[api]\npublic = false", 0),
+            ("[api]\npublic = false\n[console]\nlisten = ''", 1),
             (
                 "listen = '[::]:80'\n[trust]\nproxies = ['0.0.0.0/0']\nsenders = ['::/0']",
                 3,

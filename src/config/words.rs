@@ -26,7 +26,7 @@ const BYTES: &str = "give a whole number of bytes, such as 67108864";
 const TRUE_OR_FALSE: &str = "give true or false";
 
 /// What a key takes.
-const ALLOWED: [(&str, &str); 49] = [
+const ALLOWED: [(&str, &str); 51] = [
     (
         "listen",
         "give an address and a port such as \"127.0.0.1:8080\" or \"[::]:8080\" (names are not \
@@ -116,6 +116,11 @@ const ALLOWED: [(&str, &str); 49] = [
         "metrics.listen",
         "give an address and a port such as \"127.0.0.1:9090\", or \"\" for none",
     ),
+    (
+        "console.listen",
+        "give an address and a port such as \"127.0.0.1:8081\", or \"\" for none",
+    ),
+    ("api.public", TRUE_OR_FALSE),
     (
         "keys.signing",
         "give a list such as [\"2:<at least 32 characters>\", \"1:<at least 32 characters>\"]",

@@ -17,18 +17,27 @@ use tokio::sync::Semaphore;
 
 use super::descriptors::Exhausted;
 use crate::config;
-use crate::web::{MOST_HEAD, Mended, ServerState, Web};
+use crate::web::{Door, MOST_HEAD, Mended, ServerState, Web};
+
+/// Most connections at once of operators: people and a few programs. Among the descriptors that
+/// `descriptors.rs` leaves beside the public ones.
+const CONSOLE_CONNECTIONS: usize = 32;
 
 /// Serves until `shutdown` completes and all requests in progress are answered (or the budget is
 /// used up).
 pub async fn serve(
     listener: TcpListener,
     web: Web,
+    door: Door,
     limits: &config::Server,
     shutdown: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(limits.max_connections));
+    let places = match door {
+        Door::Public => limits.max_connections,
+        Door::Console => limits.max_connections.min(CONSOLE_CONNECTIONS),
+    };
+    let places = Arc::new(Semaphore::new(places));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -60,7 +69,7 @@ pub async fn serve(
         let web = web.clone();
         let service = service_fn(move |request| {
             let web = web.clone();
-            async move { Ok::<_, Infallible>(answer(&web, peer, request).await) }
+            async move { Ok::<_, Infallible>(answer(&web, door, peer, request).await) }
         });
         let connection =
             graceful.watch(builder.serve_connection(TokioIo::new(Mended::new(stream)), service));
@@ -96,16 +105,16 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Res
 
 /// Serves one request; at debug, logs a line without anything that identifies the client: tokens
 /// are part of the path, so it is not logged.
-async fn answer(web: &Web, peer: SocketAddr, request: Request<Incoming>) -> Response {
+async fn answer(web: &Web, door: Door, peer: SocketAddr, request: Request<Incoming>) -> Response {
     if !tracing::enabled!(tracing::Level::DEBUG) {
-        return web.answer(peer, request).await;
+        return web.answer(door, peer, request).await;
     }
     let started = Instant::now();
     let (method, route) = (
         request.method().clone(),
         web.route_name(request.uri(), request.headers()),
     );
-    let response = Box::pin(web.answer(peer, request)).await;
+    let response = Box::pin(web.answer(door, peer, request)).await;
     tracing::debug!(
         http.method = %method,
         http.route = route,

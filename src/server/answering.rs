@@ -63,6 +63,7 @@ impl Answering {
             keys: keys.clone(),
             token,
             tokens: self.tokens.clone(),
+            api: config.api.clone(),
             contacts: config.contacts.clone(),
             redirects: config.links.clone(),
             spool: config.spool.clone(),

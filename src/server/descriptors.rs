@@ -13,9 +13,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// Descriptors besides connections: the spool, the copies of links and forms, the embedded database
-/// with its journals, the log, the runtime. About thirty; the rest is for files that requests keep
-/// for a while.
+/// Descriptors besides public connections: the spool, the local copies, the embedded database with
+/// its journals, the log, the runtime, about thirty; at most 32 connections of operators; the rest
+/// is for files that requests keep for a while.
 const BESIDE: u64 = 100;
 /// Fewer connections than this are not enough to serve.
 const LEAST: u64 = 16;

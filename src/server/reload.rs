@@ -13,9 +13,10 @@ use crate::server::telemetry;
 
 /// Sections and keys that take effect with the next request. `log.level` is handled by the log
 /// itself.
-const RELOADED: [&str; 15] = [
+const RELOADED: [&str; 16] = [
     "admin_token",
     "adobe",
+    "api",
     "contacts.public",
     "cookies",
     "cors",

@@ -2,6 +2,7 @@
 //! standard output; the log is on standard error.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +19,21 @@ pub(super) struct Welcome {
 
 impl Welcome {
     /// Tells what holds at once.
-    pub(super) fn tell(&self, app: &AdminState) {
+    pub(super) fn tell(&self, app: &AdminState, console: Option<SocketAddr>) {
         let base = &app.default_site().base_url;
         say(&format!(
             "Sillage listens at {base}, database: {}",
             self.database
         ));
+        let base = match console {
+            Some(address) if !app.api.is_public() => &format!("http://{address}"),
+            _ => base,
+        };
+        if let Some(address) = console {
+            say(&format!(
+                "For operators (API, manual, metrics): http://{address}"
+            ));
+        }
         if self.is_token_new {
             say(&format!(
                 "The API token, shown only once (it is kept in admin.token in the data \

@@ -39,6 +39,8 @@ pub struct AdminState {
     pub token: String,
     /// The tokens that may do some of it.
     pub tokens: TokenCopy,
+    /// Where the API answers.
+    pub api: config::Api,
     /// What identifies a contact.
     pub contacts: config::Contacts,
     /// Where links may lead.

@@ -159,13 +159,16 @@ fn with_database() -> Routes {
         .delete("/tokens/{id}", GRANT, tokens::revoke_token)
 }
 
+/// What a sender's server calls: it is how hits come in, so it is on the public listener in any
+/// case. Kept in the spool, whatever the database does.
+fn for_senders() -> Routes {
+    Routes::new().post("/hits", WRITE_HITS, hits::post_hits)
+}
+
 /// Routes that need no database.
 fn without_database() -> Routes {
-    Routes::new()
-        // Kept in the spool, whatever the database does.
-        .post("/hits", WRITE_HITS, hits::post_hits)
-        // Looking at what becomes of a request.
-        .post("/debug/decode", OPERATE, debug::explain_request)
+    // Looking at what becomes of a request.
+    Routes::new().post("/debug/decode", OPERATE, debug::explain_request)
 }
 
 /// All routes of the API. Every answer that is no success is `application/problem+json`, also to
@@ -173,7 +176,17 @@ fn without_database() -> Routes {
 pub fn router(app: Arc<AdminState>) -> Router<Arc<AdminState>> {
     let await_tables = from_fn_with_state(Arc::clone(&app), await_tables);
     let routes = with_database().within(|router| router.route_layer(await_tables));
-    let (router, needs) = routes.and(without_database()).split();
+    guard(app, routes.and(for_senders()).and(without_database()))
+}
+
+/// What is there of the API where the rest is not.
+pub fn senders_router(app: Arc<AdminState>) -> Router<Arc<AdminState>> {
+    guard(app, for_senders())
+}
+
+/// What stands before every route, and answers where there is none.
+fn guard(app: Arc<AdminState>, routes: Routes) -> Router<Arc<AdminState>> {
+    let (router, needs) = routes.split();
     let gate = Gate::new(Arc::clone(&app), needs);
     router
         .fallback(refuse_path)
@@ -186,7 +199,8 @@ pub fn router(app: Arc<AdminState>) -> Router<Arc<AdminState>> {
 
 /// All routes, and what each needs.
 fn list() -> Vec<Route> {
-    with_database().and(without_database()).into_list()
+    let routes = with_database().and(for_senders());
+    routes.and(without_database()).into_list()
 }
 
 /// What the paths begin with, as a sentence lists it.

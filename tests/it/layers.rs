@@ -119,9 +119,11 @@ impl Source {
 }
 
 /// What the rest of the house may know of the configuration: its sections, and types in them.
-const SECTIONS: [&str; 20] = [
+const SECTIONS: [&str; 22] = [
     "Ack",
     "Adobe",
+    "Api",
+    "Console",
     "Contacts",
     "Cookies",
     "Cors",

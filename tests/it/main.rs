@@ -40,6 +40,7 @@ mod importing;
 mod keys;
 mod killed_server;
 mod layers;
+mod listeners;
 mod mangled;
 mod manual;
 mod mapp;

@@ -27,7 +27,9 @@ pub fn command(program: &str, listen: SocketAddr, data_dir: &Path) -> Command {
         .env("SILLAGE_ADMIN_TOKEN", ADMIN_TOKEN)
         .env("SILLAGE_KEYS__SIGNING", SIGNING_KEY)
         // On the main listener, with the token: one port less to find.
-        .env("SILLAGE_METRICS__LISTEN", "");
+        .env("SILLAGE_METRICS__LISTEN", "")
+        // The same: the API is on the main listener.
+        .env("SILLAGE_CONSOLE__LISTEN", "");
     command
 }
 

@@ -59,7 +59,7 @@ fn meant(key: &str, text: &str) -> String {
         "adobe.mode" => {
             return nearest(text, ["session", "permanent", "anonymous"].into_iter());
         }
-        "listen" | "metrics.listen" => {
+        "listen" | "console.listen" | "metrics.listen" => {
             let port = text.rsplit(':').next().unwrap_or(text);
             let host = match text.strip_suffix(port).unwrap_or_default() {
                 "localhost:" => "127.0.0.1",
