@@ -14,6 +14,7 @@ mod recount;
 mod retire;
 mod serve;
 mod tokens;
+mod users;
 mod verdict;
 
 use std::io::{ErrorKind, Write as _};
@@ -91,6 +92,9 @@ enum Command {
     /// Create, list and revoke tokens for the API
     #[command(subcommand)]
     Token(tokens::TokenCommand),
+    /// Add, list and remove the people who sign in
+    #[command(subcommand)]
+    User(users::UserCommand),
     /// List the keys that links were signed with, and give up lost ones
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -250,6 +254,7 @@ fn execute(
             Command::PageTag(command) => command.execute(&config).await,
             Command::Import(command) => command.execute(&config).await,
             Command::Export(command) => command.execute(&config).await,
+            Command::User(command) => command.execute(&config).await,
             Command::Token(command) => command.execute(&config).await,
             Command::Keys(command) => command.execute(&config).await,
             Command::Recount(command) => command.execute(&config).await,

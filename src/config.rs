@@ -284,6 +284,8 @@ section!(
         /// Its address; empty means none.
         #[serde(with = "address_or_empty")]
         listen: Option<SocketAddr> = Some(Console::USUAL),
+        /// The header in which a trusted proxy names the user; `None` means it signs nobody in.
+        user_header: Option<String> = None,
     }
 );
 

@@ -13,14 +13,19 @@ pub mod export;
 pub mod import;
 pub mod messages;
 mod page_tags;
+mod password;
 pub mod people;
 pub mod report;
+pub mod sign_in;
 pub mod site_report;
+pub mod users;
 pub mod wire;
 
 pub use crate::model::draft::{
-    DeliveryEdit, DraftError, LinkEdit, NewDelivery, NewLink, NewPageTag, NewToken, random_slug,
+    DeliveryEdit, DraftError, LinkEdit, NewDelivery, NewLink, NewPageTag, NewToken, NewUser,
+    UserEdit, random_slug, user_name,
 };
 pub use campaigns::{CampaignError, create_delivery, create_links, create_short_link};
 pub use changes::{change_delivery, change_link};
 pub use page_tags::{create_page_tags, replace_page_tag};
+pub use password::PasswordError;

@@ -30,6 +30,8 @@ mod postgres;
 pub mod recount;
 pub mod retention;
 pub mod scan;
+pub mod sessions;
+mod sign_in_tries;
 pub mod signing_keys;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -37,6 +39,7 @@ pub mod tokens;
 pub mod touches;
 mod types;
 pub mod unknown_paths;
+pub mod users;
 mod writes;
 
 use std::path::{Path, PathBuf};

@@ -188,7 +188,8 @@ impl Web {
             Door::Console => {
                 let mut request = request.map(Body::new);
                 let client = self.tracking().client_of(peer.ip(), request.headers());
-                request.extensions_mut().insert(Client(client));
+                let peer = peer.ip();
+                request.extensions_mut().insert(Came { door, peer, client });
                 self.answer_page(door, request).await
             }
         }
@@ -232,7 +233,8 @@ impl Web {
             Err(body) => {
                 let client = tracking.client_of(peer.ip(), &parts.headers);
                 let mut request = Request::from_parts(parts, body);
-                request.extensions_mut().insert(Client(client));
+                let (door, peer) = (Door::Public, peer.ip());
+                request.extensions_mut().insert(Came { door, peer, client });
                 self.answer_page(Door::Public, request).await
             }
         };
@@ -265,14 +267,21 @@ impl Web {
     }
 }
 
-/// The client, by our own rules of trust.
-#[derive(Clone, Copy)]
-struct Client(IpAddr);
+/// How a request came.
+#[derive(Clone, Copy, Debug)]
+pub struct Came {
+    /// By which listener.
+    door: Door,
+    /// From which address, a proxy's perhaps.
+    peer: IpAddr,
+    /// From which client, by our own rules of trust.
+    client: IpAddr,
+}
 
 /// What no route matches: the old system's, if there is one.
 async fn answer_unknown(
     State(admin): State<Arc<AdminState>>,
-    Extension(Client(client)): Extension<Client>,
+    Extension(Came { client, .. }): Extension<Came>,
     mut request: Request<Body>,
 ) -> Response {
     let path = request.uri().path();

@@ -16,7 +16,7 @@ use crate::store::scan::Wanted;
 /// Tokens a query while listing.
 const PAGE: i64 = 1_000;
 /// Who changes something here, as lists name it.
-const ACTOR: &str = "command line";
+pub(super) const ACTOR: &str = "command line";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
@@ -92,10 +92,11 @@ impl TokenCommand {
 }
 
 /// What was given wrong is wrong usage; what fails is not.
-fn explain(error: AccessError) -> anyhow::Error {
+pub(super) fn explain(error: AccessError) -> anyhow::Error {
     match error {
         AccessError::Database(error) => error.into(),
         AccessError::NoRandom(error) => error.into(),
+        AccessError::Password(error) => error.into(),
         error => WrongUsage(error.to_string()).into(),
     }
 }

@@ -52,6 +52,7 @@ pub(super) fn check(config: &Config) -> Vec<Mistake> {
     urls::check_urls(config, &mut found);
     urls::check_upstream(config, &mut found);
     urls::check_places(config, &mut found);
+    check_user_header(config, &mut found);
     check_secrets(config, &mut found);
     lists::check_networks(config, &mut found);
     lists::check_names(config, &mut found);
@@ -151,6 +152,22 @@ fn meet(one: SocketAddr, other: SocketAddr) -> bool {
             || other.is_unspecified() && (other.is_ipv6() || one.is_ipv4())
     };
     one.port() != 0 && one.port() == other.port() && both(one.ip(), other.ip())
+}
+
+/// Headers that mean something else to us.
+const OTHER_HEADERS: [&str; 4] = ["authorization", "cookie", "host", "x-forwarded-for"];
+
+fn check_user_header(config: &Config, found: &mut Found) {
+    let Some(header) = &config.console.user_header else {
+        return;
+    };
+    let text = match http::HeaderName::from_bytes(header.as_bytes()) {
+        Err(_) => "is not the name of a header",
+        Ok(name) if OTHER_HEADERS.contains(&name.as_str()) => "names something else in a request",
+        Ok(_) => return,
+    };
+    let text = format!("{text}; {}", allowed("console.user_header"));
+    found.say("console.user_header", header, text);
 }
 
 fn check_secrets(config: &Config, found: &mut Found) {

@@ -73,6 +73,7 @@ fn other_than_default(key: &str, default: &Value) -> String {
         "listen" | "console.listen" | "metrics.listen" => "127.0.0.1:7777",
         "public_url" | "links.fallback_url" | "upstream.url" => "https://a.example/b",
         "upstream.host" => "a.example",
+        "console.user_header" => "X-A",
         "database_url" => "postgres://a@b/c",
         "verdict.agents" | "verdict.networks" => "/etc/a",
         "data_dir" | "admin_token" | "debug.key" => "12345678901234567890",

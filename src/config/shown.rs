@@ -62,6 +62,13 @@ impl Config {
                     .to_owned(),
             );
         }
+        if self.console.user_header.is_some() && self.trust.proxies.is_empty() {
+            doubts.push(
+                "console.user_header signs nobody in, because trust.proxies is empty; list the \
+                proxy's network there"
+                    .to_owned(),
+            );
+        }
         for (key, secret) in [
             ("admin_token", &self.admin_token),
             ("debug.key", &self.debug.key),
@@ -183,6 +190,7 @@ mod tests {
             ("", 0),
             ("listen = '0.0.0.0:80'", 1),
             ("[api]\npublic = false", 0),
+            ("[console]\nuser_header = 'X-Remote-User'", 1),
             ("[api]\npublic = false\n[console]\nlisten = ''", 1),
             (
                 "listen = '[::]:80'\n[trust]\nproxies = ['0.0.0.0/0']\nsenders = ['::/0']",

@@ -26,7 +26,7 @@ const BYTES: &str = "give a whole number of bytes, such as 67108864";
 const TRUE_OR_FALSE: &str = "give true or false";
 
 /// What a key takes.
-const ALLOWED: [(&str, &str); 51] = [
+const ALLOWED: [(&str, &str); 52] = [
     (
         "listen",
         "give an address and a port such as \"127.0.0.1:8080\" or \"[::]:8080\" (names are not \
@@ -119,6 +119,10 @@ const ALLOWED: [(&str, &str); 51] = [
     (
         "console.listen",
         "give an address and a port such as \"127.0.0.1:8081\", or \"\" for none",
+    ),
+    (
+        "console.user_header",
+        "give the name of a header such as \"X-Remote-User\"",
     ),
     ("api.public", TRUE_OR_FALSE),
     (

@@ -1,16 +1,21 @@
-//! Who may do what: the scopes of tokens, and what a path of the API needs.
+//! Who may do what: the scopes of tokens, the roles of users, and what a path of the API needs.
 //!
 //! Pure rules. A path names its [`Need`]; a caller has [`Rights`]; nothing between says yes or no.
 
+mod password;
+mod role;
 mod secret_text;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::hint::one_of;
 
-pub use secret_text::{SecretPrint, TokenText};
+pub use password::Password;
+pub use role::Role;
+pub use secret_text::{SecretPrint, SessionText, TokenText};
 
 /// A token's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,6 +27,22 @@ impl fmt::Display for TokenId {
         self.0.fmt(f)
     }
 }
+
+/// A user's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserId(pub i64);
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The name of one sign-in, by which it is listed and ended; no secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SessionId(pub Uuid);
 
 /// One thing that a token may be allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -173,8 +194,12 @@ pub enum Need {
     Any(&'static [Scope]),
     /// All of these scopes.
     All(&'static [Scope]),
-    /// The admin token.
+    /// The admin token, or a user who is admin.
     Admin,
+    /// Nothing but to be known.
+    Known,
+    /// Nothing at all: what signs somebody in.
+    Nothing,
 }
 
 impl Need {
@@ -186,6 +211,7 @@ impl Need {
                 Self::Any(scopes) => scopes.iter().any(has),
                 Self::All(scopes) => scopes.iter().all(has),
                 Self::Admin => false,
+                Self::Known | Self::Nothing => true,
             }
     }
 
@@ -195,7 +221,7 @@ impl Need {
             Self::Any(scopes) | Self::All(scopes) => {
                 scopes.iter().map(|scope| scope.as_str()).collect()
             }
-            Self::Admin => Vec::new(),
+            Self::Admin | Self::Known | Self::Nothing => Vec::new(),
         }
     }
 }
@@ -204,7 +230,8 @@ impl Need {
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self, self.scopes().as_slice()) {
-            (Self::Admin, _) => f.write_str("the admin token"),
+            (Self::Admin, _) => f.write_str("the admin token, or a user with the role admin"),
+            (Self::Known | Self::Nothing, _) => f.write_str("no scope"),
             (_, [only]) => write!(f, "the scope {only}"),
             (Self::Any(_), several) => write!(f, "one of the scopes {}", one_of(several)),
             (Self::All(_), several) => write!(f, "the scopes {}", several.join(" and ")),
@@ -245,5 +272,6 @@ mod tests {
             assert!(need.is_met_by(Rights::ADMIN));
             assert!(!need.is_met_by(with(&[])));
         }
+        assert!(Need::Known.is_met_by(with(&[])));
     }
 }

@@ -4,6 +4,7 @@
 
 mod edit;
 mod token;
+mod user;
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -17,6 +18,7 @@ use crate::model::wire;
 
 pub use edit::{DeliveryEdit, LinkEdit};
 pub use token::NewToken;
+pub use user::{NewUser, UserEdit, user_name};
 
 /// A field that cannot be accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,7 +11,7 @@ use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::model::access::TokenId;
+use crate::model::access::{TokenId, UserId};
 use crate::model::clock::Micros;
 use crate::model::form::FormId;
 use crate::model::hit::{BroadlogId, DeliveryId, LinkId, read_uid};
@@ -76,7 +76,7 @@ macro_rules! id_of {
         })+
     };
 }
-id_of!(DeliveryId, BroadlogId, FormId, LinkId, TokenId);
+id_of!(DeliveryId, BroadlogId, FormId, LinkId, TokenId, UserId);
 
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,9 +1,11 @@
-//! Who may use the API beside the holder of the admin token: makes and revokes tokens.
+//! Who may use the API beside the holder of the admin token: makes and revokes tokens. People who
+//! sign in are in `users.rs` and `sign_in.rs`.
 
 use serde::Serialize;
 
+use super::password::PasswordError;
 use super::{DraftError, NewToken};
-use crate::model::access::{TokenId, TokenText};
+use crate::model::access::{TokenId, TokenText, UserId};
 use crate::model::clock::Clock;
 use crate::model::secret::{NoRandom, random_secret};
 use crate::store::tokens::Token;
@@ -18,6 +20,15 @@ pub enum AccessError {
     /// There is no such token.
     #[error("there is no token {0}: look up its number in the list of tokens")]
     NoToken(TokenId),
+    /// There is no such user.
+    #[error("there is no user {0}: look up the number in the list of users")]
+    NoUser(UserId),
+    /// Somebody has that name.
+    #[error("name {0} is already taken; choose another")]
+    NameTaken(String),
+    /// The password cannot be hashed.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
     /// No secret can be made.
     #[error(transparent)]
     NoRandom(#[from] NoRandom),

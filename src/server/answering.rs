@@ -64,6 +64,7 @@ impl Answering {
             token,
             tokens: self.tokens.clone(),
             api: config.api.clone(),
+            console: config.console.clone(),
             contacts: config.contacts.clone(),
             redirects: config.links.clone(),
             spool: config.spool.clone(),

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::model::clock::{Clock, Micros};
+use crate::operator::sign_in;
 use crate::store::retention::{Pace, Retired};
 use crate::store::{self, Store};
 
@@ -74,6 +75,8 @@ impl Housekeeper {
         let from = self.counted_from(now).await?;
         self.store.forget_keys(from).await?;
         self.store.forget_orders(from).await?;
+        // By the clock itself: at worst somebody signs in again.
+        sign_in::forget(&self.store, now).await?;
         self.store
             .fold_tops(Micros(from.0 - 2 * Micros::DAY))
             .await?;

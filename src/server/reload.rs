@@ -13,10 +13,11 @@ use crate::server::telemetry;
 
 /// Sections and keys that take effect with the next request. `log.level` is handled by the log
 /// itself.
-const RELOADED: [&str; 16] = [
+const RELOADED: [&str; 17] = [
     "admin_token",
     "adobe",
     "api",
+    "console.user_header",
     "contacts.public",
     "cookies",
     "cors",

@@ -65,6 +65,7 @@ migrations![
     "0041" "people",
     "0050" "write_turns",
     "0060" "tokens",
+    "0061" "users",
 ];
 
 fn migration(version: &str, name: &'static str, sql: &'static str) -> Migration {

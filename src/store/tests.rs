@@ -114,7 +114,7 @@ async fn make_tables(url: &str) {
     store.close().await;
 }
 
-async fn new_store(engine: Engine) -> Store {
+pub(crate) async fn new_store(engine: Engine) -> Store {
     open_at(&new_database(engine).await).await
 }
 

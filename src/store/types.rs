@@ -13,7 +13,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use crate::model::access::TokenId;
+use crate::model::access::{Role, SessionId, TokenId, UserId};
 use crate::model::clock::Micros;
 use crate::model::form::FormId;
 use crate::model::hit::{
@@ -323,8 +323,8 @@ macro_rules! column_of {
         }
     )+};
 }
-column_of!(i64: BroadlogId, DeliveryId, FormId, LinkId, TokenId);
-column_of!(Uuid: ContactId, VisitorId);
+column_of!(i64: BroadlogId, DeliveryId, FormId, LinkId, TokenId, UserId);
+column_of!(Uuid: ContactId, SessionId, VisitorId);
 
 /// A word is read from a text. An unknown one stands for the default.
 macro_rules! word_of_text {
@@ -353,7 +353,7 @@ macro_rules! word_of_text {
         }
     )+};
 }
-word_of_text!(Kind: Event, PageTagKind: Web);
+word_of_text!(Kind: Event, PageTagKind: Web, Role: Viewer);
 
 /// The columns of [`Utm::NAMES`].
 impl<'r, R: Row> FromRow<'r, R> for Utm

@@ -41,6 +41,8 @@ pub struct AdminState {
     pub tokens: TokenCopy,
     /// Where the API answers.
     pub api: config::Api,
+    /// How operators sign in.
+    pub console: config::Console,
     /// What identifies a contact.
     pub contacts: config::Contacts,
     /// Where links may lead.

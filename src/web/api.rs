@@ -17,10 +17,12 @@ mod page_tags;
 mod people;
 mod reports;
 mod routes;
+mod session;
 mod site_reports;
 mod tokens;
 mod tree;
 mod unknown_paths;
+mod users;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -62,6 +64,10 @@ const NAME_PEOPLE: Need = Need::All(&[Scope::ContactsRead, Scope::ReportsRead]);
 const OPERATE: Need = Need::Any(&[Scope::Operate]);
 /// Whoever may do only some of it does not say who else may.
 const GRANT: Need = Need::Admin;
+/// Whoever is signed in, or has any token.
+const KNOWN: Need = Need::Known;
+/// Everybody: signing in.
+const NOTHING: Need = Need::Nothing;
 
 /// Routes that the database answers.
 fn with_database() -> Routes {
@@ -157,6 +163,16 @@ fn with_database() -> Routes {
         .post("/tokens", GRANT, tokens::create_token)
         .get("/tokens/{id}", GRANT, tokens::get_token)
         .delete("/tokens/{id}", GRANT, tokens::revoke_token)
+        .get("/users", GRANT, users::list_users)
+        .post("/users", GRANT, users::add_user)
+        .get("/users/{id}", GRANT, users::get_user)
+        .patch("/users/{id}", GRANT, users::change_user)
+        .delete("/users/{id}", GRANT, users::remove_user)
+        .get("/session", KNOWN, session::show_session)
+        .post("/session", NOTHING, session::sign_in)
+        .delete("/session", KNOWN, session::sign_out)
+        .get("/sessions", KNOWN, session::list_sessions)
+        .delete("/sessions/{id}", KNOWN, session::end_session)
 }
 
 /// What a sender's server calls: it is how hits come in, so it is on the public listener in any
@@ -265,7 +281,7 @@ async fn await_tables(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::access::{Rights, Scopes};
+    use crate::model::access::{Rights, Role, Scopes};
 
     /// Who may call what, for people to read. The running server is held to it in
     /// `tests/it/access.rs`.
@@ -276,6 +292,9 @@ mod tests {
         for scope in Scope::ALL {
             table += &format!(" {}", scope.as_str());
         }
+        for role in Role::ALL {
+            table += &format!(" {}", role.as_str());
+        }
         let mut routes = list();
         routes.sort_by_key(|route| (route.path, route.method.to_string()));
         for route in routes {
@@ -285,7 +304,9 @@ mod tests {
                 let alone = Rights::of(Scopes::of(&[scope]));
                 let others = Scope::ALL.into_iter().filter(|other| *other != scope);
                 let without = Rights::of(Scopes::of(&others.collect::<Vec<_>>()));
-                let word = if route.need.is_met_by(alone) {
+                let word = if route.need == Need::Nothing {
+                    "open"
+                } else if route.need.is_met_by(alone) {
                     "yes"
                 } else if route.need != Need::Admin && !route.need.is_met_by(without) {
                     "also"
@@ -293,6 +314,14 @@ mod tests {
                     "-"
                 };
                 line += &format!(" {word:width$}", width = scope.as_str().len());
+            }
+            for role in Role::ALL {
+                let word = match route.need.is_met_by(role.rights()) {
+                    _ if route.need == Need::Nothing => "open",
+                    true => "yes",
+                    false => "-",
+                };
+                line += &format!(" {word:width$}", width = role.as_str().len());
             }
             table += line.trim_end();
         }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::api;
 use crate::model::retry;
+use crate::model::secret::NoRandom;
 use crate::queue::sink::Refused;
 
 /// Longest text of a problem, in characters.
@@ -19,6 +20,8 @@ pub struct Problem {
     detail: String,
     field: Option<String>,
     more: Option<(&'static str, serde_json::Value)>,
+    /// Seconds until another try may succeed.
+    after: Option<i64>,
 }
 
 impl Problem {
@@ -29,6 +32,15 @@ impl Problem {
             detail: detail.into(),
             field: None,
             more: None,
+            after: None,
+        }
+    }
+
+    /// The same, with the seconds until another try may succeed.
+    pub fn after(self, seconds: i64) -> Self {
+        Self {
+            after: Some(seconds),
+            ..self
         }
     }
 
@@ -48,6 +60,7 @@ impl Problem {
             detail: format!("{field} {why}"),
             field: Some(field),
             more: None,
+            after: None,
         }
     }
 
@@ -113,6 +126,14 @@ impl Problem {
     }
 }
 
+impl From<NoRandom> for Problem {
+    fn from(error: NoRandom) -> Self {
+        tracing::error!(%error, "a secret could not be made");
+        let why = "the system gives the server no random numbers";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, why)
+    }
+}
+
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         Self::new(
@@ -159,6 +180,9 @@ impl IntoResponse for Problem {
             response
                 .headers_mut()
                 .insert(RETRY_AFTER, HeaderValue::from_static(retry::RETRY_AFTER));
+        }
+        if let Some(seconds) = self.after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         response
     }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::AdminState;
 use super::api::access;
+use super::{AdminState, Came};
 use crate::model::access::{Need, Scope};
 
 /// What readiness and metrics report about the rest of the server.
@@ -81,8 +82,12 @@ pub async fn get_readiness(State(app): State<Arc<AdminState>>) -> Response {
 }
 
 /// `GET /metrics` on the main listener: with the admin token, or one that may operate.
-pub async fn get_metrics(State(app): State<Arc<AdminState>>, headers: HeaderMap) -> Response {
-    let caller = match access::caller(&app, &headers).await {
+pub async fn get_metrics(
+    State(app): State<Arc<AdminState>>,
+    Extension(came): Extension<Came>,
+    headers: HeaderMap,
+) -> Response {
+    let caller = match access::caller(&app, came, &headers).await {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };

@@ -32,6 +32,7 @@ use axum::body::Body;
 use http::{HeaderName, HeaderValue, Method};
 use metrics::Counter;
 
+pub(in crate::web) use client_ip::is_in;
 pub use site::{ServedSite, Sites};
 
 pub(in crate::web) use head::Head;

@@ -1,15 +1,22 @@
-//! Who may call what: every route with every scope, and what becomes of tokens.
+//! Who may call what: every route with every scope and role, and what becomes of tokens.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Client, Engine, PostgresServer, TestServer, on_both, wait_for};
+use crate::harness::{
+    Answer, Client, Engine, PostgresServer, TestServer, free_port, on_both, wait_for,
+};
 
 /// What people read, and what a unit test holds the routes to.
 const TABLE: &str = include_str!("../../src/web/api/access.txt");
+
+/// So many columns are scopes; the rest are roles.
+const SCOPES: usize = 8;
+const PASSWORD: &str = "correct horse battery";
 
 /// A route of the table.
 struct Row {
@@ -87,15 +94,60 @@ fn assert_let_in(answer: &Answer, what: &str) {
     assert!(is_let_in, "{what}: {} {}", answer.status, answer.text());
 }
 
-async fn every_route_lets_in_by_its_scopes_or_refuses_with_their_names(engine: Engine) {
-    let server = TestServer::on(engine).start().await;
-    let (scopes, rows) = table();
-    let mut admin = server.client().admin();
-    let mut callers = Vec::new();
-    for scope in &scopes {
+/// One who calls with one scope, or with one role.
+struct Named {
+    name: &'static str,
+    client: Client,
+}
+
+impl Named {
+    async fn with_scope(server: &TestServer, scope: &'static str) -> Self {
         let draft = json!({"name": scope, "scopes": [scope]});
-        let (token, _) = make_token(&server, &draft).await;
-        callers.push(with_token(server.client(), &token));
+        let (token, _) = make_token(server, &draft).await;
+        Self {
+            name: scope,
+            client: with_token(server.client(), &token),
+        }
+    }
+
+    async fn with_role(server: &TestServer, console: SocketAddr, role: &'static str) -> Self {
+        let draft = json!({"name": role, "role": role, "password": PASSWORD});
+        let added = server
+            .client()
+            .admin()
+            .post_json("/api/v1/users", &draft)
+            .await;
+        assert_eq!(added.status, 201, "{}", added.text());
+        let client = Client::new(console).header("sec-fetch-site", "same-origin");
+        let mut user = Self { name: role, client };
+        user.sign_in().await;
+        user
+    }
+
+    async fn sign_in(&mut self) {
+        let draft = json!({"name": self.name, "password": PASSWORD});
+        let signed = self.client.post_json("/api/v1/session", &draft).await;
+        assert_eq!(signed.status, 200, "{}", signed.text());
+    }
+}
+
+async fn every_route_lets_in_by_scope_and_role_or_refuses_with_the_scopes(engine: Engine) {
+    let console = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let setup = TestServer::on(engine).with("CONSOLE__LISTEN", &console.to_string());
+    let server = setup.start().await;
+    let (columns, rows) = table();
+    let (scopes, roles) = columns.split_at(SCOPES);
+    assert_eq!(
+        (scopes[SCOPES - 1], roles[0], roles.len()),
+        ("operate", "viewer", 4)
+    );
+    let mut admin = server.client().admin();
+    let (mut callers, mut users) = (Vec::new(), Vec::new());
+    for scope in scopes {
+        callers.push(Named::with_scope(&server, scope).await);
+    }
+    for role in roles {
+        users.push(Named::with_role(&server, console, role).await);
     }
     let all = make_token(&server, &json!({"name": "all", "scopes": scopes})).await;
     let mut all = with_token(server.client(), &all.0);
@@ -108,11 +160,11 @@ async fn every_route_lets_in_by_its_scopes_or_refuses_with_their_names(engine: E
         let what = format!("{method} {path}");
         assert_let_in(&call(&mut admin, method, path).await, &what);
         let mut named = Vec::new();
-        for ((scope, word), caller) in scopes.iter().zip(words).zip(&mut callers) {
-            let answer = call(caller, method, path).await;
-            let what = format!("{what} with {scope}");
+        for (caller, word) in callers.iter_mut().chain(&mut users).zip(words) {
+            let answer = call(&mut caller.client, method, path).await;
+            let what = format!("{what} with {}", caller.name);
             match *word {
-                "yes" => assert_let_in(&answer, &what),
+                "yes" | "open" => assert_let_in(&answer, &what),
                 _ => named.push(assert_refused(&answer, &what)["needs"].take()),
             }
         }
@@ -123,7 +175,6 @@ async fn every_route_lets_in_by_its_scopes_or_refuses_with_their_names(engine: E
             .filter(|(_, word)| **word != "-")
             .map(|(scope, _)| *scope)
             .collect();
-        assert!(!named.is_empty(), "{what}: nobody is refused");
         for named in named {
             assert_eq!(named, json!(expected), "{what}");
         }
@@ -134,33 +185,36 @@ async fn every_route_lets_in_by_its_scopes_or_refuses_with_their_names(engine: E
         }
         // Nobody else learns even that.
         let answer = call(&mut server.client(), method, path).await;
-        assert_eq!(answer.status, 401, "{what}: {}", answer.text());
+        match words[0] {
+            "open" => assert_let_in(&answer, &what),
+            _ => assert_eq!(answer.status, 401, "{what}: {}", answer.text()),
+        }
+        if (method, *path) == (&Method::DELETE, "/session") {
+            for user in &mut users {
+                user.sign_in().await;
+            }
+        }
     }
     // The figures are a token's that may operate.
-    for (scope, caller) in scopes.iter().zip(&mut callers) {
-        let status = caller.get("/metrics").await.status;
-        assert_eq!(
-            status,
-            if *scope == "operate" { 200 } else { 403 },
-            "{scope}"
-        );
+    for Named { name, client } in callers.iter_mut().chain(&mut users) {
+        let may = ["operate", "operator", "admin"].contains(name);
+        let status = client.get("/metrics").await.status;
+        assert_eq!(status, if may { 200 } else { 403 }, "{name}");
     }
     // What is no route is told to whoever may call anything.
-    let nothing = callers[0].get("/api/v1/nothing").await;
+    let anybody = &mut callers[0].client;
+    let nothing = anybody.get("/api/v1/nothing").await;
     assert_eq!(nothing.status, 404, "{}", nothing.text());
-    let other = call(&mut callers[0], &Method::PUT, "/hits").await;
+    let other = call(anybody, &Method::PUT, "/hits").await;
     assert_eq!(other.status, 405, "{}", other.text());
     let (head, path) = (Method::HEAD, "/api/v1/hits");
-    for (scope, caller) in scopes.iter().zip(&mut callers) {
-        let status = caller
-            .request(head.clone(), path, &[], Bytes::new())
-            .await
-            .unwrap()
-            .status;
+    for Named { name, client } in callers.iter_mut().chain(&mut users) {
+        let answer = client.request(head.clone(), path, &[], Bytes::new()).await;
+        let may = ["hits:read", "analyst", "operator", "admin"].contains(name);
         assert_eq!(
-            status,
-            if *scope == "hits:read" { 200 } else { 403 },
-            "{scope}"
+            answer.unwrap().status,
+            if may { 200 } else { 403 },
+            "{name}"
         );
     }
     server.finish().await;
@@ -393,7 +447,7 @@ async fn hits_of_a_token_are_taken_while_the_database_is_away_and_over_a_restart
 }
 
 on_both!(
-    every_route_lets_in_by_its_scopes_or_refuses_with_their_names,
+    every_route_lets_in_by_scope_and_role_or_refuses_with_the_scopes,
     a_token_is_told_once_listed_and_revoked,
     the_command_line_makes_lists_and_revokes_tokens_of_a_running_server,
 );

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::harness::{Engine, PostgresServer, TestServer, new_dir, on_both};
 
 /// Every command that needs a database.
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 22] = [
     &["migrate"],
     &["delivery", "create", "--label", "x"],
     &[
@@ -33,6 +33,10 @@ const COMMANDS: [&[&str]; 18] = [
     &["token", "create", "--name", "x", "--scope", "operate"],
     &["token", "list"],
     &["token", "revoke", "1"],
+    &["user", "add", "x", "--role", "viewer", "--no-password"],
+    &["user", "list"],
+    &["user", "password", "x"],
+    &["user", "remove", "x"],
 ];
 
 fn run(dir: &Path, arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, String) {

@@ -61,5 +61,6 @@ mod stopping;
 mod two_servers;
 mod unsubscribing;
 mod upstream;
+mod users;
 mod values;
 mod wrong_requests;

@@ -90,6 +90,39 @@ impl fmt::Debug for TokenText {
     }
 }
 
+/// A session as the browser's cookie holds it: 43 characters. It is stored nowhere else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionText(String);
+
+impl SessionText {
+    /// The session of 256 random bits.
+    pub fn new(random: [u8; BYTES]) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(random))
+    }
+
+    /// Reads what a cookie gives; `None` if it cannot be a session.
+    pub fn read(text: &str) -> Option<Self> {
+        let random = URL_SAFE_NO_PAD.decode(text).ok()?;
+        (random.len() == BYTES).then(|| Self(text.to_owned()))
+    }
+
+    /// The cookie's value.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored of it.
+    pub fn print(&self) -> SecretPrint {
+        SecretPrint::of(&self.0)
+    }
+}
+
+impl fmt::Debug for SessionText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(session)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +148,16 @@ mod tests {
             assert_eq!(TokenText::read(wrong.as_bytes()), None, "{wrong}");
         }
         assert_eq!(TokenText::read(&[0xff; 47]), None);
+    }
+
+    #[test]
+    fn a_session_is_read_as_it_was_set() {
+        let session = SessionText::new([7; 32]);
+        assert_eq!(SessionText::read(session.as_str()), Some(session.clone()));
+        assert_eq!(format!("{session:?}"), "(session)");
+        for wrong in ["", "x", &session.as_str()[1..]] {
+            assert_eq!(SessionText::read(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

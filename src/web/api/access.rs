@@ -1,23 +1,31 @@
-//! Who calls the API, and whether they may.
+//! Who calls the API, and whether they may: programs with a token, and people who have signed in.
 //!
-//! [`identify`] stands before everything: without a valid token nobody learns even which paths
-//! there are (401). Each route has a [`Need`], and whoever does not meet it is told what it is (403). Tokens are looked up in the server's own copy, so a sender's hits are taken while the
-//! database is away.
+//! [`identify`] stands before everything: who is not known does not learn even which paths there are
+//! (401). Each route has a [`Need`], and whoever does not meet it is told what it is (403). Tokens
+//! are looked up in the server's own copy, so a sender's hits are taken while the database is away;
+//! people are looked up in the database.
+
+mod people;
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use tower::{Layer as _, ServiceExt as _};
+use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use super::routes::Needs;
-use crate::model::access::{Need, Rights, Scope, TokenText};
+use crate::model::access::{Need, Rights, Scope, SessionId, TokenText, UserId};
 use crate::model::secret::is_same_secret;
 use crate::replica::tokens::Found;
-use crate::web::AdminState;
 use crate::web::error::Problem;
+use crate::web::{AdminState, Came};
+
+pub use people::{Channel, SESSION_COOKIES};
 
 /// Who makes a request, as histories name it.
 #[derive(Clone, Debug)]
@@ -26,10 +34,23 @@ pub struct Actor(pub String);
 /// Who makes a request, and what they may do.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    actor: Actor,
-    rights: Rights,
+    /// As histories name them.
+    pub(super) actor: Actor,
+    /// What they may do.
+    pub(super) rights: Rights,
     /// The database has been away for so long that the rights may have been taken away.
     is_stale: bool,
+    /// Who has signed in; `None` for a token.
+    pub(super) person: Option<Person>,
+}
+
+/// A user who makes a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Person {
+    /// Who they are.
+    pub(super) user_id: UserId,
+    /// Their session; `None` where a proxy signs them in with each request.
+    pub(super) session: Option<SessionId>,
 }
 
 impl Caller {
@@ -96,31 +117,58 @@ impl Gate {
 /// Lets requests through whose caller has what the route needs, and notes who it is.
 pub(super) async fn identify(
     State(gate): State<Gate>,
+    Extension(came): Extension<Came>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = match caller(&gate.app, request.headers()).await {
+    let need = gate.need(&request);
+    if need == Some(Need::Nothing) {
+        return from_our_pages(request, next).await;
+    }
+    let caller = match caller(&gate.app, came, request.headers()).await {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
-    if let Some(need) = gate.need(&request)
+    if let Some(need) = need
         && let Err(refused) = caller.check(need)
     {
         return *refused;
     }
-    request.extensions_mut().insert(caller.actor);
-    next.run(request).await
+    let is_person = caller.person.is_some();
+    request.extensions_mut().insert(caller.actor.clone());
+    request.extensions_mut().insert(caller);
+    match is_person {
+        // A browser sends its cookies, and a proxy its header, whichever page asks.
+        true => from_our_pages(request, next).await,
+        false => next.run(request).await,
+    }
+}
+
+/// Lets a browser's request through if it changes nothing or comes from a page of this server.
+async fn from_our_pages(request: Request, next: Next) -> Response {
+    let refused = |_: ProtectionError| {
+        let why = "the request comes from a page of another site";
+        Problem::new(StatusCode::FORBIDDEN, why).into_response()
+    };
+    let guard = CsrfLayer::new().with_rejection_response(refused);
+    match guard.layer(next).oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
 }
 
 /// Who makes a request.
 ///
 /// # Errors
-/// There is no token (401), it is none that is valid (401, whatever is wrong with it), or only the
-/// database could tell and does not answer (503).
-pub async fn caller(app: &AdminState, headers: &HeaderMap) -> Result<Caller, Problem> {
+/// There is no token and nobody has signed in (401), the token is none that is valid (401, whatever
+/// is wrong with it), or only the database could tell and does not answer (503).
+pub async fn caller(app: &AdminState, came: Came, headers: &HeaderMap) -> Result<Caller, Problem> {
     let refused = |why| Err(Problem::new(StatusCode::UNAUTHORIZED, why));
     if !headers.contains_key(AUTHORIZATION) {
-        return refused("the token is missing: send it as Authorization: Bearer <token>");
+        return match people::person(app, came, headers).await? {
+            Some(caller) => Ok(caller),
+            None => refused("the token is missing: send it as Authorization: Bearer <token>"),
+        };
     }
     const WRONG: &str = "the token is not valid: Authorization must be Bearer <token>, with the \
         token from admin_token or data/admin.token, or one made with POST /api/v1/tokens that has \
@@ -133,6 +181,7 @@ pub async fn caller(app: &AdminState, headers: &HeaderMap) -> Result<Caller, Pro
             actor: Actor("admin".to_owned()),
             rights: Rights::ADMIN,
             is_stale: false,
+            person: None,
         });
     }
     let Some(text) = TokenText::read(given) else {
@@ -143,6 +192,7 @@ pub async fn caller(app: &AdminState, headers: &HeaderMap) -> Result<Caller, Pro
             actor: Actor(format!("token {} ({})", token.id, token.name)),
             rights: Rights::of(token.scopes),
             is_stale,
+            person: None,
         }),
         Found::Unknown => refused(WRONG),
         Found::Unanswered => Err(Problem::new(

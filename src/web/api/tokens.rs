@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::access::Actor;
 use super::json::{ApiJson, ApiQuery, NoQuery, PathText};
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
+use super::users::no_user;
 use crate::model::access::TokenId;
+use crate::model::hint::quote;
 use crate::model::wire::Id;
 use crate::operator::NewToken;
 use crate::operator::access::{self, AccessError, NewlyMade};
@@ -100,11 +102,13 @@ impl From<AccessError> for Problem {
         match error {
             AccessError::Draft(draft) => Self::field(draft.field, draft.why),
             AccessError::NoToken(id) => no_token(id),
-            AccessError::NoRandom(error) => {
-                tracing::error!(%error, "a token could not be made");
-                let why = "the system gives the server no random numbers";
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, why)
-            }
+            AccessError::NoUser(id) => no_user(id),
+            AccessError::NameTaken(name) => Self::conflict(
+                "name",
+                format_args!("{} is already taken; choose another", quote(&name)),
+            ),
+            AccessError::Password(error) => error.into(),
+            AccessError::NoRandom(error) => error.into(),
             AccessError::Database(error) => Self::database(&error),
         }
     }

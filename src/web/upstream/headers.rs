@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::model::site::Site;
 use crate::tracking::session::{BROADLOG_COOKIE, DELIVERY_COOKIE, LAST_DELIVERY_COOKIE};
 use crate::tracking::visitor::VISITOR_COOKIE;
+use crate::web::api::access::SESSION_COOKIES;
 
 /// What we call ourselves in `Via`.
 const OUR_NAME: &str = "sillage";
@@ -18,7 +19,9 @@ const OUR_NAME: &str = "sillage";
 const MOST_PASSES: usize = 2;
 
 /// Cookies that only we read and write.
-const OURS: [&str; 4] = [
+const OURS: [&str; 6] = [
+    SESSION_COOKIES[0],
+    SESSION_COOKIES[1],
     BROADLOG_COOKIE,
     DELIVERY_COOKIE,
     LAST_DELIVERY_COOKIE,

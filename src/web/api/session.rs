@@ -1,0 +1,183 @@
+//! `/session`: signing in and out. `/sessions`: who is signed in.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use http::header::USER_AGENT;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::access::{Caller, Channel};
+use super::json::{ApiJson, ApiQuery, NoQuery, PathText};
+use crate::model::access::{Password, SessionId};
+use crate::model::hint::quote;
+use crate::model::wire::{Id, Time};
+use crate::operator::sign_in::{self, SignIn, SignInError};
+use crate::store::sessions::Session;
+use crate::web::error::Problem;
+use crate::web::{AdminState, Came, Door};
+
+/// What somebody signs in with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignInRequest {
+    name: String,
+    password: Password,
+}
+
+/// `POST /session`: signs a user in, under a new session whatever the browser had before.
+pub(super) async fn sign_in(
+    State(app): State<Arc<AdminState>>,
+    Extension(came): Extension<Came>,
+    headers: HeaderMap,
+    ApiJson(request): ApiJson<SignInRequest>,
+) -> Result<Response, Problem> {
+    let refused = |why| Err(Problem::new(StatusCode::FORBIDDEN, why));
+    if came.door != Door::Console {
+        return refused("users sign in on the operators' listener (console.listen)");
+    }
+    let channel = Channel::of(&app, came, &headers);
+    if channel == Channel::Open {
+        return refused(
+            "a password is taken over https only, or from this machine itself. Behind a proxy that \
+            speaks https, list it in trust.proxies and let it set X-Forwarded-Proto",
+        );
+    }
+    let before = channel.session(&headers);
+    let agent = headers
+        .get(USER_AGENT)
+        .and_then(|agent| agent.to_str().ok());
+    let asked = SignIn {
+        name: &request.name,
+        password: request.password,
+        address: came.client,
+        agent,
+        before: before.as_ref(),
+    };
+    let (session, visit) = sign_in::sign_in(&app.store, &app.clock, asked).await?;
+    let body = json!({
+        "user": visit.name,
+        "role": visit.role,
+        "scopes": visit.role.rights().scopes,
+        "ends_at": Time(visit.ends_at),
+    });
+    let mut answer = Json(body).into_response();
+    channel.set_cookie(Some(&session), answer.headers_mut());
+    Ok(answer)
+}
+
+/// `DELETE /session`: signs the user out.
+pub(super) async fn sign_out(
+    State(app): State<Arc<AdminState>>,
+    Extension(came): Extension<Came>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    NoQuery: NoQuery,
+) -> Result<Response, Problem> {
+    if let Some(session) = caller.person.and_then(|person| person.session) {
+        let ended = app.store.end_session(session, None).await;
+        ended.map_err(|error| Problem::database(&error))?;
+    }
+    let mut answer = StatusCode::NO_CONTENT.into_response();
+    Channel::of(&app, came, &headers).set_cookie(None, answer.headers_mut());
+    Ok(answer)
+}
+
+/// Who makes the request.
+#[derive(Debug, Serialize)]
+pub(super) struct Whoami {
+    /// As histories name them.
+    actor: String,
+    scopes: Vec<&'static str>,
+    /// Whether they may also say who may do what.
+    admin: bool,
+}
+
+/// `GET /session`: who the request is from, and what they may do; for tokens too.
+pub(super) async fn show_session(
+    Extension(caller): Extension<Caller>,
+    NoQuery: NoQuery,
+) -> Json<Whoami> {
+    Json(Whoami {
+        scopes: caller.rights.scopes.names(),
+        admin: caller.rights.is_admin,
+        actor: caller.actor.0,
+    })
+}
+
+/// Whose sessions to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listing {
+    user_id: Option<Id>,
+}
+
+/// Sessions, the latest first.
+#[derive(Debug, Serialize)]
+pub(super) struct SessionList {
+    sessions: Vec<Session>,
+}
+
+/// `GET /sessions?user_id=`: an admin sees all, everybody else their own.
+pub(super) async fn list_sessions(
+    State(app): State<Arc<AdminState>>,
+    Extension(caller): Extension<Caller>,
+    ApiQuery(wanted): ApiQuery<Listing>,
+) -> Result<Json<SessionList>, Problem> {
+    let wanted = wanted.user_id.map(Into::into);
+    let own = caller.person.map(|person| person.user_id);
+    let of = if caller.rights.is_admin { wanted } else { own };
+    if !caller.rights.is_admin && (own.is_none() || wanted.is_some_and(|id| Some(id) != own)) {
+        return Ok(Json(SessionList {
+            sessions: Vec::new(),
+        }));
+    }
+    let limits = sign_in::limits(app.clock.now());
+    let sessions = app.store.sessions(of, limits).await;
+    let sessions = sessions.map_err(|error| Problem::database(&error))?;
+    Ok(Json(SessionList { sessions }))
+}
+
+/// `DELETE /sessions/{id}`: an admin ends any, everybody else their own.
+pub(super) async fn end_session(
+    State(app): State<Arc<AdminState>>,
+    Extension(caller): Extension<Caller>,
+    id: PathText,
+    NoQuery: NoQuery,
+) -> Result<StatusCode, Problem> {
+    let nothing = || {
+        let which = format_args!("{}; GET /api/v1/sessions lists sessions", quote(&id.0));
+        Problem::not_found("session", which)
+    };
+    let session = Uuid::try_parse(&id.0).map_err(|_| nothing())?;
+    let of = match (caller.rights.is_admin, caller.person) {
+        (true, _) => None,
+        (false, Some(person)) => Some(person.user_id),
+        (false, None) => return Err(nothing()),
+    };
+    let ended = app.store.end_session(SessionId(session), of).await;
+    match ended.map_err(|error| Problem::database(&error))? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(nothing()),
+    }
+}
+
+impl From<SignInError> for Problem {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::Wrong => Self::new(StatusCode::UNAUTHORIZED, error.to_string()),
+            SignInError::TooMany { after } => {
+                let why = format!("{error}; try again in {after} s");
+                Self::new(StatusCode::TOO_MANY_REQUESTS, why).after(after)
+            }
+            SignInError::TooLong(why) => Self::field("password", why),
+            SignInError::Password(error) => error.into(),
+            SignInError::NoRandom(error) => error.into(),
+            SignInError::Database(error) => Self::database(&error),
+        }
+    }
+}
