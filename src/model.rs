@@ -11,6 +11,7 @@ pub mod host_pattern;
 pub mod keys;
 pub mod link;
 pub mod money;
+pub mod orphan;
 pub mod period;
 pub mod retry;
 pub mod secret;

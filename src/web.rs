@@ -223,7 +223,13 @@ impl Web {
                 let head = tracking::Head::of(&tracking, &served.site, peer.ip(), &parts, route);
                 match tracking.decode(served, &head, body).await {
                     Outcome::OfNobody { body, .. } if self.has_upstream() => Err(Body::from(body)),
-                    outcome => Ok(tracking.settle(served, outcome, &parts.headers).await),
+                    mut outcome => {
+                        if let Some(orphan) = outcome.take_orphan() {
+                            let admin = self.admin();
+                            admin.unknown_paths.note_orphan(*orphan, &parts.headers);
+                        }
+                        Ok(tracking.settle(served, outcome, &parts.headers).await)
+                    }
                 }
             }
             None => Err(Body::new(body)),

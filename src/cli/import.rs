@@ -91,6 +91,7 @@ impl ImportCommand {
         let rules = ImportRules {
             unique: config.contacts.unique.clone(),
             personal_hosts: config.links.personal_hosts.clone(),
+            file: asked.file.display().to_string(),
             adopt: asked.adopt,
         };
         let store = ready_store(config).await?;

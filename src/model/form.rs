@@ -13,8 +13,10 @@ use url::Url;
 
 pub use check::FormError;
 
+use crate::model::clock::Micros;
 use crate::model::host_pattern::covers;
 use crate::model::link::check_template;
+use crate::model::wire;
 
 /// One form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,6 +55,16 @@ pub struct Form {
     /// Shown instead of the list of what is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
+    /// Since when it takes nothing.
+    #[serde(
+        default,
+        with = "wire::option_time",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub ended_at: Option<Micros>,
+    /// Where its visitors go since then; without it they are told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_url: Option<String>,
 }
 
 /// One field of a form.

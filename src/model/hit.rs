@@ -11,7 +11,7 @@ mod extra;
 mod foreign;
 mod ids;
 mod proof;
-mod summary;
+pub(crate) mod summary;
 mod utm;
 mod words;
 

@@ -28,8 +28,10 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::model::clock::{Clock, Micros};
+use crate::model::hit::{Limit, clean};
 use crate::model::host_pattern::HostPattern;
 use crate::model::retry::Backoff;
+use crate::store::import_runs::ImportedRows;
 use crate::store::{self, Store};
 
 pub use columns::ColumnError;
@@ -82,6 +84,19 @@ impl Source {
         }
     }
 
+    /// As the command line calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AdobeUrls => "adobe-urls",
+            Self::AdobeDeliveries => "adobe-deliveries",
+            Self::AdobeBroadlogs => "adobe-broadlogs",
+            Self::MauticRedirects => "mautic-redirects",
+            Self::MauticEmailStats => "mautic-email-stats",
+            Self::MauticContacts => "mautic-contacts",
+            Self::Links => "links",
+        }
+    }
+
     /// Whether its rows are written where the projection writes too.
     fn is_people(self) -> bool {
         matches!(
@@ -98,6 +113,8 @@ pub struct ImportRules {
     pub unique: Vec<String>,
     /// Hosts that a destination with a personal host may lead to; the redirect checks against them.
     pub personal_hosts: Vec<HostPattern>,
+    /// The file's name, for the record of the import.
+    pub file: String,
     /// Whether deliveries that were created here may become the other system's if they have the
     /// same number.
     pub adopt: bool,
@@ -120,6 +137,22 @@ pub struct Tally {
     pub refused: u64,
     /// Deliveries created because rows name them.
     pub deliveries_made: u64,
+}
+
+impl Tally {
+    /// As the database records it.
+    fn rows(&self) -> ImportedRows {
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        ImportedRows {
+            rows: number(self.rows),
+            made: number(self.made),
+            changed: number(self.changed),
+            unchanged: number(self.unchanged),
+            ignored: number(self.ignored),
+            refused: number(self.refused),
+            deliveries_made: number(self.deliveries_made),
+        }
+    }
 }
 
 /// Who looks on.
@@ -163,7 +196,8 @@ pub enum ImportError {
 }
 
 type Batch = Vec<(Place, Result<Draft, String>)>;
-/// Reads a file and stores its rows.
+
+/// Reads a file and stores its rows; the database has a record of it.
 ///
 /// # Errors
 /// The file is no table, lacks a column, or the database fails for longer than half a minute.
@@ -175,6 +209,61 @@ pub async fn import(
     input: impl Read + Send + 'static,
     watcher: &mut impl Watcher,
 ) -> Result<Tally, ImportError> {
+    let (file, _) = clean(&rules.file, Limit::NAME);
+    let begin = || store.begin_import(source.as_str(), &file, clock.now());
+    let id = patiently(begin).await?;
+    let mut tally = Tally::default();
+    let done = run(
+        store,
+        clock,
+        (source, id),
+        rules,
+        input,
+        watcher,
+        &mut tally,
+    )
+    .await;
+    let error = done.as_ref().err().map(ToString::to_string);
+    let rows = tally.rows();
+    let end = || store.end_import(id, &rows, error.as_deref(), clock.now());
+    match done {
+        Ok(()) => {
+            patiently(end).await?;
+            Ok(tally)
+        }
+        // Where the database is away, this is told nowhere: the record stays as it is.
+        Err(error) => {
+            let _ = end().await;
+            Err(error)
+        }
+    }
+}
+
+/// Calls until the database answers.
+async fn patiently<T, F: Future<Output = store::Result<T>>>(
+    call: impl Fn() -> F,
+) -> store::Result<T> {
+    let (mut tries, mut backoff) = (0, Backoff::default());
+    loop {
+        match call().await {
+            Err(error) if tries < TRIES && !store::is_refusal(&error) => {
+                tries += 1;
+                tokio::time::sleep(backoff.pause()).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn run(
+    store: &Store,
+    clock: &Clock,
+    (source, id): (Source, i64),
+    rules: &ImportRules,
+    input: impl Read + Send + 'static,
+    watcher: &mut impl Watcher,
+    tally: &mut Tally,
+) -> Result<(), ImportError> {
     // A thread of its own: reading may wait for a pipe, and parsing goes on while the database
     // works. It ends when nobody listens.
     let (sender, mut batches) = mpsc::channel(AHEAD);
@@ -184,7 +273,6 @@ pub async fn import(
             let _ = sender.blocking_send(Err(error));
         }
     });
-    let mut tally = Tally::default();
     while let Some(batch) = batches.recv().await {
         let batch = batch?;
         let (outcomes, deliveries_made) = store_batch(store, clock, source, rules, &batch).await?;
@@ -220,12 +308,14 @@ pub async fn import(
                     .map_err(ImportError::Report)?;
             }
         }
-        watcher.progress(&tally);
+        watcher.progress(tally);
+        // Where that fails, the next batch says it.
+        let _ = store.tell_import(id, &tally.rows(), clock.now()).await;
         if !store.is_postgres() {
             tokio::time::sleep(TURN).await;
         }
     }
-    Ok(tally)
+    Ok(())
 }
 
 fn read_batches(

@@ -218,6 +218,34 @@ pub async fn read_people(store: &Store, wanted: &Wanted) -> Result<People> {
         (What::OptedOut, _) => hits(store, wanted, Judged::Counted, Some(Kind::Optout)).await?,
         (What::Machine, _) => hits(store, wanted, Judged::Machine, None).await?,
     };
+    name(store, &mut part).await?;
+    Ok(part)
+}
+
+/// Reads a part of the browsers that followed a link which belongs to no delivery.
+///
+/// # Errors
+/// The database refuses or cannot be reached.
+pub async fn read_clickers_of(
+    store: &Store,
+    link: LinkId,
+    after: Option<Place>,
+    limit: i64,
+) -> Result<People> {
+    let after = Place::visitor(after).0;
+    let clickers = store.link_clickers(link, after, limit).await?;
+    let last = clickers.last().filter(|_| clickers.len() as i64 == limit);
+    let next = last.map(|clicker| Place::Visitor(clicker.visitor_id.0, link.0));
+    let mut part = People {
+        people: clickers.into_iter().map(Into::into).collect(),
+        next,
+    };
+    name(store, &mut part).await?;
+    Ok(part)
+}
+
+/// Fills in who contacts are by now.
+async fn name(store: &Store, part: &mut People) -> Result<()> {
     let ids: BTreeSet<ContactId> = part
         .people
         .iter()
@@ -230,7 +258,7 @@ pub async fn read_people(store: &Store, wanted: &Wanted) -> Result<People> {
             one.fields.clone_from(&contact.fields);
         }
     }
-    Ok(part)
+    Ok(())
 }
 
 /// What a part is collected in.

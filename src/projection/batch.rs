@@ -265,12 +265,16 @@ impl<'p> Batch<'p> {
         changes: &Changes,
     ) -> store::Result<Vec<Earned>> {
         let touches = touches::find(tx, hits, changes, self.rules).await?;
-        let mut touches = touches.into_iter().map(visits);
+        let mut touches = touches.into_iter();
         let none: Touches = Vec::new().into();
         let mut all = Vec::with_capacity(hits.len());
         for Settled { hit, .. } in hits {
             let touches = match Orders::may_earn(hit) {
-                true => touches.next().unwrap_or_default().into(),
+                true => {
+                    let touched = touches.next().unwrap_or_default();
+                    touches::take_click(hit, &touched);
+                    visits(touched).into()
+                }
                 false => Arc::clone(&none),
             };
             let earned = orders.settle(hit, &touches);

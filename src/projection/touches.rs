@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::orders::Orders;
 use super::rules::ProjectionRules;
 use crate::identity::Changes;
-use crate::model::hit::{ContactId, Hit, VisitorId};
+use crate::model::hit::{ContactId, Hit, Kind, LinkId, Utm, VisitorId};
 use crate::store::touches::{Purchase, Touch, Touched};
 use crate::store::{self, Tx};
 
@@ -50,6 +50,24 @@ pub(super) async fn find(
     Ok(touches)
 }
 
+/// Gives a purchase the link and the campaign parameters of the click that began its session: the
+/// last one of its delivery. What it says itself stays.
+pub(super) fn take_click(hit: &mut Cow<'_, Hit>, touched: &Touched) {
+    let Some(delivery) = hit.delivery_id.filter(|_| hit.kind == Kind::Transaction) else {
+        return;
+    };
+    let is_click = |(touch, _): &&(Touch, Utm)| touch.0 == delivery.0 && touch.1 != 0;
+    let Some((Touch(_, link, _), utm)) = touched.values().rev().find(is_click) else {
+        return;
+    };
+    if hit.link_id.is_none() {
+        hit.to_mut().link_id = Some(LinkId(*link));
+    }
+    if hit.utm == Utm::default() && *utm != Utm::default() {
+        hit.to_mut().utm = utm.clone();
+    }
+}
+
 /// The browser of a hit, if it may have been here before.
 fn own_browser(hit: &Hit) -> Option<VisitorId> {
     hit.visitor_id.filter(|_| !hit.visitor_is_new)
@@ -86,7 +104,7 @@ fn add_new(
                 continue;
             }
             if let Some(touch) = Touch::of(hit, rules.revenue) {
-                touches[number].insert((at, place), touch);
+                touches[number].insert((at, place), (touch, hit.utm.clone()));
             }
         }
     }

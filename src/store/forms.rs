@@ -3,7 +3,7 @@
 use sqlx::types::Json;
 
 use super::deliveries::Taken;
-use super::{Store, Tx};
+use super::{Either, Store, Tx};
 use crate::both;
 use crate::model::clock::Micros;
 use crate::model::form::{Form, FormId};
@@ -93,6 +93,25 @@ impl Tx {
         } else {
             Err(Taken::Id)
         })
+    }
+
+    /// A form, locked for a change until this transaction ends.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn form_to_change(&mut self, id: FormId) -> sqlx::Result<Option<StoredForm>> {
+        let sql = match self {
+            Either::Postgres(_) => {
+                "select id, definition, created_at, changed_at from forms where id = $1 for update"
+            }
+            // A transaction that writes is alone.
+            Either::Sqlite(_) => {
+                "select id, definition, created_at, changed_at from forms where id = $1"
+            }
+        };
+        let row: Option<FormRow> =
+            both!(self, c => sqlx::query_as(sql).bind(id).fetch_optional(&mut **c).await)?;
+        Ok(row.and_then(read_form))
     }
 
     /// Replaces the definition of a form; `None` if there is no such form.

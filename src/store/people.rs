@@ -137,6 +137,25 @@ impl Store {
         both!(self.reader(), pool => sqlx::query_as(sql).bind(delivery).bind(after.0).bind(after.1).bind(rows).fetch_all(pool).await)
     }
 
+    /// Browsers that followed a link which belongs to no delivery, in the order of their ids, from
+    /// behind one on.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn link_clickers(
+        &self,
+        link: LinkId,
+        after: Uuid,
+        rows: i64,
+    ) -> sqlx::Result<Vec<Clicker>> {
+        let sql = "select c.visitor_id, c.link_id, c.first_at,
+                          (select v.contact_id from visitors v where v.id = c.visitor_id) as contact_id
+                   from clicking_visitors c
+                   where c.delivery_id = 0 and c.link_id = $1 and c.visitor_id > $2
+                   order by c.link_id, c.visitor_id limit $3";
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(link).bind(after).bind(rows).fetch_all(pool).await)
+    }
+
     /// What is known of some contacts, by the ids that are asked for.
     ///
     /// # Errors

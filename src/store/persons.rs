@@ -72,7 +72,7 @@ from_row!(ContactRecord, row => {
 /// Which contacts. All by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContactFilter {
-    /// Stands in a field, whatever its case.
+    /// Each word of it stands in a field, whatever its case.
     pub text: Option<String>,
     /// They have this tag.
     pub tag: Option<String>,
@@ -87,10 +87,13 @@ impl ContactFilter {
         self.tag.as_ref().is_none_or(has)
             && self.has_opted_out.is_none_or(|wanted| wanted == opted_out)
             && text.is_none_or(|text| {
-                contact.fields.values().any(|value| match value {
-                    Value::String(value) => value.to_lowercase().contains(text),
-                    value => value.to_string().contains(text),
-                })
+                let stands_in = |word: &str, value: &Value| match value {
+                    Value::String(value) => value.to_lowercase().contains(word),
+                    value => value.to_string().contains(word),
+                };
+                // A name is two fields of most contacts.
+                text.split_whitespace()
+                    .all(|word| contact.fields.values().any(|value| stands_in(word, value)))
             })
     }
 }
@@ -144,6 +147,42 @@ impl Store {
             "select id from visitors where contact_id = $1 order by changed_at desc, id limit $2";
         contact.visitor_ids = both!(self.reader(), pool => sqlx::query_scalar(sql).bind(id).bind(MOST_VISITORS).fetch_all(pool).await)?;
         Ok(Some(contact))
+    }
+
+    /// The tags that contacts have, in their order, from behind one on, and how many contacts have
+    /// each. Scans every contact.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub async fn contact_tags(
+        &self,
+        after: Option<&str>,
+        limit: i64,
+    ) -> sqlx::Result<Vec<(String, i64)>> {
+        let after = after.unwrap_or_default();
+        match self.reader() {
+            Either::Postgres(pool) => {
+                // As SQLite sorts them.
+                let sql = "select tag, count(*) from contacts, unnest(tags) as tag
+                           where merged_into is null and tag > $1 collate \"C\"
+                           group by tag order by tag collate \"C\" limit $2";
+                sqlx::query_as(sql)
+                    .bind(after)
+                    .bind(limit)
+                    .fetch_all(pool)
+                    .await
+            }
+            Either::Sqlite(pool) => {
+                let sql = "select t.value, count(*) from contacts c, json_each(c.tags) t
+                           where c.merged_into is null and t.value > $1
+                           group by t.value order by t.value limit $2";
+                sqlx::query_as(sql)
+                    .bind(after)
+                    .bind(limit)
+                    .fetch_all(pool)
+                    .await
+            }
+        }
     }
 
     /// The names of all fields that contacts have, sorted. Scans every contact.

@@ -51,6 +51,11 @@ const SENT_KEYS: Aging = Aging {
     key: "delivery_id, key",
     time: "created_at",
 };
+const REQUEST_KEYS: Aging = Aging {
+    name: "request_keys",
+    key: "actor, key",
+    time: "begun_at",
+};
 
 /// How many months may go at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +144,8 @@ impl Store {
     pub async fn forget_keys(&self, at: Micros) -> sqlx::Result<()> {
         let before = Micros(at.0 - KEYS_KNOWN);
         self.delete_before(IDEMPOTENCY_KEYS, before).await?;
-        self.delete_before(SENT_KEYS, before).await
+        self.delete_before(SENT_KEYS, before).await?;
+        self.delete_before(REQUEST_KEYS, before).await
     }
 
     /// Deletes a table's rows from before a time, in portions. Rows that are being changed are left

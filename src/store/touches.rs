@@ -68,8 +68,9 @@ pub struct Purchase {
     pub at: Micros,
 }
 
-/// When each touch was, and what; those of the same moment in storage order.
-pub type Touched = BTreeMap<(Micros, i64), Touch>;
+/// When each touch was, what, and with which campaign parameters; those of the same moment in storage
+/// order.
+pub type Touched = BTreeMap<(Micros, i64), (Touch, Utm)>;
 
 struct Found {
     seq: i64,
@@ -86,7 +87,8 @@ from_row!(Found, row => { seq, at, kind, delivery_id, link_id, proof } {
         source: row.try_get("utm_source")?,
         medium: row.try_get("utm_medium")?,
         campaign: row.try_get("utm_campaign")?,
-        ..Utm::default()
+        term: row.try_get("utm_term")?,
+        content: row.try_get("utm_content")?,
     },
 });
 
@@ -146,7 +148,7 @@ impl Tx {
                     campaign,
                 );
                 if let Some(touch) = touch {
-                    touches[purchase].insert((found.at, found.seq), touch);
+                    touches[purchase].insert((found.at, found.seq), (touch, found.utm));
                 }
             }
         }
@@ -182,7 +184,7 @@ impl Tx {
         window: i64,
     ) -> sqlx::Result<Vec<(usize, Found)>> {
         let what = "rows.number, h.seq, coalesce(h.occurred_at, h.received_at) as at, h.kind, h.delivery_id, h.link_id, \
-                    h.utm_source, h.utm_medium, h.utm_campaign, h.proof";
+                    h.utm_source, h.utm_medium, h.utm_campaign, h.utm_term, h.utm_content, h.proof";
         let is_one = "(rows.browser_id is null or h.visitor_id = rows.browser_id)
                  and h.verdict in ('human', 'suspect') and h.kind in ('click', 'pageview')
                  and (h.kind = 'click' or h.delivery_id is null)
@@ -238,7 +240,7 @@ const VISITOR: Whose = Whose {
 /// many, the last ones and the first.
 pub fn visits(touched: Touched) -> Vec<Touch> {
     let mut visits: Vec<(Micros, Touch)> = Vec::new();
-    for ((at, _), touch) in touched {
+    for ((at, _), (touch, _)) in touched {
         match visits.last_mut() {
             Some((last, same)) if *same == touch && at.0 - last.0 <= VISIT => *last = at,
             _ => visits.push((at, touch)),

@@ -27,14 +27,21 @@ pub struct UnknownPath {
 crate::from_row!(UnknownPath, row => { segment, passed_on, refused, first_at, last_at });
 
 impl Store {
-    /// All of them, most requested first.
+    /// Those that were requested most, first; behind a number of requests and a segment.
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn unknown_paths(&self) -> sqlx::Result<Vec<UnknownPath>> {
+    pub async fn unknown_paths(
+        &self,
+        after: Option<&(i64, String)>,
+        limit: i64,
+    ) -> sqlx::Result<Vec<UnknownPath>> {
         let sql = "select segment, passed_on, refused, first_at, last_at from unknown_paths
-                   order by passed_on + refused desc, segment";
-        both!(self.reader(), pool => sqlx::query_as(sql).fetch_all(pool).await)
+                   where passed_on + refused < $1
+                      or (passed_on + refused = $1 and segment > $2)
+                   order by passed_on + refused desc, segment limit $3";
+        let (asked, segment) = after.map_or((i64::MAX, ""), |(asked, name)| (*asked, name));
+        both!(self.reader(), pool => sqlx::query_as(sql).bind(asked).bind(segment).bind(limit).fetch_all(pool).await)
     }
 
     /// Adds what a server has counted.

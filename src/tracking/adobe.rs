@@ -36,6 +36,7 @@ use super::{verdict, visitor};
 use crate::model::escape::{html, start_of};
 use crate::model::hit::plain_pair;
 use crate::model::link::LinkRecord;
+use crate::model::orphan::OrphanKind;
 
 /// Characters of a URL that a response repeats at most.
 const MOST_REPEATED: usize = 500;
@@ -105,7 +106,12 @@ pub fn answer_click(
         if claim.id.target == Target::Link(IMPRESSION) {
             return answer_message(inbound, rules, claim);
         }
-        return Decoded::refused(no_page(inbound), "link unknown").counted(Counted::UnknownLink);
+        let decoded = Decoded::refused(no_page(inbound), "link unknown");
+        let decoded = decoded.counted(Counted::UnknownLink);
+        return match claim.link_ids().next() {
+            Some(id) => decoded.orphan(OrphanKind::Link, &id.to_string()),
+            None => decoded,
+        };
     };
     let brought = Brought {
         values: Cow::Borrowed(&claim.values),
@@ -126,7 +132,11 @@ pub fn answer(inbound: &Inbound<'_>, rules: &Rules, request: &Request) -> Decode
             Decoded::of(Reply::Xml(answer), Vec::new())
         }
         Request::Odd => {
-            Decoded::refused(no_page(inbound), "id unreadable").counted(Counted::UnknownLink)
+            let mut pairs = inbound.query_pairs();
+            let id = pairs.find(|(name, _)| name.eq_ignore_ascii_case("id"));
+            Decoded::refused(no_page(inbound), "id unreadable")
+                .counted(Counted::UnknownLink)
+                .orphan(OrphanKind::Link, id.as_ref().map_or("", |(_, id)| id))
         }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::session::SessionCookies;
 use crate::model::hit::Hit;
+use crate::model::orphan::{Orphan, OrphanKind};
 
 /// What a dialect makes of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,8 @@ pub struct Decoded {
     pub refused: Option<&'static str>,
     /// The total that it counts in.
     pub counted: Counted,
+    /// What was asked for and is not there.
+    pub orphan: Option<Box<Orphan>>,
 }
 
 impl Decoded {
@@ -37,6 +40,7 @@ impl Decoded {
             cookies: Cookies::default(),
             refused: None,
             counted: Counted::Nothing,
+            orphan: None,
         }
     }
 
@@ -51,6 +55,14 @@ impl Decoded {
     /// The same, in a total.
     pub fn counted(self, counted: Counted) -> Self {
         Self { counted, ..self }
+    }
+
+    /// The same, where an id was asked for that nothing has.
+    pub fn orphan(self, kind: OrphanKind, id: &str) -> Self {
+        Self {
+            orphan: Some(Box::new(Orphan::new(kind, id))),
+            ..self
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! the database. What readers and their browsers are answered by is
 //! [`TrackingState`], and has no way from there to here.
 
+mod tally;
 pub mod unknown_paths;
 
 use std::path::PathBuf;

@@ -8,11 +8,13 @@ mod deliveries;
 mod forms;
 mod hits;
 mod idempotency;
+mod imports;
 pub mod json;
 mod links;
 mod listing;
 mod messages;
 mod mistake;
+mod once;
 mod page_tags;
 mod people;
 mod reports;
@@ -74,7 +76,6 @@ fn with_database() -> Routes {
     Routes::new()
         // Sending.
         .get("/deliveries", READ_LINKS, deliveries::list_deliveries)
-        .post("/deliveries", WRITE_LINKS, deliveries::create_delivery)
         .get("/deliveries/{id}", READ_LINKS, deliveries::get_delivery)
         .patch("/deliveries/{id}", WRITE_LINKS, deliveries::change_delivery)
         .delete("/deliveries/{id}", WRITE_LINKS, deliveries::refuse_delete)
@@ -83,21 +84,18 @@ fn with_database() -> Routes {
             WRITE_LINKS,
             deliveries::end_delivery,
         )
-        .post("/deliveries/{id}/links", WRITE_LINKS, links::create_links)
         .post(
             "/deliveries/{id}/messages",
             WRITE_MESSAGES,
             messages::create_messages,
         )
         .get("/links", READ_LINKS, links::list::list_links)
-        .post("/links", WRITE_LINKS, links::create_short_link)
         .get("/links/{id}", READ_LINKS, links::list::get_link)
         .patch("/links/{id}", WRITE_LINKS, links::change::change_link)
         .delete("/links/{id}", WRITE_LINKS, links::change::refuse_delete)
         .post("/links/{id}/end", WRITE_LINKS, links::change::end_link)
         .get("/links/{id}/history", READ_LINKS, links::list::show_history)
         .get("/page-tags", OPERATE, page_tags::list_page_tags)
-        .post("/page-tags", OPERATE, page_tags::create_page_tags)
         .get("/page-tags/{identifier}", OPERATE, page_tags::get_page_tag)
         .put(
             "/page-tags/{identifier}",
@@ -109,14 +107,21 @@ fn with_database() -> Routes {
             OPERATE,
             page_tags::change_page_tag,
         )
+        .delete("/page-tags/{identifier}", OPERATE, page_tags::refuse_delete)
+        .post(
+            "/page-tags/{identifier}/end",
+            OPERATE,
+            page_tags::end_page_tag,
+        )
         .get("/forms", OPERATE, forms::list_forms)
-        .post("/forms", OPERATE, forms::create_form)
         .get("/forms/{id}", OPERATE, forms::get_form)
         .put("/forms/{id}", OPERATE, forms::change_form)
+        .delete("/forms/{id}", OPERATE, forms::refuse_delete)
+        .post("/forms/{id}/end", OPERATE, forms::end_form)
         // Measuring.
         .get("/hits", READ_HITS, hits::export::list_hits)
         .get("/contacts", READ_CONTACTS, contacts::find_contacts)
-        .post("/contacts", WRITE_CONTACTS, contacts::create_contact)
+        .get("/contacts/tags", READ_CONTACTS, contacts::list_tags)
         .get("/contacts/{id}", READ_CONTACTS, contacts::show_contact)
         .patch("/contacts/{id}", WRITE_CONTACTS, contacts::change_contact)
         .get(
@@ -139,6 +144,11 @@ fn with_database() -> Routes {
             NAME_PEOPLE,
             people::list_people,
         )
+        .get(
+            "/reports/links/{id}/people",
+            NAME_PEOPLE,
+            people::list_people_of_link,
+        )
         .get("/reports/hits", READ_REPORTS, site_reports::show_hits)
         .get(
             "/reports/visitors",
@@ -158,6 +168,8 @@ fn with_database() -> Routes {
         )
         .get("/reports/revenue", READ_REPORTS, site_reports::show_revenue)
         // Operating.
+        .get("/orphans", OPERATE, unknown_paths::list_orphans)
+        .get("/imports", OPERATE, imports::list_imports)
         .get("/unknown-paths", OPERATE, unknown_paths::list_unknown_paths)
         .get("/tokens", GRANT, tokens::list_tokens)
         .post("/tokens", GRANT, tokens::create_token)
@@ -181,6 +193,17 @@ fn for_senders() -> Routes {
     Routes::new().post("/hits", WRITE_HITS, hits::post_hits)
 }
 
+/// Routes that make things, once for each `Idempotency-Key`.
+fn makers() -> Routes {
+    Routes::new()
+        .post("/deliveries", WRITE_LINKS, deliveries::create_delivery)
+        .post("/deliveries/{id}/links", WRITE_LINKS, links::create_links)
+        .post("/links", WRITE_LINKS, links::create_short_link)
+        .post("/page-tags", OPERATE, page_tags::create_page_tags)
+        .post("/forms", OPERATE, forms::create_form)
+        .post("/contacts", WRITE_CONTACTS, contacts::create_contact)
+}
+
 /// Routes that need no database.
 fn without_database() -> Routes {
     // Looking at what becomes of a request.
@@ -191,7 +214,10 @@ fn without_database() -> Routes {
 /// paths and methods that do not exist.
 pub fn router(app: Arc<AdminState>) -> Router<Arc<AdminState>> {
     let await_tables = from_fn_with_state(Arc::clone(&app), await_tables);
-    let routes = with_database().within(|router| router.route_layer(await_tables));
+    let do_once = from_fn_with_state(Arc::clone(&app), once::do_once);
+    let makers = makers().within(|router| router.route_layer(do_once));
+    let routes = with_database().and(makers);
+    let routes = routes.within(|router| router.route_layer(await_tables));
     guard(app, routes.and(for_senders()).and(without_database()))
 }
 
@@ -215,7 +241,7 @@ fn guard(app: Arc<AdminState>, routes: Routes) -> Router<Arc<AdminState>> {
 
 /// All routes, and what each needs.
 fn list() -> Vec<Route> {
-    let routes = with_database().and(for_senders());
+    let routes = with_database().and(makers()).and(for_senders());
     routes.and(without_database()).into_list()
 }
 

@@ -204,11 +204,11 @@ impl TrackingState {
     /// `GET /r/<token or slug>`.
     async fn follow_link(&self, inbound: &Inbound<'_>) -> Decoded {
         let Some((name, following)) = native::read_link(inbound, &self.rules) else {
-            return native::no_link();
+            return native::no_link(inbound, None);
         };
         match self.links.get(name).await {
             Some(link) => native::answer_click(inbound, &self.rules, &following, &link),
-            None => native::no_link(),
+            None => native::no_link(inbound, Some(&following)),
         }
     }
 

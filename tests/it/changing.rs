@@ -2,6 +2,8 @@
 //! reaches a page, on every server.
 
 mod contacts;
+mod ended;
+mod paging;
 
 use std::time::Duration;
 

@@ -96,6 +96,11 @@ async fn each_wrong_request_is_told_what_is_wrong_what_is_allowed_and_what_to_do
         let made = admin.post_json(&format!("/api/v1/{path}"), &body).await;
         assert_eq!(made.status, 201, "{}", made.text());
     }
+    // A key that another request has.
+    let link = Bytes::from_static(b"{\"url\": \"https://shop.example/winter\"}");
+    let key = [("idempotency-key", "autumn")];
+    let made = admin.request(Method::POST, "/api/v1/links", &key, link);
+    assert_eq!(made.await.unwrap().status, 201);
     let line =
         r#"{"contact": {"email": "ada@example.com"}, "broadlog_id": 77, "idempotency_key": "ada"}"#;
     let messages = "/api/v1/deliveries/7/messages";

@@ -105,12 +105,18 @@ impl Form {
             Some(url) => Some(check_template(&url).map_err(|error| wrong("return_url", error))?),
             None => None,
         };
+        let end_url = match self.end_url.filter(|url| !url.trim().is_empty()) {
+            Some(url) => Some(check_template(&url).map_err(|error| wrong("end_url", error))?),
+            None => None,
+        };
         Ok(Self {
             name,
             alias,
             fields,
             return_url,
             allowed_hosts,
+            ended_at: self.ended_at,
+            end_url,
             submit_label: optional("submit_label", self.submit_label, Limit::NAME)?,
             success_message: optional("success_message", self.success_message, MESSAGE)?,
             error_message: optional("error_message", self.error_message, MESSAGE)?,
@@ -268,6 +274,8 @@ mod tests {
             submit_label: None,
             success_message: None,
             error_message: None,
+            ended_at: None,
+            end_url: None,
         }
     }
 

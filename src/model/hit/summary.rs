@@ -48,7 +48,8 @@ impl Utm {
     }
 }
 
-fn host_of(url: &str) -> Option<String> {
+/// The host of a URL, in lower case, without user and port.
+pub(crate) fn host_of(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     short(host(authority))

@@ -118,6 +118,18 @@ impl LinkToken {
     /// Decodes and verifies; `None` if none of our keys signed it. What was appended after a `_` or
     /// `-`, as Markdown does, is not part of the token: only old tokens contain them.
     pub fn decode(text: &str, keys: &Keys) -> Option<Self> {
+        Self::read(text, |key, message, tag| {
+            keys.verify(key, Purpose::Link, message, tag)
+        })
+    }
+
+    /// What a token says that none of our keys signed. Anybody can write one, so nothing may rest
+    /// on it: it tells operators what somebody looked for.
+    pub fn claimed(text: &str) -> Option<Self> {
+        Self::read(text, |_, _, _| true)
+    }
+
+    fn read(text: &str, is_signed: impl FnOnce(u8, &[u8], &[u8]) -> bool) -> Option<Self> {
         let text = match text.starts_with(['4', '5']) {
             true => text.split(['_', '-']).next()?,
             false => text,
@@ -136,7 +148,7 @@ impl LinkToken {
         };
         let (message, tag) = buffer[..length].split_at_checked(length.checked_sub(TAG_BYTES)?)?;
         let (&first, mut rest) = message.split_first()?;
-        if first >> 4 != version || !keys.verify(first & 0x0f, Purpose::Link, message, tag) {
+        if first >> 4 != version || !is_signed(first & 0x0f, message, tag) {
             return None;
         }
         let rest = &mut rest;

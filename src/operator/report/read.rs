@@ -124,7 +124,9 @@ impl Report {
         for LinkHits { link_id, row } in rows {
             *report.kinds.entry(row.kind).or_default() += row.count();
             report.distinct_opens += row.new_broadlogs;
-            if link_id != 0 {
+            // A purchase carries the link that led to it, and is no click on it.
+            let is_click = matches!(row.kind, Kind::Click | Kind::Optout | Kind::Mirror);
+            if link_id != 0 && is_click {
                 let link = LinkId(link_id);
                 let row_of = links.entry(link).or_insert_with(|| LinkRow::gone(link));
                 row_of.count += row.count();

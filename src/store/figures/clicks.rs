@@ -1,4 +1,5 @@
 //! Who clicked: each visitor once for a delivery, and once for each of its links that it followed.
+//! Links that belong to no delivery are delivery 0's, which is never counted as a whole.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -13,12 +14,15 @@ pub(super) type Clicker = (i64, VisitorId, i64);
 impl Figures {
     /// Counts who clicked, if anyone did.
     pub(super) fn add_clicker(&mut self, hit: &Hit) {
-        let (Kind::Click, Some(visitor), Some(delivery)) =
-            (hit.kind, hit.visitor_id, hit.delivery_id)
-        else {
+        let (Kind::Click, Some(visitor)) = (hit.kind, hit.visitor_id) else {
             return;
         };
-        let clicker = (delivery.0, visitor, hit.link_id.map_or(0, |id| id.0));
+        let delivery = hit.delivery_id.map_or(0, |id| id.0);
+        let link = hit.link_id.map_or(0, |id| id.0);
+        if (delivery, link) == (0, 0) {
+            return;
+        }
+        let clicker = (delivery, visitor, link);
         let first = self
             .totals
             .sets
@@ -76,7 +80,7 @@ pub(super) async fn save(
         if *link != 0 {
             *counts.entry((*delivery, *link)).or_default() += 1;
         }
-        if visitors_known.insert((*delivery, *visitor)) {
+        if *delivery != 0 && visitors_known.insert((*delivery, *visitor)) {
             *counts.entry((*delivery, 0)).or_default() += 1;
         }
     }

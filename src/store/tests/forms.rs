@@ -29,6 +29,8 @@ fn form(name: &str) -> Form {
         submit_label: Some(name.to_owned()),
         success_message: None,
         error_message: Some(name.to_owned()),
+        ended_at: None,
+        end_url: None,
     }
 }
 

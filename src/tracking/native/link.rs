@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use super::{click, open};
 use crate::model::link::{self, LinkName, LinkRecord, LinkToken};
+use crate::model::orphan::OrphanKind;
 use crate::tracking::click::{Brought, lead};
 use crate::tracking::decoded::{Counted, Decoded, Reply};
 use crate::tracking::inbound::Inbound;
@@ -101,9 +102,22 @@ pub fn answer_click(
     lead(inbound, rules, link, &brought, hit, |_| Reply::NoPage(None))
 }
 
-/// Answers a click on an unknown link.
-pub fn no_link() -> Decoded {
-    Decoded::of(Reply::NoPage(None), Vec::new()).counted(Counted::UnknownLink)
+/// Answers a click on an unknown link; `following` is what it said, if there can be such a link.
+pub fn no_link(inbound: &Inbound<'_>, following: Option<&Following<'_>>) -> Decoded {
+    let signed = following
+        .and_then(|following| following.token.as_ref())
+        .and_then(|token| token.link_id);
+    let decoded = Decoded::of(Reply::NoPage(None), Vec::new()).counted(Counted::UnknownLink);
+    match (signed, LinkToken::claimed(inbound.rest)) {
+        (Some(id), _) => decoded.orphan(OrphanKind::Link, &id.to_string()),
+        (None, Some(token)) => decoded.orphan(OrphanKind::Token, &named_link(&token)),
+        (None, None) => decoded.orphan(OrphanKind::Link, inbound.rest),
+    }
+}
+
+/// The link that a token names; 0 for a pixel's.
+fn named_link(token: &LinkToken) -> String {
+    token.link_id.map_or(0, |id| id.0).to_string()
 }
 
 /// Answers the fetch of an open pixel, always with the GIF: an open where the token is ours or
@@ -129,9 +143,16 @@ pub fn answer_open(inbound: &Inbound<'_>, rules: &Rules, is_mautic: bool) -> Dec
         Some(repaired) if stem.is_some() => &repaired.joined,
         Some(repaired) if !is_mautic => &repaired.name,
         None if stem.is_some() || !is_mautic => "",
-        _ => return no_link(),
+        _ => return no_open(file),
     };
     open_named(&inbound.repaired(inbound.query), rules, is_mautic, name)
+}
+
+/// Answers what is no pixel.
+fn no_open(file: &str) -> Decoded {
+    Decoded::of(Reply::NoPage(None), Vec::new())
+        .counted(Counted::UnknownLink)
+        .orphan(OrphanKind::Open, file)
 }
 
 /// An open of the message with this token or tracking hash.
@@ -145,7 +166,11 @@ fn open_named(inbound: &Inbound<'_>, rules: &Rules, is_mautic: bool, name: &str)
         _ => None,
     };
     let Some(mut hit) = hit else {
-        return Decoded::of(Reply::Gif, Vec::new()).counted(Counted::UnknownLink);
+        let decoded = Decoded::of(Reply::Gif, Vec::new()).counted(Counted::UnknownLink);
+        return match LinkToken::claimed(name) {
+            Some(token) => decoded.orphan(OrphanKind::Token, &named_link(&token)),
+            None => decoded.orphan(OrphanKind::Open, name),
+        };
     };
     if inbound.is_repaired {
         hit.note(REPAIRED);

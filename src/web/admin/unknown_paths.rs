@@ -1,22 +1,23 @@
-//! What was asked for and is not ours: counted by the first part of the path, so that an operator
-//! sees what the move of a domain left behind. Counted in memory, and added to the database every
-//! few seconds; what a crash takes is a few seconds of these counts, never a hit.
+//! What was asked for and is not there, so that an operator sees what the move of a domain or of a
+//! system left behind: paths that are not ours, by their first part, and ids that nothing has.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::HeaderMap;
+use http::header::REFERER;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::clock::{Clock, Micros};
-use crate::model::hit::{Limit, clean};
+use super::tally::{Count, Tally};
+use crate::model::clock::Clock;
+use crate::model::hit::summary::host_of;
+use crate::model::hit::{Limit, clean, clean_bytes};
+use crate::model::orphan::Orphan;
 use crate::store::Store;
+use crate::store::orphans::AskedFor;
 use crate::store::unknown_paths::{OTHERS, UnknownPath};
 
 /// How often counts are added to the database.
 const EVERY: Duration = Duration::from_secs(5);
-/// Maximum number of first segments between two of these.
-const MOST_WAITING: usize = 1_000;
 /// Characters of a first part.
 const MOST_SEGMENT: Limit = Limit(100);
 
@@ -32,61 +33,99 @@ pub enum Fate {
 /// The counts that the database does not have yet.
 #[derive(Clone)]
 pub struct UnknownPaths {
-    waiting: Arc<Mutex<HashMap<String, UnknownPath>>>,
+    paths: Tally<String, UnknownPath>,
+    orphans: Tally<Orphan, AskedFor>,
     clock: Clock,
+}
+
+impl Count for UnknownPath {
+    fn add(&mut self, more: Self) {
+        self.passed_on += more.passed_on;
+        self.refused += more.refused;
+        self.first_at = self.first_at.min(more.first_at);
+        self.last_at = self.last_at.max(more.last_at);
+    }
+}
+
+impl Count for AskedFor {
+    fn add(&mut self, more: Self) {
+        self.asked += more.asked;
+        self.first_at = self.first_at.min(more.first_at);
+        self.last_at = self.last_at.max(more.last_at);
+        if more.referrer.is_some() {
+            self.referrer = more.referrer;
+        }
+    }
 }
 
 impl UnknownPaths {
     /// None yet.
     pub fn new(clock: Clock) -> Self {
         Self {
-            waiting: Arc::default(),
+            paths: Tally::new(|| OTHERS.to_owned()),
+            orphans: Tally::new(Orphan::others),
             clock,
         }
     }
 
-    /// Counts a request.
+    /// Counts a request for a path that is not ours.
     pub fn note(&self, path: &str, fate: Fate) {
         let now = self.clock.now();
         let first = path.trim_start_matches('/').split('/').next();
         let (segment, _) = clean(first.unwrap_or_default(), MOST_SEGMENT);
         let segment = format!("/{segment}");
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let counted = entry(&mut waiting, segment, now);
-        counted.last_at = now;
-        let (count, word) = match fate {
-            Fate::PassedOn => (&mut counted.passed_on, "passed on"),
-            Fate::Refused => (&mut counted.refused, "refused"),
+        let word = match fate {
+            Fate::PassedOn => "passed on",
+            Fate::Refused => "refused",
         };
-        *count += 1;
+        let counted = UnknownPath {
+            segment: segment.clone(),
+            passed_on: (fate == Fate::PassedOn).into(),
+            refused: (fate == Fate::Refused).into(),
+            first_at: now,
+            last_at: now,
+        };
+        self.paths.add(segment, counted);
         metrics::counter!("sillage_unknown_paths_total", "fate" => word).increment(1);
     }
 
-    fn take(&self) -> Vec<UnknownPath> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.drain().map(|(_, counted)| counted).collect()
-    }
-
-    /// Puts back what the database did not take, as far as there is room.
-    fn put_back(&self, counted: Vec<UnknownPath>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        for old in counted {
-            let into = entry(&mut waiting, old.segment, old.first_at);
-            into.passed_on += old.passed_on;
-            into.refused += old.refused;
-            into.first_at = into.first_at.min(old.first_at);
-            into.last_at = into.last_at.max(old.last_at);
-        }
+    /// Counts a request for an id that nothing has.
+    pub fn note_orphan(&self, orphan: Orphan, request: &HeaderMap) {
+        let now = self.clock.now();
+        let referrer = request.get(REFERER).map(|value| value.as_bytes());
+        let host = referrer.and_then(|bytes| host_of(&clean_bytes(bytes)));
+        let host = host.map(|host| clean(&host, MOST_SEGMENT).0.into_owned());
+        let counted = AskedFor {
+            asked: 1,
+            first_at: now,
+            last_at: now,
+            referrer: host.filter(|host| !host.is_empty()),
+        };
+        self.orphans.add(orphan, counted);
     }
 
     async fn store(&self, store: &Store) {
-        let counted = self.take();
-        if counted.is_empty() {
-            return;
+        let paths = self.paths.take();
+        if !paths.is_empty() {
+            // The name of those beyond the limit is their row's.
+            let rows: Vec<UnknownPath> = paths
+                .iter()
+                .map(|(segment, counted)| UnknownPath {
+                    segment: segment.clone(),
+                    ..counted.clone()
+                })
+                .collect();
+            if let Err(error) = store.add_unknown_paths(&rows).await {
+                tracing::debug!(%error, "counts of unknown paths wait for the database");
+                self.paths.put_back(paths);
+            }
         }
-        if let Err(error) = store.add_unknown_paths(&counted).await {
-            tracing::debug!(%error, "counts of unknown paths wait for the database");
-            self.put_back(counted);
+        let orphans = self.orphans.take();
+        if !orphans.is_empty()
+            && let Err(error) = store.add_orphans(&orphans).await
+        {
+            tracing::debug!(%error, "counts of unknown ids wait for the database");
+            self.orphans.put_back(orphans);
         }
     }
 
@@ -103,39 +142,32 @@ impl UnknownPaths {
     }
 }
 
-/// The counts for a first segment; for all others if there are too many.
-fn entry(
-    waiting: &mut HashMap<String, UnknownPath>,
-    segment: String,
-    at: Micros,
-) -> &mut UnknownPath {
-    let is_full = waiting.len() >= MOST_WAITING && !waiting.contains_key(&segment);
-    let segment = if is_full { OTHERS.to_owned() } else { segment };
-    waiting.entry(segment.clone()).or_insert(UnknownPath {
-        segment,
-        passed_on: 0,
-        refused: 0,
-        first_at: at,
-        last_at: at,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::tally::MOST_WAITING;
     use super::*;
+    use crate::model::orphan::OrphanKind;
 
     #[test]
     fn a_scanner_fills_no_memory_while_the_database_is_away() {
         let paths = UnknownPaths::new(Clock::system());
         for round in 0..4 {
-            let waiting = paths.take();
+            let waiting = (paths.paths.take(), paths.orphans.take());
             for path in 0..1_500 {
                 paths.note(&format!("/{round}-{path}/x"), Fate::Refused);
+                let orphan = Orphan::new(OrphanKind::Link, &format!("{round}-{path}"));
+                paths.note_orphan(orphan, &HeaderMap::new());
             }
-            paths.put_back(waiting);
+            paths.paths.put_back(waiting.0);
+            paths.orphans.put_back(waiting.1);
         }
-        let counted = paths.take();
+        let (counted, orphans) = (paths.paths.take(), paths.orphans.take());
         assert!(counted.len() <= MOST_WAITING + 1, "{}", counted.len());
-        assert_eq!(counted.iter().map(|path| path.refused).sum::<i64>(), 6_000);
+        assert!(orphans.len() <= MOST_WAITING + 1, "{}", orphans.len());
+        assert_eq!(
+            counted.iter().map(|(_, path)| path.refused).sum::<i64>(),
+            6_000
+        );
+        assert_eq!(orphans.iter().map(|(_, of)| of.asked).sum::<i64>(), 6_000);
     }
 }

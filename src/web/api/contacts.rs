@@ -95,6 +95,49 @@ async fn list_contacts(app: &AdminState, query: &str) -> Result<Response, Proble
     Ok(Json(ContactList { contacts, next }).into_response())
 }
 
+/// Which part of the list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TagsQuery {
+    /// The `next` of the answer before.
+    after: Option<String>,
+    limit: Option<i64>,
+}
+
+/// Tags in their order.
+#[derive(Debug, Serialize)]
+pub struct ContactTagList {
+    tags: Vec<ContactTag>,
+    /// `after` for the rest; none where this was all.
+    next: Option<String>,
+}
+
+/// A tag, and how many contacts have it.
+#[derive(Debug, Serialize)]
+struct ContactTag {
+    tag: String,
+    contacts: i64,
+}
+
+/// `GET /contacts/tags?after=&limit=`
+pub async fn list_tags(
+    State(app): State<Arc<AdminState>>,
+    ApiQuery(wanted): ApiQuery<TagsQuery>,
+) -> Result<Json<ContactTagList>, Problem> {
+    let limit = listing::limit(wanted.limit, USUAL_ENTRIES, MOST_ENTRIES)?;
+    let after = wanted.after.map(|text| text.replace('\0', " "));
+    let found = app.store.contact_tags(after.as_deref(), limit).await;
+    let found = found.map_err(|error| Problem::database(&error))?;
+    let next = listing::next(&found, limit, |(tag, _)| tag.clone());
+    let tags = found.into_iter();
+    Ok(Json(ContactTagList {
+        tags: tags
+            .map(|(tag, contacts)| ContactTag { tag, contacts })
+            .collect(),
+        next,
+    }))
+}
+
 /// Fields and tags to set.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,11 +7,16 @@ use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::json::{ApiJson, ApiQuery, NoQuery, PathText};
+use super::json::{ApiJson, ApiJsonIfAny, ApiQuery, NoQuery, PathText};
+use super::links::change::EndRequest;
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
+use crate::model::clock::Micros;
 use crate::model::form::{Choice, FieldKind, Form, FormError, FormField, FormId, RequiredIf};
+use crate::model::link::check_template;
 use crate::model::wire::Id;
 use crate::operator::wire::FormView;
+use crate::store;
+use crate::store::forms::StoredForm;
 use crate::web::AdminState;
 use crate::web::error::Problem;
 
@@ -28,6 +33,10 @@ pub(super) struct FormRequest {
     submit_label: Option<String>,
     success_message: Option<String>,
     error_message: Option<String>,
+    /// Whether it takes nothing any more. Without it a form goes on as it is.
+    ended: Option<bool>,
+    /// Where its visitors go once it has ended.
+    end_url: Option<String>,
 }
 
 /// A field of it.
@@ -57,6 +66,8 @@ impl From<FormRequest> for Form {
             submit_label: request.submit_label,
             success_message: request.success_message,
             error_message: request.error_message,
+            ended_at: None,
+            end_url: request.end_url,
         }
     }
 }
@@ -160,10 +171,15 @@ pub(super) async fn create_form(
     ApiJson(mut request): ApiJson<FormRequest>,
 ) -> Result<(StatusCode, Json<FormView>), Problem> {
     let id = request.id.take().map(Into::into);
-    let form = Form::from(request).check()?;
+    let now = app.clock.now();
+    let ended_at = (request.ended == Some(true)).then_some(now);
+    let form = Form {
+        ended_at,
+        ..Form::from(request).check()?
+    };
     let made = async {
         let mut tx = app.store.begin().await?;
-        match tx.create_form(id, form, app.clock.now()).await? {
+        match tx.create_form(id, form, now).await? {
             Ok(stored) => tx.commit().await.map(|()| Ok(stored)),
             Err(taken) => tx.rollback().await.map(|()| Err(taken)),
         }
@@ -201,17 +217,82 @@ pub(super) async fn change_form(
             format_args!("does not match the path, {}: leave it out", id.0),
         ));
     }
+    let ended = request.ended;
     let form = Form::from(request).check()?;
-    let changed = async {
-        let mut tx = app.store.begin().await?;
-        let changed = tx.change_form(id.into(), form, app.clock.now()).await?;
-        tx.commit().await.map(|()| changed)
-    };
-    match changed.await.map_err(|error| Problem::database(&error))? {
-        Some(stored) => {
-            app.forms.put(stored.id, stored.form.clone()).await;
-            Ok(Json(FormView::at(stored, app.site_of(&headers))))
-        }
+    let changed = save(&app, id.into(), |was, now| Form {
+        ended_at: match ended {
+            Some(true) => was.ended_at.or(Some(now)),
+            Some(false) => None,
+            None => was.ended_at,
+        },
+        ..form
+    });
+    match changed.await? {
+        Some(stored) => Ok(Json(FormView::at(stored, app.site_of(&headers)))),
         None => Err(no_form(id)),
     }
+}
+
+/// `POST /forms/{id}/end`: from now on it takes nothing; its visitors go to `url`, or are told. One
+/// that has ended keeps its end.
+pub(super) async fn end_form(
+    State(app): State<Arc<AdminState>>,
+    id: PathText,
+    headers: HeaderMap,
+    ApiJsonIfAny(request): ApiJsonIfAny<EndRequest>,
+) -> Result<Json<FormView>, Problem> {
+    let id = id.id("form")?;
+    let url = match request.url {
+        Some(url) => {
+            let checked = check_template(&url);
+            Some(checked.map_err(|error| Problem::field("url", error))?)
+        }
+        None => None,
+    };
+    let changed = save(&app, id.into(), |was, now| Form {
+        ended_at: was.ended_at.or(Some(now)),
+        end_url: url.or(was.end_url),
+        ..was
+    });
+    match changed.await? {
+        Some(stored) => Ok(Json(FormView::at(stored, app.site_of(&headers)))),
+        None => Err(no_form(id)),
+    }
+}
+
+/// `DELETE /forms/{id}`: never.
+pub(super) async fn refuse_delete(id: PathText) -> Result<StatusCode, Problem> {
+    let id = id.id("form")?;
+    Err(Problem::new(
+        StatusCode::CONFLICT,
+        format!(
+            "forms cannot be deleted, because pages post to them; end this one with POST \
+            /api/v1/forms/{}/end, and it takes nothing from then on",
+            id.0
+        ),
+    ))
+}
+
+/// Changes a form in the database and in the local copy; nothing where there is none.
+async fn save(
+    app: &AdminState,
+    id: FormId,
+    change: impl FnOnce(Form, Micros) -> Form,
+) -> Result<Option<StoredForm>, Problem> {
+    let changed = async {
+        let mut tx = app.store.begin().await?;
+        let Some(was) = tx.form_to_change(id).await? else {
+            tx.rollback().await?;
+            return Ok(None);
+        };
+        let now = app.clock.now();
+        let changed = tx.change_form(id, change(was.form, now), now).await?;
+        tx.commit().await.map(|()| changed)
+    };
+    let changed: store::Result<_> = changed.await;
+    let changed = changed.map_err(|error| Problem::database(&error))?;
+    if let Some(stored) = &changed {
+        app.forms.put(stored.id, stored.form.clone()).await;
+    }
+    Ok(changed)
 }

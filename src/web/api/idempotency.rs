@@ -8,7 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::web::error::Problem;
 
-const HEADER: &str = "Idempotency-Key";
+/// Its name.
+pub(super) const HEADER: &str = "Idempotency-Key";
 /// Longest key, in characters.
 pub(super) const MOST_KEY: usize = 255;
 

@@ -29,6 +29,27 @@ pub(super) fn next<T, P>(part: &[T], limit: i64, place: impl FnOnce(&T) -> P) ->
         .map(place)
 }
 
+/// Where a list goes on whose rows with the greatest numbers come first: behind a number and a
+/// name. Numbers grow while somebody reads, so a row may be told twice, and none stays untold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ranked(pub(super) i64, pub(super) String);
+
+impl Serialize for Ranked {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}.{}", self.0, self.1))
+    }
+}
+
+impl<'de> Deserialize<'de> for Ranked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        wire::read(deserializer, "the cursor of an earlier response", |text| {
+            let (number, name) = text.split_once('.')?;
+            // No name has a zero byte, and Postgres takes none in a text.
+            Some(Self(number.parse().ok()?, name.replace('\0', " ")))
+        })
+    }
+}
+
 /// Where a listing goes on: a place in the order of storage. Opaque to the reader, so a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cursor(pub(super) i64);

@@ -163,6 +163,31 @@ pub(super) async fn change_page_tag(
     save(&app, change.of(had.into())).await
 }
 
+/// `POST /page-tags/{identifier}/end`: from now on its hits are suspect. One that has ended keeps its
+/// end.
+pub(super) async fn end_page_tag(
+    State(app): State<Arc<AdminState>>,
+    identifier: PathText,
+    NoQuery: NoQuery,
+) -> Result<Json<PageTag>, Problem> {
+    let mut tag = find(&app, &identifier.0).await?;
+    let now = app.clock.now();
+    tag.valid_until = Some(tag.valid_until.map_or(now, |until| until.min(now)));
+    save(&app, tag.into()).await
+}
+
+/// `DELETE /page-tags/{identifier}`: never.
+pub(super) async fn refuse_delete(identifier: PathText) -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        format!(
+            "page tags cannot be deleted, because pages contain them; end this one with POST \
+            /api/v1/page-tags/{}/end, and its hits are suspect from then on",
+            quote(&identifier.0).trim_matches('"')
+        ),
+    )
+}
+
 fn expect_same_identifier(had: &PageTag, given: Option<&str>) -> Result<(), Problem> {
     match given {
         Some(given) if given != had.identifier => Err(Problem::field(

@@ -1,5 +1,5 @@
-//! `GET /reports/deliveries/{id}/people`: who is behind a number of a delivery's report, from
-//! [`crate::operator::people`].
+//! `GET /reports/deliveries/{id}/people` and `GET /reports/links/{id}/people`: who is behind a number
+//! of a report, from [`crate::operator::people`].
 //!
 //! Parts are short, so each is made whole. As CSV and NDJSON they hold rows only: where the next
 //! part goes on stands in the header `X-Next-Cursor`, and in `next` of the JSON object.
@@ -16,10 +16,11 @@ use serde_json::json;
 use super::deliveries::no_delivery;
 use super::hits::export::NEXT_CURSOR;
 use super::json::{ApiQuery, PathText};
+use super::links::no_link;
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
-use crate::model::hit::DeliveryId;
+use crate::model::hit::{DeliveryId, LinkId};
 use crate::model::wire::{self, Id};
-use crate::operator::people::{Place, Wanted, What, read_people};
+use crate::operator::people::{People, Place, Wanted, What, read_clickers_of, read_people};
 use crate::web::AdminState;
 use crate::web::error::Problem;
 
@@ -81,8 +82,66 @@ pub async fn list_people(
         limit,
     };
     let people = read_people(&app.store, &part).await.map_err(database)?;
+    Ok(answer(&app, wanted.format, &people))
+}
+
+/// The query string of a link's people.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkPeopleQuery {
+    what: What,
+    #[serde(default, deserialize_with = "place")]
+    after: Option<Place>,
+    limit: Option<i64>,
+    #[serde(default)]
+    format: Format,
+}
+
+/// `?what=clicked|clickers|machine&after=&limit=&format=`: who followed a link; `machine` only where
+/// it belongs to a delivery.
+pub async fn list_people_of_link(
+    State(app): State<Arc<AdminState>>,
+    path: PathText,
+    ApiQuery(wanted): ApiQuery<LinkPeopleQuery>,
+) -> Result<Response, Problem> {
+    let limit = listing::limit(wanted.limit, USUAL_ENTRIES, MOST_ENTRIES)?;
+    let id: LinkId = path.id("link")?.into();
+    let database = |error| Problem::database(&error);
+    let link = app.store.link(id).await.map_err(database)?;
+    let link = link.ok_or_else(|| no_link(id))?;
+    if !wanted.what.may_have_link() {
+        let why = "must be clicked, clickers or machine: these are what a link has people for";
+        return Err(Problem::field("what", why));
+    }
+    let people = match (link.delivery_id, wanted.what) {
+        (Some(delivery), what) => {
+            let part = Wanted {
+                delivery,
+                what,
+                link: Some(id),
+                after: wanted.after,
+                limit,
+            };
+            read_people(&app.store, &part).await
+        }
+        (None, What::Machine) => {
+            return Err(Problem::field(
+                "what",
+                format_args!(
+                    "must be clicked or clickers for a link that belongs to no delivery; GET \
+                    /api/v1/hits?link_id={id}&verdict=bot has what machines did"
+                ),
+            ));
+        }
+        (None, _) => read_clickers_of(&app.store, id, wanted.after, limit).await,
+    };
+    Ok(answer(&app, wanted.format, &people.map_err(database)?))
+}
+
+/// A part as it was asked for.
+fn answer(app: &AdminState, format: Format, people: &People) -> Response {
     let next = people.next.map(Place::text);
-    let mut response = match wanted.format {
+    let mut response = match format {
         Format::Json => Json(json!({ "people": people.people, "next": next })).into_response(),
         Format::Ndjson => {
             ([(CONTENT_TYPE, "application/x-ndjson")], people.ndjson()).into_response()
@@ -97,5 +156,5 @@ pub async fn list_people(
     if let Some(next) = next.and_then(|next| HeaderValue::try_from(next).ok()) {
         headers.insert(NEXT_CURSOR, next);
     }
-    Ok(response)
+    response
 }

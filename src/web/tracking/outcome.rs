@@ -13,6 +13,7 @@ use super::{ServedSite, TrackingState};
 use crate::config::Ack;
 use crate::model::escape::header_text;
 use crate::model::hit::{Hit, HitId};
+use crate::model::orphan::Orphan;
 use crate::model::secret::is_same_secret;
 use crate::queue::sink::{Kept, Receipt, Sink};
 use crate::tracking::decoded::{Cookies, Counted, Decoded, Reply};
@@ -58,6 +59,19 @@ pub(in crate::web) enum Outcome {
 impl From<Decoded> for Outcome {
     fn from(decoded: Decoded) -> Self {
         Self::Decoded(decoded)
+    }
+}
+
+impl Outcome {
+    /// The id that was asked for and that nothing has, to be counted once.
+    pub(in crate::web) fn take_orphan(&mut self) -> Option<Box<Orphan>> {
+        match self {
+            Self::Decoded(decoded)
+            | Self::OfNobody {
+                refusal: decoded, ..
+            } => decoded.orphan.take(),
+            Self::Batch(_) | Self::Said { .. } => None,
+        }
     }
 }
 

@@ -57,6 +57,9 @@ async fn contacts_are_found_made_and_changed(engine: Engine) {
                 &["eve@other.example", "bob@example.com", "ada@example.com"][..],
             ),
             ("search=KING", &["ada@example.com"]),
+            // A name is two fields of most contacts.
+            ("search=london%20ada", &["ada@example.com"]),
+            ("search=london%20bob", &[]),
             (
                 "search=example.com",
                 &["bob@example.com", "ada@example.com"],

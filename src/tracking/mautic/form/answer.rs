@@ -27,6 +27,8 @@ pub enum Said<'a> {
     Wrong(&'a [FieldError]),
     /// It could not be kept, or there is no such form.
     Failed(&'a str),
+    /// The form takes nothing any more.
+    Ended(&'a str),
 }
 
 impl Said<'_> {
@@ -37,7 +39,7 @@ impl Said<'_> {
                 .success_message
                 .clone()
                 .unwrap_or_else(|| "Thank you. Your submission has been received.".to_owned()),
-            Self::Failed(why) => (*why).to_owned(),
+            Self::Failed(why) | Self::Ended(why) => (*why).to_owned(),
             Self::Wrong(errors) => match &form.error_message {
                 Some(message) => message.clone(),
                 None => errors
@@ -132,6 +134,12 @@ pub fn json(form: &Form, post: &Post, said: Said<'_>) -> Value {
             }
         }
         Said::Failed(why) => answer["errorMessage"] = why.into(),
+        Said::Ended(why) => {
+            answer["errorMessage"] = why.into();
+            if let Some(url) = &form.end_url {
+                answer["redirect"] = url.clone().into();
+            }
+        }
     }
     answer["formName"] = post.form_name().unwrap_or(&form.alias).into();
     answer

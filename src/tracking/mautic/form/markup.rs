@@ -338,6 +338,8 @@ mod tests {
             submit_label: Some(text.to_owned()),
             success_message: None,
             error_message: None,
+            ended_at: None,
+            end_url: None,
         };
         let given = ["f1", "f7", "f10"].map(|alias| (alias.to_owned(), vec![text.to_owned()]));
         let markup = Markup {

@@ -13,6 +13,7 @@ use url::Url;
 use super::answer::{self, Said, message_page, messenger_page, page_origin, return_location};
 use super::{Post, is_trapped, submit};
 use crate::model::form::{Form, FormId};
+use crate::model::orphan::OrphanKind;
 use crate::tracking::decoded::{Cookies, Decoded, Readers, Reply, Runs};
 use crate::tracking::inbound::Inbound;
 use crate::tracking::multipart::{MOST_TEXT, Unreadable, is_multipart};
@@ -24,6 +25,8 @@ const MOST_MULTIPART: usize = 8 << 20;
 
 /// The message if there is no such form, in Mautic's words.
 pub(super) const UNAVAILABLE: &str = "The form is not available.";
+/// The message if the form has ended.
+pub(super) const ENDED: &str = "This form is closed.";
 /// The message if the hit could not be kept.
 const NOT_KEPT: &str = "Your submission could not be stored. Please send it again.";
 /// The message if the body was incomplete.
@@ -80,12 +83,25 @@ pub fn answer(inbound: &Inbound<'_>, rules: &Rules, asked: &Asked, form: Option<
             true => StatusCode::OK,
             false => StatusCode::NOT_FOUND,
         };
-        return refuse(inbound, status, UNAVAILABLE, "form unknown");
+        let refused = refuse(inbound, status, UNAVAILABLE, "form unknown");
+        return match asked.form {
+            Some(id) => refused.orphan(OrphanKind::Form, &id.to_string()),
+            None => refused,
+        };
     };
     let reply = |said| reply(inbound, asked, form, said);
     if is_trapped(form, &asked.post) {
         // Told as taken, so that its program does not try another way.
         return Decoded::refused(reply(Said::Taken(&Map::new())), "form honeypot");
+    }
+    if form.ended_at.is_some() {
+        let reply = match &form.end_url {
+            Some(url) if !asked.is_ajax && !asked.post.is_messenger() => {
+                Reply::Redirect(url.clone())
+            }
+            _ => reply(Said::Ended(ENDED)),
+        };
+        return Decoded::refused(reply, "form ended");
     }
     let mut taken = match submit(inbound, rules, id, form, &asked.post) {
         Ok(taken) => taken,
@@ -126,6 +142,7 @@ fn reply(inbound: &Inbound<'_>, asked: &Asked, form: &Form, said: Said<'_>) -> R
     Reply::Page {
         status: match said {
             Said::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Said::Ended(_) => StatusCode::GONE,
             Said::Taken(_) | Said::Wrong(_) => StatusCode::OK,
         },
         html: message_page(form, said),

@@ -59,6 +59,8 @@ fn form() -> Form {
         submit_label: None,
         success_message: Some("Danke & <b>bis bald</b>".into()),
         error_message: None,
+        ended_at: None,
+        end_url: None,
     }
     .check()
     .unwrap()

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use http::header::ACCEPT_LANGUAGE;
 use http::{Method, StatusCode};
 
+use super::answer::{self, Said};
 use super::markup::Markup;
-use super::reply::{permit, readers};
+use super::reply::{ENDED, permit, readers};
 use super::words;
 use crate::model::escape::{html, script_string};
 use crate::model::form::{Form, FormId};
@@ -65,6 +66,9 @@ pub fn show(inbound: &Inbound<'_>, view: View, form: Option<(FormId, &Form)>) ->
     if *inbound.method == Method::OPTIONS {
         return permit(inbound, Some(form));
     }
+    if form.ended_at.is_some() {
+        return show_end(inbound, view, form);
+    }
     let accepted = inbound.header(ACCEPT_LANGUAGE);
     let words = words::of(accepted.as_deref().unwrap_or_default());
     let prefix = prefix(inbound.target);
@@ -93,6 +97,27 @@ pub fn show(inbound: &Inbound<'_>, view: View, form: Option<(FormId, &Form)>) ->
             runs: Runs::OwnFiles,
         },
         View::Part => Reply::Part(markup.html(), readers(inbound, Some(form))),
+    };
+    Decoded::of(reply, Vec::new())
+}
+
+/// Shows that a form has ended: the page that it has for this, or a sentence.
+fn show_end(inbound: &Inbound<'_>, view: View, form: &Form) -> Decoded {
+    let sentence = format!("<p class=\"mauticform-ended\">{ENDED}</p>");
+    let reply = match (view, &form.end_url) {
+        (View::Page, Some(url)) => Reply::Redirect(url.clone()),
+        (View::Page, None) => Reply::Page {
+            status: StatusCode::GONE,
+            html: answer::message_page(form, Said::Ended(ENDED)),
+            runs: Runs::Nothing,
+        },
+        (View::Script, _) => Reply::Script(format!(
+            "(function (d) {{\nvar html = {}, at = d.currentScript;\n\
+             if (at && at.parentNode) at.insertAdjacentHTML('afterend', html);\n\
+             else d.write(html);\n}})(document);\n",
+            script_string(&sentence)
+        )),
+        (View::Part, _) => Reply::Part(sentence, readers(inbound, Some(form))),
     };
     Decoded::of(reply, Vec::new())
 }
