@@ -10,12 +10,12 @@ use ipnet::IpNet;
 
 use super::password::{self, PasswordError};
 use super::user_name;
-use crate::model::access::{Password, SecretPrint, SessionId, SessionText};
+use crate::model::access::{Password, SecretPrint, SessionId, SessionText, UserId};
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{Limit, clean};
 use crate::model::secret::{NoRandom, random_secret};
 use crate::store::sessions::{Limits, NewSession, Visit};
-use crate::store::{self, Store};
+use crate::store::{self, Store, Tx};
 
 /// How long failed tries count.
 pub const WINDOW: i64 = 15 * 60 * Micros::SECOND;
@@ -63,6 +63,9 @@ pub enum SignInError {
     /// The password is longer than any.
     #[error("password {0}")]
     TooLong(String),
+    /// The new password cannot be one.
+    #[error("new_password {0}")]
+    NewPassword(String),
     /// It cannot be compared.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -89,22 +92,66 @@ pub fn limits(now: Micros) -> Limits {
 pub async fn sign_in(
     store: &Store,
     clock: &Clock,
-    asked: SignIn<'_>,
+    asked: &SignIn<'_>,
 ) -> Result<(SessionText, Visit), SignInError> {
-    asked
-        .password
-        .check_length()
-        .map_err(SignInError::TooLong)?;
+    let user_id = compare(store, clock, asked).await?;
+    let mut tx = store.begin().await?;
+    if let Some(before) = asked.before {
+        tx.end_session_with(before.print()).await?;
+    }
+    let text = begin(&mut tx, clock, asked, user_id).await?;
+    tx.commit().await?;
+    visit_of(store, clock, text).await
+}
+
+/// Gives somebody who knows their password another one. All their sessions end, and a new one
+/// begins.
+///
+/// # Errors
+/// The new password cannot be taken, the old one is wrong, there were too many tries, or the
+/// database fails.
+pub async fn change_own_password(
+    store: &Store,
+    clock: &Clock,
+    asked: &SignIn<'_>,
+    new: Password,
+) -> Result<(SessionText, Visit), SignInError> {
+    new.check_new().map_err(SignInError::NewPassword)?;
+    let user_id = compare(store, clock, asked).await?;
+    let hash = password::hash(new).await?;
+    let mut tx = store.begin().await?;
+    tx.set_password(user_id, Some(&hash), clock.now()).await?;
+    let text = begin(&mut tx, clock, asked, user_id).await?;
+    tx.commit().await?;
+    visit_of(store, clock, text).await
+}
+
+/// Whose name and password these are.
+async fn compare(store: &Store, clock: &Clock, asked: &SignIn<'_>) -> Result<UserId, SignInError> {
+    let length = asked.password.check_length();
+    length.map_err(SignInError::TooLong)?;
     // What cannot be a name is nobody's.
     let name = user_name(asked.name).unwrap_or_default();
     let subjects = Subjects::of(&name, asked.address);
     subjects.count(store, clock.now()).await?;
     let known = store.password_of(&name).await?;
     let (id, stored) = known.map_or((None, None), |user| (Some(user.id), user.password));
-    let is_right = password::is_right(asked.password, stored).await?;
-    let Some(user_id) = id.filter(|_| is_right) else {
-        return Err(SignInError::Wrong);
-    };
+    let is_right = password::is_right(asked.password.clone(), stored).await?;
+    let user_id = id.filter(|_| is_right).ok_or(SignInError::Wrong)?;
+    let mut tx = store.begin().await?;
+    for subject in subjects.prints() {
+        tx.take_try_back(subject).await?;
+    }
+    tx.commit().await?;
+    Ok(user_id)
+}
+
+async fn begin(
+    tx: &mut Tx,
+    clock: &Clock,
+    asked: &SignIn<'_>,
+    user_id: UserId,
+) -> Result<SessionText, SignInError> {
     let text = SessionText::new(random_secret()?);
     let now = clock.now();
     let session = NewSession {
@@ -118,17 +165,17 @@ pub async fn sign_in(
             .agent
             .map(|agent| clean(agent, Limit::NAME).0.into_owned()),
     };
-    let mut tx = store.begin().await?;
-    if let Some(before) = asked.before {
-        tx.end_session_with(before.print()).await?;
-    }
     tx.begin_session(&session).await?;
-    for subject in subjects.prints() {
-        tx.take_try_back(subject).await?;
-    }
-    tx.commit().await?;
-    // The user may have been removed meanwhile.
-    let visit = store.visit(text.print(), limits(now)).await?;
+    Ok(text)
+}
+
+/// The session that has begun; the user may have been removed meanwhile.
+async fn visit_of(
+    store: &Store,
+    clock: &Clock,
+    text: SessionText,
+) -> Result<(SessionText, Visit), SignInError> {
+    let visit = store.visit(text.print(), limits(clock.now())).await?;
     visit.map(|visit| (text, visit)).ok_or(SignInError::Wrong)
 }
 
@@ -242,7 +289,7 @@ mod tests {
             agent: Some("Firefox"),
             before: None,
         };
-        sign_in(store, clock, asked).await
+        sign_in(store, clock, &asked).await
     }
 
     async fn a_session_ends_when_it_is_not_used_and_in_any_case(engine: Engine) {

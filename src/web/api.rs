@@ -183,6 +183,7 @@ fn with_database() -> Routes {
         .get("/session", KNOWN, session::show_session)
         .post("/session", NOTHING, session::sign_in)
         .delete("/session", KNOWN, session::sign_out)
+        .post("/session/password", KNOWN, session::change_password)
         .get("/sessions", KNOWN, session::list_sessions)
         .delete("/sessions/{id}", KNOWN, session::end_session)
 }

@@ -328,6 +328,37 @@ async fn sessions_are_listed_and_end_with_the_role_the_password_or_the_user(engi
     server.finish().await;
 }
 
+async fn a_user_changes_the_password_knowing_the_old_one(engine: Engine) {
+    const NEW: &str = "another long password";
+    let (server, console) = start(TestServer::on(engine)).await;
+    add_user(&server, "ada", "viewer").await;
+    let mut ada = signed_in(console, "ada").await;
+    let mut twin = signed_in(console, "ada").await;
+    let path = "/api/v1/session/password";
+    for (old, new, field) in [
+        ("wrong", NEW, "password"),
+        (PASSWORD, "short", "new_password"),
+    ] {
+        let draft = json!({"password": old, "new_password": new});
+        let refused = ada.post_json(path, &draft).await;
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        assert_eq!(refused.json()["field"], field);
+    }
+    let draft = json!({"password": PASSWORD, "new_password": NEW});
+    let program = Client::new(console).admin().post_json(path, &draft).await;
+    assert_eq!(program.status, 409, "{}", program.text());
+    let before = ada.cookies.clone();
+    let changed = ada.post_json(path, &draft).await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    assert_eq!(changed.header("cache-control"), "no-store");
+    assert_ne!(ada.cookies, before);
+    assert_eq!(ada.get(SESSION).await.status, 200);
+    assert_eq!(twin.get(SESSION).await.status, 401);
+    assert_eq!(sign_in(&mut twin, "ada", PASSWORD).await.status, 401);
+    assert_eq!(sign_in(&mut twin, "ada", NEW).await.status, 200);
+    server.finish().await;
+}
+
 async fn a_trusted_proxy_names_the_user_on_the_operators_listener_alone(engine: Engine) {
     let setup = TestServer::on(engine).with("CONSOLE__USER_HEADER", "X-Remote-User");
     let (server, console) = start(setup).await;
@@ -449,6 +480,7 @@ on_both!(
     nobody_learns_which_of_the_two_is_wrong_and_tries_are_limited,
     what_another_sites_page_sends_with_the_cookie_is_refused,
     sessions_are_listed_and_end_with_the_role_the_password_or_the_user,
+    a_user_changes_the_password_knowing_the_old_one,
     a_trusted_proxy_names_the_user_on_the_operators_listener_alone,
     users_are_added_listed_and_removed_on_the_command_line,
 );

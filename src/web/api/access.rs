@@ -13,7 +13,7 @@ use axum::Extension;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tower::{Layer as _, ServiceExt as _};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
@@ -114,13 +114,22 @@ impl Gate {
     }
 }
 
-/// Lets requests through whose caller has what the route needs, and notes who it is.
+/// Lets requests through whose caller has what the route needs, and notes who it is. What is
+/// answered is the caller's alone, and some of it is told only once, so no cache keeps it.
 pub(super) async fn identify(
     State(gate): State<Gate>,
     Extension(came): Extension<Came>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
+    let mut response = answer(gate, came, request, next).await;
+    let headers = response.headers_mut();
+    let unless_said = headers.entry(CACHE_CONTROL);
+    unless_said.or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn answer(gate: Gate, came: Came, mut request: Request, next: Next) -> Response {
     let need = gate.need(&request);
     if need == Some(Need::Nothing) {
         return from_our_pages(request, next).await;

@@ -13,11 +13,11 @@ use uuid::Uuid;
 
 use super::access::{Caller, Channel};
 use super::json::{ApiJson, ApiQuery, NoQuery, PathText};
-use crate::model::access::{Password, SessionId};
+use crate::model::access::{Password, SessionId, SessionText};
 use crate::model::hint::quote;
 use crate::model::wire::{Id, Time};
 use crate::operator::sign_in::{self, SignIn, SignInError};
-use crate::store::sessions::Session;
+use crate::store::sessions::{Session, Visit};
 use crate::web::error::Problem;
 use crate::web::{AdminState, Came, Door};
 
@@ -36,29 +36,85 @@ pub(super) async fn sign_in(
     headers: HeaderMap,
     ApiJson(request): ApiJson<SignInRequest>,
 ) -> Result<Response, Problem> {
-    let refused = |why| Err(Problem::new(StatusCode::FORBIDDEN, why));
-    if came.door != Door::Console {
-        return refused("users sign in on the operators' listener (console.listen)");
-    }
-    let channel = Channel::of(&app, came, &headers);
-    if channel == Channel::Open {
-        return refused(
-            "a password is taken over https only, or from this machine itself. Behind a proxy that \
-            speaks https, list it in trust.proxies and let it set X-Forwarded-Proto",
-        );
-    }
+    let channel = expect_safe(&app, came, &headers)?;
     let before = channel.session(&headers);
-    let agent = headers
-        .get(USER_AGENT)
-        .and_then(|agent| agent.to_str().ok());
     let asked = SignIn {
         name: &request.name,
         password: request.password,
         address: came.client,
-        agent,
+        agent: agent(&headers),
         before: before.as_ref(),
     };
-    let (session, visit) = sign_in::sign_in(&app.store, &app.clock, asked).await?;
+    let (session, visit) = sign_in::sign_in(&app.store, &app.clock, &asked).await?;
+    Ok(begun(channel, &session, &visit))
+}
+
+/// A password that somebody changes for themselves.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PasswordChange {
+    password: Password,
+    new_password: Password,
+}
+
+/// `POST /session/password`: gives the user another password. All their sessions end, and a new one
+/// begins.
+pub(super) async fn change_password(
+    State(app): State<Arc<AdminState>>,
+    Extension(came): Extension<Came>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    ApiJson(request): ApiJson<PasswordChange>,
+) -> Result<Response, Problem> {
+    let channel = expect_safe(&app, came, &headers)?;
+    let user = match caller.person {
+        Some(person) => app.store.user(person.user_id).await,
+        None => Ok(None),
+    };
+    let user = user.map_err(|error| Problem::database(&error))?;
+    let user = user.ok_or_else(|| {
+        let why = "only a user has a password: sign in first, with POST /api/v1/session";
+        Problem::new(StatusCode::CONFLICT, why)
+    })?;
+    let asked = SignIn {
+        name: &user.name,
+        password: request.password,
+        address: came.client,
+        agent: agent(&headers),
+        before: None,
+    };
+    let new = request.new_password;
+    let changed = sign_in::change_own_password(&app.store, &app.clock, &asked, new).await;
+    let (session, visit) = changed.map_err(|error| match error {
+        // Who the user is, is known: it is the password.
+        SignInError::Wrong => Problem::field("password", "is wrong"),
+        error => error.into(),
+    })?;
+    Ok(begun(channel, &session, &visit))
+}
+
+/// How the request came, if a password may come that way.
+fn expect_safe(app: &AdminState, came: Came, headers: &HeaderMap) -> Result<Channel, Problem> {
+    let refused = |why| Err(Problem::new(StatusCode::FORBIDDEN, why));
+    if came.door != Door::Console {
+        return refused("users sign in on the operators' listener (console.listen)");
+    }
+    match Channel::of(app, came, headers) {
+        Channel::Open => refused(
+            "a password is taken over https only, or from this machine itself. Behind a proxy that \
+            speaks https, list it in trust.proxies and let it set X-Forwarded-Proto",
+        ),
+        channel => Ok(channel),
+    }
+}
+
+fn agent(headers: &HeaderMap) -> Option<&str> {
+    let agent = headers.get(USER_AGENT)?;
+    agent.to_str().ok()
+}
+
+/// The answer that begins a session.
+fn begun(channel: Channel, session: &SessionText, visit: &Visit) -> Response {
     let body = json!({
         "user": visit.name,
         "role": visit.role,
@@ -66,8 +122,8 @@ pub(super) async fn sign_in(
         "ends_at": Time(visit.ends_at),
     });
     let mut answer = Json(body).into_response();
-    channel.set_cookie(Some(&session), answer.headers_mut());
-    Ok(answer)
+    channel.set_cookie(Some(session), answer.headers_mut());
+    answer
 }
 
 /// `DELETE /session`: signs the user out.
@@ -175,6 +231,7 @@ impl From<SignInError> for Problem {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, why).after(after)
             }
             SignInError::TooLong(why) => Self::field("password", why),
+            SignInError::NewPassword(why) => Self::field("new_password", why),
             SignInError::Password(error) => error.into(),
             SignInError::NoRandom(error) => error.into(),
             SignInError::Database(error) => Self::database(&error),
