@@ -16,6 +16,7 @@ mod serve;
 mod tokens;
 mod users;
 mod verdict;
+mod webhooks;
 
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
@@ -83,6 +84,9 @@ enum Command {
     /// Create and list page tags for Adobe's web tracking
     #[command(subcommand)]
     PageTag(page_tags::PageTagCommand),
+    /// Create and list webhooks, which are told of hits as they are stored
+    #[command(subcommand)]
+    Webhook(webhooks::WebhookCommand),
     /// Import links, messages and people from another system; exit code 1 if rows were refused
     #[command(subcommand)]
     Import(import::ImportCommand),
@@ -252,6 +256,7 @@ fn execute(
             Command::Delivery(command) => command.execute(&config).await,
             Command::Link(command) => command.execute(&config).await,
             Command::PageTag(command) => command.execute(&config).await,
+            Command::Webhook(command) => command.execute(&config).await,
             Command::Import(command) => command.execute(&config).await,
             Command::Export(command) => command.execute(&config).await,
             Command::User(command) => command.execute(&config).await,

@@ -65,6 +65,8 @@ pub struct Config {
     pub verdict: Verdict,
     /// Debugging: seeing how a request is handled.
     pub debug: Debug,
+    /// Servers that are told of hits.
+    pub webhooks: Webhooks,
     /// The Prometheus listener.
     pub metrics: Metrics,
     /// The operators' listener.
@@ -271,6 +273,14 @@ section!(
     }
 );
 section!(
+    /// Servers that are told of hits.
+    Webhooks {
+        /// Networks that receivers may be in although they are not public; plain HTTP is allowed
+        /// there.
+        allow_networks: Vec<IpNet> = Vec::new(),
+    }
+);
+section!(
     /// The Prometheus listener.
     Metrics {
         /// Its address; empty means only `/metrics` on the main listener, with the admin token.
@@ -413,6 +423,7 @@ impl Default for Config {
             verdict: Verdict::default(),
             debug: Debug::default(),
             upstream: Upstream::default(),
+            webhooks: Webhooks::default(),
             metrics: Metrics::default(),
             console: Console::default(),
             api: Api::default(),

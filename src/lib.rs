@@ -28,6 +28,7 @@ mod cli;
 mod config;
 mod server;
 mod sqlite;
+mod tls;
 // Finds and starts Postgres for the tests of the store.
 #[cfg(test)]
 #[path = "../tests/rig/mod.rs"]

@@ -40,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::model::clock::Clock;
 use crate::model::keys::Keys;
+use crate::operator::webhooks::{self, Sender};
 use crate::projection::{DatabaseHealth, Projection};
 use crate::queue::local::{Spool, SpoolReader};
 use crate::replica::links::LinkCopy;
@@ -141,7 +142,7 @@ impl Server {
             background.run_to_its_end(self.tables.make_when_up(answered.clone()));
         }
         let drain = config.server.shutdown / 2;
-        let projecting = project(self.projection, tables, answered.clone(), drain);
+        let projecting = project(self.projection, tables.clone(), answered.clone(), drain);
         let projecting = tokio::spawn(projecting);
 
         let every = config.links.refresh;
@@ -166,7 +167,12 @@ impl Server {
         let web = Web::new(Arc::clone(&self.admin));
         let answering = web.clone();
         let admin = move || answering.admin();
-        background.run_with_tables(tell_opt_outs::run(self.store.clone(), clock, admin));
+        background.run_with_tables(tell_opt_outs::run(self.store.clone(), clock.clone(), admin));
+        background.run_to_its_end(send_webhooks(
+            Sender::new(self.store.clone(), clock, self.sender_id, answered.clone()),
+            tables,
+            web.clone(),
+        ));
         let serve_by = serve_by(web.clone(), self.answering, self.signing);
         background.run(reload::follow(config.clone(), configurations, serve_by));
         tracing::info!(
@@ -256,6 +262,15 @@ async fn project(
     let are_there = background::are_there(tables);
     if stop.run_until_cancelled(are_there).await == Some(true) {
         projection.run(stop, drain).await;
+    }
+}
+
+/// Sends webhooks once the tables are there, unless the server stops before.
+async fn send_webhooks(sender: Sender, tables: watch::Receiver<Tables>, web: Web) {
+    let stop = sender.stop().clone();
+    let are_there = background::are_there(tables);
+    if stop.run_until_cancelled(are_there).await == Some(true) {
+        webhooks::send(sender, || web.admin().webhooks.allow_networks.clone()).await;
     }
 }
 

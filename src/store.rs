@@ -43,6 +43,7 @@ pub mod touches;
 mod types;
 pub mod unknown_paths;
 pub mod users;
+pub mod webhooks;
 mod writes;
 
 use std::path::{Path, PathBuf};
@@ -350,6 +351,14 @@ impl Store {
         match &self.pools {
             Either::Postgres(pool) => Either::Postgres(pool),
             Either::Sqlite(pools) => Either::Sqlite(&pools.read),
+        }
+    }
+
+    /// A pool to write with, a statement at a time.
+    fn writer(&self) -> Either<&WatchedPool, &SqlitePool> {
+        match &self.pools {
+            Either::Postgres(pool) => Either::Postgres(pool),
+            Either::Sqlite(pools) => Either::Sqlite(&pools.write),
         }
     }
 

@@ -77,7 +77,7 @@ fn other_than_default(key: &str, default: &Value) -> String {
         "database_url" => "postgres://a@b/c",
         "verdict.agents" | "verdict.networks" => "/etc/a",
         "data_dir" | "admin_token" | "debug.key" => "12345678901234567890",
-        "trust.proxies" | "trust.senders" => "10.0.0.0/8,::1/128",
+        "trust.proxies" | "trust.senders" | "webhooks.allow_networks" => "10.0.0.0/8,::1/128",
         "cors.origins" => "https://a.example,http://[::1]",
         "cookies.domains" => ".a.example,b.example",
         "links.personal_hosts" | "mapp.redirect_hosts" => "a.example,*.b.example",

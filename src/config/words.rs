@@ -26,7 +26,7 @@ const BYTES: &str = "give a whole number of bytes, such as 67108864";
 const TRUE_OR_FALSE: &str = "give true or false";
 
 /// What a key takes.
-const ALLOWED: [(&str, &str); 52] = [
+const ALLOWED: [(&str, &str); 53] = [
     (
         "listen",
         "give an address and a port such as \"127.0.0.1:8080\" or \"[::]:8080\" (names are not \
@@ -112,6 +112,7 @@ const ALLOWED: [(&str, &str); 52] = [
         "debug.key",
         "give at least 16 letters, digits and symbols; `openssl rand -hex 24` makes some",
     ),
+    ("webhooks.allow_networks", A_NETWORK),
     (
         "metrics.listen",
         "give an address and a port such as \"127.0.0.1:9090\", or \"\" for none",

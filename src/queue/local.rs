@@ -46,6 +46,7 @@ mod writer;
 use std::time::Duration;
 
 pub use error::SpoolError;
+pub use id::read_id as spool_id;
 pub use reader::SpoolReader;
 pub use spool::Spool;
 

@@ -71,6 +71,7 @@ impl Answering {
             limits: config.server.clone(),
             data_dir: config.data_dir.clone(),
             demo: self.demo.clone(),
+            webhooks: config.webhooks.clone(),
             upstream: Upstream::new(&config.upstream),
             unknown_paths: self.unknown_paths.clone(),
             state: Arc::clone(&self.state),

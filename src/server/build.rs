@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::answering::Answering;
 use super::data_dir::{self, DataDir, ServerNote};
@@ -22,7 +23,7 @@ use crate::config::{Ack, Config};
 use crate::model::clock::Clock;
 use crate::model::keys::Keys;
 use crate::projection::{DatabaseHealth, Projection, ProjectionRules};
-use crate::queue::local::{Spool, SpoolLimits, SpoolReader};
+use crate::queue::local::{Spool, SpoolLimits, SpoolReader, spool_id};
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
 use crate::replica::tokens::TokenCopy;
@@ -55,6 +56,8 @@ pub(super) struct Server {
     pub(super) admin: Arc<AdminState>,
     pub(super) state: Arc<State>,
     pub(super) welcome: Welcome,
+    /// Under which it takes what one server of several does.
+    pub(super) sender_id: Uuid,
     /// Said as soon as the server is told to stop.
     pub(super) stopping: CancellationToken,
     /// Held as long as the server uses the directory.
@@ -125,6 +128,8 @@ impl Server {
             key_state,
             note,
         );
+        // The spool's: it stays with the directory, which no two servers have.
+        let sender_id = spool_id(dir).unwrap_or_else(|| clock.new_id(clock.now()));
         let welcome = Welcome {
             database: name_of(&config, &store),
             is_token_new,
@@ -147,6 +152,7 @@ impl Server {
             admin,
             state,
             welcome,
+            sender_id,
             stopping,
             taken,
         })

@@ -13,7 +13,7 @@ use crate::server::telemetry;
 
 /// Sections and keys that take effect with the next request. `log.level` is handled by the log
 /// itself.
-const RELOADED: [&str; 17] = [
+const RELOADED: [&str; 18] = [
     "admin_token",
     "adobe",
     "api",
@@ -31,6 +31,7 @@ const RELOADED: [&str; 17] = [
     "trust",
     "upstream",
     "verdict",
+    "webhooks",
 ];
 
 /// Applies new configurations as they come. `serve_by` makes the server respond by one.

@@ -66,6 +66,7 @@ migrations![
     "0050" "write_turns",
     "0060" "tokens",
     "0061" "users",
+    "0070" "webhooks",
     "0080" "made_once",
 ];
 

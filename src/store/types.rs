@@ -19,6 +19,7 @@ use crate::model::form::FormId;
 use crate::model::hit::{
     BroadlogId, ContactId, DeliveryId, Kind, LinkId, Money, PageTagKind, Utm, VisitorId,
 };
+use crate::model::webhook::WebhookId;
 
 /// Microseconds from 1970 to 2000, Postgres' epoch.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -324,7 +325,7 @@ macro_rules! column_of {
     )+};
 }
 column_of!(i64: BroadlogId, DeliveryId, FormId, LinkId, TokenId, UserId);
-column_of!(Uuid: ContactId, SessionId, VisitorId);
+column_of!(Uuid: ContactId, SessionId, VisitorId, WebhookId);
 
 /// A word is read from a text. An unknown one stands for the default.
 macro_rules! word_of_text {

@@ -56,6 +56,8 @@ pub struct AdminState {
     pub data_dir: PathBuf,
     /// Links of `/demo`, once they exist; `None` if it is not served.
     pub demo: Option<Arc<OnceLock<DemoLinks>>>,
+    /// Where webhooks may lead.
+    pub webhooks: config::Webhooks,
     /// The old system, which gets everything that is not ours.
     pub upstream: Option<Upstream>,
     /// Counts what is not ours.

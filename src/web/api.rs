@@ -25,6 +25,7 @@ mod tokens;
 mod tree;
 mod unknown_paths;
 mod users;
+mod webhooks;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -64,6 +65,8 @@ const WRITE_CONTACTS: Need = Need::All(&[Scope::MessagesWrite, Scope::ContactsRe
 const READ_REPORTS: Need = Need::Any(&[Scope::ReportsRead]);
 const NAME_PEOPLE: Need = Need::All(&[Scope::ContactsRead, Scope::ReportsRead]);
 const OPERATE: Need = Need::Any(&[Scope::Operate]);
+/// Whoever says where hits are sent could read them there.
+const SEND_HITS: Need = Need::All(&[Scope::HitsRead, Scope::Operate]);
 /// Whoever may do only some of it does not say who else may.
 const GRANT: Need = Need::Admin;
 /// Whoever is signed in, or has any token.
@@ -171,6 +174,16 @@ fn with_database() -> Routes {
         .get("/orphans", OPERATE, unknown_paths::list_orphans)
         .get("/imports", OPERATE, imports::list_imports)
         .get("/unknown-paths", OPERATE, unknown_paths::list_unknown_paths)
+        .get("/webhooks", OPERATE, webhooks::list_webhooks)
+        .post("/webhooks", SEND_HITS, webhooks::create_webhook)
+        .get("/webhooks/{id}", OPERATE, webhooks::get_webhook)
+        .patch("/webhooks/{id}", SEND_HITS, webhooks::change_webhook)
+        .delete("/webhooks/{id}", OPERATE, webhooks::delete_webhook)
+        .post("/webhooks/{id}/end", OPERATE, webhooks::end_webhook)
+        .post("/webhooks/{id}/secret", SEND_HITS, webhooks::rotate_secret)
+        .post("/webhooks/{id}/send-again", SEND_HITS, webhooks::send_again)
+        .get("/webhooks/{id}/failures", OPERATE, webhooks::list_failures)
+        .get("/webhooks/{id}/attempts", OPERATE, webhooks::list_attempts)
         .get("/tokens", GRANT, tokens::list_tokens)
         .post("/tokens", GRANT, tokens::create_token)
         .get("/tokens/{id}", GRANT, tokens::get_token)

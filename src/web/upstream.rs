@@ -27,8 +27,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{LengthLimitError, Limited};
-use hyper_rustls::builderstates::WantsSchemes;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -41,6 +40,7 @@ use super::page::page;
 use crate::config;
 use crate::model::retry;
 use crate::model::site::Site;
+use crate::tls::with_roots;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -126,7 +126,7 @@ impl Upstream {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT));
-        let connector = with_roots()?
+        let connector = with_roots("upstream.url")?
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -239,26 +239,6 @@ impl Upstream {
             .build()
             .ok()
     }
-}
-
-/// TLS with the system's certificates. Without any, an old system on plain HTTP can still be
-/// reached, and one on HTTPS is down.
-fn with_roots() -> Option<HttpsConnectorBuilder<WantsSchemes>> {
-    let ring = rustls::crypto::ring::default_provider;
-    let builder = HttpsConnectorBuilder::new().with_provider_and_native_roots(ring());
-    builder
-        .inspect_err(|error| {
-            tracing::warn!(%error, "the system has no certificates: upstream.url cannot be https");
-        })
-        .ok()
-        .or_else(|| {
-            let tls = rustls::ClientConfig::builder_with_provider(Arc::new(ring()));
-            let tls = tls.with_safe_default_protocol_versions().ok()?;
-            let tls = tls
-                .with_root_certificates(rustls::RootCertStore::empty())
-                .with_no_client_auth();
-            Some(HttpsConnectorBuilder::new().with_tls_config(tls))
-        })
 }
 
 /// What an error of the client means.

@@ -119,7 +119,7 @@ impl Source {
 }
 
 /// What the rest of the house may know of the configuration: its sections, and types in them.
-const SECTIONS: [&str; 22] = [
+const SECTIONS: [&str; 23] = [
     "Ack",
     "Adobe",
     "Api",
@@ -142,6 +142,7 @@ const SECTIONS: [&str; 22] = [
     "Spool",
     "Trust",
     "Upstream",
+    "Webhooks",
 ];
 
 fn is_pure(module: &str) -> bool {

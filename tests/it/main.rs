@@ -65,4 +65,5 @@ mod unsubscribing;
 mod upstream;
 mod users;
 mod values;
+mod webhooks;
 mod wrong_requests;

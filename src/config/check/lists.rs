@@ -15,6 +15,7 @@ pub(super) fn check_networks(config: &Config, found: &mut Found) {
     for (key, networks) in [
         ("trust.proxies", &config.trust.proxies),
         ("trust.senders", &config.trust.senders),
+        ("webhooks.allow_networks", &config.webhooks.allow_networks),
     ] {
         for (index, network) in networks.iter().enumerate() {
             let address = network.addr();

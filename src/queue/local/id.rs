@@ -10,7 +10,7 @@ const ID: &str = "spool.id";
 const NEW: &str = "spool.id.new";
 
 /// The id beside the file.
-pub(super) fn read_id(dir: &Path) -> Option<Uuid> {
+pub fn read_id(dir: &Path) -> Option<Uuid> {
     std::fs::read_to_string(dir.join(ID))
         .ok()?
         .trim()
