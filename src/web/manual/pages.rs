@@ -32,7 +32,7 @@ macro_rules! page {
 }
 
 /// All pages, their list first.
-pub(super) const PAGES: [Page; 23] = [
+pub(super) const PAGES: [Page; 24] = [
     page!("", "static/docs/README.md"),
     page!("start", "README.md"),
     page!("mail"),
@@ -41,6 +41,7 @@ pub(super) const PAGES: [Page; 23] = [
     page!("server-hits"),
     page!("forms"),
     page!("reading"),
+    page!("webhooks"),
     page!("revenue"),
     page!("identity"),
     page!("verdicts"),
