@@ -8,6 +8,7 @@ mod export;
 mod health;
 mod import;
 mod keys;
+mod move_to;
 mod page_tags;
 mod queue;
 mod recount;
@@ -104,6 +105,8 @@ enum Command {
     Keys(keys::KeysCommand),
     /// Count all figures again from the hits; exit code 1 if they differ
     Recount(recount::Recount),
+    /// Move everything from SQLite to Postgres, while no server runs; interrupted, it goes on
+    Move(move_to::MoveTo),
     /// Remove all months of hits past their retention at once; a server removes one a day
     Retire(retire::Retire),
     /// Show what an agent or an address is taken for, and by which rule and list entry
@@ -263,6 +266,7 @@ fn execute(
             Command::Token(command) => command.execute(&config).await,
             Command::Keys(command) => command.execute(&config).await,
             Command::Recount(command) => command.execute(&config).await,
+            Command::Move(asked) => asked.execute(&config).await,
             Command::Retire(asked) => asked.execute(&config).await,
             Command::Verdict(asked) => asked.execute(&*server::lists_of(&config)?),
             Command::Spool(command) => command.execute(&config).await,

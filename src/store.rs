@@ -21,6 +21,7 @@ mod look_up;
 pub mod maintenance;
 pub mod messages;
 mod migrations;
+pub mod moving;
 pub mod opt_outs;
 pub mod orders;
 pub mod orphans;
@@ -132,6 +133,19 @@ pub enum StoreError {
     /// There is one, but it is not ours.
     #[error("the database has no Sillage tables")]
     NoTables,
+    /// Its data is in Postgres, or on the way there.
+    #[error(
+        "the SQLite database was moved to Postgres, or a move was begun: name the Postgres \
+        database in DATABASE_URL (database_url). To use SQLite again, without what was stored in \
+        Postgres since, run sillage move --give-up"
+    )]
+    Moved,
+    /// Its data is not complete.
+    #[error(
+        "the Postgres database is still being filled by sillage move: run that command again, \
+        and it goes on"
+    )]
+    Moving,
     /// A migration failed.
     #[error("migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
@@ -309,11 +323,16 @@ impl Store {
         Ok(Self { pools })
     }
 
-    /// Runs the migrations.
+    /// Runs the migrations, and looks whether the database may be used.
     ///
     /// # Errors
-    /// The database cannot be reached or a migration fails.
+    /// The database cannot be reached, a migration fails, or its data was moved or is being moved.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.run_migrations().await?;
+        self.expect_not_moved().await
+    }
+
+    async fn run_migrations(&self) -> Result<(), StoreError> {
         match &self.pools {
             Either::Postgres(pool) => {
                 migrations::postgres().run(pool.pool()).await?;

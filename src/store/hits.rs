@@ -2,7 +2,7 @@
 //! each type of value is bound, copied and read stands in `column`, their numbers in `numbers`, and
 //! the statements in `write` and `read`.
 
-mod column;
+pub(in crate::store) mod column;
 mod numbers;
 mod read;
 mod write;

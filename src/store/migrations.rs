@@ -67,6 +67,7 @@ migrations![
     "0060" "tokens",
     "0061" "users",
     "0070" "webhooks",
+    "0071" "moves",
     "0080" "made_once",
 ];
 

@@ -32,6 +32,11 @@ use crate::harness::{
 
 /// How blocks begin that are not run, and why.
 const NOT_RUN: &[(&str, &str)] = &[
+    (
+        "# stop the server first",
+        "needs a server that does not run; the test `moving` does it",
+    ),
+    ("sillage move --give-up", "the same"),
     // Whatever profile it names.
     (
         "cargo run ",

@@ -47,6 +47,7 @@ mod mapp;
 mod mautic;
 mod measuring;
 mod migrations;
+mod moving;
 mod old_spool;
 mod once;
 mod operating;

@@ -31,17 +31,17 @@ pub(super) trait Field: Sized {
 }
 
 /// A field without a value.
-fn put_null(data: &mut Vec<u8>) {
+pub(in crate::store) fn put_null(data: &mut Vec<u8>) {
     data.extend_from_slice(&(-1_i32).to_be_bytes());
 }
 
-fn put_bytes(bytes: &[u8], data: &mut Vec<u8>) {
+pub(in crate::store) fn put_bytes(bytes: &[u8], data: &mut Vec<u8>) {
     data.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
     data.extend_from_slice(bytes);
 }
 
 /// A field whose length is known only once it is written.
-fn put_with(data: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
+pub(in crate::store) fn put_with(data: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
     let start = data.len();
     data.extend_from_slice(&[0; 4]);
     put(data);

@@ -32,7 +32,7 @@ macro_rules! page {
 }
 
 /// All pages, their list first.
-pub(super) const PAGES: [Page; 24] = [
+pub(super) const PAGES: [Page; 25] = [
     page!("", "static/docs/README.md"),
     page!("start", "README.md"),
     page!("mail"),
@@ -50,6 +50,7 @@ pub(super) const PAGES: [Page; 24] = [
     page!("access"),
     page!("operating"),
     page!("postgres"),
+    page!("moving"),
     page!("reliability"),
     page!("benchmark"),
     page!("adobe"),
