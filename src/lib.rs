@@ -13,6 +13,8 @@
 
 // What everything speaks of.
 mod model;
+// What a mail is made of.
+mod content;
 // The way of a hit.
 mod identity;
 mod projection;

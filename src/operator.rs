@@ -9,6 +9,7 @@ mod campaigns;
 mod changes;
 pub mod contact_changes;
 mod contacts;
+pub mod content;
 pub mod export;
 pub mod import;
 pub mod messages;

@@ -7,6 +7,7 @@
 mod again;
 mod bulk;
 pub mod contacts;
+pub mod contents;
 pub mod deliveries;
 mod embedded;
 pub mod figures;

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Debian packages: `nginx` and `wrk` (redirects), `binutils` (start), `postgresql` (sustained,
-//! projection, messages, batch); a section whose package is missing is left out and says so.
+//! projection, messages, render, batch); a section whose package is missing is left out and says
+//! so.
 //! Servers, databases and directories are made for the run and taken away after it, also on Ctrl-C,
 //! SIGTERM and a panic. A figure that misses its bar is marked; the exit code is 1 only where hits
 //! were lost or stored twice.
@@ -28,6 +29,7 @@ mod postgres;
 mod process;
 mod projection;
 mod redirects;
+mod render;
 #[path = "../../tests/rig/mod.rs"]
 mod rig;
 mod scoreboard;
@@ -80,7 +82,7 @@ pub struct Options {
     /// Give Postgres statistics every half second while the projection is timed
     #[arg(long)]
     statistics: bool,
-    /// Numbers of recipients that `messages` streams
+    /// Numbers of recipients that `messages` streams; `render` streams the first
     #[arg(long, default_values_t = [200_000, 1_000_000], value_parser = above_zero::<u64>)]
     recipients: Vec<u64>,
     /// Inputs of each decoder that `fuzz` makes
@@ -110,6 +112,7 @@ enum Section {
     Projection,
     Servers,
     Messages,
+    Render,
     Batch,
     Start,
     Script,
@@ -119,12 +122,13 @@ enum Section {
 
 impl Section {
     /// What a run without names does.
-    const USUAL: [Self; 8] = [
+    const USUAL: [Self; 9] = [
         Self::Redirects,
         Self::Sustained,
         Self::Projection,
         Self::Servers,
         Self::Messages,
+        Self::Render,
         Self::Start,
         Self::Script,
         Self::Decode,
@@ -185,6 +189,7 @@ async fn run(options: &Options, board: &mut Scoreboard) -> anyhow::Result<()> {
             Section::Projection => projection::measure(options, board).await?,
             Section::Servers => servers::measure(options, board).await?,
             Section::Messages => messages::measure(options, board).await?,
+            Section::Render => render::measure(options, board).await?,
             Section::Batch => batch::measure(options, board).await?,
             Section::Start => start::measure(board).await?,
             Section::Script => script::measure(board).await?,

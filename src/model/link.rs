@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::{DestinationError, check_personal_template, check_template};
 pub use destination::build_destination;
-pub use personal::{PersonalValues, fill, is_personal};
+pub use personal::{PersonalValues, fill, is_personal, plain_braces, push_path};
 pub use repaired::{is_whole_name, query_behind, repair_name};
 pub use token::LinkToken;
 #[cfg(test)]

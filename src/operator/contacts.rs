@@ -137,15 +137,19 @@ pub(crate) struct Message<'e> {
     pub format: Option<&'e str>,
     /// When it was sent; `None` means now.
     pub sent_at: Option<Micros>,
+    /// Fields of its contact whose values it needs.
+    pub wanted: &'e [String],
 }
 
 /// What became of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
     /// The contact.
     pub contact_id: ContactId,
     /// The message and when it was made.
     pub message: Option<(BroadlogId, Micros)>,
+    /// The values of the wanted fields, as the contact has them by now.
+    pub values: Box<[String]>,
     /// Whether anything changed.
     pub effect: Effect,
 }
@@ -394,12 +398,23 @@ impl<N: FnMut() -> Uuid, D: FnMut(DeliveryId) -> Result<(), String>> Deciding<'_
         Ok(Kept {
             contact_id,
             message: Some((id, self.times.get(&id).copied().unwrap_or(self.now))),
+            values: self.values_of(contact_id, message.wanted),
             effect: match (found, new_name) {
                 (None, _) => Effect::Made,
                 (Some(_), Some(_)) => Effect::Changed,
                 (Some(_), None) => Effect::Nothing,
             },
         })
+    }
+
+    /// A field that the contact does not have is empty.
+    fn values_of(&self, contact_id: ContactId, wanted: &[String]) -> Box<[String]> {
+        let contact = self.resolver.contact(contact_id);
+        let value = |name: &String| contact.and_then(|contact| contact.fields.get(name).cloned());
+        wanted
+            .iter()
+            .map(|name| value(name).unwrap_or_default())
+            .collect()
     }
 
     fn add(&mut self, id: BroadlogId, message: Message<'_>, contact_id: ContactId) {
@@ -424,6 +439,7 @@ impl<N: FnMut() -> Uuid, D: FnMut(DeliveryId) -> Result<(), String>> Deciding<'_
         Ok(Kept {
             contact_id,
             message: None,
+            values: Box::default(),
             effect: match owner {
                 None => Effect::Made,
                 Some(_) if self.resolver.contact(contact_id) == before.as_ref() => Effect::Nothing,

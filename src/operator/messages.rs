@@ -46,7 +46,12 @@ impl Recipient {
         Self { key, ..self }
     }
 
-    fn entry<'e>(&'e self, name: Option<&'e str>, delivery_id: DeliveryId) -> Entry<'e> {
+    fn entry<'e>(
+        &'e self,
+        name: Option<&'e str>,
+        delivery_id: DeliveryId,
+        wanted: &'e [String],
+    ) -> Entry<'e> {
         Entry {
             contact: &self.contact,
             lasting_field: None,
@@ -56,13 +61,14 @@ impl Recipient {
                 delivery_id,
                 format: self.format.as_deref(),
                 sent_at: None,
+                wanted,
             }),
         }
     }
 }
 
 /// A message that is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     /// Its number.
     pub broadlog_id: BroadlogId,
@@ -76,6 +82,9 @@ pub struct Sent {
     /// A field of its contact was longer than allowed.
     #[serde(default)]
     pub is_cut: bool,
+    /// The values of the fields that were wanted, in their order.
+    #[serde(default)]
+    pub values: Box<[String]>,
 }
 
 impl Sent {
@@ -142,6 +151,15 @@ impl KeyedLines<'_> {
 /// What a line became.
 pub type MessageOutcome = Result<Sent, MessageError>;
 
+/// What every message of a request has in common.
+#[derive(Clone, Debug)]
+pub struct Mailing {
+    /// Its campaign.
+    pub delivery_id: DeliveryId,
+    /// Fields of the contacts whose values are to be told.
+    pub wanted: Vec<String>,
+}
+
 /// Stores one chunk of recipients in a transaction of its own; the outcomes are in the order of the
 /// lines. Where `request` says that they are others than those its key stands for, nothing is
 /// stored and every outcome is [`MessageError::OtherRequest`].
@@ -153,15 +171,16 @@ pub async fn store_messages(
     store: &Store,
     clock: &Clock,
     unique: &[String],
-    delivery_id: DeliveryId,
+    mailing: &Mailing,
     lines: &[Result<Recipient, MessageError>],
     request: Option<KeyedLines<'_>>,
 ) -> store::Result<Vec<MessageOutcome>> {
+    let delivery_id = mailing.delivery_id;
     let now = clock.now();
     let names = names_of(lines, request);
     let recipients = lines.iter().zip(&names).filter_map(|(line, name)| {
         let recipient = line.as_ref().ok()?;
-        Some(recipient.entry(name.as_deref(), delivery_id))
+        Some(recipient.entry(name.as_deref(), delivery_id, &mailing.wanted))
     });
     let entries: Vec<Entry<'_>> = recipients.collect();
     let other_request = || vec![Err(MessageError::OtherRequest); lines.len()];
@@ -208,6 +227,7 @@ fn sent(kept: &Kept, recipient: &Recipient) -> MessageOutcome {
         created_at,
         has_opted_out: false,
         is_cut: recipient.contact.is_cut(),
+        values: kept.values.clone(),
     })
 }
 

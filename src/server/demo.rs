@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail};
 
 use crate::model::hit::{BroadlogId, LinkId, Utm};
 use crate::model::link::LinkToken;
-use crate::operator::messages::{Recipient, store_messages};
+use crate::operator::messages::{Mailing, Recipient, store_messages};
 use crate::operator::{NewDelivery, NewLink, create_delivery, create_links};
 use crate::store::deliveries::Delivery;
 use crate::web::{AdminState, DemoLinks};
@@ -115,8 +115,11 @@ async fn send_to_reader(app: &AdminState, delivery: &Delivery) -> anyhow::Result
     let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let line = Ok(Recipient::new(None, fields.to_vec(), None, Some("html")));
     let lines = [line];
-    let outcomes =
-        store_messages(&app.store, &app.clock, unique, delivery.id, &lines, None).await?;
+    let mailing = Mailing {
+        delivery_id: delivery.id,
+        wanted: Vec::new(),
+    };
+    let outcomes = store_messages(&app.store, &app.clock, unique, &mailing, &lines, None).await?;
     let sent = outcomes
         .into_iter()
         .next()

@@ -66,6 +66,7 @@ migrations![
     "0050" "write_turns",
     "0060" "tokens",
     "0061" "users",
+    "0065" "delivery_contents",
     "0070" "webhooks",
     "0071" "moves",
     "0080" "made_once",

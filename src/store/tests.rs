@@ -7,6 +7,7 @@
 mod campaigns;
 mod changes;
 mod contacts;
+mod contents;
 mod figures;
 mod forms;
 mod hits;

@@ -3,6 +3,7 @@
 
 pub mod access;
 mod contacts;
+mod content;
 mod debug;
 mod deliveries;
 mod forms;
@@ -91,6 +92,16 @@ fn with_database() -> Routes {
             "/deliveries/{id}/messages",
             WRITE_MESSAGES,
             messages::create_messages,
+        )
+        .get(
+            "/deliveries/{id}/content",
+            READ_LINKS,
+            content::show_content,
+        )
+        .post(
+            "/deliveries/{id}/content",
+            WRITE_LINKS,
+            content::save_content,
         )
         .get("/links", READ_LINKS, links::list::list_links)
         .get("/links/{id}", READ_LINKS, links::list::get_link)
@@ -220,8 +231,10 @@ fn makers() -> Routes {
 
 /// Routes that need no database.
 fn without_database() -> Routes {
-    // Looking at what becomes of a request.
-    Routes::new().post("/debug/decode", OPERATE, debug::explain_request)
+    Routes::new()
+        // Looking at what becomes of a mail or of a request.
+        .post("/content/check", READ_LINKS, content::check_content)
+        .post("/debug/decode", OPERATE, debug::explain_request)
 }
 
 /// All routes of the API. Every answer that is no success is `application/problem+json`, also to

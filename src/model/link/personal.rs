@@ -70,6 +70,20 @@ pub fn is_personal(template: &str) -> bool {
     parts(template).next().is_some()
 }
 
+/// A text whose personal parts are meant as they are written: their braces are encoded.
+pub fn plain_braces(text: &str) -> Cow<'_, str> {
+    let (mut plain, mut at) = (String::new(), 0);
+    for part in parts(text) {
+        plain.push_str(&text[at..part.start]);
+        plain.push_str(&format!("%7Bp{}%7D", part.number));
+        at = part.end;
+    }
+    match at {
+        0 => Cow::Borrowed(text),
+        _ => Cow::Owned(plain + &text[at..]),
+    }
+}
+
 /// The values of a click.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PersonalValues(Vec<(usize, String)>);
@@ -189,8 +203,8 @@ fn climbs(text: &str) -> bool {
     })
 }
 
-/// Puts a value into a path.
-fn push_path(url: &mut String, value: &str) {
+/// Puts a value into a path, behind what the URL has so far.
+pub fn push_path(url: &mut String, value: &str) {
     let decoded = percent_decode_str(value).decode_utf8_lossy();
     let mut segments = decoded.split(['/', '\\']);
     if segments.any(|segment| matches!(segment, "." | "..")) {

@@ -67,6 +67,7 @@ impl SentMessage {
                 delivery_id: self.delivery_id,
                 format: None,
                 sent_at: self.sent_at,
+                wanted: &[],
             }),
         }
     }

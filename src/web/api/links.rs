@@ -122,7 +122,7 @@ pub(super) fn no_link(id: LinkId) -> Problem {
 
 /// Puts new links into the local copy. Where its file cannot be written, memory has them, and the
 /// next refresh tries again.
-async fn serve_at_once(app: &AdminState, records: &[LinkRecord]) {
+pub(super) async fn serve_at_once(app: &AdminState, records: &[LinkRecord]) {
     if let Err(error) = app.links.put(records).await {
         tracing::warn!(%error, "cannot write the local link copy");
     }

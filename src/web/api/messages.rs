@@ -11,6 +11,9 @@
 //! are refused: 422 where they begin in the first chunk, so that answer waits for it; an error in
 //! place of each line where they begin later.
 //!
+//! With `?render=html,text` each line has the finished mail too, made of the delivery's content:
+//! see [`render`]. It is made as it is written, so what waits is no larger for it.
+//!
 //! A line that cannot be read, or whose message cannot be made, answers `{"error": …}` in its
 //! place; the others go on. When the database does not answer, a chunk is tried for [`PATIENCE`];
 //! then its lines and all after it answer an error, to be sent again.
@@ -18,12 +21,14 @@
 mod lines;
 mod outbox;
 mod recipient;
+mod render;
 mod stationery;
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -36,13 +41,17 @@ use tokio::sync::mpsc;
 
 use self::lines::Lines;
 use self::outbox::{Outbox, Outcomes};
+use self::render::Rendering;
 use self::stationery::Stationery;
+use super::access::Caller;
 use super::deliveries::no_delivery;
 use super::idempotency::request_key;
-use super::json::PathText;
+use super::json::{ApiQuery, PathText};
+use crate::model::access::{Need, Scope};
 use crate::model::clock::Clock;
-use crate::model::hit::DeliveryId;
-use crate::operator::messages::{KeyedLines, MessageError, Recipient, note_end, store_messages};
+use crate::operator::messages::{
+    KeyedLines, Mailing, MessageError, Recipient, note_end, store_messages,
+};
 use crate::store::Store;
 use crate::web::AdminState;
 use crate::web::error::Problem;
@@ -57,12 +66,17 @@ const LINGER: Duration = Duration::from_millis(20);
 /// How long a chunk is retried while the database does not respond.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a mail with fields needs.
+const READ_FIELDS: Need = Need::All(&[Scope::MessagesWrite, Scope::ContactsRead]);
+
 type Chunk = Vec<Result<Recipient, MessageError>>;
 
 /// `POST /deliveries/{id}/messages`
 pub(super) async fn create_messages(
     State(app): State<Arc<AdminState>>,
+    Extension(caller): Extension<Caller>,
     id: PathText,
+    ApiQuery(rendering): ApiQuery<Rendering>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -76,9 +90,17 @@ pub(super) async fn create_messages(
         .await
         .map_err(database)?
         .ok_or_else(|| no_delivery(delivery_id))?;
-    let links = app.store.links_of(delivery_id).await.map_err(database)?;
     let site = app.site_of(&headers);
-    let stationery = Stationery::new(app.keys.clone(), &delivery, &links, site);
+    let (mail, wanted) = rendering.prepare(&app.store, delivery_id, site).await?;
+    // A mail tells what its reader's contact has, whoever said that.
+    if !wanted.is_empty()
+        && let Err(refused) = caller.check(READ_FIELDS)
+    {
+        return Ok(*refused);
+    }
+    // After the content: links that it names are there by then.
+    let links = app.store.links_of(delivery_id).await.map_err(database)?;
+    let stationery = Stationery::new(app.keys.clone(), &delivery, &links, site).with_mail(mail);
 
     let (to_store, chunks) = mpsc::channel(1);
     let (to_hold, outcomes) = mpsc::channel(1);
@@ -87,7 +109,10 @@ pub(super) async fn create_messages(
         store: app.store.clone(),
         clock: app.clock.clone(),
         unique: app.contacts.unique.clone(),
-        delivery_id,
+        mailing: Mailing {
+            delivery_id,
+            wanted,
+        },
         key,
     };
     let reading = tokio::spawn(read_chunks(body, to_store));
@@ -108,20 +133,58 @@ pub(super) async fn create_messages(
             error.to_string(),
         ));
     }
-    let state = (first, held, stationery);
-    let answers = stream::unfold(state, async |(first, mut held, stationery)| {
-        let outcomes: io::Result<Outcomes> = match first {
-            Some(first) => first,
-            None => held.recv().await?,
-        };
-        let bytes = outcomes.map(|outcomes| Bytes::from(stationery.write(&outcomes)));
-        Some((bytes, (None, held, stationery)))
+    let writing = Writing {
+        first,
+        held,
+        outcomes: Outcomes::new(),
+        written: 0,
+        stationery,
+    };
+    let answers = stream::unfold(writing, async |mut writing| {
+        let bytes = writing.next().await?;
+        Some((bytes, writing))
     });
     Ok((
         [(CONTENT_TYPE, "application/x-ndjson")],
         Body::from_stream(answers),
     )
         .into_response())
+}
+
+/// The station at the end.
+struct Writing {
+    /// A chunk that was waited for before the answer began.
+    first: Option<io::Result<Outcomes>>,
+    held: mpsc::Receiver<io::Result<Outcomes>>,
+    /// The chunk that is being written.
+    outcomes: Outcomes,
+    /// How many lines of it are.
+    written: usize,
+    stationery: Stationery,
+}
+
+impl Writing {
+    /// The next part of the answer.
+    async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        if self.written == self.outcomes.len() {
+            let more = match self.first.take() {
+                Some(first) => first,
+                None => self.held.recv().await?,
+            };
+            self.written = 0;
+            match more {
+                Ok(outcomes) => self.outcomes = outcomes,
+                Err(error) => {
+                    self.outcomes = Outcomes::new();
+                    return Some(Err(error));
+                }
+            }
+        }
+        let rest = &self.outcomes[self.written..];
+        let part = &rest[..rest.len().min(self.stationery.lines_at_once())];
+        self.written += part.len();
+        Some(Ok(Bytes::from(self.stationery.write(part))))
+    }
 }
 
 /// Cuts the body into chunks. Ends with the body, or when nobody wants the answers any more.
@@ -183,7 +246,7 @@ struct Storing {
     store: Store,
     clock: Clock,
     unique: Vec<String>,
-    delivery_id: DeliveryId,
+    mailing: Mailing,
     /// The request's `Idempotency-Key`.
     key: Option<String>,
 }
@@ -233,32 +296,34 @@ impl Storing {
         let Some(request) = self.keyed(lines) else {
             return;
         };
-        if let Err(error) = note_end(&self.store, &self.clock, self.delivery_id, request).await {
-            tracing::warn!(%error, delivery_id = %self.delivery_id, "cannot record the end of a \
+        let delivery_id = self.mailing.delivery_id;
+        if let Err(error) = note_end(&self.store, &self.clock, delivery_id, request).await {
+            tracing::warn!(%error, %delivery_id, "cannot record the end of a \
                 request with an idempotency key");
         }
     }
 
     async fn store_with_patience(&self, chunk: &Chunk, before: u64) -> Option<Outcomes> {
+        let delivery_id = self.mailing.delivery_id;
         let started = Instant::now();
         loop {
             let stored = store_messages(
                 &self.store,
                 &self.clock,
                 &self.unique,
-                self.delivery_id,
+                &self.mailing,
                 chunk,
                 self.keyed(before),
             );
             match stored.await {
                 Ok(outcomes) => return Some(outcomes),
                 Err(error) if started.elapsed() > PATIENCE => {
-                    tracing::error!(%error, delivery_id = %self.delivery_id, "messages could not \
+                    tracing::error!(%error, %delivery_id, "messages could not \
                         be stored");
                     return None;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, delivery_id = %self.delivery_id, "messages could not \
+                    tracing::warn!(%error, %delivery_id, "messages could not \
                         be stored; trying again");
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }

@@ -32,10 +32,11 @@ macro_rules! page {
 }
 
 /// All pages, their list first.
-pub(super) const PAGES: [Page; 25] = [
+pub(super) const PAGES: [Page; 26] = [
     page!("", "static/docs/README.md"),
     page!("start", "README.md"),
     page!("mail"),
+    page!("content"),
     page!("links"),
     page!("website"),
     page!("server-hits"),

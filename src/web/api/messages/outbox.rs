@@ -4,8 +4,9 @@
 //! and `urllib`, for two). Were the body not read while the answer is not taken, both sides would
 //! wait for each other for ever. So what is stored goes on, and waits here: a little in memory, the
 //! rest in a file without a name, which the system frees with the request, however that ends. What
-//! waits is the outcome and not the text, about 40 bytes a message however many links it has; a
-//! sender that reads while it writes never touches the file.
+//! waits is the outcome and not the text, about 40 bytes a message however many links it has, and
+//! the values of fields where messages are written out; a sender that reads while it writes never
+//! touches the file.
 //!
 //! **How it fails.** Where the file may grow no further, or the disk is full, nothing more is taken
 //! in until the sender has taken something: nothing is lost, and a sender that reads only at its
@@ -196,7 +197,12 @@ impl Spill {
 fn weigh(outcomes: &Outcomes) -> usize {
     let texts = outcomes.iter().map(|outcome| match outcome {
         Err(MessageError::Line(text) | MessageError::Nobody(text)) => text.len(),
-        _ => 0,
+        Err(_) => 0,
+        Ok(sent) => sent
+            .values
+            .iter()
+            .map(|value| size_of_val(value) + value.len())
+            .sum(),
     });
     size_of_val(outcomes.as_slice()) + texts.sum::<usize>()
 }
@@ -228,6 +234,7 @@ mod tests {
             broadlog_id: BroadlogId(number),
             contact_id: ContactId(Uuid::from_u128(number as u128)),
             created_at: Micros(i64::MAX - number),
+            values: Box::new([format!("value {number}")]),
         };
         vec![
             Ok(sent),

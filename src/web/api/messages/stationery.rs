@@ -4,10 +4,11 @@
 //! unsubscribed, `"cut": true` where a field of it was longer than it may be.
 //!
 //! All that is the same in every line is made once; a line then costs a signature a link and no
-//! JSON tree.
+//! JSON tree. Where the mail itself is asked for (`"html"`, `"text"`), its parts come last.
 
 use std::fmt::Write as _;
 
+use crate::content::{Letter, Template};
 use crate::model::clock::Micros;
 use crate::model::hit::{DeliveryId, LinkId};
 use crate::model::keys::Keys;
@@ -17,6 +18,20 @@ use crate::model::wire::Id;
 use crate::operator::messages::{MessageOutcome, Sent};
 use crate::store::deliveries::{Delivery, Link};
 use crate::tracking::route::UNSUBSCRIBE;
+
+/// The mail of a delivery, as far as it is asked for.
+#[derive(Debug, Default)]
+pub(super) struct Mail {
+    /// Its HTML.
+    pub(super) html: Option<Template>,
+    /// Its text.
+    pub(super) text: Option<Template>,
+    /// The delivery's link of each place in it.
+    pub(super) links: Vec<LinkId>,
+}
+
+/// Bytes of an answer that are written at once where they are messages: memory stays flat.
+const PIECE: usize = 256 << 10;
 
 /// What the lines of one delivery are made of.
 pub(super) struct Stationery {
@@ -29,6 +44,9 @@ pub(super) struct Stationery {
     before_pixel: String,
     /// `.gif","list_unsubscribe":"<https://…/u/`
     before_unsubscribe: String,
+    mail: Option<Mail>,
+    /// For each place of the mail the link in `links`.
+    places: Vec<usize>,
 }
 
 impl Stationery {
@@ -57,12 +75,41 @@ impl Stationery {
                 ".gif\",\"list_unsubscribe\":{}",
                 open_string(format!("<{}{UNSUBSCRIBE}/", site.base_url))
             ),
+            mail: None,
+            places: Vec::new(),
         }
     }
 
-    /// The lines of a chunk.
+    /// With the mail itself in each line.
+    pub(super) fn with_mail(self, mail: Option<Mail>) -> Self {
+        let place = |id: &LinkId| self.links.iter().position(|link| link.0 == *id);
+        let places = mail.iter().flat_map(|mail| &mail.links);
+        Self {
+            // A link that somebody has deleted by hand is none of the delivery's.
+            places: places.map(|id| place(id).unwrap_or(usize::MAX)).collect(),
+            mail,
+            ..self
+        }
+    }
+
+    /// How many lines are written at once.
+    pub(super) fn lines_at_once(&self) -> usize {
+        let Some(mail) = &self.mail else {
+            return usize::MAX;
+        };
+        let parts = mail.html.iter().chain(&mail.text);
+        let bytes = parts.map(Template::bytes).sum::<usize>().max(1);
+        (PIECE / bytes).max(1)
+    }
+
+    /// The lines of a chunk, or of a part of it.
     pub(super) fn write(&self, outcomes: &[MessageOutcome]) -> String {
-        let a_line = 320 + self.before_pixel.len() + self.links.len() * 80;
+        let parts = self
+            .mail
+            .iter()
+            .flat_map(|mail| mail.html.iter().chain(&mail.text));
+        let of_mail: usize = parts.map(Template::bytes).sum();
+        let a_line = 320 + self.before_pixel.len() + self.links.len() * 80 + of_mail;
         let mut text = String::with_capacity(outcomes.len() * a_line);
         for outcome in outcomes {
             match outcome {
@@ -90,10 +137,16 @@ impl Stationery {
         let mut buffer = uuid::Uuid::encode_buffer();
         text.push_str(sent.contact_id.0.hyphenated().encode_lower(&mut buffer));
         text.push_str("\",\"links\":{");
+        let is_plain = self.mail.is_none();
+        let mut tokens = Tokens::default();
         for (id, before) in &self.links {
             token.link_id = Some(*id);
             text.push_str(before);
+            let start = text.len();
             token.encode_into(&self.keys, text);
+            if !is_plain {
+                tokens.add(&text[start..]);
+            }
             text.push('"');
         }
         token.link_id = None;
@@ -111,7 +164,44 @@ impl Stationery {
         if sent.is_cut {
             text.push_str(",\"cut\":true");
         }
+        if let Some(mail) = &self.mail {
+            let links: Vec<&str> = self.places.iter().map(|place| tokens.get(*place)).collect();
+            let letter = Letter {
+                links: &links,
+                message: &of_message,
+                values: &sent.values,
+            };
+            for (name, part) in [("html", &mail.html), ("text", &mail.text)] {
+                if let Some(part) = part {
+                    let _ = write!(text, ",\"{name}\":\"");
+                    part.write(&letter, text);
+                    text.push('"');
+                }
+            }
+        }
         text.push('}');
+    }
+}
+
+/// The tokens of a message: each is signed once, however often the mail has it.
+#[derive(Default)]
+struct Tokens {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Tokens {
+    fn add(&mut self, token: &str) {
+        self.text.push_str(token);
+        self.ends.push(self.text.len());
+    }
+
+    fn get(&self, place: usize) -> &str {
+        let Some(end) = self.ends.get(place) else {
+            return "";
+        };
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start..*end]
     }
 }
 
@@ -176,6 +266,7 @@ mod tests {
             created_at: minute(100),
             has_opted_out: false,
             is_cut: false,
+            values: Box::default(),
         })
     }
 
