@@ -16,6 +16,7 @@ pub mod messages;
 mod page_tags;
 mod password;
 pub mod people;
+pub mod qr;
 pub mod report;
 pub mod sign_in;
 pub mod site_report;

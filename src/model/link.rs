@@ -6,6 +6,7 @@
 
 mod check;
 mod destination;
+mod hygiene;
 mod personal;
 mod repaired;
 mod token;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::{DestinationError, check_personal_template, check_template};
 pub use destination::build_destination;
+pub use hygiene::look_at;
 pub use personal::{PersonalValues, fill, is_personal, plain_braces, push_path};
 pub use repaired::{is_whole_name, query_behind, repair_name};
 pub use token::LinkToken;

@@ -109,6 +109,9 @@ fn with_database() -> Routes {
         .delete("/links/{id}", WRITE_LINKS, links::change::refuse_delete)
         .post("/links/{id}/end", WRITE_LINKS, links::change::end_link)
         .get("/links/{id}/history", READ_LINKS, links::list::show_history)
+        .get("/links/{id}/qr.svg", READ_LINKS, links::qr::draw_link)
+        .get("/links/{id}/qr.png", READ_LINKS, links::qr::picture_link)
+        .post("/links/check", READ_LINKS, links::check::check_link)
         .get("/page-tags", OPERATE, page_tags::list_page_tags)
         .get("/page-tags/{identifier}", OPERATE, page_tags::get_page_tag)
         .put(

@@ -2,6 +2,7 @@
 //! they lead a reader to the page.
 
 mod again;
+mod builder;
 mod messages;
 
 use std::time::Duration;

@@ -1,7 +1,9 @@
 //! `/deliveries/{id}/links` and `/links`: tracked destinations.
 
 pub(super) mod change;
+pub(super) mod check;
 pub(super) mod list;
+pub(super) mod qr;
 
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::json::{ApiJson, OneOrMany, PathText};
-use crate::model::hit::LinkId;
+use crate::model::hit::{DeliveryId, LinkId};
 use crate::model::link::LinkRecord;
 use crate::model::wire::Id;
 use crate::operator::wire::LinkView;
@@ -101,10 +103,7 @@ pub(super) async fn create_short_link(
             .await;
     let (delivery, link) = made.map_err(|error| match error {
         // Here it is a field, not the path.
-        CampaignError::NoDelivery(id) => Problem::field(
-            "delivery_id",
-            format_args!("{id} does not exist; GET /api/v1/deliveries lists all deliveries"),
-        ),
+        CampaignError::NoDelivery(id) => no_such_delivery(id),
         error => error.into(),
     })?;
     serve_at_once(&app, &[link.record(delivery.as_ref())]).await;
@@ -112,6 +111,14 @@ pub(super) async fn create_short_link(
         StatusCode::CREATED,
         Json(LinkView::at(link, app.site_of(&headers))),
     ))
+}
+
+/// The delivery of a field does not exist.
+fn no_such_delivery(id: DeliveryId) -> Problem {
+    Problem::field(
+        "delivery_id",
+        format_args!("{id} does not exist; GET /api/v1/deliveries lists all deliveries"),
+    )
 }
 
 /// The link of a path does not exist.
