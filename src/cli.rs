@@ -7,6 +7,7 @@ mod check_config;
 mod export;
 mod health;
 mod import;
+mod judge;
 mod keys;
 mod move_to;
 mod page_tags;
@@ -109,6 +110,8 @@ enum Command {
     Move(move_to::MoveTo),
     /// Remove all months of hits past their retention at once; a server removes one a day
     Retire(retire::Retire),
+    /// Judge stored hits again by today's rules and lists; shows what changes before it writes
+    Judge(judge::Judge),
     /// Show what an agent or an address is taken for, and by which rule and list entry
     Verdict(verdict::Verdict),
     /// Inspect the hits that wait for the database
@@ -268,6 +271,7 @@ fn execute(
             Command::Recount(command) => command.execute(&config).await,
             Command::Move(asked) => asked.execute(&config).await,
             Command::Retire(asked) => asked.execute(&config).await,
+            Command::Judge(asked) => asked.execute(&config).await,
             Command::Verdict(asked) => asked.execute(&*server::lists_of(&config)?),
             Command::Spool(command) => command.execute(&config).await,
             Command::Quarantine(command) => command.execute(&config).await,

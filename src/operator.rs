@@ -22,6 +22,7 @@ pub mod sign_in;
 pub mod site_report;
 pub mod users;
 pub mod webhooks;
+pub mod verdicts;
 pub mod wire;
 
 pub use crate::model::draft::{

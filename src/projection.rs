@@ -28,6 +28,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 mod touches;
+pub mod verdicts;
 
 use std::time::Duration;
 

@@ -38,6 +38,7 @@ pub mod scan;
 pub mod sessions;
 mod sign_in_tries;
 pub mod signing_keys;
+mod stale;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tokens;
@@ -46,6 +47,7 @@ mod types;
 pub mod unknown_paths;
 pub mod users;
 pub mod webhooks;
+pub mod verdicts;
 mod writes;
 
 use std::path::{Path, PathBuf};

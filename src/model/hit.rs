@@ -218,6 +218,49 @@ impl Hit {
         self.note(reason.as_str());
     }
 
+    /// Judges it once more: what it was judged by before goes, except for what is known for
+    /// certain. Notes about other things stay.
+    pub fn judge_anew(&mut self, why: Option<Reason>) {
+        let facts = self.forget_judgements();
+        self.verdict = Verdict::Human;
+        for reason in facts.into_iter().chain(why) {
+            self.judge(reason);
+        }
+    }
+
+    /// Gives it the verdict that a person decided.
+    pub fn decide(&mut self, verdict: Verdict) {
+        let facts = self.forget_judgements();
+        self.verdict = verdict;
+        // Before the facts: the first reason that fits the verdict is the one that it is counted by.
+        for reason in verdict.decided().into_iter().chain(facts) {
+            self.note(reason.as_str());
+        }
+    }
+
+    /// Takes the reasons of its verdict out of its notes; returns those that are facts.
+    fn forget_judgements(&mut self) -> Vec<Reason> {
+        let notes = self.reason.take().unwrap_or_default();
+        let mut facts = Vec::new();
+        for note in notes.split("; ").filter(|note| !note.is_empty()) {
+            match Reason::parse(note) {
+                Some(reason) if reason.is_fact() => facts.push(reason),
+                Some(_) => {}
+                None => self.note(note),
+            }
+        }
+        facts
+    }
+
+    /// Takes some notes away.
+    pub fn forget_notes(&mut self, forgotten: &[&str]) {
+        let notes = self.reason.take().unwrap_or_default();
+        let kept = notes.split("; ").filter(|note| !note.is_empty());
+        for note in kept.filter(|note| !forgotten.contains(note)) {
+            self.note(note);
+        }
+    }
+
     /// Why it has its verdict; `None` for a person's.
     pub fn verdict_reason(&self) -> Option<Reason> {
         let mut notes = self.reason.as_deref()?.split("; ");
@@ -303,6 +346,29 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+
+    #[test]
+    fn a_later_verdict_leaves_facts_and_other_notes() {
+        let mut hit = Hit::new(HitId(Uuid::nil()), Micros(0), Kind::Click, Dialect::Native);
+        hit.note("link repaired");
+        hit.judge(Reason::TooSoon);
+        hit.judge(Reason::PersonalHost);
+        hit.judge_anew(Some(Reason::Crawler));
+        let reason = "link repaired; personal host not listed; user agent of a crawler";
+        assert_eq!(hit.reason.as_deref(), Some(reason));
+        assert_eq!(hit.verdict, Verdict::Bot);
+        assert_eq!(hit.verdict_reason(), Some(Reason::Crawler));
+        hit.decide(Verdict::Suspect);
+        assert_eq!(hit.verdict_reason(), Some(Reason::DecidedSuspect));
+        hit.decide(Verdict::Human);
+        assert_eq!((hit.verdict, hit.verdict_reason()), (Verdict::Human, None));
+        hit.judge_anew(None);
+        assert_eq!(hit.verdict_reason(), Some(Reason::PersonalHost));
+        let mut plain = Hit::new(HitId(Uuid::nil()), Micros(0), Kind::Click, Dialect::Native);
+        plain.judge(Reason::TooSoon);
+        plain.judge_anew(None);
+        assert_eq!((plain.verdict, plain.reason), (Verdict::Human, None));
+    }
 
     #[test]
     fn notes_that_find_no_room_are_told_of() {

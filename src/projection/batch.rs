@@ -343,7 +343,7 @@ impl<'p> Batch<'p> {
         let earned = self
             .settle_orders(tx, &mut orders, &mut settled, resolver.changes())
             .await?;
-        insert_hits(tx, &settled, &earned).await?;
+        let first = insert_hits(tx, &settled, &earned).await?;
 
         // From here on what is shared is read and written: one transaction after another.
         let named = Premises::confirm(premises, tx, resolver.changes(), &orders, &hits).await?;
@@ -357,14 +357,15 @@ impl<'p> Batch<'p> {
         tx.save_changes(&changes, self.now, writes).await?;
         done.refused_tags = page_tags.save(tx, self.now).await?;
         orders.save(tx, writes).await?;
+        keep_touches(tx, &settled, &earned, first, writes).await?;
         // After the rows: the history may have begun in this very batch.
         tx.complete_history(&changes.completed, writes).await?;
 
         let hits: Vec<&Hit> = settled.iter().map(|of| of.hit.as_ref()).collect();
         let bookings = || earned.iter().flat_map(|earned| &earned.bookings);
         let mut figures = Figures::load(tx, &hits, bookings()).await?;
-        for (hit, earned) in hits.iter().zip(&earned) {
-            figures.add(hit, earned.is_order());
+        for ((hit, earned), seq) in hits.iter().zip(&earned).zip(first..) {
+            figures.add(seq, hit, earned.is_order());
             for booking in &earned.bookings {
                 figures.book(booking);
             }
@@ -376,10 +377,14 @@ impl<'p> Batch<'p> {
     }
 }
 
-/// Writes the rows of hits.
-async fn insert_hits(tx: &mut Tx, settled: &[Settled<'_>], earned: &[Earned]) -> store::Result<()> {
+/// Writes the rows of hits; returns the number of the first, which those of the others follow.
+async fn insert_hits(
+    tx: &mut Tx,
+    settled: &[Settled<'_>],
+    earned: &[Earned],
+) -> store::Result<i64> {
     if settled.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let first = tx.take_hit_numbers(settled.len() as i64).await?;
     let rows: Vec<HitRow<'_>> = settled
@@ -393,7 +398,26 @@ async fn insert_hits(tx: &mut Tx, settled: &[Settled<'_>], earned: &[Earned]) ->
             counted_revenue: earned.counted_revenue(),
         })
         .collect();
-    tx.insert_hits(&rows).await
+    tx.insert_hits(&rows).await?;
+    Ok(first)
+}
+
+/// Keeps what led to purchases, so that they can be taken back or credited anew.
+async fn keep_touches(
+    tx: &mut Tx,
+    settled: &[Settled<'_>],
+    earned: &[Earned],
+    first: i64,
+    writes: &mut Writes,
+) -> store::Result<()> {
+    let purchases = settled.iter().zip(earned).zip(first..);
+    let purchases = purchases.filter(|((_, earned), _)| earned.note.is_none());
+    let purchases = purchases.filter_map(|((of, earned), seq)| {
+        let booking = earned.bookings.first()?;
+        Some((seq, of.hit.received_at, &booking.touches))
+    });
+    let purchases: Vec<_> = purchases.collect();
+    tx.keep_purchase_touches(&purchases, writes).await
 }
 
 /// Writes into a hit what identity has found out about it. Nearly all hits stay unchanged and are

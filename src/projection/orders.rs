@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crate::model::hit::{Authority, Dialect, Hit, Kind, LeastProof, Money, Proof, Sum, VisitorId};
 use crate::store::figures::{Booking, Place, Sales, Touches};
-use crate::store::orders::note::{CHANGED, PROVED, REFUNDED, REPEATED, TOO_MUCH, UNKNOWN};
+use crate::store::orders::note::{self, CHANGED, PROVED, REFUNDED, REPEATED, TOO_MUCH, UNKNOWN};
 use crate::store::orders::{HeldOrder, Holder, Order, OrderKey};
 use crate::store::{self, Tx, Writes};
 
@@ -113,6 +113,12 @@ fn is_nobodys(hit: &Hit) -> bool {
     (hit.visitor_is_new || hit.visitor_id.is_none()) && !hit.proof().is_some_and(Proof::is_signed)
 }
 
+/// Whether its order was known when it told of it.
+fn is_noted(hit: &Hit) -> bool {
+    let notes = hit.reason.as_deref().unwrap_or_default();
+    notes.split("; ").any(|word| note::ALL.contains(&word))
+}
+
 /// Items of a hit.
 fn items(hit: &Hit) -> i64 {
     i64::from(hit.quantity.unwrap_or_default())
@@ -182,6 +188,22 @@ impl Orders {
             orders.known.entry(key).or_default().insert(holder, order);
         }
         orders.loaded = tx.is_beside().then(|| orders.known.clone());
+        Ok(orders)
+    }
+
+    /// The same, with all that anybody told of the orders: for what is taken back.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn load_all(tx: &mut Tx, least: LeastProof, hits: &[&Hit]) -> store::Result<Self> {
+        let mut orders = Self {
+            least,
+            ..Self::default()
+        };
+        let whole = Vec::from_iter(Self::keys(hits));
+        for ((key, holder), order) in tx.load_orders(&[], &whole).await? {
+            orders.known.entry(key).or_default().insert(holder, order);
+        }
         Ok(orders)
     }
 
@@ -488,6 +510,119 @@ impl Orders {
             bookings,
             note: None,
         }
+    }
+
+    /// The order that a hit was the first to tell of, if it still stands so.
+    fn begun_by(&self, key: &OrderKey, hit: &Hit) -> Option<(Holder, Order)> {
+        let mut orders = self.known.get(key)?.iter();
+        let found = orders.find(|(holder, order)| {
+            (**holder == Holder::Sender) == is_sender(hit)
+                && order.counted_at == hit.received_at
+                && order.visitor == hit.visitor_id
+        });
+        found.map(|(holder, order)| (*holder, order.clone()))
+    }
+
+    /// The order that a hit told of, and where it counts.
+    fn told_by(&self, key: &OrderKey, hit: &Hit) -> Option<(Holder, Order)> {
+        let of_sender = || Some((Holder::Sender, self.get(key, Holder::Sender)?.clone()));
+        match is_sender(hit) {
+            true => of_sender(),
+            false => self.own(key, hit.visitor_id).or_else(of_sender),
+        }
+    }
+
+    /// What a hit has earned, to be booked with the opposite sign. An order that it was the first to
+    /// tell of goes, with all that changed it. `counted`: what it added to revenue; `touches`: what
+    /// had led to it.
+    pub fn take_back(
+        &mut self,
+        hit: &Hit,
+        counted: Option<Money>,
+        touches: &Touches,
+    ) -> Vec<Booking> {
+        let amount = hit.revenue.unwrap_or_default();
+        let own = Place::of(hit, counted.is_some());
+        let Some(key) = key_of(hit).filter(|_| hit.kind == Kind::Transaction) else {
+            let orders = i64::from(hit.kind == Kind::Transaction && amount.0 >= 0);
+            let amount = Money(-amount.0);
+            return vec![booking(&own, touches, -orders, amount, -items(hit))];
+        };
+        if let Some((holder, order)) = self.begun_by(&key, hit) {
+            if let Some(of) = self.known.get_mut(&key) {
+                of.remove(&holder);
+            }
+            self.touched.insert((key, holder));
+            return vec![taken_back(&order)];
+        }
+        let told = self.told_by(&key, hit);
+        let (place, led) = match &told {
+            Some((_, order)) => (order.place.clone(), Arc::clone(&order.touches)),
+            None => (own.clone(), Arc::clone(touches)),
+        };
+        let is_told_again = is_noted(hit);
+        let is_refund = amount.0 < 0 && !is_told_again;
+        if is_refund && counted.is_none() {
+            return vec![booking(
+                &own,
+                touches,
+                0,
+                Money(-amount.0),
+                items(hit).abs(),
+            )];
+        }
+        let back = match (is_refund, is_told_again, &told) {
+            (true, ..) => amount,
+            // What it changed of the order.
+            (false, true, _) => counted.unwrap_or_default(),
+            // A sender has told of it since, and is believed.
+            (false, false, Some(_)) => return Vec::new(),
+            // So long ago that the order is forgotten.
+            (false, false, None) => {
+                return vec![booking(&own, touches, -1, Money(-amount.0), -items(hit))];
+            }
+        };
+        if back.0 == 0 {
+            return Vec::new();
+        }
+        if let Some((holder, mut order)) = told {
+            if is_refund && holder != Holder::Sender {
+                order.refunded = Money(order.refunded.0 - back.0);
+                order.last_refund = Money(0);
+            } else if !is_refund {
+                order.revenue = Money(order.revenue.0 - back.0);
+            }
+            self.put(&key, holder, order);
+        }
+        let items = if is_refund { items(hit).abs() } else { 0 };
+        vec![booking(&place, &led, 0, Money(-back.0), items)]
+    }
+
+    /// Credits what a hit has earned to other touches.
+    pub fn credit_again(&mut self, hit: &Hit, before: &Touches, after: &Touches) -> Vec<Booking> {
+        let amount = hit.revenue.unwrap_or_default();
+        let Some(key) = key_of(hit).filter(|_| hit.kind == Kind::Transaction) else {
+            let own = Place::of(hit, true);
+            let orders = i64::from(hit.kind == Kind::Transaction && amount.0 >= 0);
+            let back = Money(-amount.0);
+            return vec![
+                booking(&own, before, -orders, back, -items(hit)),
+                booking(&own, after, orders, amount, items(hit)),
+            ];
+        };
+        // Told again it has the credits of the order.
+        let Some((holder, mut order)) = self.begun_by(&key, hit) else {
+            return Vec::new();
+        };
+        let back = taken_back(&order);
+        let mut again = back.clone();
+        again.touches = Arc::clone(after);
+        again.sales.transactions = 1;
+        again.sales.revenue = -again.sales.revenue;
+        again.sales.quantity = -again.sales.quantity;
+        order.touches = Arc::clone(after);
+        self.put(&key, holder, order);
+        vec![back, again]
     }
 
     /// Writes what has changed.

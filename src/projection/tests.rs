@@ -33,7 +33,7 @@ enum Second {
     BeganAnew,
 }
 
-fn rules() -> ProjectionRules {
+pub(super) fn rules() -> ProjectionRules {
     ProjectionRules {
         unique: vec!["email".to_owned(), "customer_id".to_owned()],
         public: vec!["firstname".to_owned()],
@@ -42,7 +42,7 @@ fn rules() -> ProjectionRules {
     }
 }
 
-async fn write(tx: &mut Tx, hits: Vec<Hit>) -> crate::store::Result<()> {
+pub(super) async fn write(tx: &mut Tx, hits: Vec<Hit>) -> crate::store::Result<()> {
     let (clock, rules) = (Clock::system(), rules());
     let mut batch = Batch::new(&clock, &rules, NOW);
     batch.push(Group {

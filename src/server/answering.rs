@@ -13,6 +13,7 @@ use crate::model::clock::Clock;
 use crate::model::host_pattern::HostPattern;
 use crate::model::keys::Keys;
 use crate::model::site::{Paths, Site};
+use crate::projection::ProjectionRules;
 use crate::queue::local::Spool;
 use crate::queue::sink::Sink;
 use crate::replica::forms::FormCopy;
@@ -65,6 +66,7 @@ impl Answering {
             tokens: self.tokens.clone(),
             api: config.api.clone(),
             console: config.console.clone(),
+            projection: ProjectionRules::new(&config.contacts, &config.revenue),
             contacts: config.contacts.clone(),
             redirects: config.links.clone(),
             spool: config.spool.clone(),

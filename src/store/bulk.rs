@@ -142,6 +142,10 @@ impl Bulk {
         money, Money, Money
     );
     column!(
+        /// A column of amounts or nulls.
+        money_or_null, Money, Option<Money>
+    );
+    column!(
         /// A column of JSON documents.
         json, Json, String
     );

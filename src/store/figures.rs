@@ -21,7 +21,9 @@
 //! fill one.
 
 mod books;
+mod changes;
 mod clicks;
+mod listed;
 mod messages;
 mod repair;
 mod revenue;
@@ -32,6 +34,8 @@ mod tops;
 mod visitors;
 
 pub use books::{Sales, joined};
+pub(crate) use changes::{CountedChange, CountedChanges};
+pub(crate) use listed::Listed;
 use messages::Messages;
 pub use repair::{Repair, TimeColumns, TopDay};
 use revenue::Credits;
@@ -173,7 +177,7 @@ impl Figures {
     }
 
     /// Counts a hit, except for what it earns. `is_order`: it is the first of an order.
-    pub fn add(&mut self, hit: &Hit, is_order: bool) {
+    pub fn add(&mut self, seq: i64, hit: &Hit, is_order: bool) {
         let at = hit.counted_at();
         let key = TimeKey {
             delivery: hit.delivery_id.map_or(0, |id| id.0),
@@ -192,7 +196,7 @@ impl Figures {
             self.totals.sets.visitors.add(hit);
             if let Some(id) = hit.broadlog_id {
                 let message = &mut self.messages;
-                (is_new, is_first) = message.add(id, hit.delivery_id, hit.kind, at, is_order);
+                (is_new, is_first) = message.add(seq, id, hit.delivery_id, hit.kind, at, is_order);
             }
         }
         let count = self.totals.times.entry(key).or_default();

@@ -69,7 +69,9 @@ migrations![
     "0065" "delivery_contents",
     "0070" "webhooks",
     "0071" "moves",
+    "0075" "verdicts",
     "0080" "made_once",
+    "0099" "click_counts",
 ];
 
 fn migration(version: &str, name: &'static str, sql: &'static str) -> Migration {

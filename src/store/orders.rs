@@ -152,7 +152,7 @@ macro_rules! select_orders {
     };
 }
 
-fn read_touches(text: &str) -> sqlx::Result<Touches> {
+pub(super) fn read_touches(text: &str) -> sqlx::Result<Touches> {
     let touches: Vec<Touch> =
         serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(error.into()))?;
     Ok(touches.into())

@@ -7,10 +7,11 @@
 //! of those that write, so that hits which have come meanwhile stay counted.
 //!
 //! Money is left out: what an order earned depends on who was believed when it was told. So are
-//! periods whose hits were removed, and the deliveries that reach into them.
+//! periods whose hits were removed, and the deliveries that reach into them, and half hours whose
+//! sketch is about to be made anew.
 
 mod compare;
-mod hits;
+pub(super) mod hits;
 mod rows;
 
 use std::collections::BTreeSet;
@@ -86,6 +87,7 @@ impl Store {
         let bounds = Bounds {
             since: recount.since,
             cut: deliveries_before(&mut snapshot, recount.since).await?,
+            stale: stale_sketches(&mut snapshot).await?,
         };
         let mut repair = Repairs {
             store: self,
@@ -119,6 +121,8 @@ struct Bounds {
     since: Option<Micros>,
     /// Deliveries with figures from an earlier version.
     cut: BTreeSet<i64>,
+    /// Half hours of sites whose sketches are about to be made anew.
+    stale: BTreeSet<(Micros, String)>,
 }
 
 impl Bounds {
@@ -144,6 +148,13 @@ async fn deliveries_before(
     Ok(cut.into_iter().collect())
 }
 
+async fn stale_sketches(snapshot: &mut Tx) -> sqlx::Result<BTreeSet<(Micros, String)>> {
+    let sql = "select at, site from stale_sketches";
+    let stale: Vec<(Micros, String)> =
+        both!(snapshot, c => sqlx::query_as(sql).fetch_all(&mut **c).await)?;
+    Ok(stale.into_iter().collect())
+}
+
 /// Runs all hits through the figures of the scratch database.
 async fn count_hits(snapshot: &mut Tx, counted: &Store) -> sqlx::Result<u64> {
     let (mut after, mut all) = (i64::MIN, 0);
@@ -163,7 +174,7 @@ async fn count_hits(snapshot: &mut Tx, counted: &Store) -> sqlx::Result<u64> {
             let bookings = || page.iter().filter_map(|counted| counted.order.as_ref());
             let mut figures = Figures::load(&mut tx, &hits, bookings()).await?;
             for counted in &page {
-                figures.add(&counted.hit, counted.order.is_some());
+                figures.add(counted.seq, &counted.hit, counted.order.is_some());
                 if let Some(order) = &counted.order {
                     figures.book(order);
                 }

@@ -133,6 +133,8 @@ impl Store {
         if let Some(last) = retired.removed.last() {
             let end = PartitionMonth::parse(&last.month).plus(1).start_time();
             self.delete_before(CLICKING_VISITORS, end).await?;
+            self.delete_before(super::verdicts::PURCHASE_TOUCHES, end)
+                .await?;
         }
         Ok(retired)
     }

@@ -12,10 +12,12 @@
 mod facts;
 mod lists;
 mod rules;
+mod stored;
 
 pub use facts::{Elapsed, Facts, Surface};
 pub use lists::Lists;
 pub use rules::{Entry, RULES, says_prefetch};
+pub use stored::judge_stored;
 
 use http::Method;
 use http::header::USER_AGENT;

@@ -16,6 +16,7 @@ use crate::config;
 use crate::model::clock::Clock;
 use crate::model::keys::Keys;
 use crate::model::site::Site;
+use crate::projection::ProjectionRules;
 use crate::queue::sink::Sink;
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
@@ -44,6 +45,8 @@ pub struct AdminState {
     pub api: config::Api,
     /// How operators sign in.
     pub console: config::Console,
+    /// How figures follow where a verdict changes.
+    pub projection: ProjectionRules,
     /// What identifies a contact.
     pub contacts: config::Contacts,
     /// Where links may lead.

@@ -27,6 +27,7 @@ mod tree;
 mod unknown_paths;
 mod users;
 mod webhooks;
+mod verdicts;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -137,6 +138,8 @@ fn with_database() -> Routes {
         .post("/forms/{id}/end", OPERATE, forms::end_form)
         // Measuring.
         .get("/hits", READ_HITS, hits::export::list_hits)
+        .get("/hits/{id}/verdict", READ_HITS, verdicts::show_verdict)
+        .post("/hits/{id}/verdict", OPERATE, verdicts::decide_verdict)
         .get("/contacts", READ_CONTACTS, contacts::find_contacts)
         .get("/contacts/tags", READ_CONTACTS, contacts::list_tags)
         .get("/contacts/{id}", READ_CONTACTS, contacts::show_contact)

@@ -38,6 +38,7 @@ mod hostile;
 mod hostile_api;
 mod identity;
 mod importing;
+mod judging;
 mod keys;
 mod killed_server;
 mod layers;

@@ -103,6 +103,10 @@ macro_rules! hit_columns {
             /// What it added to the revenue figures: 0 for a repetition, the difference for a
             /// change, null if it does not count or is reported apart as unproved.
             counted_revenue: Option<Money> = row.counted_revenue,
+            /// The verdict at first; null if it never changed.
+            first_verdict: Option<String> = None::<&str>,
+            /// The reasons at first; null if the verdict never changed.
+            first_reason: Option<String> = None::<&str>,
         }
     };
 }

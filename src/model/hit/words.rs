@@ -96,6 +96,14 @@ word!(
         ListedScanner = "listed as scanner",
         /// The operator's list says so.
         ListedSuspect = "listed as suspect",
+        /// A person decided so.
+        DecidedPrefetch = "decided as prefetch",
+        /// A person decided so.
+        DecidedBot = "decided as bot",
+        /// A person decided so.
+        DecidedScanner = "decided as scanner",
+        /// A person decided so.
+        DecidedSuspect = "decided as suspect",
         /// From a network where mail is scanned and nobody reads it.
         MailScanner = "network of a mail scanner",
         /// The images of a mail were fetched before anyone had opened it.
@@ -129,23 +137,40 @@ impl Reason {
     /// The verdict that it leads to.
     pub fn verdict(self) -> Verdict {
         match self {
-            Self::PrefetchHeader | Self::OfficeCheck | Self::MailPrivacy | Self::ListedPrefetch => {
-                Verdict::Prefetch
-            }
+            Self::PrefetchHeader
+            | Self::OfficeCheck
+            | Self::MailPrivacy
+            | Self::ListedPrefetch
+            | Self::DecidedPrefetch => Verdict::Prefetch,
             Self::Head
             | Self::MailScanner
             | Self::ProxyClicks
             | Self::OftenScans
-            | Self::ListedScanner => Verdict::Scanner,
-            Self::Crawler | Self::Headless | Self::Library | Self::ListedBot => Verdict::Bot,
+            | Self::ListedScanner
+            | Self::DecidedScanner => Verdict::Scanner,
+            Self::Crawler | Self::Headless | Self::Library | Self::ListedBot | Self::DecidedBot => {
+                Verdict::Bot
+            }
             Self::ProxyAtOnce
             | Self::NoAgent
             | Self::NoBrowser
             | Self::TooSoon
             | Self::PersonalHost
             | Self::PageTagExpired
-            | Self::ListedSuspect => Verdict::Suspect,
+            | Self::ListedSuspect
+            | Self::DecidedSuspect => Verdict::Suspect,
         }
+    }
+
+    /// Whether it comes from an operator's list.
+    pub fn is_listed(self) -> bool {
+        self.verdict().listed() == Some(self)
+    }
+
+    /// Whether it is known for certain when the hit comes, whatever the rules say: no later verdict
+    /// takes it away.
+    pub fn is_fact(self) -> bool {
+        matches!(self, Self::PersonalHost | Self::PageTagExpired)
     }
 }
 
@@ -158,6 +183,17 @@ impl Verdict {
             Self::Bot => Some(Reason::ListedBot),
             Self::Scanner => Some(Reason::ListedScanner),
             Self::Suspect => Some(Reason::ListedSuspect),
+        }
+    }
+
+    /// The reason where a person decided so; none for a person's hit.
+    pub fn decided(self) -> Option<Reason> {
+        match self {
+            Self::Human => None,
+            Self::Prefetch => Some(Reason::DecidedPrefetch),
+            Self::Bot => Some(Reason::DecidedBot),
+            Self::Scanner => Some(Reason::DecidedScanner),
+            Self::Suspect => Some(Reason::DecidedSuspect),
         }
     }
 

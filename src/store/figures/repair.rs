@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use super::clicks::{self, Clickers, Clicks};
+use super::listed::Listed;
 use super::messages::{self, MessageRepair};
 use super::sets::Sets;
 use super::sites::Nameless;
@@ -29,6 +31,8 @@ pub struct Repair {
     messages: BTreeMap<i64, MessageRepair>,
     sets: Sets,
     top_days: Vec<TopDay>,
+    /// Clicks that are too many.
+    no_clickers: Clickers,
 }
 
 impl Repair {
@@ -73,13 +77,15 @@ impl Repair {
         *self.times.entry(table).or_default().entry(key).or_default() += count;
     }
 
-    /// Adds opens, clicks and pages to a message, and sets its first open and click.
+    /// Adds opens, clicks and pages to a message, and sets its first open and click. `lists`: its
+    /// hits as they are listed, and as they should be.
     pub(crate) fn add_message(
         &mut self,
         id: i64,
         delivery_id: i64,
         more: Three,
         firsts: (Option<Micros>, Option<Micros>),
+        lists: (Listed, Listed),
     ) {
         let repair = MessageRepair {
             delivery_id,
@@ -88,15 +94,26 @@ impl Repair {
             pages: more.2,
             first_open_at: firsts.0,
             first_click_at: firsts.1,
+            kept: lists.0,
+            right: lists.1,
         };
         self.messages.insert(id, repair);
     }
 
-    /// Adds someone who clicked: delivery, visitor, link.
-    pub(crate) fn add_clicker(&mut self, (delivery, visitor, link): (i64, Uuid, i64), at: Micros) {
-        self.sets
-            .clickers
-            .insert((delivery, VisitorId(visitor), link), at);
+    /// Adds clicks of somebody: delivery, visitor, link.
+    pub(crate) fn add_clicker(
+        &mut self,
+        (delivery, visitor, link): (i64, Uuid, i64),
+        first: Micros,
+        count: i64,
+    ) {
+        let clicks = Clicks { count, first };
+        let clickers = if count < 0 {
+            &mut self.no_clickers
+        } else {
+            &mut self.sets.clickers
+        };
+        clickers.insert((delivery, VisitorId(visitor), link), clicks);
     }
 
     /// Notes a day whose top values are missing; the caller adds them.
@@ -133,6 +150,7 @@ impl Repair {
     pub(crate) async fn save(self, tx: &mut Tx) -> sqlx::Result<()> {
         let (nameless, mut writes) = (Nameless::default(), Writes::default());
         messages::repair(tx, &self.messages).await?;
+        clicks::take_back(tx, &self.no_clickers).await?;
         self.sets.save(tx, &nameless, &mut writes).await?;
         for (table, rows) in &self.times {
             table.add(tx, rows, &mut writes).await?;

@@ -10,7 +10,7 @@ use crate::store::{LookUps, Tx, Writes};
 /// What hits add to them.
 #[derive(Debug, Default)]
 pub(super) struct Sets {
-    /// Visitors that clicked, and when first.
+    /// Visitors that clicked.
     pub(super) clickers: Clickers,
     pub(super) tops: Tops,
     pub(super) visitors: SiteVisitors,
@@ -19,9 +19,9 @@ pub(super) struct Sets {
 impl Sets {
     /// Takes another batch's.
     pub(super) fn merge(&mut self, more: Self) {
-        for (clicker, at) in more.clickers {
-            let first = self.clickers.entry(clicker).or_insert(at);
-            *first = (*first).min(at);
+        for (clicker, clicks) in more.clickers {
+            let had = self.clickers.entry(clicker).or_insert(clicks::NONE);
+            had.add(clicks);
         }
         self.tops.merge(more.tops);
         self.visitors.merge(more.visitors);

@@ -10,6 +10,7 @@ use std::ops::AddAssign;
 
 use super::books::{Books, book_columns, sum_is_added};
 use super::sites::Nameless;
+use crate::execute_bulk;
 use crate::model::clock::Micros;
 use crate::model::hit::Kind;
 use crate::store::{Bulk, Tx, Writes};
@@ -39,6 +40,18 @@ pub(super) struct Count {
     pub(super) books: Books,
 }
 
+impl Count {
+    /// As much, to be taken away; without money.
+    pub(super) fn negative(self) -> Self {
+        Self {
+            hits: -self.hits,
+            new_broadlogs: -self.new_broadlogs,
+            distinct_broadlogs: -self.distinct_broadlogs,
+            books: Books::default(),
+        }
+    }
+}
+
 impl AddAssign for Count {
     fn add_assign(&mut self, more: Self) {
         self.hits += more.hits;
@@ -57,24 +70,44 @@ pub(super) async fn save(
     nameless: &Nameless,
     writes: &mut Writes,
 ) -> sqlx::Result<()> {
-    let times = if nameless.is_empty() {
-        times
-    } else {
-        let mut named = Times::new();
-        for (mut key, count) in times {
-            key.site = nameless.name(key.site);
-            *named.entry(key).or_default() += count;
-        }
-        named
-    };
+    let times = named(times, nameless);
     for table in Table::ALL {
-        let mut rows = Times::new();
-        for (key, count) in &times {
-            if let Some(key) = table.key(key) {
-                *rows.entry(key).or_default() += *count;
-            }
-        }
-        table.add(tx, &rows, writes).await?;
+        table.add(tx, &table.rows(&times), writes).await?;
+    }
+    Ok(())
+}
+
+/// With the sites by the names that figures use for them.
+fn named(times: Times, nameless: &Nameless) -> Times {
+    if nameless.is_empty() {
+        return times;
+    }
+    let mut named = Times::new();
+    for (mut key, count) in times {
+        key.site = nameless.name(key.site);
+        *named.entry(key).or_default() += count;
+    }
+    named
+}
+
+/// Removes those of some rows that nothing is left of, in all four tables.
+pub(super) async fn remove_empty(
+    tx: &mut Tx,
+    times: Times,
+    nameless: &Nameless,
+) -> sqlx::Result<()> {
+    let times = named(times, nameless);
+    for table in Table::ALL {
+        let rows = table.rows(&times);
+        let (table, primary, keys) = table.keys(&rows);
+        let sql = format!(
+            "delete from {table} where ({primary}) in (select {primary} from {{rows}})
+                 and hits = 0 and new_broadlogs = 0 and distinct_broadlogs = 0
+                 and transactions = 0 and revenue = 0 and revenue_carry = 0 and quantity = 0
+                 and unproved_transactions = 0 and unproved_revenue = 0 and unproved_carry = 0
+                 and unproved_quantity = 0"
+        );
+        execute_bulk!(&mut *tx, keys, &sql)?;
     }
     Ok(())
 }
@@ -114,6 +147,17 @@ impl Table {
         Some(key)
     }
 
+    /// Its rows of counts of the finest grain.
+    fn rows(self, times: &Times) -> Times {
+        let mut rows = Times::new();
+        for (key, count) in times {
+            if let Some(key) = self.key(key) {
+                *rows.entry(key).or_default() += *count;
+            }
+        }
+        rows
+    }
+
     /// Adds counts to its rows.
     pub(super) async fn add(
         self,
@@ -121,6 +165,13 @@ impl Table {
         rows: &Times,
         writes: &mut Writes,
     ) -> sqlx::Result<()> {
+        let (table, primary, keys) = self.keys(rows);
+        let (rows, sql) = added(tx, table, primary, keys, rows.values());
+        writes.add(tx, rows, sql).await
+    }
+
+    /// Its name, the columns of its key, and the keys of rows.
+    fn keys(self, rows: &Times) -> (&'static str, &'static str, Bulk) {
         let keys = || rows.keys();
         let what = Bulk::new()
             .text("kind", keys().map(|key| key.kind.as_str().to_owned()))
@@ -136,7 +187,7 @@ impl Table {
                 .text("site", keys().map(|key| key.site.clone()))
         };
         let site = "at, site, kind, verdict, reason, currency";
-        let (table, primary, keys) = match self {
+        match self {
             Self::Times => (
                 "time_figures",
                 "delivery_id, at, kind, link_id, currency, site, verdict, reason",
@@ -149,10 +200,7 @@ impl Table {
             ),
             Self::Sites => ("site_figures", site, of_site(what)),
             Self::Days => ("site_days", site, of_site(what)),
-        };
-        let counts = rows.values();
-        let (rows, sql) = added(tx, table, primary, keys, counts);
-        writes.add(tx, rows, sql).await
+        }
     }
 }
 

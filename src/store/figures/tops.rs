@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::Row as _;
+
 use super::sites::Nameless;
-use crate::both;
 use crate::model::clock::Micros;
 use crate::model::hit::{Hit, Kind};
 use crate::store::{Bulk, Found, Store, Tx, Writes};
+use crate::{both, execute_bulk, fetch_bulk};
 
 /// Maximum number of values in a day for a site's pages, hosts or campaigns, before it is over.
 const MOST: i64 = 10_000;
@@ -85,6 +87,20 @@ impl Tops {
                 *self.hits.entry((group, value)).or_default() += 1;
             }
         }
+    }
+
+    /// Takes the hits of others away; values with as many are left out.
+    pub(super) fn subtract(&mut self, other: Self) {
+        for (key, hits) in other.hits {
+            *self.hits.entry(key).or_default() -= hits;
+        }
+        self.hits.retain(|_, hits| *hits != 0);
+    }
+
+    /// Splits off the values that hits are taken from.
+    pub(super) fn split_negative(&mut self) -> Self {
+        let negative = self.hits.extract_if(.., |_, hits| *hits < 0).collect();
+        Self { hits: negative }
     }
 
     /// Adds hits to a value.
@@ -183,6 +199,86 @@ impl Tops {
         }
         new
     }
+}
+
+/// A value as the table has it.
+type StoredKey = (Micros, String, String, String, String);
+
+fn stored_key((group, value): &TopKey) -> StoredKey {
+    let (day, site, dimension, kind) = group;
+    let (dimension, kind) = (dimension.as_str().to_owned(), kind.as_str().to_owned());
+    (*day, site.clone(), dimension, kind, value.clone())
+}
+
+/// Takes hits away from values, given as counts below zero; those that had no room of their own, or
+/// lost it, are among the rest of their day. What nobody is left of goes.
+pub(super) async fn take_back(tx: &mut Tx, tops: Tops) -> sqlx::Result<()> {
+    let hits = tops.hits;
+    let mut asked = hits.clone();
+    asked.extend(
+        hits.keys()
+            .map(|(group, _)| ((group.clone(), String::new()), 0)),
+    );
+    let there: BTreeMap<StoredKey, i64> = fetch_bulk!(
+        &mut *tx,
+        rows(&asked),
+        "select f.day, f.site, f.dimension, f.kind, f.value, f.hits from {rows} join top_figures f
+         on f.day = rows.day and f.site = rows.site and f.dimension = rows.dimension and f.kind = rows.kind
+             and f.value = rows.value",
+        row => (
+            (
+                row.try_get("day")?,
+                row.try_get("site")?,
+                row.try_get("dimension")?,
+                row.try_get("kind")?,
+                row.try_get("value")?,
+            ),
+            row.try_get("hits")?,
+        )
+    )?
+    .into_iter()
+    .collect();
+    let mut taken: BTreeMap<TopKey, i64> = BTreeMap::new();
+    for (key, hits) in hits {
+        let own = there.get(&stored_key(&key)).copied().unwrap_or_default();
+        let of_own = hits.max(-own);
+        let rest = (key.0.clone(), String::new());
+        *taken.entry(key).or_default() += of_own;
+        *taken.entry(rest).or_default() += hits - of_own;
+    }
+    let (mut fewer, mut gone) = (BTreeMap::new(), BTreeMap::new());
+    for (key, hits) in taken {
+        match there.get(&stored_key(&key)) {
+            Some(stored) if stored + hits <= 0 => gone.insert(key, hits),
+            Some(_) if hits < 0 => fewer.insert(key, hits),
+            _ => None,
+        };
+    }
+    execute_bulk!(
+        &mut *tx,
+        rows(&fewer),
+        "update top_figures set hits = top_figures.hits + rows.hits from {rows}
+         where top_figures.day = rows.day and top_figures.site = rows.site and top_figures.dimension = rows.dimension
+             and top_figures.kind = rows.kind and top_figures.value = rows.value"
+    )?;
+    execute_bulk!(
+        &mut *tx,
+        rows(&gone),
+        "delete from top_figures where (day, site, dimension, kind, value) in
+             (select rows.day, rows.site, rows.dimension, rows.kind, rows.value from {rows})"
+    )?;
+    let mut sizes: BTreeMap<Group, i64> = BTreeMap::new();
+    for (group, _) in gone.into_keys().filter(|(_, value)| !value.is_empty()) {
+        *sizes.entry(group).or_default() -= 1;
+    }
+    execute_bulk!(
+        tx,
+        group_columns(sizes.keys()).big("size", sizes.values().copied()),
+        "update top_sizes set size = top_sizes.size + rows.size from {rows}
+         where top_sizes.day = rows.day and top_sizes.site = rows.site and top_sizes.dimension = rows.dimension
+             and top_sizes.kind = rows.kind"
+    )
+    .map(|_| ())
 }
 
 fn group_columns<'g>(groups: impl Iterator<Item = &'g Group> + Clone) -> Bulk {

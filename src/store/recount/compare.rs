@@ -32,6 +32,10 @@ pub(super) trait Row:
     fn counts(&self) -> Self::Counts;
     /// Whether all its hits are there.
     fn is_whole(&self, bounds: &Bounds) -> bool;
+    /// Whether an earlier version kept it, without what takes hits back; a repair adds that.
+    fn is_unlisted(&self) -> bool {
+        false
+    }
     /// The message that it is about, and the delivery that its hits name.
     fn message(&self) -> Option<(i64, i64)> {
         None
@@ -85,7 +89,8 @@ pub(super) async fn compare<R: Row>(
         }
         found.rows += 1;
         let counts = |row: &Option<R>| row.as_ref().map(Row::counts).unwrap_or_default();
-        if counts(&of_kept) == counts(&of_right) {
+        let is_unlisted = repairs.wanted && of_kept.as_ref().is_some_and(Row::is_unlisted);
+        if counts(&of_kept) == counts(&of_right) && !is_unlisted {
             continue;
         }
         different.push((of_kept, of_right));

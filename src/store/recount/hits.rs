@@ -20,8 +20,9 @@ pub(super) struct CountedHit {
     pub(super) order: Option<Booking>,
 }
 
-struct Row {
-    seq: i64,
+/// What figures need of a stored hit.
+pub(in crate::store) struct Row {
+    pub(in crate::store) seq: i64,
     received_at: Micros,
     occurred_at: Option<Micros>,
     kind: Kind,
@@ -44,15 +45,27 @@ from_row!(Row, row => {
     visitor_id, revenue, currency, verdict, reason,
 } { utm: Utm::from_row(row)? });
 
+/// The columns of a [`Row`].
+macro_rules! counted_columns {
+    () => {
+        "seq, received_at, occurred_at, kind, site, page_url, referrer, delivery_id, broadlog_id, \
+         link_id, visitor_id, revenue, currency, utm_source, utm_medium, utm_campaign, utm_term, \
+         utm_content, verdict, reason"
+    };
+}
+pub(in crate::store) use counted_columns;
+
 /// The next hits in storage order.
 pub(super) async fn page_after(
     tx: &mut Tx,
     after: i64,
     most: i64,
 ) -> sqlx::Result<Vec<CountedHit>> {
-    let sql = "select seq, received_at, occurred_at, kind, site, page_url, referrer, delivery_id, broadlog_id, link_id, visitor_id,
-                      revenue, currency, utm_source, utm_medium, utm_campaign, utm_term, utm_content, verdict, reason
-               from hits where seq > $1 order by seq limit $2";
+    let sql = concat!(
+        "select ",
+        counted_columns!(),
+        " from hits where seq > $1 order by seq limit $2"
+    );
     let rows: Vec<Row> = both!(tx, c => {
         sqlx::query_as(sql).bind(after).bind(most).fetch_all(&mut **c).await
     })?;
@@ -60,22 +73,8 @@ pub(super) async fn page_after(
 }
 
 fn counted(row: Row) -> CountedHit {
-    // Neither the id nor the dialect is in any figure.
-    let id = HitId(Uuid::nil());
-    let mut hit = Hit::new(id, row.received_at, row.kind, Dialect::Native);
-    hit.occurred_at = row.occurred_at;
-    hit.site = row.site;
-    hit.page_url = row.page_url;
-    hit.referrer = row.referrer;
-    hit.delivery_id = row.delivery_id;
-    hit.broadlog_id = row.broadlog_id.map(BroadlogId);
-    hit.link_id = row.link_id;
-    hit.visitor_id = row.visitor_id.map(VisitorId);
-    hit.revenue = row.revenue;
-    hit.currency = row.currency.as_deref().and_then(Currency::parse);
-    hit.utm = row.utm;
-    hit.verdict = Verdict::parse(&row.verdict).unwrap_or(Verdict::Bot);
-    hit.reason = row.reason;
+    let seq = row.seq;
+    let hit = row.into_hit();
     let order = is_order(&hit).then(|| Booking {
         place: Place::of(&hit, true),
         sales: Sales {
@@ -84,15 +83,35 @@ fn counted(row: Row) -> CountedHit {
         },
         touches: Vec::new().into(),
     });
-    CountedHit {
-        seq: row.seq,
-        hit,
-        order,
+    CountedHit { seq, hit, order }
+}
+
+impl Row {
+    /// The hit, as far as figures look at it.
+    pub(in crate::store) fn into_hit(self) -> Hit {
+        let row = self;
+        // Neither the id nor the dialect is in any figure.
+        let id = HitId(Uuid::nil());
+        let mut hit = Hit::new(id, row.received_at, row.kind, Dialect::Native);
+        hit.occurred_at = row.occurred_at;
+        hit.site = row.site;
+        hit.page_url = row.page_url;
+        hit.referrer = row.referrer;
+        hit.delivery_id = row.delivery_id;
+        hit.broadlog_id = row.broadlog_id.map(BroadlogId);
+        hit.link_id = row.link_id;
+        hit.visitor_id = row.visitor_id.map(VisitorId);
+        hit.revenue = row.revenue;
+        hit.currency = row.currency.as_deref().and_then(Currency::parse);
+        hit.utm = row.utm;
+        hit.verdict = Verdict::parse(&row.verdict).unwrap_or(Verdict::Bot);
+        hit.reason = row.reason;
+        hit
     }
 }
 
 /// Whether a purchase is the first of its order: those that are not say so.
-fn is_order(hit: &Hit) -> bool {
+pub(in crate::store) fn is_order(hit: &Hit) -> bool {
     let notes = hit.reason.as_deref().unwrap_or_default();
     hit.kind == Kind::Transaction
         && hit.verdict.counts()

@@ -8,7 +8,7 @@ use super::Bounds;
 use super::compare::Row;
 use crate::from_row;
 use crate::model::clock::Micros;
-use crate::store::figures::{Repair, TimeColumns, Visitors};
+use crate::store::figures::{Listed, Repair, TimeColumns, Visitors};
 
 /// Compares texts byte by byte, as a table that an earlier version made may not.
 fn in_order(columns: &[&str], texts: &[&str], is_postgres: bool) -> String {
@@ -174,17 +174,31 @@ pub(super) struct MessageRow {
     opens: i64,
     clicks: i64,
     pages: i64,
+    listed: Listed,
 }
 
 from_row!(MessageRow, row => {
     broadlog_id, delivery_id, first_open_at, first_click_at, opens, clicks, pages,
-});
+} { listed: Listed::stored(row.try_get("hits")?) });
+
+/// The hits of a message, alike where they may be the same.
+#[derive(Debug, Default)]
+pub(super) struct Counting(Option<Listed>);
+
+impl PartialEq for Counting {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => one.is_like(other),
+            (one, other) => one.is_none() == other.is_none(),
+        }
+    }
+}
 
 impl Row for MessageRow {
     const TABLE: &'static str = "broadlog_figures";
     type Key = i64;
     /// And whether it exists: then its next hit is not its first.
-    type Counts = (i64, i64, i64, Option<Micros>, Option<Micros>, bool);
+    type Counts = (i64, i64, i64, Option<Micros>, Option<Micros>, Counting);
 
     fn sql(is_postgres: bool) -> String {
         let columns = [
@@ -195,6 +209,7 @@ impl Row for MessageRow {
             "opens",
             "clicks",
             "pages",
+            "hits",
         ];
         select(Self::TABLE, &columns, 1, "where currency = ''", is_postgres)
     }
@@ -210,8 +225,12 @@ impl Row for MessageRow {
             self.pages,
             self.first_open_at,
             self.first_click_at,
-            true,
+            Counting(Some(self.listed.clone())),
         )
+    }
+
+    fn is_unlisted(&self) -> bool {
+        self.listed.lacks_earlier()
     }
 
     fn is_whole(&self, bounds: &Bounds) -> bool {
@@ -227,7 +246,12 @@ impl Row for MessageRow {
         let counts = |row: Option<&Self>| row.map(Self::counts).unwrap_or_default();
         let (from, to) = (counts(kept), counts(right));
         let more = (to.0 - from.0, to.1 - from.1, to.2 - from.2);
-        repair.add_message(row.broadlog_id, row.delivery_id, more, (to.3, to.4));
+        let lists = (
+            kept.map_or_else(Listed::default, |row| row.listed.clone()),
+            right.map_or_else(Listed::default, |row| row.listed.clone()),
+        );
+        let firsts = (to.3, to.4);
+        repair.add_message(row.broadlog_id, row.delivery_id, more, firsts, lists);
     }
 }
 
@@ -237,17 +261,18 @@ pub(super) struct ClickerRow {
     visitor_id: Uuid,
     link_id: i64,
     first_at: Micros,
+    clicks: i64,
 }
 
-from_row!(ClickerRow, row => { delivery_id, visitor_id, link_id, first_at });
+from_row!(ClickerRow, row => { delivery_id, visitor_id, link_id, first_at, clicks });
 
 impl Row for ClickerRow {
     const TABLE: &'static str = "clicking_visitors";
     type Key = (i64, Uuid, i64);
-    type Counts = bool;
+    type Counts = i64;
 
     fn sql(is_postgres: bool) -> String {
-        let columns = ["delivery_id", "visitor_id", "link_id", "first_at"];
+        let columns = ["delivery_id", "visitor_id", "link_id", "first_at", "clicks"];
         select(Self::TABLE, &columns, 3, "", is_postgres)
     }
 
@@ -255,19 +280,18 @@ impl Row for ClickerRow {
         (self.delivery_id, self.visitor_id, self.link_id)
     }
 
-    fn counts(&self) -> bool {
-        true
+    fn counts(&self) -> i64 {
+        self.clicks
     }
 
     fn is_whole(&self, bounds: &Bounds) -> bool {
         bounds.holds_delivery(self.delivery_id)
     }
 
-    /// Those that are missing; every existing one comes from a hit.
-    fn repair(_kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
-        if let Some(row) = right {
-            repair.add_clicker(row.key(), row.first_at);
-        }
+    fn repair(kept: Option<&Self>, right: Option<&Self>, repair: &mut Repair) {
+        let Some(row) = right.or(kept) else { return };
+        let counts = |row: Option<&Self>| row.map(Self::counts).unwrap_or_default();
+        repair.add_clicker(row.key(), row.first_at, counts(right) - counts(kept));
     }
 }
 
@@ -409,7 +433,7 @@ impl Row for SketchRow {
     }
 
     fn is_whole(&self, bounds: &Bounds) -> bool {
-        bounds.holds(self.at)
+        bounds.holds(self.at) && !bounds.stale.contains(&self.key())
     }
 
     /// Adds those that are missing; surplus ones stay.

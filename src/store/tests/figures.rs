@@ -17,8 +17,8 @@ async fn save(store: &Store, hits: &[(Hit, bool)], bookings: Vec<Booking>) {
     let mut tx = store.begin_lane().await.unwrap();
     let of: Vec<&Hit> = hits.iter().map(|(hit, _)| hit).collect();
     let mut figures = Figures::load(&mut tx, &of, bookings.iter()).await.unwrap();
-    for (hit, is_order) in hits {
-        figures.add(hit, *is_order);
+    for ((hit, is_order), seq) in hits.iter().zip(1..) {
+        figures.add(seq, hit, *is_order);
     }
     for booking in &bookings {
         figures.book(booking);

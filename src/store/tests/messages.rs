@@ -52,7 +52,9 @@ async fn open(store: &Store, delivery: i64, ids: &[i64]) {
     let mut figures = Figures::load(&mut tx, &hits, std::iter::empty())
         .await
         .unwrap();
-    hits.iter().for_each(|hit| figures.add(hit, false));
+    (1..)
+        .zip(&hits)
+        .for_each(|(seq, hit)| figures.add(seq, hit, false));
     save_figures(&mut tx, figures).await;
     tx.commit().await.unwrap();
 }

@@ -69,8 +69,8 @@ async fn store_hits(store: &Store, hits: &[Hit], with_figures: bool) {
             let hits: Vec<&Hit> = part.iter().collect();
             let load = Figures::load(&mut tx, &hits, std::iter::empty());
             let mut figures = load.await.unwrap();
-            for hit in hits {
-                figures.add(hit, false);
+            for (hit, seq) in hits.into_iter().zip(first..) {
+                figures.add(seq, hit, false);
             }
             save_figures(&mut tx, figures).await;
         }

@@ -21,7 +21,7 @@ async fn save(store: &Store, hits: &[Hit]) {
     let load = Figures::load(&mut tx, &hits, std::iter::empty());
     let mut figures = load.await.unwrap();
     for hit in hits {
-        figures.add(hit, false);
+        figures.add(0, hit, false);
     }
     save_figures(&mut tx, figures).await;
     tx.commit().await.unwrap();

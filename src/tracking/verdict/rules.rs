@@ -76,6 +76,9 @@ pub struct Rule {
     asks: for<'a> fn(&Case<'_, 'a>) -> Said<'a>,
 }
 
+/// The rule that asks the operator's lists.
+pub(super) const LISTED_RULE: &str = "your lists";
+
 const LISTED: &[Reason] = &[
     Reason::ListedPrefetch,
     Reason::ListedBot,
@@ -93,7 +96,7 @@ pub const RULES: [Rule; 17] = [
     rule("prefetch header", ALL, &[Reason::PrefetchHeader], prefetch_header),
     rule("link check by Office", MESSAGE, &[Reason::OfficeCheck], office_check),
     rule("HEAD", ALL, &[Reason::Head], head),
-    rule("your lists", ALL, LISTED, listed),
+    rule(LISTED_RULE, ALL, LISTED, listed),
     rule("network that only scans mail", MESSAGE, &[Reason::MailScanner], mail_scanner),
     rule("opened ahead", OPEN, &[Reason::MailPrivacy], opened_ahead),
     rule("image proxy at once", OPEN, &[Reason::ProxyAtOnce], proxy_at_once),
