@@ -25,6 +25,7 @@ pub mod pace;
 mod page_tags;
 mod premises;
 mod rules;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod touches;
@@ -40,6 +41,7 @@ pub use batch::retry_quarantined;
 use batch::{Batch, Done, Pending, Refusal};
 pub use health::{DatabaseHealth, Health};
 pub use rules::ProjectionRules;
+pub use settle::Settler;
 
 use crate::model::clock::Clock;
 use crate::model::retry::Backoff;

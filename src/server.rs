@@ -156,6 +156,7 @@ impl Server {
         let clock = self.clock.clone();
         let housekeeper = Housekeeper::new(self.store.clone(), self.clock, keep_months);
         background.run_with_tables(housekeeper.run());
+        background.run_with_tables(self.settler.run());
         let unknown_paths = self.answering.unknown_paths.clone();
         background.run_to_its_end(unknown_paths.run(self.store.clone(), answered.clone()));
         if self.admin.demo.is_some() {

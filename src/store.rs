@@ -36,6 +36,7 @@ pub mod request_keys;
 pub mod retention;
 pub mod scan;
 pub mod sessions;
+pub mod settling;
 mod sign_in_tries;
 pub mod signing_keys;
 mod stale;

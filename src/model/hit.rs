@@ -45,6 +45,9 @@ pub struct TagChange {
     pub remove: bool,
 }
 
+/// Stands in the `reason` of a hit that turned out to be a person's.
+const SETTLED: &str = "settled as a person's";
+
 /// Stands in a `reason` that has no room for another note.
 const MORE_NOTES: &str = "more notes";
 
@@ -228,6 +231,21 @@ impl Hit {
         }
     }
 
+    /// Gives it the verdict that its message's hits together show.
+    pub fn settle(&mut self, why: Option<Reason>) {
+        self.judge_anew(why);
+        if why.is_none() {
+            self.note(SETTLED);
+        }
+    }
+
+    /// Whether its verdict is the one that its message's hits together show.
+    pub fn is_settled(&self) -> bool {
+        let notes = self.reason.as_deref().unwrap_or_default();
+        self.verdict_reason().is_some_and(Reason::is_settled)
+            || notes.split("; ").any(|note| note == SETTLED)
+    }
+
     /// Gives it the verdict that a person decided.
     pub fn decide(&mut self, verdict: Verdict) {
         let facts = self.forget_judgements();
@@ -246,6 +264,7 @@ impl Hit {
             match Reason::parse(note) {
                 Some(reason) if reason.is_fact() => facts.push(reason),
                 Some(_) => {}
+                None if note == SETTLED => {}
                 None => self.note(note),
             }
         }

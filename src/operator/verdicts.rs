@@ -132,6 +132,10 @@ impl Judge {
             let verdict = was.first.as_ref().map_or(was.hit.verdict, |first| first.0);
             let first = (verdict, was.first_notes());
             let why = judge_stored(&was.hit, first, sent_at, &self.lists);
+            // What all hits of a message show outweighs what one alone seems to be.
+            if was.hit.is_settled() && why.is_none_or(Reason::gives_way) {
+                continue;
+            }
             let mut is = was.clone();
             is.hit.judge_anew(why);
             if (is.hit.verdict, &is.hit.reason) != (was.hit.verdict, &was.hit.reason) {

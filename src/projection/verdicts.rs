@@ -31,6 +31,8 @@ use crate::store::{self, Store, Tx, Writes};
 pub enum Ruling {
     /// What the rules say; `None` for a person's.
     Rules(Option<Reason>),
+    /// What the hits of its message together show; `None` for a person's.
+    Settled(Option<Reason>),
     /// What a person says.
     Decided(Decision),
 }
@@ -129,11 +131,12 @@ pub async fn rule_in(
         let mut is = was.clone();
         match rulings.get(&was.seq) {
             None => continue,
-            Some(Ruling::Rules(_)) if was.is_decided => {
+            Some(Ruling::Rules(_) | Ruling::Settled(_)) if was.is_decided => {
                 ruled.decided.push(was.seq);
                 continue;
             }
             Some(Ruling::Rules(why)) => is.hit.judge_anew(*why),
+            Some(Ruling::Settled(why)) => is.hit.settle(*why),
             Some(Ruling::Decided(decision)) => is.hit.decide(decision.verdict),
         }
         cases.insert(was.seq, Case { was, is });

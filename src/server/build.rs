@@ -22,7 +22,7 @@ use super::welcome::Welcome;
 use crate::config::{Ack, Config};
 use crate::model::clock::Clock;
 use crate::model::keys::Keys;
-use crate::projection::{DatabaseHealth, Projection, ProjectionRules};
+use crate::projection::{DatabaseHealth, Projection, ProjectionRules, Settler};
 use crate::queue::local::{Spool, SpoolLimits, SpoolReader, spool_id};
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
@@ -46,6 +46,7 @@ pub(super) struct Server {
     pub(super) forms: FormCopy,
     pub(super) tokens: TokenCopy,
     pub(super) projection: Projection<SpoolReader>,
+    pub(super) settler: Settler,
     pub(super) health: DatabaseHealth,
     pub(super) tables: TableMaker,
     pub(super) key_watch: KeyWatch,
@@ -92,6 +93,11 @@ impl Server {
             clock.clone(),
             ProjectionRules::new(&config.contacts, &config.revenue),
             config.spool.give_way,
+        );
+        let settler = Settler::new(
+            store.clone(),
+            clock.clone(),
+            ProjectionRules::new(&config.contacts, &config.revenue),
         );
         let health = projection.health();
         let tables = TableMaker::new(store.clone(), health.clone());
@@ -144,6 +150,7 @@ impl Server {
             forms,
             tokens,
             projection,
+            settler,
             health,
             tables,
             key_watch,

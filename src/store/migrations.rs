@@ -70,6 +70,7 @@ migrations![
     "0070" "webhooks",
     "0071" "moves",
     "0075" "verdicts",
+    "0076" "settling",
     "0080" "made_once",
     "0099" "click_counts",
 ];

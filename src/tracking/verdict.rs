@@ -12,6 +12,7 @@
 mod facts;
 mod lists;
 mod rules;
+pub mod settle;
 mod stored;
 
 pub use facts::{Elapsed, Facts, Surface};

@@ -126,6 +126,17 @@ word!(
         NoBrowser = "user agent of no browser",
         /// Earlier than a person could be.
         TooSoon = "within the minute of sending",
+        /// Two links within two seconds, or three within a minute, without the cookie of the first
+        /// answer.
+        LinksAtOnce = "several links at once",
+        /// An opt-out and another link within a minute, without the cookie.
+        OptOutAndLink = "opt-out and another link at once",
+        /// Three networks within two minutes, without the cookie.
+        ManyNetworks = "three networks within two minutes",
+        /// The same network asked for the head of a link just before.
+        HeadBefore = "HEAD request just before",
+        /// The network that then followed several links at once.
+        OpenBefore = "opened before several links at once",
         /// A personal destination leads to a host that is not listed.
         PersonalHost = "personal host not listed",
         /// A page tag past its expiry.
@@ -147,7 +158,12 @@ impl Reason {
             | Self::ProxyClicks
             | Self::OftenScans
             | Self::ListedScanner
-            | Self::DecidedScanner => Verdict::Scanner,
+            | Self::DecidedScanner
+            | Self::LinksAtOnce
+            | Self::OptOutAndLink
+            | Self::ManyNetworks
+            | Self::HeadBefore
+            | Self::OpenBefore => Verdict::Scanner,
             Self::Crawler | Self::Headless | Self::Library | Self::ListedBot | Self::DecidedBot => {
                 Verdict::Bot
             }
@@ -160,6 +176,27 @@ impl Reason {
             | Self::ListedSuspect
             | Self::DecidedSuspect => Verdict::Suspect,
         }
+    }
+
+    /// Whether only the hits of a message together show it.
+    pub fn is_settled(self) -> bool {
+        matches!(
+            self,
+            Self::LinksAtOnce
+                | Self::OptOutAndLink
+                | Self::ManyNetworks
+                | Self::HeadBefore
+                | Self::OpenBefore
+        )
+    }
+
+    /// Whether it gives way to the proof that a person was there.
+    pub fn gives_way(self) -> bool {
+        let is_guess = matches!(
+            self,
+            Self::TooSoon | Self::OftenScans | Self::NoBrowser | Self::NoAgent
+        );
+        is_guess || self.is_settled()
     }
 
     /// Whether it comes from an operator's list.

@@ -24,7 +24,7 @@ use crate::model::clock::Micros;
 use crate::model::hit::{Hit, Kind};
 use crate::store::recount::hits::{Row, counted_columns, is_order};
 use crate::store::{Bulk, Tx, Writes};
-use crate::{execute_bulk, fetch_bulk};
+use crate::{both, execute_bulk, fetch_bulk};
 
 /// A hit before and after its verdict changes.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ struct Known {
     hits: Vec<(i64, Hit)>,
     /// Something was counted before them.
     lacks_earlier: bool,
+    /// Something was counted after them.
+    lacks_later: bool,
 }
 
 /// Counts of a message's hits: opens, clicks, pages, orders.
@@ -94,7 +96,7 @@ impl Known {
     /// Whether these changes can be counted: all that is taken back is listed, or certainly behind
     /// the list, and what is left begins with what is known.
     fn can_change(&self, changes: &[&CountedChange]) -> bool {
-        let lacks_later = self.stored.listed.lacks_later();
+        let lacks_later = self.lacks_later;
         let is_known = |change: &&CountedChange| {
             !change.before.verdict.counts()
                 || self.lists(change.seq)
@@ -140,11 +142,14 @@ impl CountedChanges {
         let messages: BTreeSet<i64> = changes.iter().filter_map(CountedChange::message).collect();
         let mut known = load_known(tx, &messages).await?;
         let mut refused = Vec::new();
-        for (id, known) in &known {
+        for (id, known) in &mut known {
             let of: Vec<&CountedChange> = changes
                 .iter()
                 .filter(|change| change.message() == Some(*id))
                 .collect();
+            if !known.can_change(&of) && known.lacks_later && !known.lacks_earlier {
+                read_on(tx, *id, known, of.len()).await?;
+            }
             if !known.can_change(&of) {
                 refused.extend(of.iter().map(|change| change.seq));
             }
@@ -261,7 +266,7 @@ fn count_message(
     let stored = &known.stored;
     let unknown = known.unknown();
     let is_seeded = known.lacks_earlier;
-    let lacks_later = stored.listed.lacks_later() && !is_seeded;
+    let lacks_later = known.lacks_later && !is_seeded;
     if is_seeded {
         for figures in [&mut *before, &mut *after] {
             figures.messages.begin(id, stored.delivery_id, unknown);
@@ -375,6 +380,7 @@ async fn load_known(tx: &mut Tx, messages: &BTreeSet<i64>) -> sqlx::Result<BTree
             known.stored = message.clone();
             let seqs = message.listed.seqs();
             known.lacks_earlier = message.listed.lacks_earlier();
+            known.lacks_later = message.listed.lacks_later();
             for seq in seqs {
                 match hits.remove(&seq).filter(|hit| hit.verdict.counts()) {
                     Some(hit) => known.hits.push((seq, hit)),
@@ -386,6 +392,33 @@ async fn load_known(tx: &mut Tx, messages: &BTreeSet<i64>) -> sqlx::Result<BTree
         all.insert(*id, known);
     }
     Ok(all)
+}
+
+/// Finds hits of a message behind those of its list, more than are to change: the next ones begin
+/// what is left. They are found by the delivery's index.
+async fn read_on(tx: &mut Tx, id: i64, known: &mut Known, changes: usize) -> sqlx::Result<()> {
+    let most = (changes + known.hits.len()) as i64 + 100;
+    // From its first on: the first of a kind may be listed far behind where the others end.
+    let first = known.hits.iter().map(|(seq, _)| *seq).min();
+    let sql = concat!(
+        "select ",
+        counted_columns!(),
+        " from hits where delivery_id = $1 and seq > $2 and broadlog_id = $3
+            and verdict in ('human', 'suspect') order by seq limit $4"
+    );
+    let rows: Vec<Row> = both!(tx, c => sqlx::query_as(sql)
+        .bind(known.stored.delivery_id)
+        .bind(first.unwrap_or_default() - 1)
+        .bind(id)
+        .bind(most)
+        .fetch_all(&mut **c)
+        .await?);
+    known.lacks_later = rows.len() as i64 == most;
+    let there: BTreeSet<i64> = known.hits.iter().map(|(seq, _)| *seq).collect();
+    let new = rows.into_iter().filter(|row| !there.contains(&row.seq));
+    known.hits.extend(new.map(|row| (row.seq, row.into_hit())));
+    known.hits.sort_by_key(|(seq, _)| *seq);
+    Ok(())
 }
 
 /// Notes which sketches have visitors that are none any more.

@@ -42,7 +42,13 @@ pub fn judge_stored(
         // Only our own links say when they were sent.
         let is_ours = hit.dialect == Dialect::Native && hit.proof() == Some(Proof::Link);
         let minute = sent_at.filter(|_| is_ours).map(Micros::minutes);
-        minute.and_then(|minute| Elapsed::since_minute(minute, hit.received_at))
+        let elapsed = minute.and_then(|minute| Elapsed::since_minute(minute, hit.received_at));
+        // That it came in the first seconds or the first minute would stand among its reasons, if
+        // its link had said the minute: not all do.
+        elapsed.map(|elapsed| Elapsed {
+            least: elapsed.least.max(10),
+            most: i64::MAX,
+        })
     };
     let facts = Facts {
         surface,
