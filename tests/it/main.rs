@@ -55,6 +55,7 @@ mod once;
 mod operating;
 mod orphans;
 mod quarantine;
+mod random_kills;
 mod relay;
 mod retention;
 mod senders;
