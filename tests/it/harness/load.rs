@@ -205,11 +205,14 @@ impl Report {
             twice: stored.values().filter(|count| **count > 1).count(),
             ..Comparison::default()
         };
-        for (number, outcome, _) in &self.outcomes {
+        for (number, outcome, took) in &self.outcomes {
             let is_stored = stored.contains_key(number);
             if *outcome == Outcome::Answered {
                 comparison.answered += 1;
                 comparison.lost += usize::from(!is_stored);
+                if !is_stored {
+                    println!("lost: {number} of {}, answered after {took:?}", self.run);
+                }
             } else {
                 comparison.unanswered += 1;
                 comparison.stored_unanswered += usize::from(is_stored);
