@@ -125,6 +125,30 @@ async fn a_mails_links_become_its_deliverys(engine: Engine) {
     server.finish().await;
 }
 
+async fn campaign_parameters_that_a_link_has_are_not_added_again(engine: Engine) {
+    let server = TestServer::on(engine).start().await;
+    let mut api = server.client().admin();
+    let campaign = json!({"label": "Letter", "utm": {"source": "news", "medium": "email"}});
+    let made = post(&mut api, "/deliveries", &campaign).await.json();
+    let html = "<a href=\"https://shop.example/?utm_source=own&amp;a=1#top\">x</a>";
+    let delivery = made["id"].as_i64().unwrap();
+    save(&mut api, delivery, &json!({ "html": html })).await;
+    let path = format!("/api/v1/deliveries/{delivery}/messages?render=html");
+    let line = r#"{"contact":{"email":"ada@example.com"}}"#;
+    let message = api.post(&path, "application/x-ndjson", line).await.json();
+    let sent = message["html"].as_str().unwrap();
+    let link = sent.split('"').nth(1).unwrap();
+    let click = server
+        .client()
+        .get(link.strip_prefix(&server.url()).unwrap())
+        .await;
+    assert_eq!(
+        click.header("location"),
+        "https://shop.example/?utm_source=own&a=1&utm_medium=email#top"
+    );
+    server.finish().await;
+}
+
 async fn a_second_time_replaces_the_content_and_keeps_what_was_sent(engine: Engine) {
     let server = TestServer::on(engine).start().await;
     let mut api = server.client().admin();
@@ -235,6 +259,7 @@ async fn what_cannot_be_taken_is_told_with_its_field_and_line(engine: Engine) {
 
 on_both!(
     a_mails_links_become_its_deliverys,
+    campaign_parameters_that_a_link_has_are_not_added_again,
     a_second_time_replaces_the_content_and_keeps_what_was_sent,
     what_cannot_be_taken_is_told_with_its_field_and_line,
 );
