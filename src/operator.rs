@@ -21,8 +21,8 @@ pub mod report;
 pub mod sign_in;
 pub mod site_report;
 pub mod users;
-pub mod webhooks;
 pub mod verdicts;
+pub mod webhooks;
 pub mod wire;
 
 pub use crate::model::draft::{

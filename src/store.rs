@@ -47,8 +47,8 @@ pub mod touches;
 mod types;
 pub mod unknown_paths;
 pub mod users;
-pub mod webhooks;
 pub mod verdicts;
+pub mod webhooks;
 mod writes;
 
 use std::path::{Path, PathBuf};

@@ -26,8 +26,8 @@ mod tokens;
 mod tree;
 mod unknown_paths;
 mod users;
-mod webhooks;
 mod verdicts;
+mod webhooks;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
