@@ -21,7 +21,7 @@ pub(super) enum WebhookCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct WebhookArgs {
-    /// Where hits are sent, such as https://crm.example.com/hits
+    /// Where hits are sent, such as `https://crm.example.com/hits`
     url: String,
     /// Name for people
     #[arg(long)]
