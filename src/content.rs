@@ -32,6 +32,7 @@ mod text;
 mod warning;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::model::draft::DraftError;
 use crate::model::host_pattern::HostPattern;
@@ -64,8 +65,9 @@ pub struct Rules<'r> {
 }
 
 /// A part of a mail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ContentPart)]
 pub enum Part {
     /// The HTML part.
     Html,
@@ -84,8 +86,9 @@ impl Part {
 }
 
 /// What a click on a link is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ContentLinkKind)]
 pub enum LinkKind {
     /// A visit to its page.
     #[default]

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Part;
 
@@ -10,7 +11,8 @@ use super::Part;
 const MOST: usize = 100;
 
 /// Something that the author should look at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ContentWarning)]
 pub struct Warning {
     /// What it is, in one word for programs.
     pub code: &'static str,

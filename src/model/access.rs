@@ -9,6 +9,7 @@ mod secret_text;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::hint::one_of;
@@ -45,7 +46,9 @@ impl fmt::Display for UserId {
 pub struct SessionId(pub Uuid);
 
 /// One thing that a token may be allowed to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 pub enum Scope {
     /// Make, change and end deliveries and links, and read them.
     #[serde(rename = "links:write")]

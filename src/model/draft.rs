@@ -7,6 +7,7 @@ mod token;
 mod user;
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::model::clock::Micros;
@@ -31,7 +32,7 @@ pub struct DraftError {
 }
 
 /// A campaign to be created.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDelivery {
     /// Name in reports, at most 255 characters.
@@ -51,6 +52,7 @@ pub struct NewDelivery {
     pub expiration_url: Option<String>,
     /// Added to destinations.
     #[serde(default, with = "wire::utm")]
+    #[schema(value_type = Option<Utm>)]
     pub utm: Utm,
 }
 
@@ -76,7 +78,7 @@ impl NewDelivery {
 }
 
 /// A link that is to be made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewLink {
     /// Destination, `http` or `https`.
@@ -124,7 +126,7 @@ impl NewLink {
 }
 
 /// A page tag to be created, or to replace the one with its identifier.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPageTag {
     /// What pages send, at most 255 characters, without `|`.

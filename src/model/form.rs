@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
+use utoipa::ToSchema;
 
 pub use check::FormError;
 
@@ -30,7 +31,7 @@ impl fmt::Display for FormId {
 }
 
 /// A form as the operator defines it. One that has passed [`Form::check`] is valid.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Form {
     /// Name in reports: the hit's `event`.
     pub name: String,
@@ -68,7 +69,7 @@ pub struct Form {
 }
 
 /// One field of a form.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FormField {
     /// Its name in submissions: `mauticform[<alias>]`.
     pub alias: String,
@@ -99,7 +100,7 @@ pub struct FormField {
 
 /// A choice: `"M"`, or `{"value": "m", "label": "Medium"}` if the label differs from the submitted
 /// value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(
     untagged,
     deny_unknown_fields,
@@ -140,7 +141,7 @@ impl From<&str> for Choice {
 }
 
 /// When an otherwise optional field is required.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequiredIf {
     /// The alias of the other field.
@@ -151,7 +152,7 @@ pub struct RequiredIf {
 }
 
 /// What a field may hold. Names are HTML's; Mautic's own are understood.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FieldKind {
     /// A line.

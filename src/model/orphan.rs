@@ -2,6 +2,7 @@
 //! imported, a slug that was mistyped in print, a form of the old system.
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::hit::{Limit, clean};
 
@@ -9,7 +10,7 @@ use super::hit::{Limit, clean};
 const MOST_ID: Limit = Limit(100);
 
 /// What was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OrphanKind {
     /// A link, by its number or its slug.

@@ -4,11 +4,12 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan as _};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::clock::Micros;
 
 /// The granularity of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Grain {
     /// A quarter of an hour: the finest there is.

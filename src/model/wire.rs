@@ -5,6 +5,8 @@
 //! people see name these forms field by field, `#[serde(with = "wire::id")]`; the spool and the
 //! local copies keep their own, shorter ones.
 
+pub(crate) mod schema;
+
 use std::fmt;
 
 use serde::de::{Error, Unexpected, Visitor};

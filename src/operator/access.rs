@@ -2,6 +2,7 @@
 //! sign in are in `users.rs` and `sign_in.rs`.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::password::PasswordError;
 use super::{DraftError, NewToken};
@@ -38,13 +39,14 @@ pub enum AccessError {
 }
 
 /// A token that was just made, with its text, which nobody can ask for again.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct NewlyMade {
     /// What is stored of it.
     #[serde(flatten)]
     pub stored: Token,
     /// The secret.
     #[serde(rename = "token", serialize_with = "tell")]
+    #[schema(value_type = String)]
     pub text: TokenText,
 }
 

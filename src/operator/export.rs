@@ -21,6 +21,7 @@ mod pages;
 mod sent;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use cell::read_csv_text;
 pub(in crate::operator) use cell::{Cell, write_csv};
@@ -34,8 +35,9 @@ pub use sent::{Deliveries, Links};
 const PAGE: i64 = 1_000;
 
 /// How lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = HitsFormat)]
 pub enum Format {
     /// A JSON object a line.
     #[default]

@@ -13,10 +13,14 @@
 //!
 //! A part ends after so many rows were looked at; its cursor goes on there, whatever it holds.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::openapi::schema::Schema;
+use utoipa::openapi::{ObjectBuilder, RefOr, Type};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::export::{Cell, write_csv, write_json};
@@ -33,8 +37,9 @@ const MOST_LOOKED_AT: i64 = 10_000;
 const ROWS: i64 = 1_000;
 
 /// Who is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = WhichPeople)]
 pub enum What {
     /// Whose message left any trace.
     Opened,
@@ -118,13 +123,32 @@ impl Place {
     }
 }
 
+impl PartialSchema for Place {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^(-?[0-9]{1,18}|[0-9a-f]{32}[.][0-9]{1,18})$"))
+            .description(Some(
+                "The `next` of an earlier answer. What it holds may change.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for Place {
+    fn name() -> Cow<'static, str> {
+        "PeopleCursor".into()
+    }
+}
+
 /// Somebody, or something that somebody did.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Someone {
     #[serde(with = "wire::option_id")]
     broadlog_id: Option<BroadlogId>,
     contact_id: Option<ContactId>,
     /// Of the contact, as it is now.
+    #[schema(value_type = Object)]
     fields: Map<String, Value>,
     visitor_id: Option<VisitorId>,
     #[serde(with = "wire::option_id")]

@@ -14,13 +14,15 @@ pub use revenue::{RevenueBy, RevenueReport, read_revenue};
 pub use tops::{TopsReport, read_tops};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::model::clock::Micros;
 use crate::model::period::{Part, Period};
 use crate::model::wire;
 
 /// What all reports have in common.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReportHead)]
 pub struct Head {
     #[serde(with = "wire::time")]
     from: Micros,

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::model::clock::Micros;
 use crate::model::hit::{Kind, Limit, Reason, Verdict, clean};
-use crate::model::wire::Time;
+use crate::model::wire::{Time, Uid};
 use crate::projection::ProjectionRules;
 use crate::projection::verdicts::{Ruled, Ruling, rule};
 use crate::store::verdicts::{Decision, JudgedHit};
@@ -181,9 +182,10 @@ impl HitName {
 }
 
 /// The verdict of a hit, and how it came to have it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct VerdictView {
     /// The hit's id.
+    #[schema(value_type = Uid)]
     pub id: Uuid,
     /// Its number in the order of storage.
     pub seq: i64,
@@ -200,7 +202,7 @@ pub struct VerdictView {
 }
 
 /// A person's decision.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DecisionView {
     /// What.
     pub verdict: Verdict,

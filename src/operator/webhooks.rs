@@ -24,6 +24,7 @@ mod tests;
 
 use ipnet::IpNet;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::DraftError;
 use crate::model::clock::{Clock, Micros};
@@ -97,7 +98,7 @@ pub struct WebhookEdit {
 }
 
 /// A receiver as people see it: without its secrets.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct WebhookView {
     id: String,
     url: String,
@@ -124,7 +125,8 @@ pub struct WebhookView {
 }
 
 /// Which hits, by the names that `GET /hits` has for them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = WebhookFilterView)]
 struct FilterView {
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<Kind>,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::model::clock::Micros;
 use crate::model::form::{Form, FormId};
@@ -20,7 +21,7 @@ pub use crate::store::page_tags::PageTag;
 use crate::store::persons::ContactRecord;
 
 /// A link: `{id, delivery_id?, slug?, url, label?, category?, ended_at?, end_url?, short_url?}`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LinkView {
     #[serde(flatten)]
     link: Link,
@@ -42,7 +43,7 @@ impl LinkView {
 
 /// A contact: `{id, former_ids, fields, tags, visitor_ids, created_at, changed_at}`, of its visitors
 /// the latest 1,000.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct ContactView<'c> {
     id: Option<ContactId>,
     former_ids: &'c [ContactId],
@@ -91,7 +92,7 @@ impl<'c> From<&'c ContactRecord> for ContactView<'c> {
 }
 
 /// A form: `{id, name, alias, fields, …, submit_url, created_at, changed_at}`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct FormView {
     #[serde(with = "wire::id")]
     id: FormId,

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
 use sqlx::Row as _;
+use utoipa::ToSchema;
 
 use super::scan::{Part, Wanted, comparable, scan, stands_in};
 use super::{Bulk, Either, Store, Tx};
@@ -19,7 +20,7 @@ use crate::model::wire;
 use crate::{both, fetch_bulk, from_row};
 
 /// A delivery as stored and shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Delivery {
     /// Campaign.
     #[serde(with = "wire::id")]
@@ -74,7 +75,7 @@ impl Delivery {
 }
 
 /// A link as stored and shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Link {
     /// Id in tokens.
     #[serde(with = "wire::id")]

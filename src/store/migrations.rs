@@ -72,6 +72,7 @@ migrations![
     "0075" "verdicts",
     "0076" "settling",
     "0080" "made_once",
+    "0081" "views",
     "0099" "click_counts",
 ];
 

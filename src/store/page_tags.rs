@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use sqlx::{FromRow as _, Row as _};
+use utoipa::ToSchema;
 
 use super::{Bulk, Store, Tx};
 use crate::model::clock::Micros;
@@ -14,7 +15,7 @@ use crate::model::wire;
 use crate::{both, execute_bulk, fetch_bulk, from_row};
 
 /// A page tag as stored and shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PageTag {
     /// What pages send, unique.
     pub identifier: String,

@@ -1,6 +1,7 @@
 //! Sessions of people who have signed in. What is stored of a session's cookie is its SHA-256.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Store, Tx};
 use crate::model::access::{Role, SecretPrint, SessionId, UserId};
@@ -47,7 +48,7 @@ pub struct Visit {
 from_row!(Visit, row => { id, user_id, name, role, last_seen_at, ends_at });
 
 /// A session as it is listed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Session {
     /// By which it is ended.
     pub id: SessionId,

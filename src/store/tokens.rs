@@ -3,16 +3,17 @@
 //! A revoked token stays, for the histories that name it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::scan::{Part, Wanted, scan};
 use super::{Bulk, Store, Tx};
-use crate::model::access::{Scopes, SecretPrint, TokenId};
+use crate::model::access::{Scope, Scopes, SecretPrint, TokenId};
 use crate::model::clock::Micros;
 use crate::model::wire;
 use crate::{both, execute_bulk, from_row};
 
 /// A token as it is stored and shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Token {
     /// Its number.
     #[serde(with = "wire::id")]
@@ -22,6 +23,7 @@ pub struct Token {
     /// Its first characters.
     pub prefix: String,
     /// What it may do.
+    #[schema(value_type = Vec<Scope>)]
     pub scopes: Scopes,
     /// When it was made.
     #[serde(with = "wire::time")]

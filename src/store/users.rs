@@ -1,6 +1,7 @@
 //! People who sign in.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Store, Tx};
 use crate::model::access::{Role, UserId};
@@ -9,7 +10,7 @@ use crate::model::wire;
 use crate::{both, from_row};
 
 /// A user as stored and shown; the hash of the password is shown to nobody.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct User {
     /// Its number.
     #[serde(with = "wire::id")]

@@ -7,6 +7,8 @@ mod json;
 mod link;
 mod pixel;
 
+#[cfg(test)]
+pub(crate) use json::field_names;
 pub use json::{FieldError, decode_json_hit};
 pub use link::{answer_click, answer_open, no_link, read_link};
 pub use pixel::{answer_event, answer_pixel, answer_visitor, collect, refuse_origin};

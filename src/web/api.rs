@@ -16,6 +16,7 @@ mod listing;
 mod messages;
 mod mistake;
 mod once;
+pub(super) mod openapi;
 mod page_tags;
 mod people;
 mod reports;
@@ -37,6 +38,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, Uri};
+use utoipa_axum::routes;
 
 use self::access::Gate;
 use self::routes::{Route, Routes};
@@ -80,167 +82,108 @@ const NOTHING: Need = Need::Nothing;
 fn with_database() -> Routes {
     Routes::new()
         // Sending.
-        .get("/deliveries", READ_LINKS, deliveries::list_deliveries)
-        .get("/deliveries/{id}", READ_LINKS, deliveries::get_delivery)
-        .patch("/deliveries/{id}", WRITE_LINKS, deliveries::change_delivery)
-        .delete("/deliveries/{id}", WRITE_LINKS, deliveries::refuse_delete)
-        .post(
-            "/deliveries/{id}/end",
-            WRITE_LINKS,
-            deliveries::end_delivery,
-        )
-        .post(
-            "/deliveries/{id}/messages",
-            WRITE_MESSAGES,
-            messages::create_messages,
-        )
-        .get(
-            "/deliveries/{id}/content",
-            READ_LINKS,
-            content::show_content,
-        )
-        .post(
-            "/deliveries/{id}/content",
-            WRITE_LINKS,
-            content::save_content,
-        )
-        .get("/links", READ_LINKS, links::list::list_links)
-        .get("/links/{id}", READ_LINKS, links::list::get_link)
-        .patch("/links/{id}", WRITE_LINKS, links::change::change_link)
-        .delete("/links/{id}", WRITE_LINKS, links::change::refuse_delete)
-        .post("/links/{id}/end", WRITE_LINKS, links::change::end_link)
-        .get("/links/{id}/history", READ_LINKS, links::list::show_history)
-        .get("/links/{id}/qr.svg", READ_LINKS, links::qr::draw_link)
-        .get("/links/{id}/qr.png", READ_LINKS, links::qr::picture_link)
-        .post("/links/check", READ_LINKS, links::check::check_link)
-        .get("/page-tags", OPERATE, page_tags::list_page_tags)
-        .get("/page-tags/{identifier}", OPERATE, page_tags::get_page_tag)
-        .put(
-            "/page-tags/{identifier}",
-            OPERATE,
-            page_tags::replace_page_tag,
-        )
-        .patch(
-            "/page-tags/{identifier}",
-            OPERATE,
-            page_tags::change_page_tag,
-        )
-        .delete("/page-tags/{identifier}", OPERATE, page_tags::refuse_delete)
-        .post(
-            "/page-tags/{identifier}/end",
-            OPERATE,
-            page_tags::end_page_tag,
-        )
-        .get("/forms", OPERATE, forms::list_forms)
-        .get("/forms/{id}", OPERATE, forms::get_form)
-        .put("/forms/{id}", OPERATE, forms::change_form)
-        .delete("/forms/{id}", OPERATE, forms::refuse_delete)
-        .post("/forms/{id}/end", OPERATE, forms::end_form)
+        .add(READ_LINKS, routes!(deliveries::list_deliveries))
+        .add(READ_LINKS, routes!(deliveries::get_delivery))
+        .add(WRITE_LINKS, routes!(deliveries::change_delivery))
+        .add(WRITE_LINKS, routes!(deliveries::refuse_delete))
+        .add(WRITE_LINKS, routes!(deliveries::end_delivery))
+        .add(WRITE_MESSAGES, routes!(messages::create_messages))
+        .add(READ_LINKS, routes!(content::show_content))
+        .add(WRITE_LINKS, routes!(content::save_content))
+        .add(READ_LINKS, routes!(links::list::list_links))
+        .add(READ_LINKS, routes!(links::list::get_link))
+        .add(WRITE_LINKS, routes!(links::change::change_link))
+        .add(WRITE_LINKS, routes!(links::change::refuse_delete))
+        .add(WRITE_LINKS, routes!(links::change::end_link))
+        .add(READ_LINKS, routes!(links::list::show_history))
+        .add(READ_LINKS, routes!(links::qr::draw_link))
+        .add(READ_LINKS, routes!(links::qr::picture_link))
+        .add(READ_LINKS, routes!(links::check::check_link))
+        .add(OPERATE, routes!(page_tags::list_page_tags))
+        .add(OPERATE, routes!(page_tags::get_page_tag))
+        .add(OPERATE, routes!(page_tags::replace_page_tag))
+        .add(OPERATE, routes!(page_tags::change_page_tag))
+        .add(OPERATE, routes!(page_tags::refuse_delete))
+        .add(OPERATE, routes!(page_tags::end_page_tag))
+        .add(OPERATE, routes!(forms::list_forms))
+        .add(OPERATE, routes!(forms::get_form))
+        .add(OPERATE, routes!(forms::change_form))
+        .add(OPERATE, routes!(forms::refuse_delete))
+        .add(OPERATE, routes!(forms::end_form))
         // Measuring.
-        .get("/hits", READ_HITS, hits::export::list_hits)
-        .get("/hits/{id}/verdict", READ_HITS, verdicts::show_verdict)
-        .post("/hits/{id}/verdict", OPERATE, verdicts::decide_verdict)
-        .get("/contacts", READ_CONTACTS, contacts::find_contacts)
-        .get("/contacts/tags", READ_CONTACTS, contacts::list_tags)
-        .get("/contacts/{id}", READ_CONTACTS, contacts::show_contact)
-        .patch("/contacts/{id}", WRITE_CONTACTS, contacts::change_contact)
-        .get(
-            "/contacts/{id}/timeline",
-            READ_CONTACTS,
-            contacts::show_timeline,
-        )
-        .delete(
-            "/contacts/{id}/opt-out",
-            WRITE_CONTACTS,
-            contacts::end_opt_out,
-        )
-        .get(
-            "/deliveries/{id}/report",
-            READ_REPORTS,
-            reports::show_report,
-        )
-        .get(
-            "/reports/deliveries/{id}/people",
-            NAME_PEOPLE,
-            people::list_people,
-        )
-        .get(
-            "/reports/links/{id}/people",
-            NAME_PEOPLE,
-            people::list_people_of_link,
-        )
-        .get("/reports/hits", READ_REPORTS, site_reports::show_hits)
-        .get(
-            "/reports/visitors",
-            READ_REPORTS,
-            site_reports::show_visitors,
-        )
-        .get("/reports/pages", READ_REPORTS, site_reports::show_pages)
-        .get(
-            "/reports/referrers",
-            READ_REPORTS,
-            site_reports::show_referrers,
-        )
-        .get(
-            "/reports/campaigns",
-            READ_REPORTS,
-            site_reports::show_campaigns,
-        )
-        .get("/reports/revenue", READ_REPORTS, site_reports::show_revenue)
+        .add(READ_HITS, routes!(hits::export::list_hits))
+        .add(READ_HITS, routes!(verdicts::show_verdict))
+        .add(OPERATE, routes!(verdicts::decide_verdict))
+        .add(READ_CONTACTS, routes!(contacts::find_contacts))
+        .add(READ_CONTACTS, routes!(contacts::list_tags))
+        .add(READ_CONTACTS, routes!(contacts::show_contact))
+        .add(WRITE_CONTACTS, routes!(contacts::change_contact))
+        .add(READ_CONTACTS, routes!(contacts::show_timeline))
+        .add(WRITE_CONTACTS, routes!(contacts::end_opt_out))
+        .add(READ_REPORTS, routes!(reports::show_report))
+        .add(NAME_PEOPLE, routes!(people::list_people))
+        .add(NAME_PEOPLE, routes!(people::list_people_of_link))
+        .add(READ_REPORTS, routes!(site_reports::show_hits))
+        .add(READ_REPORTS, routes!(site_reports::show_visitors))
+        .add(READ_REPORTS, routes!(site_reports::show_pages))
+        .add(READ_REPORTS, routes!(site_reports::show_referrers))
+        .add(READ_REPORTS, routes!(site_reports::show_campaigns))
+        .add(READ_REPORTS, routes!(site_reports::show_revenue))
         // Operating.
-        .get("/orphans", OPERATE, unknown_paths::list_orphans)
-        .get("/imports", OPERATE, imports::list_imports)
-        .get("/unknown-paths", OPERATE, unknown_paths::list_unknown_paths)
-        .get("/webhooks", OPERATE, webhooks::list_webhooks)
-        .post("/webhooks", SEND_HITS, webhooks::create_webhook)
-        .get("/webhooks/{id}", OPERATE, webhooks::get_webhook)
-        .patch("/webhooks/{id}", SEND_HITS, webhooks::change_webhook)
-        .delete("/webhooks/{id}", OPERATE, webhooks::delete_webhook)
-        .post("/webhooks/{id}/end", OPERATE, webhooks::end_webhook)
-        .post("/webhooks/{id}/secret", SEND_HITS, webhooks::rotate_secret)
-        .post("/webhooks/{id}/send-again", SEND_HITS, webhooks::send_again)
-        .get("/webhooks/{id}/failures", OPERATE, webhooks::list_failures)
-        .get("/webhooks/{id}/attempts", OPERATE, webhooks::list_attempts)
-        .get("/tokens", GRANT, tokens::list_tokens)
-        .post("/tokens", GRANT, tokens::create_token)
-        .get("/tokens/{id}", GRANT, tokens::get_token)
-        .delete("/tokens/{id}", GRANT, tokens::revoke_token)
-        .get("/users", GRANT, users::list_users)
-        .post("/users", GRANT, users::add_user)
-        .get("/users/{id}", GRANT, users::get_user)
-        .patch("/users/{id}", GRANT, users::change_user)
-        .delete("/users/{id}", GRANT, users::remove_user)
-        .get("/session", KNOWN, session::show_session)
-        .post("/session", NOTHING, session::sign_in)
-        .delete("/session", KNOWN, session::sign_out)
-        .post("/session/password", KNOWN, session::change_password)
-        .get("/sessions", KNOWN, session::list_sessions)
-        .delete("/sessions/{id}", KNOWN, session::end_session)
+        .add(OPERATE, routes!(unknown_paths::list_orphans))
+        .add(OPERATE, routes!(imports::list_imports))
+        .add(OPERATE, routes!(unknown_paths::list_unknown_paths))
+        .add(OPERATE, routes!(webhooks::list_webhooks))
+        .add(SEND_HITS, routes!(webhooks::create_webhook))
+        .add(OPERATE, routes!(webhooks::get_webhook))
+        .add(SEND_HITS, routes!(webhooks::change_webhook))
+        .add(OPERATE, routes!(webhooks::delete_webhook))
+        .add(OPERATE, routes!(webhooks::end_webhook))
+        .add(SEND_HITS, routes!(webhooks::rotate_secret))
+        .add(SEND_HITS, routes!(webhooks::send_again))
+        .add(OPERATE, routes!(webhooks::list_failures))
+        .add(OPERATE, routes!(webhooks::list_attempts))
+        .add(GRANT, routes!(tokens::list_tokens))
+        .add(GRANT, routes!(tokens::create_token))
+        .add(GRANT, routes!(tokens::get_token))
+        .add(GRANT, routes!(tokens::revoke_token))
+        .add(GRANT, routes!(users::list_users))
+        .add(GRANT, routes!(users::add_user))
+        .add(GRANT, routes!(users::get_user))
+        .add(GRANT, routes!(users::change_user))
+        .add(GRANT, routes!(users::remove_user))
+        .add(KNOWN, routes!(session::show_session))
+        .add(NOTHING, routes!(session::sign_in))
+        .add(KNOWN, routes!(session::sign_out))
+        .add(KNOWN, routes!(session::change_password))
+        .add(KNOWN, routes!(session::list_sessions))
+        .add(KNOWN, routes!(session::end_session))
 }
 
 /// What a sender's server calls: it is how hits come in, so it is on the public listener in any
 /// case. Kept in the spool, whatever the database does.
 fn for_senders() -> Routes {
-    Routes::new().post("/hits", WRITE_HITS, hits::post_hits)
+    Routes::new().add(WRITE_HITS, routes!(hits::post_hits))
 }
 
 /// Routes that make things, once for each `Idempotency-Key`.
 fn makers() -> Routes {
     Routes::new()
-        .post("/deliveries", WRITE_LINKS, deliveries::create_delivery)
-        .post("/deliveries/{id}/links", WRITE_LINKS, links::create_links)
-        .post("/links", WRITE_LINKS, links::create_short_link)
-        .post("/page-tags", OPERATE, page_tags::create_page_tags)
-        .post("/forms", OPERATE, forms::create_form)
-        .post("/contacts", WRITE_CONTACTS, contacts::create_contact)
+        .add(WRITE_LINKS, routes!(deliveries::create_delivery))
+        .add(WRITE_LINKS, routes!(links::create_links))
+        .add(WRITE_LINKS, routes!(links::create_short_link))
+        .add(OPERATE, routes!(page_tags::create_page_tags))
+        .add(OPERATE, routes!(forms::create_form))
+        .add(WRITE_CONTACTS, routes!(contacts::create_contact))
 }
 
 /// Routes that need no database.
 fn without_database() -> Routes {
     Routes::new()
         // Looking at what becomes of a mail or of a request.
-        .post("/content/check", READ_LINKS, content::check_content)
-        .post("/debug/decode", OPERATE, debug::explain_request)
+        .add(READ_LINKS, routes!(content::check_content))
+        .add(OPERATE, routes!(debug::explain_request))
+        .add(KNOWN, routes!(openapi::get_document))
 }
 
 /// All routes of the API. Every answer that is no success is `application/problem+json`, also to
@@ -272,17 +215,23 @@ fn guard(app: Arc<AdminState>, routes: Routes) -> Router<Arc<AdminState>> {
         .layer(from_fn_with_state(gate, access::identify))
 }
 
+/// All routes, with what each needs and how it is described.
+fn all() -> Routes {
+    let routes = with_database().and(makers()).and(for_senders());
+    routes.and(without_database())
+}
+
 /// All routes, and what each needs.
 fn list() -> Vec<Route> {
-    let routes = with_database().and(makers()).and(for_senders());
-    routes.and(without_database()).into_list()
+    all().into_list()
 }
 
 /// What the paths begin with, as a sentence lists it.
 pub fn beginnings() -> &'static str {
     static WORDS: LazyLock<String> = LazyLock::new(|| {
         let mut words: Vec<&str> = Vec::new();
-        for route in list() {
+        let all = list();
+        for route in &all {
             let first = route.path.split('/').nth(1).unwrap_or_default();
             if !words.contains(&first) {
                 words.push(first);
@@ -355,7 +304,7 @@ mod tests {
             table += &format!(" {}", role.as_str());
         }
         let mut routes = list();
-        routes.sort_by_key(|route| (route.path, route.method.to_string()));
+        routes.sort_by_key(|route| (route.path.clone(), route.method.to_string()));
         for route in routes {
             let mut line = format!("\n{:6} {:33}", route.method.as_str(), route.path);
             for scope in Scope::ALL {

@@ -8,6 +8,7 @@
 //! page would stop both.
 
 mod pages;
+mod reference;
 mod render;
 
 use std::sync::LazyLock;
@@ -24,6 +25,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use self::pages::{FILES, PAGES, STYLE};
+use super::api::openapi;
 use super::{etag, page};
 
 /// Loads nothing but our own style sheet, and no site may frame a page.
@@ -45,7 +47,9 @@ static MANUAL: LazyLock<Vec<Document>> = LazyLock::new(|| {
         Document::new(name, "text/plain; charset=utf-8", (*text).to_owned())
     });
     let style = Document::new("style.css", "text/css; charset=utf-8", STYLE.to_owned());
-    pages.chain(files).chain([style]).collect()
+    let text = String::from_utf8_lossy(&openapi::TEXT).into_owned();
+    let document = Document::new("openapi.json", "application/json", text);
+    pages.chain(files).chain([style, document]).collect()
 });
 
 /// The response for a path.

@@ -5,6 +5,8 @@ mod contacts;
 mod ended;
 mod paging;
 
+pub use paging::LISTS;
+
 use std::time::Duration;
 
 use bytes::Bytes;

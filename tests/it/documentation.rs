@@ -43,6 +43,7 @@ const NOT_RUN: &[(&str, &str)] = &[
         "builds the program; the test starts what it would start",
     ),
     ("docker build", "needs Docker"),
+    ("duckdb ", "needs DuckDB, which Debian does not have"),
     (
         "apt-get install",
         "installs packages for the benchmark, and runs it",

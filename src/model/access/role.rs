@@ -1,11 +1,12 @@
 //! What a user may do, in one word.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Rights, Scope, Scopes};
 
 /// The work that somebody does here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Looks at reports, which name nobody.

@@ -2,6 +2,7 @@
 //! stays; null empties it.
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{DraftError, destination, optional, required, wrong_url};
 use crate::model::hit::{Limit, Utm};
@@ -10,7 +11,7 @@ use crate::model::link::check_personal_template;
 use crate::model::wire::{self, Time, given, given_whole};
 
 /// Fields of a link. Sent emails hold its id, its delivery and its slug, so those stay.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkEdit {
     /// Destination, `http` or `https`.
@@ -18,15 +19,18 @@ pub struct LinkEdit {
     pub url: Option<String>,
     /// Name in reports.
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     pub label: Option<Option<String>>,
     /// `optout`, `mirror`, or a word for reports.
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     pub category: Option<Option<String>>,
     /// Whether it no longer leads to its destination.
     #[serde(default, deserialize_with = "given_whole")]
     pub ended: Option<bool>,
     /// Where it leads once it has ended.
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     pub end_url: Option<Option<String>>,
 }
 
@@ -52,7 +56,7 @@ impl LinkEdit {
 }
 
 /// Fields of a delivery.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeliveryEdit {
     /// Name in reports.
@@ -60,15 +64,19 @@ pub struct DeliveryEdit {
     pub label: Option<String>,
     /// `email` and the like; null is `email`.
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     pub channel: Option<Option<String>>,
     /// When it is or was sent.
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Time>)]
     pub sent_at: Option<Option<Time>>,
     /// From then on its links lead to `expiration_url`.
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Time>)]
     pub expires_at: Option<Option<Time>>,
     /// `http` or `https`.
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     pub expiration_url: Option<Option<String>>,
     /// All of them anew.
     #[serde(default, deserialize_with = "given_utm")]

@@ -1,6 +1,7 @@
 //! A token that is to be made.
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{DraftError, required};
 use crate::model::access::{Scope, Scopes};
@@ -10,7 +11,7 @@ use crate::model::hit::Limit;
 use crate::model::wire;
 
 /// Whom it is for, and what it may do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// Name in lists and histories, at most 255 characters.

@@ -1,6 +1,7 @@
 //! A user that is to be made or changed.
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{DraftError, required};
 use crate::model::access::{Password, Role};
@@ -8,7 +9,7 @@ use crate::model::hit::Limit;
 use crate::model::wire::{given, given_whole};
 
 /// Somebody who signs in.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
     /// What they sign in with, at most 64 characters; case does not matter.
@@ -16,6 +17,7 @@ pub struct NewUser {
     /// What they may do.
     pub role: Role,
     /// `None`: only a proxy can sign them in.
+    #[schema(value_type = Option<String>, format = Password)]
     pub password: Option<Password>,
 }
 
@@ -35,7 +37,7 @@ impl NewUser {
 }
 
 /// What changes of a user; what is not given stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserEdit {
     /// What they may do from now on.
@@ -43,6 +45,7 @@ pub struct UserEdit {
     pub role: Option<Role>,
     /// A new password; null takes it away.
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, format = Password)]
     pub password: Option<Option<Password>>,
 }
 

@@ -1,9 +1,10 @@
 //! Campaign parameters.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Campaign parameters, each at most 255 characters.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Utm {
     /// `utm_source`
     pub source: Option<String>,

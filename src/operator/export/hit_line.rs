@@ -1,7 +1,12 @@
 //! A stored hit as a line of NDJSON or CSV. Both are made from the table of a hit's columns, so they
 //! cannot drift apart.
 
+use std::borrow::Cow;
+
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use utoipa::openapi::schema::{Schema, SchemaFormat, SchemaType};
+use utoipa::openapi::{ObjectBuilder, RefOr, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::cell::{Cell, write_csv};
 use crate::model::hit::{COLUMNS, hit_columns};
@@ -44,4 +49,45 @@ impl Serialize for HitLine<'_> {
         }
         map.end()
     }
+}
+
+/// Describes the columns by the types that they are read into.
+macro_rules! described {
+    (|$row:ident, $hit:ident| $($(#[$doc:meta])* $name:ident: $type:ty = $value:expr,)+) => {
+        impl PartialSchema for HitLine<'_> {
+            fn schema() -> RefOr<Schema> {
+                let hit = ObjectBuilder::new().description(Some("A stored hit."));
+                $(let hit = hit.property(stringify!($name), column(stringify!($type)));)+
+                hit.into()
+            }
+        }
+    };
+}
+hit_columns!(described);
+
+impl ToSchema for HitLine<'_> {
+    fn name() -> Cow<'static, str> {
+        "Hit".into()
+    }
+}
+
+fn column(of: &str) -> ObjectBuilder {
+    let inner = of
+        .strip_prefix("Option<")
+        .and_then(|of| of.strip_suffix('>'));
+    let (types, format): (&[Type], _) = match inner.unwrap_or(of) {
+        // Beyond 2^53 they are strings.
+        "i64" => (&[Type::Integer, Type::String], None),
+        "i32" => (&[Type::Integer], None),
+        "Uuid" => (&[Type::String], Some("uuid")),
+        "Micros" => (&[Type::String], Some("date-time")),
+        "Tags" => (&[Type::Array], None),
+        "Extra" => (&[Type::Object], None),
+        _ => (&[Type::String], None),
+    };
+    let null = inner.map(|_| Type::Null);
+    let types: Vec<Type> = types.iter().cloned().chain(null).collect();
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter(types))
+        .format(format.map(|name| SchemaFormat::Custom(name.to_owned())))
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Count, HourRow, LinkRow, Report, Sales};
 use crate::model::clock::Micros;
@@ -12,7 +13,7 @@ use crate::model::hit::{DeliveryId, Kind, LinkId};
 use crate::model::wire;
 
 /// A delivery's indicators.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ReportView<'r> {
     #[serde(with = "wire::id")]
     delivery_id: DeliveryId,
@@ -49,7 +50,7 @@ pub struct ReportView<'r> {
 }
 
 /// Orders in one currency.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct SalesView<'r> {
     currency: Option<&'r str>,
     transactions: i64,
@@ -58,7 +59,7 @@ struct SalesView<'r> {
 }
 
 /// Orders in one currency, with their averages.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct RevenueView<'r> {
     #[serde(flatten)]
     sales: SalesView<'r>,
@@ -68,7 +69,7 @@ struct RevenueView<'r> {
 }
 
 /// What anybody can say.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct UnprovedView<'r> {
     transactions: i64,
     items: i64,
@@ -76,7 +77,8 @@ struct UnprovedView<'r> {
 }
 
 /// Hits with the same verdict and reason.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = VerdictCount)]
 struct VerdictView<'r> {
     verdict: &'r str,
     /// None of a person's.
@@ -85,7 +87,7 @@ struct VerdictView<'r> {
 }
 
 /// How often a link was followed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct LinkClicks<'r> {
     #[serde(with = "wire::id")]
     id: LinkId,
@@ -99,7 +101,7 @@ struct LinkClicks<'r> {
 }
 
 /// An hour in which something happened.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct HourView<'r> {
     #[serde(with = "wire::time")]
     hour: Micros,
@@ -111,7 +113,7 @@ struct HourView<'r> {
     unproved: HourUnproved<'r>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct HourUnproved<'r> {
     revenue: Vec<SalesView<'r>>,
 }

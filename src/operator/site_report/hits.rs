@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Head;
 use crate::from_row;
@@ -52,7 +53,7 @@ macro_rules! fetch_parts {
 }
 
 /// Hits by part of a period.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct HitsReport {
     #[serde(flatten)]
     head: Head,
@@ -62,7 +63,7 @@ pub struct HitsReport {
     verdicts: Vec<VerdictRow>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct HitsRow {
     #[serde(with = "wire::time")]
     start: Micros,
@@ -71,7 +72,7 @@ struct HitsRow {
     machine_hits: BTreeMap<Kind, i64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct VerdictRow {
     verdict: String,
     reason: Option<String>,
@@ -174,7 +175,7 @@ fn whole_days(parts: &[Part]) -> (Vec<Stretch>, Vec<Stretch>) {
 }
 
 /// Unique visitors by part of a period.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct VisitorsReport {
     #[serde(flatten)]
     head: Head,
@@ -183,7 +184,7 @@ pub struct VisitorsReport {
     rows: Vec<VisitorsRow>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct VisitorsRow {
     #[serde(with = "wire::time")]
     start: Micros,

@@ -1,6 +1,7 @@
 //! What was earned, and whom it is credited to.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::tops::Campaign;
 use super::{Head, utc_days};
@@ -13,7 +14,7 @@ use crate::store::figures::{Model, joined};
 use crate::{both, from_row};
 
 /// What revenue has a row for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RevenueBy {
     /// A UTC day.
@@ -38,7 +39,7 @@ impl RevenueBy {
 }
 
 /// Revenue of a period, largest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RevenueReport {
     #[serde(flatten)]
     head: Head,
@@ -46,7 +47,7 @@ pub struct RevenueReport {
     rows: Vec<RevenueRow>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct RevenueRow {
     #[serde(flatten)]
     of: Of,
@@ -57,8 +58,9 @@ struct RevenueRow {
 }
 
 /// What is credited; without delivery, link and campaign: purchases that nothing led to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = RevenueOf)]
 enum Of {
     Day {
         #[serde(with = "wire::time")]
@@ -66,11 +68,13 @@ enum Of {
     },
     Delivery {
         #[serde(with = "wire::option_id")]
+        #[schema(required = true)]
         delivery_id: Option<DeliveryId>,
         label: Option<String>,
     },
     Link {
         #[serde(with = "wire::option_id")]
+        #[schema(required = true)]
         link_id: Option<LinkId>,
         url: Option<String>,
     },

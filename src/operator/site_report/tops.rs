@@ -1,6 +1,7 @@
 //! What most people looked at, and where they came from.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Head, utc_days};
 use crate::model::period::Period;
@@ -9,7 +10,7 @@ use crate::store::figures::Dimension;
 use crate::{both, from_row};
 
 /// The top values of a period, most hits first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TopsReport {
     #[serde(flatten)]
     head: Head,
@@ -18,7 +19,7 @@ pub struct TopsReport {
     other_hits: i64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct TopRow {
     #[serde(flatten)]
     what: What,
@@ -26,8 +27,9 @@ struct TopRow {
     counts: Counts,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = TopOf)]
 enum What {
     Page { page: String },
     Referrer { referrer: String },
@@ -45,10 +47,13 @@ impl What {
 }
 
 /// A campaign; null for what the hit did not say.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Campaign {
+    #[schema(required = true)]
     source: Option<String>,
+    #[schema(required = true)]
     medium: Option<String>,
+    #[schema(required = true)]
     campaign: Option<String>,
 }
 
@@ -65,7 +70,8 @@ impl Campaign {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TopCounts)]
 struct Counts {
     hits: i64,
     clicks: i64,

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::books::{Sales, split, sum_is_added};
 use super::sites::Nameless;
@@ -24,8 +25,9 @@ use crate::store::touches::Touch;
 use crate::store::{Bulk, Tx, Writes};
 
 /// How revenue is credited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = RevenueModel)]
 pub enum Model {
     /// The session's delivery.
     Session,

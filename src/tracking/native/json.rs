@@ -59,7 +59,8 @@ const FIELDS: &[&str] = &[
     "extra",
 ];
 
-fn field_names() -> impl Iterator<Item = &'static str> {
+/// Names of the fields of a hit in JSON.
+pub(crate) fn field_names() -> impl Iterator<Item = &'static str> {
     FIELDS.iter().copied().chain(Utm::NAMES)
 }
 

@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::json::{ApiJson, ApiQuery, NoQuery, PathText, read_query};
 use super::listing::{self, Cursor, MOST_ENTRIES, USUAL_ENTRIES};
@@ -28,6 +29,13 @@ use crate::web::error::Problem;
 mod utm;
 
 /// `GET /contacts/{id}`. A visitor without a name that has left hits answers with `id: null`.
+#[utoipa::path(
+    get,
+    path = "/contacts/{id}",
+    summary = "Shows a contact",
+    params(("id" = String, Path, description = "Of the contact, of one that was merged into it, or of a browser")),
+    responses((status = 200, description = "The contact", body = ContactView)),
+)]
 pub async fn show_contact(
     State(app): State<Arc<AdminState>>,
     path: PathText,
@@ -46,6 +54,13 @@ const LISTING: [&str; 5] = ["search", "tag", "opted_out", "after", "limit"];
 
 /// `GET /contacts`: with `?email=…` the contact that has this value of a unique field, case and
 /// spaces around it do not matter; else a list of them.
+#[utoipa::path(
+    get,
+    path = "/contacts",
+    summary = "Lists contacts, the newest first, or finds the one with a unique field",
+    params(Listing),
+    responses((status = 200, description = "A part of the list, or the contact", body = FoundContacts)),
+)]
 pub async fn find_contacts(
     State(app): State<Arc<AdminState>>,
     uri: Uri,
@@ -60,23 +75,35 @@ pub async fn find_contacts(
 }
 
 /// Which contacts to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct Listing {
     search: Option<String>,
     tag: Option<String>,
     opted_out: Option<bool>,
     /// The `next` of the answer before.
+    #[param(inline)]
     after: Option<Uid>,
     limit: Option<i64>,
 }
 
 /// Contacts, the newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ContactList<'c> {
     contacts: Vec<ContactView<'c>>,
     /// `after` for the rest; none where this was all.
     next: Option<ContactId>,
+}
+
+/// What is found.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum FoundContacts<'c> {
+    /// A part of the list.
+    List(ContactList<'c>),
+    /// The one that has a unique field's value.
+    One(ContactView<'c>),
 }
 
 /// `GET /contacts?search=&tag=&opted_out=&after=&limit=`
@@ -92,12 +119,14 @@ async fn list_contacts(app: &AdminState, query: &str) -> Result<Response, Proble
     let found = app.store.list_contacts(&filter, after, limit).await;
     let (contacts, next) = found.map_err(|error| Problem::database(&error))?;
     let contacts = contacts.iter().map(ContactView::from).collect();
-    Ok(Json(ContactList { contacts, next }).into_response())
+    let list = ContactList { contacts, next };
+    Ok(Json(FoundContacts::List(list)).into_response())
 }
 
 /// Which part of the list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct TagsQuery {
     /// The `next` of the answer before.
     after: Option<String>,
@@ -105,7 +134,7 @@ pub struct TagsQuery {
 }
 
 /// Tags in their order.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ContactTagList {
     tags: Vec<ContactTag>,
     /// `after` for the rest; none where this was all.
@@ -113,13 +142,21 @@ pub struct ContactTagList {
 }
 
 /// A tag, and how many contacts have it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ContactTag {
     tag: String,
     contacts: i64,
 }
 
 /// `GET /contacts/tags?after=&limit=`
+#[utoipa::path(
+    get,
+    path = "/contacts/tags",
+    operation_id = "list_contact_tags",
+    summary = "Lists tags of contacts",
+    params(TagsQuery),
+    responses((status = 200, description = "A part of the list", body = ContactTagList)),
+)]
 pub async fn list_tags(
     State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<TagsQuery>,
@@ -139,7 +176,7 @@ pub async fn list_tags(
 }
 
 /// Fields and tags to set.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContactRequest {
     #[serde(default)]
@@ -169,6 +206,13 @@ impl From<ContactError> for Problem {
 }
 
 /// `POST /contacts`: makes a contact, 201; or changes the one that has its unique values, 200.
+#[utoipa::path(
+    post,
+    path = "/contacts",
+    summary = "Makes a contact, or changes the one with its unique fields",
+    request_body = ContactRequest,
+    responses((status = 200, description = "It is changed", body = ContactView), (status = 201, description = "It is made", body = ContactView)),
+)]
 pub async fn create_contact(
     State(app): State<Arc<AdminState>>,
     ApiJson(request): ApiJson<ContactRequest>,
@@ -182,6 +226,14 @@ pub async fn create_contact(
 }
 
 /// `PATCH /contacts/{id}`: fields and tags that are not given stay.
+#[utoipa::path(
+    patch,
+    path = "/contacts/{id}",
+    summary = "Sets fields and tags of a contact",
+    params(("id" = String, Path, description = "Of the contact, of one that was merged into it, or of a browser")),
+    request_body = ContactRequest,
+    responses((status = 200, description = "The contact as it is now", body = ContactView)),
+)]
 pub async fn change_contact(
     State(app): State<Arc<AdminState>>,
     path: PathText,
@@ -252,6 +304,13 @@ async fn find_contact(app: &AdminState, query: &str) -> Result<Response, Problem
 }
 
 /// Ends the opt-out of a contact that has subscribed again: 204, also where there was none.
+#[utoipa::path(
+    delete,
+    path = "/contacts/{id}/opt-out",
+    summary = "Ends the opt-out of a contact who subscribed again",
+    params(("id" = String, Path, description = "Of the contact, of one that was merged into it, or of a browser")),
+    responses((status = 204, description = "It is ended")),
+)]
 pub async fn end_opt_out(
     State(app): State<Arc<AdminState>>,
     path: PathText,
@@ -285,21 +344,23 @@ async fn contact(app: &AdminState, id: ContactId) -> Result<Response, Problem> {
         .await
         .map_err(|error| Problem::database(&error))?
         .ok_or_else(|| Problem::not_found("contact", id))?;
-    Ok(Json(ContactView::from(&contact)).into_response())
+    Ok(Json(FoundContacts::One((&contact).into())).into_response())
 }
 
 /// The query string of a timeline.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct TimelineQuery {
     limit: Option<i64>,
     /// The `next` of the answer before. Earlier versions called it `before`.
     #[serde(alias = "before")]
+    #[param(inline)]
     after: Option<Cursor>,
 }
 
 /// Hits, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Timeline<'h> {
     hits: Vec<Entry<'h>>,
     /// `after` of the next older part; `None` if this is the oldest.
@@ -309,7 +370,8 @@ struct Timeline<'h> {
 }
 
 /// A hit; one with UTM values has a title and an icon too.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TimelineEntry)]
 struct Entry<'h> {
     #[serde(flatten)]
     hit: HitLine<'h>,
@@ -340,6 +402,13 @@ impl<'h> From<&'h StoredHit> for Entry<'h> {
 
 /// `GET /contacts/{id}/timeline?limit=&after=`: what a person did, newest first, up to 1,000 hits
 /// an answer.
+#[utoipa::path(
+    get,
+    path = "/contacts/{id}/timeline",
+    summary = "Lists what a person did, the latest first",
+    params(("id" = String, Path, description = "Of the contact, of one that was merged into it, or of a browser"), TimelineQuery),
+    responses((status = 200, description = "A part of the list", body = Timeline)),
+)]
 pub async fn show_timeline(
     State(app): State<Arc<AdminState>>,
     path: PathText,

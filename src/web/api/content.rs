@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::json::{ApiJson, NoQuery, PathText};
 use super::links::serve_at_once;
@@ -19,7 +20,7 @@ use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// The two parts of a mail.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ContentRequest {
     html: Option<String>,
@@ -36,7 +37,7 @@ impl From<ContentRequest> for Source {
 }
 
 /// What was found in a mail.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ContentReport {
     /// Tracked links in the order in which a reader meets them, those of the HTML first.
     links: Vec<ContentLinkView>,
@@ -47,7 +48,7 @@ pub(super) struct ContentReport {
 }
 
 /// A tracked link of a mail.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ContentLinkView {
     /// The delivery's link; null where there is no delivery.
     id: Option<Id>,
@@ -91,6 +92,14 @@ impl ContentLinkView {
 }
 
 /// `POST /deliveries/{id}/content`: the same again changes nothing, another replaces it.
+#[utoipa::path(
+    post,
+    path = "/deliveries/{id}/content",
+    summary = "Gives a delivery its HTML and text",
+    params(("id" = Id, Path)),
+    request_body = ContentRequest,
+    responses((status = 200, description = "Its links and warnings", body = ContentReport)),
+)]
 pub(super) async fn save_content(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -122,6 +131,13 @@ pub(super) async fn save_content(
 }
 
 /// `POST /content/check`: what the content of a delivery would be told.
+#[utoipa::path(
+    post,
+    path = "/content/check",
+    summary = "Shows what the content of a delivery would be told",
+    request_body = ContentRequest,
+    responses((status = 200, description = "Its links and warnings", body = ContentReport)),
+)]
 pub(super) async fn check_content(
     State(app): State<Arc<AdminState>>,
     headers: HeaderMap,
@@ -140,7 +156,7 @@ pub(super) async fn check_content(
 }
 
 /// The content of a delivery, as it was given.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ContentView {
     html: Option<String>,
     text: Option<String>,
@@ -149,6 +165,13 @@ pub(super) struct ContentView {
 }
 
 /// `GET /deliveries/{id}/content`
+#[utoipa::path(
+    get,
+    path = "/deliveries/{id}/content",
+    summary = "Shows the content of a delivery",
+    params(("id" = Id, Path)),
+    responses((status = 200, description = "The content", body = ContentView)),
+)]
 pub(super) async fn show_content(
     State(app): State<Arc<AdminState>>,
     id: PathText,

@@ -28,6 +28,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use self::hit::explain_hit;
 use self::request::{DecodeRequest, write_request};
 use super::json::ApiJson;
+use super::openapi::shapes::ExplainedRequest;
 use crate::model::hit::Hit;
 use crate::queue::sink::{Receipt, Refused, Sink};
 use crate::tracking::decoded::{Cookies, Reply};
@@ -47,6 +48,13 @@ const MOST_HITS: usize = 1_000;
 /// Explains a request: 200 `{status, headers, location, set_cookies, body, refused, hits,
 /// hits_left_out}`; 422 that names `url` where it is no tracking URL. `status` is null where the
 /// server would close the connection without an answer.
+#[utoipa::path(
+    post,
+    path = "/debug/decode",
+    summary = "Explains what would become of a request",
+    request_body = DecodeRequest,
+    responses((status = 200, description = "What would become of it", body = ExplainedRequest)),
+)]
 pub async fn explain_request(
     State(app): State<Arc<AdminState>>,
     headers: HeaderMap,

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::json::{ApiJson, ApiJsonIfAny, ApiQuery, NoQuery, PathText};
 use super::links::change::EndRequest;
@@ -21,6 +22,13 @@ use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// `POST /deliveries`
+#[utoipa::path(
+    post,
+    path = "/deliveries",
+    summary = "Makes a delivery",
+    request_body = NewDelivery,
+    responses((status = 201, description = "It is made", body = Delivery)),
+)]
 pub(super) async fn create_delivery(
     State(app): State<Arc<AdminState>>,
     ApiJson(draft): ApiJson<NewDelivery>,
@@ -30,18 +38,20 @@ pub(super) async fn create_delivery(
 }
 
 /// Which deliveries to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Listing {
     search: Option<String>,
     /// The `next` of the answer before. Earlier versions called it `before`.
     #[serde(alias = "before")]
+    #[param(inline)]
     after: Option<Id>,
     limit: Option<i64>,
 }
 
 /// Deliveries by falling ids.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DeliveryList {
     deliveries: Vec<Delivery>,
     /// `after` for the rest; `None` if this was all.
@@ -49,6 +59,13 @@ pub(super) struct DeliveryList {
 }
 
 /// `GET /deliveries?search=&after=&limit=`
+#[utoipa::path(
+    get,
+    path = "/deliveries",
+    summary = "Lists deliveries, the newest first",
+    params(Listing),
+    responses((status = 200, description = "A part of the list", body = DeliveryList)),
+)]
 pub(super) async fn list_deliveries(
     State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<Listing>,
@@ -68,7 +85,7 @@ pub(super) async fn list_deliveries(
 }
 
 /// A delivery with its links.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct WholeDelivery {
     #[serde(flatten)]
     delivery: Delivery,
@@ -76,6 +93,13 @@ pub(super) struct WholeDelivery {
 }
 
 /// `GET /deliveries/{id}`
+#[utoipa::path(
+    get,
+    path = "/deliveries/{id}",
+    summary = "Shows a delivery with its links",
+    params(("id" = Id, Path)),
+    responses((status = 200, description = "The delivery", body = WholeDelivery)),
+)]
 pub(super) async fn get_delivery(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -102,6 +126,14 @@ pub(super) async fn get_delivery(
 }
 
 /// `PATCH /deliveries/{id}`: what is not given stays, null empties a field.
+#[utoipa::path(
+    patch,
+    path = "/deliveries/{id}",
+    summary = "Changes a delivery; what is not given stays",
+    params(("id" = Id, Path)),
+    request_body = DeliveryEdit,
+    responses((status = 200, description = "The delivery as it is now", body = Delivery)),
+)]
 pub(super) async fn change_delivery(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -113,6 +145,14 @@ pub(super) async fn change_delivery(
 
 /// `POST /deliveries/{id}/end`: from now on all its links lead to `url`, to the page that it has
 /// for this, or to the fallback.
+#[utoipa::path(
+    post,
+    path = "/deliveries/{id}/end",
+    summary = "Ends a delivery: its links lead elsewhere",
+    params(("id" = Id, Path)),
+    request_body = Option<EndRequest>,
+    responses((status = 200, description = "The delivery as it is now", body = Delivery)),
+)]
 pub(super) async fn end_delivery(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -124,6 +164,13 @@ pub(super) async fn end_delivery(
 }
 
 /// `DELETE /deliveries/{id}`: never.
+#[utoipa::path(
+    delete,
+    path = "/deliveries/{id}",
+    operation_id = "delete_delivery",
+    summary = "Refused: a delivery is ended",
+    params(("id" = Id, Path)),
+)]
 pub(super) async fn refuse_delete(id: PathText) -> Result<StatusCode, Problem> {
     let id = DeliveryId::from(id.id("delivery")?);
     Err(Problem::new(

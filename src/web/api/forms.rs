@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::json::{ApiJson, ApiJsonIfAny, ApiQuery, NoQuery, PathText};
 use super::links::change::EndRequest;
@@ -21,7 +22,7 @@ use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// A form as the operator gives it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FormRequest {
     id: Option<Id>,
@@ -40,7 +41,7 @@ pub(super) struct FormRequest {
 }
 
 /// A field of it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct FieldRequest {
     alias: String,
@@ -95,16 +96,18 @@ impl From<FormError> for Problem {
 }
 
 /// Which forms to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Listing {
     /// The `next` of the answer before.
+    #[param(inline)]
     after: Option<Id>,
     limit: Option<i64>,
 }
 
 /// Forms in the order of ids.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct FormList {
     forms: Vec<FormView>,
     /// `after` for the rest; `None` if this was all.
@@ -112,6 +115,13 @@ pub(super) struct FormList {
 }
 
 /// `GET /forms?after=&limit=`
+#[utoipa::path(
+    get,
+    path = "/forms",
+    summary = "Lists forms by id",
+    params(Listing),
+    responses((status = 200, description = "A part of the list", body = FormList)),
+)]
 pub(super) async fn list_forms(
     State(app): State<Arc<AdminState>>,
     headers: HeaderMap,
@@ -142,6 +152,13 @@ pub(super) async fn list_forms(
 }
 
 /// `GET /forms/{id}`.
+#[utoipa::path(
+    get,
+    path = "/forms/{id}",
+    summary = "Shows a form",
+    params(("id" = Id, Path)),
+    responses((status = 200, description = "The form", body = FormView)),
+)]
 pub(super) async fn get_form(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -165,6 +182,13 @@ fn no_form(id: Id) -> Problem {
 }
 
 /// `POST /forms`. An `id` of its own lets pages of Mautic's go on posting to theirs.
+#[utoipa::path(
+    post,
+    path = "/forms",
+    summary = "Makes a form",
+    request_body = FormRequest,
+    responses((status = 201, description = "It is made", body = FormView)),
+)]
 pub(super) async fn create_form(
     State(app): State<Arc<AdminState>>,
     headers: HeaderMap,
@@ -204,6 +228,14 @@ pub(super) async fn create_form(
 }
 
 /// `PUT /forms/{id}`: the whole definition anew.
+#[utoipa::path(
+    put,
+    path = "/forms/{id}",
+    summary = "Replaces the definition of a form",
+    params(("id" = Id, Path)),
+    request_body = FormRequest,
+    responses((status = 200, description = "The form as it is now", body = FormView)),
+)]
 pub(super) async fn change_form(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -235,6 +267,14 @@ pub(super) async fn change_form(
 
 /// `POST /forms/{id}/end`: from now on it takes nothing; its visitors go to `url`, or are told. One
 /// that has ended keeps its end.
+#[utoipa::path(
+    post,
+    path = "/forms/{id}/end",
+    summary = "Ends a form: it takes nothing",
+    params(("id" = Id, Path)),
+    request_body = Option<EndRequest>,
+    responses((status = 200, description = "The form as it is now", body = FormView)),
+)]
 pub(super) async fn end_form(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -261,6 +301,13 @@ pub(super) async fn end_form(
 }
 
 /// `DELETE /forms/{id}`: never.
+#[utoipa::path(
+    delete,
+    path = "/forms/{id}",
+    operation_id = "delete_form",
+    summary = "Refused: a form is ended",
+    params(("id" = Id, Path)),
+)]
 pub(super) async fn refuse_delete(id: PathText) -> Result<StatusCode, Problem> {
     let id = id.id("form")?;
     Err(Problem::new(

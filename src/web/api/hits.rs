@@ -19,10 +19,12 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use self::body::{Note, Read, Reading, Rejected};
 use crate::web::AdminState;
 use crate::web::api::idempotency::request_key;
+use crate::web::api::openapi::shapes::{NewHit, NewHits};
 use crate::web::body::WholeBody;
 use crate::web::error::Problem;
 
@@ -31,7 +33,8 @@ use crate::web::error::Problem;
 const MOST_INLINE_BYTES: usize = 64 << 10;
 
 /// What became of a request's hits.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TakenHits)]
 struct Taken {
     /// Hits that are durable now; those whose idempotency key was there before are dropped later.
     accepted: usize,
@@ -44,6 +47,13 @@ struct Taken {
 /// Takes hits: 202 `{accepted, rejected: [{index, error, field?}]}`; 400 if the body is not valid
 /// JSON, 413 if it is too long or holds more than 100,000 hits, 422 (with `rejected`) where no hit
 /// is valid, 503 with `Retry-After` if none is stored.
+#[utoipa::path(
+    post,
+    path = "/hits",
+    summary = "Takes hits from a server of yours",
+    request_body(content((NewHits = "application/json"), (NewHit = "application/x-ndjson"))),
+    responses((status = 202, description = "They are stored", body = Taken)),
+)]
 pub async fn post_hits(
     State(app): State<Arc<AdminState>>,
     headers: HeaderMap,

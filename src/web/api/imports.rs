@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::json::ApiQuery;
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
@@ -15,16 +16,18 @@ use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// Which part of the list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ImportsQuery {
     /// The `next` of the answer before.
+    #[param(inline)]
     after: Option<Id>,
     limit: Option<i64>,
 }
 
 /// Imports, the latest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ImportList {
     imports: Vec<ImportView>,
     /// `after` for the rest; none where this was all.
@@ -32,7 +35,7 @@ pub struct ImportList {
 }
 
 /// An import and what became of its rows.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ImportView {
     id: Id,
     /// What the file held, as the command line calls it: `adobe-urls`.
@@ -76,6 +79,13 @@ impl From<ImportRun> for ImportView {
 }
 
 /// `GET /imports?after=&limit=`
+#[utoipa::path(
+    get,
+    path = "/imports",
+    summary = "Lists imports, the latest first",
+    params(ImportsQuery),
+    responses((status = 200, description = "A part of the list", body = ImportList)),
+)]
 pub async fn list_imports(
     State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<ImportsQuery>,

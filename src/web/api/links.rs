@@ -11,8 +11,10 @@ use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::json::{ApiJson, OneOrMany, PathText};
+use super::openapi::shapes::one_or_many;
 use crate::model::hit::{DeliveryId, LinkId};
 use crate::model::link::LinkRecord;
 use crate::model::wire::Id;
@@ -26,7 +28,7 @@ const MOST_LINKS: usize = 1_000;
 
 /// A link of a delivery as the sender gives it: the path names its delivery, and it needs no
 /// slug.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LinkRequest {
     url: String,
@@ -47,7 +49,24 @@ impl From<LinkRequest> for NewLink {
     }
 }
 
+one_or_many!(
+    /// Links to be made.
+    LinkRequests of LinkRequest
+);
+one_or_many!(
+    /// Links that were made.
+    MadeLinks of LinkView
+);
+
 /// `POST /deliveries/{id}/links`: one link or an array of them, all or none.
+#[utoipa::path(
+    post,
+    path = "/deliveries/{id}/links",
+    summary = "Makes links of a delivery, all or none",
+    params(("id" = Id, Path)),
+    request_body = LinkRequests,
+    responses((status = 201, description = "They are made", body = MadeLinks)),
+)]
 pub(super) async fn create_links(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -93,6 +112,13 @@ pub(super) async fn create_links(
 }
 
 /// `POST /links`: a short link.
+#[utoipa::path(
+    post,
+    path = "/links",
+    summary = "Makes a short link",
+    request_body = NewLink,
+    responses((status = 201, description = "It is made", body = LinkView)),
+)]
 pub(super) async fn create_short_link(
     State(app): State<Arc<AdminState>>,
     headers: HeaderMap,

@@ -2,6 +2,12 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use std::borrow::Cow;
+
+use utoipa::openapi::schema::Schema;
+use utoipa::openapi::{ObjectBuilder, RefOr, Type};
+use utoipa::{PartialSchema, ToSchema};
+
 use crate::model::wire;
 use crate::web::error::Problem;
 
@@ -68,3 +74,27 @@ impl<'de> Deserialize<'de> for Cursor {
         })
     }
 }
+
+macro_rules! described {
+    ($type:ty, $name:literal, $pattern:literal) => {
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .pattern(Some($pattern))
+                    .description(Some(
+                        "The `next` of an earlier answer. What it holds may change.",
+                    ))
+                    .into()
+            }
+        }
+
+        impl ToSchema for $type {
+            fn name() -> Cow<'static, str> {
+                $name.into()
+            }
+        }
+    };
+}
+described!(Cursor, "Cursor", "^[0-9]{1,18}$");
+described!(Ranked, "RankedCursor", "^[0-9]{1,18}[.]");

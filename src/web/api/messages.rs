@@ -47,8 +47,10 @@ use super::access::Caller;
 use super::deliveries::no_delivery;
 use super::idempotency::request_key;
 use super::json::{ApiQuery, PathText};
+use super::openapi::shapes::{MadeMessage, MessageLine};
 use crate::model::access::{Need, Scope};
 use crate::model::clock::Clock;
+use crate::model::wire::Id;
 use crate::operator::messages::{
     KeyedLines, Mailing, MessageError, Recipient, note_end, store_messages,
 };
@@ -72,6 +74,14 @@ const READ_FIELDS: Need = Need::All(&[Scope::MessagesWrite, Scope::ContactsRead]
 type Chunk = Vec<Result<Recipient, MessageError>>;
 
 /// `POST /deliveries/{id}/messages`
+#[utoipa::path(
+    post,
+    path = "/deliveries/{id}/messages",
+    summary = "Makes messages: a line for each recipient",
+    params(("id" = Id, Path), Rendering),
+    request_body(content_type = "application/x-ndjson", content = MessageLine),
+    responses((status = 200, description = "A line for each recipient, in order: the message or `error`", content_type = "application/x-ndjson", body = MadeMessage)),
+)]
 pub(super) async fn create_messages(
     State(app): State<Arc<AdminState>>,
     Extension(caller): Extension<Caller>,

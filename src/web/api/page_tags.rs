@@ -6,9 +6,11 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::json::{ApiJson, ApiQuery, NoQuery, OneOrMany, PathText};
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
+use super::openapi::shapes::one_or_many;
 use crate::model::hint::quote;
 use crate::model::hit::PageTagKind;
 use crate::model::wire::{Time, given};
@@ -20,7 +22,23 @@ use crate::web::error::Problem;
 /// Most tags in one request: they are made one by one in a transaction.
 const MOST_TAGS: usize = 1_000;
 
+one_or_many!(
+    /// Page tags to be made.
+    NewPageTags of NewPageTag
+);
+one_or_many!(
+    /// Page tags that were made.
+    MadePageTags of PageTag
+);
+
 /// `POST /page-tags`: one tag or an array of them, all or none.
+#[utoipa::path(
+    post,
+    path = "/page-tags",
+    summary = "Makes page tags, all or none",
+    request_body = NewPageTags,
+    responses((status = 201, description = "They are made", body = MadePageTags)),
+)]
 pub(super) async fn create_page_tags(
     State(app): State<Arc<AdminState>>,
     ApiJson(request): ApiJson<OneOrMany<NewPageTag>>,
@@ -45,8 +63,9 @@ pub(super) async fn create_page_tags(
 }
 
 /// Which tags to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Listing {
     /// Only those behind this identifier: the `next` of the answer before.
     after: Option<String>,
@@ -54,7 +73,7 @@ pub(super) struct Listing {
 }
 
 /// Tags in the order of their identifiers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PageTagList {
     page_tags: Vec<PageTag>,
     /// `after` for the rest; `None` if this was all.
@@ -62,6 +81,13 @@ pub(super) struct PageTagList {
 }
 
 /// `GET /page-tags?after=&limit=`
+#[utoipa::path(
+    get,
+    path = "/page-tags",
+    summary = "Lists page tags by identifier",
+    params(Listing),
+    responses((status = 200, description = "A part of the list", body = PageTagList)),
+)]
 pub(super) async fn list_page_tags(
     State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<Listing>,
@@ -100,6 +126,13 @@ async fn find(app: &AdminState, identifier: &str) -> Result<PageTag, Problem> {
 }
 
 /// `GET /page-tags/{identifier}`
+#[utoipa::path(
+    get,
+    path = "/page-tags/{identifier}",
+    summary = "Shows a page tag",
+    params(("identifier" = String, Path)),
+    responses((status = 200, description = "The page tag", body = PageTag)),
+)]
 pub(super) async fn get_page_tag(
     State(app): State<Arc<AdminState>>,
     identifier: PathText,
@@ -110,18 +143,22 @@ pub(super) async fn get_page_tag(
 
 /// The fields of a tag to change; null empties a field. Pages contain its identifier, so
 /// it cannot change.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PageTagChange {
     identifier: Option<String>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     label: Option<Option<String>>,
     kind: Option<PageTagKind>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     folder: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     source_url: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Time>)]
     valid_until: Option<Option<Time>>,
 }
 
@@ -139,6 +176,14 @@ impl PageTagChange {
 }
 
 /// `PUT /page-tags/{identifier}`: what is not given is empty from then on.
+#[utoipa::path(
+    put,
+    path = "/page-tags/{identifier}",
+    summary = "Replaces a page tag; what is not given is empty",
+    params(("identifier" = String, Path)),
+    request_body = PageTagChange,
+    responses((status = 200, description = "The page tag as it is now", body = PageTag)),
+)]
 pub(super) async fn replace_page_tag(
     State(app): State<Arc<AdminState>>,
     identifier: PathText,
@@ -153,6 +198,14 @@ pub(super) async fn replace_page_tag(
 }
 
 /// `PATCH /page-tags/{identifier}`: what is not given stays.
+#[utoipa::path(
+    patch,
+    path = "/page-tags/{identifier}",
+    summary = "Changes a page tag; what is not given stays",
+    params(("identifier" = String, Path)),
+    request_body = PageTagChange,
+    responses((status = 200, description = "The page tag as it is now", body = PageTag)),
+)]
 pub(super) async fn change_page_tag(
     State(app): State<Arc<AdminState>>,
     identifier: PathText,
@@ -165,6 +218,13 @@ pub(super) async fn change_page_tag(
 
 /// `POST /page-tags/{identifier}/end`: from now on its hits are suspect. One that has ended keeps its
 /// end.
+#[utoipa::path(
+    post,
+    path = "/page-tags/{identifier}/end",
+    summary = "Ends a page tag: its hits are suspect",
+    params(("identifier" = String, Path)),
+    responses((status = 200, description = "The page tag as it is now", body = PageTag)),
+)]
 pub(super) async fn end_page_tag(
     State(app): State<Arc<AdminState>>,
     identifier: PathText,
@@ -177,6 +237,13 @@ pub(super) async fn end_page_tag(
 }
 
 /// `DELETE /page-tags/{identifier}`: never.
+#[utoipa::path(
+    delete,
+    path = "/page-tags/{identifier}",
+    operation_id = "delete_page_tag",
+    summary = "Refused: a page tag is ended",
+    params(("identifier" = String, Path)),
+)]
 pub(super) async fn refuse_delete(identifier: PathText) -> Problem {
     Problem::new(
         StatusCode::CONFLICT,

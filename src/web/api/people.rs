@@ -10,8 +10,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use serde::{Deserialize, Deserializer};
-use serde_json::json;
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::deliveries::no_delivery;
 use super::hits::export::NEXT_CURSOR;
@@ -20,26 +20,34 @@ use super::links::no_link;
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::model::hit::{DeliveryId, LinkId};
 use crate::model::wire::{self, Id};
-use crate::operator::people::{People, Place, Wanted, What, read_clickers_of, read_people};
+use crate::operator::people::{
+    People, Place, Someone, Wanted, What, read_clickers_of, read_people,
+};
 use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// The query string.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct PeopleQuery {
+    #[param(inline)]
     what: What,
+    #[param(inline)]
     link: Option<Id>,
     #[serde(default, deserialize_with = "place")]
+    #[param(inline)]
     after: Option<Place>,
     limit: Option<i64>,
     #[serde(default)]
+    #[param(inline)]
     format: Format,
 }
 
 /// How an answer is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = PeopleFormat)]
 enum Format {
     #[default]
     Json,
@@ -53,6 +61,13 @@ fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Place>, D:
 }
 
 /// `?what=opened|clicked|clickers|bought|nothing|opted_out|machine&link=&after=&limit=&format=`
+#[utoipa::path(
+    get,
+    path = "/reports/deliveries/{id}/people",
+    summary = "Lists who is behind a number of a report",
+    params(("id" = Id, Path), PeopleQuery),
+    responses((status = 200, description = "A part of the list; the cursor is in `X-Next-Cursor` too", content((PeopleList = "application/json"), (String = "application/x-ndjson"), (String = "text/csv; charset=utf-8")))),
+)]
 pub async fn list_people(
     State(app): State<Arc<AdminState>>,
     path: PathText,
@@ -86,19 +101,30 @@ pub async fn list_people(
 }
 
 /// The query string of a link's people.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct LinkPeopleQuery {
+    #[param(inline)]
     what: What,
     #[serde(default, deserialize_with = "place")]
+    #[param(inline)]
     after: Option<Place>,
     limit: Option<i64>,
     #[serde(default)]
+    #[param(inline)]
     format: Format,
 }
 
 /// `?what=clicked|clickers|machine&after=&limit=&format=`: who followed a link; `machine` only where
 /// it belongs to a delivery.
+#[utoipa::path(
+    get,
+    path = "/reports/links/{id}/people",
+    summary = "Lists who followed a link",
+    params(("id" = Id, Path), LinkPeopleQuery),
+    responses((status = 200, description = "A part of the list; the cursor is in `X-Next-Cursor` too", content((PeopleList = "application/json"), (String = "application/x-ndjson"), (String = "text/csv; charset=utf-8")))),
+)]
 pub async fn list_people_of_link(
     State(app): State<Arc<AdminState>>,
     path: PathText,
@@ -138,11 +164,23 @@ pub async fn list_people_of_link(
     Ok(answer(&app, wanted.format, &people.map_err(database)?))
 }
 
+/// Persons, messages or hits.
+#[derive(Debug, Serialize, ToSchema)]
+struct PeopleList<'p> {
+    people: &'p [Someone],
+    /// `after` for the rest; none where this was all.
+    next: Option<&'p str>,
+}
+
 /// A part as it was asked for.
 fn answer(app: &AdminState, format: Format, people: &People) -> Response {
     let next = people.next.map(Place::text);
     let mut response = match format {
-        Format::Json => Json(json!({ "people": people.people, "next": next })).into_response(),
+        Format::Json => Json(PeopleList {
+            people: &people.people,
+            next: next.as_deref(),
+        })
+        .into_response(),
         Format::Ndjson => {
             ([(CONTENT_TYPE, "application/x-ndjson")], people.ndjson()).into_response()
         }

@@ -6,29 +6,41 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::deliveries::no_delivery;
 use super::json::{ApiQuery, PathText};
 use crate::model::hit::DeliveryId;
+use crate::model::wire::Id;
 use crate::operator::report::{self, Report, ReportView};
 use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// The query string.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ReportQuery {
+    #[param(inline)]
     by: Option<By>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ReportBy)]
 enum By {
     Hour,
 }
 
 /// Shows a delivery's indicators; with `?by=hour` also `hours`, a row for each hour in which
 /// something happened.
+#[utoipa::path(
+    get,
+    path = "/deliveries/{id}/report",
+    summary = "Shows the indicators of a delivery",
+    params(("id" = Id, Path), ReportQuery),
+    responses((status = 200, description = "The report", body = ReportView)),
+)]
 pub async fn show_report(
     State(app): State<Arc<AdminState>>,
     path: PathText,

@@ -1,4 +1,5 @@
-//! Routes that say what they need: there is no way to add one without.
+//! Routes that say what they need and what they are: there is no way to add one without the first,
+//! and a test asks for the second.
 //!
 //! What is needed is looked at before everything that surrounds a route, whatever is put around it:
 //! an answer that is kept for a repeated request is for those who may make the request.
@@ -7,9 +8,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::handler::Handler;
-use axum::routing::{MethodFilter, on};
 use http::Method;
+use utoipa::openapi::path::{PathItem, Paths};
+use utoipa::openapi::schema::Schema;
+use utoipa::openapi::{OpenApi, OpenApiBuilder, RefOr};
+use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::model::access::Need;
 use crate::web::AdminState;
@@ -20,34 +23,21 @@ pub struct Route {
     /// `GET`, …
     pub method: Method,
     /// Below `/api/v1`, with `{…}` for what varies.
-    pub path: &'static str,
+    pub path: String,
     /// Who may call it.
     pub need: Need,
 }
+
+/// Schemas by their names.
+pub type Schemas = Vec<(String, RefOr<Schema>)>;
 
 /// Routes of the API.
 #[derive(Default)]
 pub struct Routes {
     router: Router<Arc<AdminState>>,
     all: Vec<Route>,
-}
-
-macro_rules! method {
-    ($name:ident, $method:ident) => {
-        #[doc = concat!("A route for `", stringify!($method), "`.")]
-        #[must_use]
-        pub fn $name<H, T>(mut self, path: &'static str, need: Need, handler: H) -> Self
-        where
-            H: Handler<T, Arc<AdminState>>,
-            T: 'static,
-        {
-            let route = on(MethodFilter::$method, handler);
-            self.router = self.router.route(path, route);
-            let method = Method::$method;
-            self.all.push(Route { method, path, need });
-            self
-        }
-    };
+    paths: Paths,
+    schemas: Schemas,
 }
 
 impl Routes {
@@ -56,17 +46,38 @@ impl Routes {
         Self::default()
     }
 
-    method!(get, GET);
-    method!(post, POST);
-    method!(put, PUT);
-    method!(patch, PATCH);
-    method!(delete, DELETE);
+    /// A handler with its method, its path and its description, all of them from its
+    /// `#[utoipa::path(…)]`: `.add(READ_LINKS, routes!(links::list::list_links))`. Each handler by
+    /// itself, as each has a need of its own.
+    #[must_use]
+    pub fn add(mut self, need: Need, of: UtoipaMethodRouter<Arc<AdminState>>) -> Self {
+        let (schemas, paths, handlers) = of;
+        for (path, item) in paths.paths {
+            self.router = self.router.route(&path, handlers.clone());
+            let methods = methods(&item).into_iter().map(|method| Route {
+                method,
+                path: path.clone(),
+                need,
+            });
+            self.all.extend(methods);
+            match self.paths.paths.get_mut(&path) {
+                Some(known) => known.merge_operations(item),
+                None => {
+                    self.paths.paths.insert(path, item);
+                }
+            }
+        }
+        self.schemas.extend(schemas);
+        self
+    }
 
     /// These and others.
     #[must_use]
     pub fn and(mut self, others: Self) -> Self {
         self.router = self.router.merge(others.router);
         self.all.extend(others.all);
+        self.paths.merge(others.paths);
+        self.schemas.extend(others.schemas);
         self
     }
 
@@ -97,11 +108,29 @@ impl Routes {
     pub fn into_list(self) -> Vec<Route> {
         self.all
     }
+
+    /// What they are, what they need, and the schemas that they speak of.
+    pub fn describe(self) -> (OpenApi, Vec<Route>, Schemas) {
+        let document = OpenApiBuilder::new().paths(self.paths).build();
+        (document, self.all, self.schemas)
+    }
+}
+
+fn methods(item: &PathItem) -> Vec<Method> {
+    let all = [
+        (&item.get, Method::GET),
+        (&item.post, Method::POST),
+        (&item.put, Method::PUT),
+        (&item.patch, Method::PATCH),
+        (&item.delete, Method::DELETE),
+    ];
+    let there = all.into_iter().filter(|(operation, _)| operation.is_some());
+    there.map(|(_, method)| method).collect()
 }
 
 /// What each route needs, by its path.
 #[derive(Clone, Debug, Default)]
-pub struct Needs(HashMap<&'static str, Vec<(Method, Need)>>);
+pub struct Needs(HashMap<String, Vec<(Method, Need)>>);
 
 impl Needs {
     /// What a request to a route's path needs; `None` where the path does not take its method. A
@@ -125,15 +154,21 @@ impl Needs {
 
 #[cfg(test)]
 mod tests {
+    use utoipa_axum::routes;
+
     use super::*;
     use crate::model::access::Scope;
+
+    #[utoipa::path(get, path = "/a")]
+    async fn read() {}
+    #[utoipa::path(post, path = "/b")]
+    async fn write() {}
 
     #[test]
     fn a_path_that_is_not_listed_is_the_admins() {
         const READ: Need = Need::Any(&[Scope::HitsRead]);
-        let handler = async || "";
-        let others = Routes::new().post("/b", Need::Admin, handler);
-        let (_, needs) = Routes::new().get("/a", READ, handler).and(others).split();
+        let others = Routes::new().add(Need::Admin, routes!(write));
+        let (_, needs) = Routes::new().add(READ, routes!(read)).and(others).split();
         assert_eq!(needs.of("/a", &Method::GET), Some(READ));
         assert_eq!(needs.of("/a", &Method::HEAD), Some(READ));
         assert_eq!(needs.of("/a", &Method::POST), None);

@@ -9,6 +9,7 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::access::{Caller, Channel};
@@ -22,14 +23,22 @@ use crate::web::error::Problem;
 use crate::web::{AdminState, Came, Door};
 
 /// What somebody signs in with.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SignInRequest {
     name: String,
+    #[schema(value_type = String, format = Password)]
     password: Password,
 }
 
 /// `POST /session`: signs a user in, under a new session whatever the browser had before.
+#[utoipa::path(
+    post,
+    path = "/session",
+    summary = "Signs a user in",
+    request_body = SignInRequest,
+    responses((status = 200, description = "They are signed in", body = serde_json::Value), (status = 429, description = "Too many tries; try again after `Retry-After`", content_type = "application/problem+json", body = serde_json::Value)),
+)]
 pub(super) async fn sign_in(
     State(app): State<Arc<AdminState>>,
     Extension(came): Extension<Came>,
@@ -50,15 +59,24 @@ pub(super) async fn sign_in(
 }
 
 /// A password that somebody changes for themselves.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PasswordChange {
+    #[schema(value_type = String, format = Password)]
     password: Password,
+    #[schema(value_type = String, format = Password)]
     new_password: Password,
 }
 
 /// `POST /session/password`: gives the user another password. All their sessions end, and a new one
 /// begins.
+#[utoipa::path(
+    post,
+    path = "/session/password",
+    summary = "Gives the user another password",
+    request_body = PasswordChange,
+    responses((status = 200, description = "A new session begins", body = serde_json::Value), (status = 429, description = "Too many tries; try again after `Retry-After`", content_type = "application/problem+json", body = serde_json::Value)),
+)]
 pub(super) async fn change_password(
     State(app): State<Arc<AdminState>>,
     Extension(came): Extension<Came>,
@@ -127,6 +145,12 @@ fn begun(channel: Channel, session: &SessionText, visit: &Visit) -> Response {
 }
 
 /// `DELETE /session`: signs the user out.
+#[utoipa::path(
+    delete,
+    path = "/session",
+    summary = "Signs the user out",
+    responses((status = 204, description = "They are signed out")),
+)]
 pub(super) async fn sign_out(
     State(app): State<Arc<AdminState>>,
     Extension(came): Extension<Came>,
@@ -144,7 +168,7 @@ pub(super) async fn sign_out(
 }
 
 /// Who makes the request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Whoami {
     /// As histories name them.
     actor: String,
@@ -154,6 +178,12 @@ pub(super) struct Whoami {
 }
 
 /// `GET /session`: who the request is from, and what they may do; for tokens too.
+#[utoipa::path(
+    get,
+    path = "/session",
+    summary = "Tells who the request is from",
+    responses((status = 200, description = "Who it is from", body = Whoami)),
+)]
 pub(super) async fn show_session(
     Extension(caller): Extension<Caller>,
     NoQuery: NoQuery,
@@ -166,19 +196,28 @@ pub(super) async fn show_session(
 }
 
 /// Whose sessions to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Listing {
+    #[param(inline)]
     user_id: Option<Id>,
 }
 
 /// Sessions, the latest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionList {
     sessions: Vec<Session>,
 }
 
 /// `GET /sessions?user_id=`: an admin sees all, everybody else their own.
+#[utoipa::path(
+    get,
+    path = "/sessions",
+    summary = "Lists who is signed in",
+    params(Listing),
+    responses((status = 200, description = "Sessions", body = SessionList)),
+)]
 pub(super) async fn list_sessions(
     State(app): State<Arc<AdminState>>,
     Extension(caller): Extension<Caller>,
@@ -199,6 +238,13 @@ pub(super) async fn list_sessions(
 }
 
 /// `DELETE /sessions/{id}`: an admin ends any, everybody else their own.
+#[utoipa::path(
+    delete,
+    path = "/sessions/{id}",
+    summary = "Ends a session",
+    params(("id" = String, Path)),
+    responses((status = 204, description = "It is ended")),
+)]
 pub(super) async fn end_session(
     State(app): State<Arc<AdminState>>,
     Extension(caller): Extension<Caller>,

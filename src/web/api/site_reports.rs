@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Deserializer};
+use utoipa::IntoParams;
 
 use super::json::ApiQuery;
 use super::listing::{self, MOST_ENTRIES, USUAL_ENTRIES};
@@ -29,15 +30,21 @@ const MOST_PARTS: usize = 1_008;
 macro_rules! query {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Deserialize)]
+        #[derive(Debug, Deserialize, IntoParams)]
         #[serde(deny_unknown_fields)]
+        #[into_params(parameter_in = Query)]
         pub struct $name {
+            /// A date, or an RFC 3339 time; 30 days before `to` where it is not given.
             from: Option<String>,
+            /// Not included; now where it is not given.
             to: Option<String>,
+            /// A name of the IANA database; UTC where it is not given.
             #[serde(default, deserialize_with = "zone")]
+            #[param(value_type = Option<String>)]
             zone: Zone,
+            /// One site; all of them where it is not given.
             site: Option<String>,
-            $($field: $type,)*
+            $(#[param(inline)] $field: $type,)*
         }
 
         impl $name {
@@ -127,6 +134,13 @@ fn failed(error: store::Error) -> Problem {
 }
 
 /// Hits by people and machines: `?from=&to=&zone=&site=&by=quarter|hour|day|week|month`.
+#[utoipa::path(
+    get,
+    path = "/reports/hits",
+    summary = "Counts hits in the course of time",
+    params(CourseQuery),
+    responses((status = 200, description = "The report", body = HitsReport)),
+)]
 pub async fn show_hits(
     State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<CourseQuery>,
@@ -138,6 +152,13 @@ pub async fn show_hits(
 }
 
 /// Unique visitors, estimated: the same parameters.
+#[utoipa::path(
+    get,
+    path = "/reports/visitors",
+    summary = "Estimates visitors in the course of time",
+    params(CourseQuery),
+    responses((status = 200, description = "The report", body = VisitorsReport)),
+)]
 pub async fn show_visitors(
     State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<CourseQuery>,
@@ -149,6 +170,13 @@ pub async fn show_visitors(
 }
 
 /// The pages that were shown most: `?from=&to=&zone=&site=&limit=`.
+#[utoipa::path(
+    get,
+    path = "/reports/pages",
+    summary = "Shows the top pages",
+    params(TopsQuery),
+    responses((status = 200, description = "The report", body = TopsReport)),
+)]
 pub async fn show_pages(
     state: State<Arc<AdminState>>,
     query: ApiQuery<TopsQuery>,
@@ -157,6 +185,13 @@ pub async fn show_pages(
 }
 
 /// The hosts that most visits came from: the same parameters.
+#[utoipa::path(
+    get,
+    path = "/reports/referrers",
+    summary = "Shows the top referrers",
+    params(TopsQuery),
+    responses((status = 200, description = "The report", body = TopsReport)),
+)]
 pub async fn show_referrers(
     state: State<Arc<AdminState>>,
     query: ApiQuery<TopsQuery>,
@@ -165,6 +200,13 @@ pub async fn show_referrers(
 }
 
 /// The campaigns with most hits: the same parameters.
+#[utoipa::path(
+    get,
+    path = "/reports/campaigns",
+    summary = "Shows the top campaigns",
+    params(TopsQuery),
+    responses((status = 200, description = "The report", body = TopsReport)),
+)]
 pub async fn show_campaigns(
     state: State<Arc<AdminState>>,
     query: ApiQuery<TopsQuery>,
@@ -186,6 +228,13 @@ async fn show_tops(
 
 /// Revenue and whom it is credited to: `?from=&to=&zone=&site=&by=day|delivery|link|campaign&model=&
 /// limit=`.
+#[utoipa::path(
+    get,
+    path = "/reports/revenue",
+    summary = "Shows revenue and what it is credited to",
+    params(RevenueQuery),
+    responses((status = 200, description = "The report", body = RevenueReport)),
+)]
 pub async fn show_revenue(
     State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<RevenueQuery>,

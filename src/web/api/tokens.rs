@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::access::Actor;
 use super::json::{ApiJson, ApiQuery, NoQuery, PathText};
@@ -22,6 +23,13 @@ use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// `POST /tokens`: this answer is the only one that tells the token.
+#[utoipa::path(
+    post,
+    path = "/tokens",
+    summary = "Makes a token; only this answer tells it",
+    request_body = NewToken,
+    responses((status = 201, description = "It is made", body = NewlyMade)),
+)]
 pub(super) async fn create_token(
     State(app): State<Arc<AdminState>>,
     Extension(actor): Extension<Actor>,
@@ -32,17 +40,19 @@ pub(super) async fn create_token(
 }
 
 /// Which tokens to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Listing {
     revoked: Option<bool>,
     /// The `next` of the answer before.
+    #[param(inline)]
     after: Option<Id>,
     limit: Option<i64>,
 }
 
 /// Tokens by falling ids.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TokenList {
     tokens: Vec<Token>,
     /// `after` for the rest; `None` if this was all.
@@ -50,6 +60,13 @@ pub(super) struct TokenList {
 }
 
 /// `GET /tokens?revoked=&after=&limit=`
+#[utoipa::path(
+    get,
+    path = "/tokens",
+    summary = "Lists tokens, the newest first",
+    params(Listing),
+    responses((status = 200, description = "A part of the list", body = TokenList)),
+)]
 pub(super) async fn list_tokens(
     State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<Listing>,
@@ -68,6 +85,13 @@ pub(super) async fn list_tokens(
 }
 
 /// `GET /tokens/{id}`
+#[utoipa::path(
+    get,
+    path = "/tokens/{id}",
+    summary = "Shows a token, but not its text",
+    params(("id" = Id, Path)),
+    responses((status = 200, description = "The token", body = Token)),
+)]
 pub(super) async fn get_token(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -80,6 +104,13 @@ pub(super) async fn get_token(
 }
 
 /// `DELETE /tokens/{id}`: it no longer works. It stays in the list, for the histories that name it.
+#[utoipa::path(
+    delete,
+    path = "/tokens/{id}",
+    summary = "Revokes a token: it no longer works",
+    params(("id" = Id, Path)),
+    responses((status = 200, description = "The token as it is now", body = Token)),
+)]
 pub(super) async fn revoke_token(
     State(app): State<Arc<AdminState>>,
     Extension(actor): Extension<Actor>,

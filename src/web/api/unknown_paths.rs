@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::json::ApiQuery;
 use super::listing::{self, MOST_ENTRIES, Ranked, USUAL_ENTRIES};
@@ -16,16 +17,18 @@ use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// Which part of the list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct PathsQuery {
     /// The `next` of the answer before.
+    #[param(inline)]
     after: Option<Ranked>,
     limit: Option<i64>,
 }
 
 /// First parts of paths, the most asked for first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct UnknownPathList {
     unknown_paths: Vec<UnknownPathView>,
     /// `after` for the rest; none where this was all.
@@ -34,7 +37,7 @@ pub struct UnknownPathList {
 
 /// One of them. `/wp-login.php` is a path's whole first part; `(others)` is all that came when
 /// there were a thousand.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct UnknownPathView {
     segment: String,
     passed_on: i64,
@@ -56,6 +59,13 @@ impl From<UnknownPath> for UnknownPathView {
 }
 
 /// `GET /unknown-paths?after=&limit=`
+#[utoipa::path(
+    get,
+    path = "/unknown-paths",
+    summary = "Lists paths that were asked for and are not ours",
+    params(PathsQuery),
+    responses((status = 200, description = "A part of the list", body = UnknownPathList)),
+)]
 pub async fn list_unknown_paths(
     State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<PathsQuery>,
@@ -74,17 +84,20 @@ pub async fn list_unknown_paths(
 }
 
 /// Which ids to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct OrphansQuery {
+    #[param(inline)]
     kind: Option<OrphanKind>,
     /// The `next` of the answer before.
+    #[param(inline)]
     after: Option<Ranked>,
     limit: Option<i64>,
 }
 
 /// Ids that nothing has, the most asked for first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct OrphanList {
     orphans: Vec<OrphanView>,
     /// `after` for the rest; none where this was all.
@@ -92,7 +105,7 @@ pub struct OrphanList {
 }
 
 /// One of them.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct OrphanView {
     kind: String,
     id: String,
@@ -116,6 +129,13 @@ impl From<OrphanRow> for OrphanView {
 }
 
 /// `GET /orphans?kind=&after=&limit=`: ids that were asked for and that nothing has.
+#[utoipa::path(
+    get,
+    path = "/orphans",
+    summary = "Lists ids that were asked for and that nothing has",
+    params(OrphansQuery),
+    responses((status = 200, description = "A part of the list", body = OrphanList)),
+)]
 pub async fn list_orphans(
     State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<OrphansQuery>,

@@ -6,16 +6,25 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::access::Actor;
 use super::json::{ApiJson, NoQuery, PathText};
 use crate::model::access::UserId;
+use crate::model::wire::Id;
 use crate::operator::{NewUser, PasswordError, UserEdit, users};
 use crate::store::users::User;
 use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// `POST /users`
+#[utoipa::path(
+    post,
+    path = "/users",
+    summary = "Adds a user",
+    request_body = NewUser,
+    responses((status = 201, description = "They are added", body = User)),
+)]
 pub(super) async fn add_user(
     State(app): State<Arc<AdminState>>,
     Extension(actor): Extension<Actor>,
@@ -26,12 +35,18 @@ pub(super) async fn add_user(
 }
 
 /// All users, by name: there are few.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct UserList {
     users: Vec<User>,
 }
 
 /// `GET /users`
+#[utoipa::path(
+    get,
+    path = "/users",
+    summary = "Lists users by name",
+    responses((status = 200, description = "All users", body = UserList)),
+)]
 pub(super) async fn list_users(
     State(app): State<Arc<AdminState>>,
     NoQuery: NoQuery,
@@ -42,6 +57,13 @@ pub(super) async fn list_users(
 }
 
 /// `GET /users/{id}`
+#[utoipa::path(
+    get,
+    path = "/users/{id}",
+    summary = "Shows a user",
+    params(("id" = Id, Path)),
+    responses((status = 200, description = "The user", body = User)),
+)]
 pub(super) async fn get_user(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -54,6 +76,14 @@ pub(super) async fn get_user(
 }
 
 /// `PATCH /users/{id}`: what is not given stays.
+#[utoipa::path(
+    patch,
+    path = "/users/{id}",
+    summary = "Changes a user; what is not given stays",
+    params(("id" = Id, Path)),
+    request_body = UserEdit,
+    responses((status = 200, description = "The user as they are now", body = User)),
+)]
 pub(super) async fn change_user(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -66,6 +96,13 @@ pub(super) async fn change_user(
 }
 
 /// `DELETE /users/{id}`
+#[utoipa::path(
+    delete,
+    path = "/users/{id}",
+    summary = "Removes a user",
+    params(("id" = Id, Path)),
+    responses((status = 204, description = "They are removed")),
+)]
 pub(super) async fn remove_user(
     State(app): State<Arc<AdminState>>,
     id: PathText,

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::access::Actor;
 use super::json::{ApiJson, NoQuery, PathText};
@@ -15,7 +16,7 @@ use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// What a person decides.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionRequest {
     verdict: Verdict,
@@ -29,6 +30,13 @@ fn named(path: &PathText) -> Result<HitName, Problem> {
 
 /// `GET /hits/{id}/verdict`: the verdict now and at first, and what was decided. The id is the
 /// hit's or its `seq`.
+#[utoipa::path(
+    get,
+    path = "/hits/{id}/verdict",
+    summary = "Shows the verdict of a hit, and what was decided",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "The verdict", body = VerdictView)),
+)]
 pub async fn show_verdict(
     State(app): State<Arc<AdminState>>,
     path: PathText,
@@ -43,6 +51,14 @@ pub async fn show_verdict(
 
 /// `POST /hits/{id}/verdict` `{verdict, reason}`: the hit has this verdict for good, whatever the
 /// rules say later; figures follow at once.
+#[utoipa::path(
+    post,
+    path = "/hits/{id}/verdict",
+    summary = "Decides the verdict of a hit",
+    params(("id" = String, Path)),
+    request_body = DecisionRequest,
+    responses((status = 200, description = "The verdict as it is now", body = VerdictView)),
+)]
 pub async fn decide_verdict(
     State(app): State<Arc<AdminState>>,
     Extension(Actor(actor)): Extension<Actor>,

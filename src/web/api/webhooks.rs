@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::json::{ApiJson, ApiJsonIfAny, ApiQuery, NoQuery, PathText};
 use super::listing::{self, Cursor, MOST_ENTRIES, USUAL_ENTRIES};
@@ -20,8 +21,9 @@ use crate::web::AdminState;
 use crate::web::error::Problem;
 
 /// Which hits, by the names that `GET /hits` has for them.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = WebhookFilter)]
 pub(super) struct FilterRequest {
     kind: Option<Kind>,
     delivery_id: Option<Id>,
@@ -45,7 +47,7 @@ impl From<FilterRequest> for HitFilter {
 }
 
 /// A webhook that is to be made.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WebhookRequest {
     url: String,
@@ -56,7 +58,7 @@ pub(super) struct WebhookRequest {
 }
 
 /// A webhook with its secret, which is told once.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct NewWebhookView {
     #[serde(flatten)]
     webhook: WebhookView,
@@ -64,6 +66,13 @@ pub(super) struct NewWebhookView {
 }
 
 /// `POST /webhooks`
+#[utoipa::path(
+    post,
+    path = "/webhooks",
+    summary = "Makes a webhook; only this answer tells its secret",
+    request_body = WebhookRequest,
+    responses((status = 201, description = "It is made", body = NewWebhookView)),
+)]
 pub(super) async fn create_webhook(
     State(app): State<Arc<AdminState>>,
     ApiJson(request): ApiJson<WebhookRequest>,
@@ -85,12 +94,18 @@ pub(super) async fn create_webhook(
 }
 
 /// All webhooks: there are few.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct WebhookList {
     webhooks: Vec<WebhookView>,
 }
 
 /// `GET /webhooks`
+#[utoipa::path(
+    get,
+    path = "/webhooks",
+    summary = "Lists webhooks",
+    responses((status = 200, description = "All webhooks", body = WebhookList)),
+)]
 pub(super) async fn list_webhooks(
     State(app): State<Arc<AdminState>>,
     NoQuery: NoQuery,
@@ -119,6 +134,13 @@ async fn find(app: &AdminState, id: WebhookId) -> Result<Webhook, Problem> {
 }
 
 /// `GET /webhooks/{id}`
+#[utoipa::path(
+    get,
+    path = "/webhooks/{id}",
+    summary = "Shows a webhook",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "The webhook", body = WebhookView)),
+)]
 pub(super) async fn get_webhook(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -128,11 +150,12 @@ pub(super) async fn get_webhook(
 }
 
 /// The fields to change; null removes a label.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WebhookChange {
     url: Option<String>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     label: Option<Option<String>>,
     filter: Option<FilterRequest>,
     ended: Option<bool>,
@@ -140,6 +163,14 @@ pub(super) struct WebhookChange {
 
 /// `PATCH /webhooks/{id}`: what is not given stays. `{"ended": false}` begins it again where it
 /// stopped.
+#[utoipa::path(
+    patch,
+    path = "/webhooks/{id}",
+    summary = "Changes a webhook; what is not given stays",
+    params(("id" = String, Path)),
+    request_body = WebhookChange,
+    responses((status = 200, description = "The webhook as it is now", body = WebhookView)),
+)]
 pub(super) async fn change_webhook(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -155,6 +186,13 @@ pub(super) async fn change_webhook(
 }
 
 /// `POST /webhooks/{id}/end`: nothing more is sent.
+#[utoipa::path(
+    post,
+    path = "/webhooks/{id}/end",
+    summary = "Ends a webhook: nothing more is sent",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "The webhook as it is now", body = WebhookView)),
+)]
 pub(super) async fn end_webhook(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -178,6 +216,13 @@ async fn save(
 }
 
 /// `DELETE /webhooks/{id}`: it goes with its secrets and failures. No email needs it.
+#[utoipa::path(
+    delete,
+    path = "/webhooks/{id}",
+    summary = "Removes a webhook with its secrets and failures",
+    params(("id" = String, Path)),
+    responses((status = 204, description = "It is removed")),
+)]
 pub(super) async fn delete_webhook(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -188,19 +233,27 @@ pub(super) async fn delete_webhook(
 }
 
 /// For how long secrets before the new one go on signing.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SecretRequest {
     keep_hours: Option<i64>,
 }
 
 /// A new secret, told once.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SecretView {
     secret: String,
 }
 
 /// `POST /webhooks/{id}/secret`
+#[utoipa::path(
+    post,
+    path = "/webhooks/{id}/secret",
+    summary = "Gives a webhook a new secret; only this answer tells it",
+    params(("id" = String, Path)),
+    request_body = Option<SecretRequest>,
+    responses((status = 201, description = "It is made", body = SecretView)),
+)]
 pub(super) async fn rotate_secret(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -213,7 +266,7 @@ pub(super) async fn rotate_secret(
 }
 
 /// What to send again; without a field everything that failed.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AgainRequest {
     /// The `seq` of one hit.
@@ -223,6 +276,14 @@ pub(super) struct AgainRequest {
 }
 
 /// `POST /webhooks/{id}/send-again`
+#[utoipa::path(
+    post,
+    path = "/webhooks/{id}/send-again",
+    summary = "Sends hits again",
+    params(("id" = String, Path)),
+    request_body = Option<AgainRequest>,
+    responses((status = 200, description = "The webhook as it is now", body = WebhookView)),
+)]
 pub(super) async fn send_again(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -241,21 +302,24 @@ pub(super) async fn send_again(
 }
 
 /// Which part of a list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Listing {
+    #[param(inline)]
     after: Option<Cursor>,
     limit: Option<i64>,
 }
 
 /// Hits that did not arrive while others did, by rising numbers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct FailureList {
     failures: Vec<FailureView>,
     next: Option<Cursor>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WebhookFailure)]
 struct FailureView {
     seq: Id,
     webhook_id: String,
@@ -270,6 +334,13 @@ struct FailureView {
 }
 
 /// `GET /webhooks/{id}/failures?after=&limit=`
+#[utoipa::path(
+    get,
+    path = "/webhooks/{id}/failures",
+    summary = "Lists hits that did not arrive while others did",
+    params(("id" = String, Path), Listing),
+    responses((status = 200, description = "A part of the list", body = FailureList)),
+)]
 pub(super) async fn list_failures(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -297,13 +368,14 @@ pub(super) async fn list_failures(
 }
 
 /// The latest attempts that failed, the last first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AttemptList {
     attempts: Vec<AttemptView>,
     next: Option<Cursor>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WebhookAttempt)]
 struct AttemptView {
     at: Time,
     seq: Id,
@@ -314,6 +386,13 @@ struct AttemptView {
 }
 
 /// `GET /webhooks/{id}/attempts?after=&limit=`
+#[utoipa::path(
+    get,
+    path = "/webhooks/{id}/attempts",
+    summary = "Lists attempts that failed, the latest first",
+    params(("id" = String, Path), Listing),
+    responses((status = 200, description = "A part of the list", body = AttemptList)),
+)]
 pub(super) async fn list_attempts(
     State(app): State<Arc<AdminState>>,
     id: PathText,

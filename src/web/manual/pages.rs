@@ -1,5 +1,7 @@
 //! What the manual holds, in the order in which it is read.
 
+use super::reference;
+
 /// A page.
 pub(super) struct Page {
     /// The path below `/docs/`: empty for the list of pages.
@@ -8,6 +10,8 @@ pub(super) struct Page {
     pub(super) place: &'static str,
     /// Markdown.
     pub(super) text: &'static str,
+    /// More of it, which is made here.
+    pub(super) more: Option<fn() -> String>,
 }
 
 impl Page {
@@ -27,12 +31,13 @@ macro_rules! page {
             name: $name,
             place: $place,
             text: include_str!(concat!("../../../", $place)),
+            more: None,
         }
     };
 }
 
 /// All pages, their list first.
-pub(super) const PAGES: [Page; 26] = [
+pub(super) const PAGES: [Page; 27] = [
     page!("", "static/docs/README.md"),
     page!("start", "README.md"),
     page!("mail"),
@@ -43,6 +48,10 @@ pub(super) const PAGES: [Page; 26] = [
     page!("forms"),
     page!("reading"),
     page!("webhooks"),
+    Page {
+        more: Some(reference::reference),
+        ..page!("api")
+    },
     page!("revenue"),
     page!("identity"),
     page!("verdicts"),
@@ -68,7 +77,14 @@ macro_rules! file {
 }
 
 /// Files that pages link to: path in the repository, path below `/docs/`, text.
-pub(super) const FILES: [(&str, &str, &str); 14] = [
+pub(super) const FILES: [(&str, &str, &str); 21] = [
+    file!("static/kit/Caddyfile", "kit/Caddyfile"),
+    file!("static/kit/compose.yaml", "kit/compose.yaml"),
+    file!("static/kit/nginx.conf", "kit/nginx.conf"),
+    file!("static/kit/sillage.service", "kit/sillage.service"),
+    file!("static/grafana/metrics.json", "grafana/metrics.json"),
+    file!("static/grafana/views.json", "grafana/views.json"),
+    file!("static/postgres/readers.sql", "postgres/readers.sql"),
     file!("config.example.toml", "config.example.toml"),
     file!("LICENSE", "LICENSE"),
     file!("src/web/api/access.txt", "access.txt"),

@@ -16,7 +16,9 @@ pub(super) fn page(page: &Page, around: [Option<&Page>; 2]) -> String {
          <link rel=\"stylesheet\" href=\"style.css\">\n</head>\n<body>\n\
          <header><a href=\"./\">Sillage manual</a></header>\n<main>\n"
     );
-    html::push_html(&mut out, body(page.place, page.text).into_iter());
+    let more = page.more.map_or_else(String::new, |more| more());
+    let text = format!("{}{more}", page.text);
+    html::push_html(&mut out, body(page.place, &text).into_iter());
     out.push_str("</main>\n<nav>");
     for (neighbour, side) in around.into_iter().zip(["previous", "next"]) {
         if let Some(neighbour) = neighbour {

@@ -29,6 +29,7 @@ pub const LISTS: &[(&str, &str)] = &[
     ("/orphans", "orphans"),
     ("/unknown-paths", "unknown_paths"),
     ("/imports", "imports"),
+    ("/tokens", "tokens"),
 ];
 
 async fn part(api: &mut Client, path: &str, name: &str, query: &str) -> (Vec<Value>, Value) {
@@ -56,6 +57,8 @@ async fn every_list_is_paged_in_one_way(engine: Engine) {
         sent(&mut api, post.clone(), "/page-tags", tag).await;
     }
     for number in 1..=3 {
+        let token = json!({"name": format!("Shop {number}"), "scopes": ["hits:write"]});
+        sent(&mut api, post.clone(), "/tokens", token).await;
         let form = json!({"name": format!("Form {number}"), "fields": []});
         sent(&mut api, post.clone(), "/forms", form).await;
         let email = format!("{number}@example.com");

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::CONTENT_LENGTH;
 use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
 
 use crate::model::site::Site;
 use crate::model::wire;
@@ -16,7 +17,7 @@ use crate::web::error::Problem;
 const FRAMING: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
 
 /// A request as its client would send it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecodeRequest {
     /// `GET` without a body, else `POST`.
@@ -28,6 +29,7 @@ pub struct DecodeRequest {
     body: Option<String>,
     body_base64: Option<String>,
     /// Address of the connection's other end; 192.0.2.1 if none is named.
+    #[schema(value_type = Option<String>)]
     peer: Option<Address>,
 }
 
@@ -43,8 +45,9 @@ impl<'de> Deserialize<'de> for Address {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "it must be {name: value} or [[name, value], …]")]
+#[schema(as = DecodeHeaders)]
 enum Headers {
     Map(BTreeMap<String, String>),
     List(Vec<(String, String)>),

@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::identity::check_fields;
 use crate::model::clock::{Clock, Micros};
@@ -24,7 +25,8 @@ const MOST_HITS: usize = 100_000;
 /// Longest error of a hit, in characters: a name in it is the sender's and may be of any length.
 const MOST_ERROR: usize = 300;
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = RejectedHit)]
 pub(super) struct Rejected {
     /// Place in the array, or among the lines that are not empty, from 0.
     index: usize,
@@ -33,7 +35,8 @@ pub(super) struct Rejected {
     field: Option<String>,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = HitNote)]
 pub(super) struct Note {
     index: usize,
     /// As it stands in the hit's `reason`, and what is only told here.

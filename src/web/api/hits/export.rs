@@ -17,6 +17,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, TRAILER
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde::{Deserialize, Deserializer};
+use utoipa::IntoParams;
 
 use crate::model::hit::{Kind, Verdict};
 use crate::model::wire::{Id, Time, Uid};
@@ -37,21 +38,31 @@ const MOST_LIMIT: i64 = 1_000_000;
 pub(in crate::web::api) const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 
 /// The query string.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct HitsQuery {
     #[serde(default, deserialize_with = "cursor_or_start")]
+    #[param(value_type = Option<String>, pattern = "^[0-9]{0,18}$")]
     after: Option<Cursor>,
     limit: Option<i64>,
+    #[param(inline)]
     delivery_id: Option<Id>,
+    #[param(inline)]
     contact_id: Option<Uid>,
+    #[param(inline)]
     kind: Option<Kind>,
+    #[param(inline)]
     link_id: Option<Id>,
+    #[param(inline)]
     verdict: Option<Verdict>,
     site: Option<String>,
+    #[param(inline)]
     from: Option<Time>,
+    #[param(inline)]
     to: Option<Time>,
     #[serde(default)]
+    #[param(inline)]
     format: Format,
 }
 
@@ -67,6 +78,13 @@ fn cursor_or_start<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 /// Streams hits: `?after=<cursor>&limit=&delivery_id=&contact_id=&kind=&link_id=&verdict=&site=
 /// &from=&to=&format=ndjson|csv`.
 /// `contact_id` may be a former id or a visitor's.
+#[utoipa::path(
+    get,
+    path = "/hits",
+    summary = "Reads hits in the order in which they were stored",
+    params(HitsQuery),
+    responses((status = 200, description = "Lines; the cursor is in the last one, and in `X-Next-Cursor` where the answer is short", content((String = "application/x-ndjson"), (String = "text/csv; charset=utf-8")))),
+)]
 pub async fn list_hits(
     State(app): State<Arc<AdminState>>,
     ApiQuery(wanted): ApiQuery<HitsQuery>,

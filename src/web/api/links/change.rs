@@ -6,8 +6,10 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::model::hit::LinkId;
+use crate::model::wire::Id;
 use crate::operator::wire::LinkView;
 use crate::operator::{self, LinkEdit};
 use crate::web::AdminState;
@@ -17,6 +19,14 @@ use crate::web::api::serve_change;
 use crate::web::error::Problem;
 
 /// `PATCH /links/{id}`: what is not given stays, null empties a field.
+#[utoipa::path(
+    patch,
+    path = "/links/{id}",
+    summary = "Changes a link; what is not given stays",
+    params(("id" = Id, Path)),
+    request_body = LinkEdit,
+    responses((status = 200, description = "The link as it is now", body = LinkView)),
+)]
 pub async fn change_link(
     State(app): State<Arc<AdminState>>,
     Extension(actor): Extension<Actor>,
@@ -29,7 +39,7 @@ pub async fn change_link(
 }
 
 /// Where what is ended leads.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndRequest {
     pub(in crate::web::api) url: Option<String>,
@@ -37,6 +47,14 @@ pub struct EndRequest {
 
 /// `POST /links/{id}/end`: from now on its clicks lead to `url`, to where its delivery says, or to
 /// the fallback.
+#[utoipa::path(
+    post,
+    path = "/links/{id}/end",
+    summary = "Ends a link: its clicks lead elsewhere",
+    params(("id" = Id, Path)),
+    request_body = Option<EndRequest>,
+    responses((status = 200, description = "The link as it is now", body = LinkView)),
+)]
 pub async fn end_link(
     State(app): State<Arc<AdminState>>,
     Extension(actor): Extension<Actor>,
@@ -55,6 +73,13 @@ pub async fn end_link(
 }
 
 /// `DELETE /links/{id}`: never.
+#[utoipa::path(
+    delete,
+    path = "/links/{id}",
+    operation_id = "delete_link",
+    summary = "Refused: a link is ended",
+    params(("id" = Id, Path)),
+)]
 pub async fn refuse_delete(id: PathText) -> Result<StatusCode, Problem> {
     let id = LinkId::from(id.id("link")?);
     Err(Problem::new(

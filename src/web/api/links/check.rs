@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::no_such_delivery;
 use crate::model::hit::{DeliveryId, Utm};
@@ -18,7 +19,7 @@ use crate::web::api::json::{ApiJson, NoQuery};
 use crate::web::error::Problem;
 
 /// A link that might be made.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkCheck {
     url: String,
@@ -26,11 +27,12 @@ pub struct LinkCheck {
     #[serde(default, with = "wire::option_id")]
     delivery_id: Option<DeliveryId>,
     #[serde(default, with = "wire::utm")]
+    #[schema(value_type = Option<Utm>)]
     utm: Utm,
 }
 
 /// What would become of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct CheckedLink {
     /// The destination of a link, as it is stored.
     url: String,
@@ -41,7 +43,7 @@ pub struct CheckedLink {
 }
 
 /// Something to look at.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct HintView {
     /// In one word, for programs.
     code: &'static str,
@@ -50,6 +52,13 @@ struct HintView {
 }
 
 /// `POST /links/check`
+#[utoipa::path(
+    post,
+    path = "/links/check",
+    summary = "Shows where a link would lead, and what may spoil its figures",
+    request_body = LinkCheck,
+    responses((status = 200, description = "What would become of it", body = CheckedLink)),
+)]
 pub async fn check_link(
     State(app): State<Arc<AdminState>>,
     headers: HeaderMap,

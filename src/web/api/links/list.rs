@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::no_link;
 use crate::model::hit::Kind;
@@ -19,21 +20,25 @@ use crate::web::api::listing::{self, Cursor, MOST_ENTRIES, USUAL_ENTRIES};
 use crate::web::error::Problem;
 
 /// Which links to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Listing {
     search: Option<String>,
+    #[param(inline)]
     delivery_id: Option<Id>,
     slug: Option<String>,
+    #[param(inline)]
     kind: Option<LinkKind>,
     ended: Option<bool>,
     /// The `next` of the answer before.
+    #[param(inline)]
     after: Option<Id>,
     limit: Option<i64>,
 }
 
 /// What a click on a link is.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum LinkKind {
     Click,
@@ -52,7 +57,7 @@ impl From<LinkKind> for Kind {
 }
 
 /// Links by falling ids.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct LinkList {
     links: Vec<LinkView>,
     /// `after` for the rest; `None` if this was all.
@@ -60,6 +65,13 @@ pub struct LinkList {
 }
 
 /// `GET /links?search=&delivery_id=&slug=&kind=&ended=&after=&limit=`
+#[utoipa::path(
+    get,
+    path = "/links",
+    summary = "Lists links, the newest first",
+    params(Listing),
+    responses((status = 200, description = "A part of the list", body = LinkList)),
+)]
 pub async fn list_links(
     State(app): State<Arc<AdminState>>,
     headers: HeaderMap,
@@ -91,6 +103,13 @@ pub async fn list_links(
 }
 
 /// `GET /links/{id}`
+#[utoipa::path(
+    get,
+    path = "/links/{id}",
+    summary = "Shows a link",
+    params(("id" = Id, Path)),
+    responses((status = 200, description = "The link", body = LinkView)),
+)]
 pub async fn get_link(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -106,15 +125,18 @@ pub async fn get_link(
 }
 
 /// Part of a history.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct HistoryQuery {
+    #[param(inline)]
     after: Option<Cursor>,
     limit: Option<i64>,
 }
 
 /// What was changed of a link, the latest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LinkHistory)]
 pub struct History {
     changes: Vec<ChangeView>,
     /// `after` for the rest; `None` if this was all.
@@ -122,7 +144,8 @@ pub struct History {
 }
 
 /// A change: the fields that it changed, before and after.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LinkChange)]
 struct ChangeView {
     at: Time,
     /// `admin`, `import`, or whose token it was.
@@ -143,6 +166,13 @@ impl From<LinkChange> for ChangeView {
 }
 
 /// `GET /links/{id}/history?after=&limit=`
+#[utoipa::path(
+    get,
+    path = "/links/{id}/history",
+    summary = "Lists what was changed of a link, the latest first",
+    params(("id" = Id, Path), HistoryQuery),
+    responses((status = 200, description = "A part of the list", body = History)),
+)]
 pub async fn show_history(
     State(app): State<Arc<AdminState>>,
     id: PathText,

@@ -7,9 +7,11 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::no_link;
 use crate::model::hit::LinkId;
+use crate::model::wire::Id;
 use crate::operator::qr::{CodeError, draw_png, draw_svg};
 use crate::web::AdminState;
 use crate::web::api::json::{ApiQuery, NoQuery, PathText};
@@ -20,13 +22,21 @@ const USUAL_SIZE: i64 = 512;
 const SIZES: std::ops::RangeInclusive<i64> = 64..=4_096;
 
 /// How large a picture may be.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct PictureQuery {
     size: Option<i64>,
 }
 
 /// `GET /links/{id}/qr.svg`
+#[utoipa::path(
+    get,
+    path = "/links/{id}/qr.svg",
+    summary = "Draws the QR code of a short link as SVG",
+    params(("id" = Id, Path)),
+    responses((status = 200, description = "The code", content_type = "image/svg+xml", body = String)),
+)]
 pub async fn draw_link(
     State(app): State<Arc<AdminState>>,
     id: PathText,
@@ -39,6 +49,13 @@ pub async fn draw_link(
 }
 
 /// `GET /links/{id}/qr.png?size=`
+#[utoipa::path(
+    get,
+    path = "/links/{id}/qr.png",
+    summary = "Draws the QR code of a short link as PNG",
+    params(("id" = Id, Path), PictureQuery),
+    responses((status = 200, description = "The code", content_type = "image/png", body = Vec<u8>)),
+)]
 pub async fn picture_link(
     State(app): State<Arc<AdminState>>,
     id: PathText,

@@ -1,6 +1,7 @@
 //! `?render=html,text`: the finished parts of a delivery's mail in each line.
 
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::stationery::Mail;
 use crate::content::{Addresses, Edit, Part, Template, fields};
@@ -12,8 +13,9 @@ use crate::tracking::route::UNSUBSCRIBE;
 use crate::web::error::Problem;
 
 /// The query of a request for messages.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(in crate::web::api) struct Rendering {
     /// `html`, `text` or `html,text`.
     render: Option<String>,
