@@ -289,6 +289,7 @@ impl Store {
         for plan in plans {
             let sql = match plan.name.as_str() {
                 "counters" => "select count(*) from counters where value <> 0".to_owned(),
+                "settling" => "select count(*) from settling where seq <> 0".to_owned(),
                 name => format!("select count(*) from {}", plan::quoted(name)),
             };
             let rows: i64 = crate::both!(self.writer(), pool => {
