@@ -136,6 +136,12 @@ shape!(
         .property("error", text())
 );
 
+/// Numbers are taken as they are written.
+fn text_or_number() -> ObjectBuilder {
+    let types = vec![Type::String, Type::Number, Type::Null];
+    ObjectBuilder::new().schema_type(SchemaType::from_iter(types))
+}
+
 fn new_hit() -> ObjectBuilder {
     let or_null = |schema: RefOr<Schema>| {
         let null = ObjectBuilder::new().schema_type(Type::Null);
@@ -189,7 +195,7 @@ fn new_hit() -> ObjectBuilder {
     texts
         .into_iter()
         .chain(Utm::NAMES)
-        .fold(hit, |hit, name| hit.property(name, text_or_null()))
+        .fold(hit, |hit, name| hit.property(name, text_or_number()))
 }
 
 shape!(
