@@ -541,7 +541,8 @@ impl<'s> Scan<'s> {
                 *link = number;
             }
         }
-        let end = self.body_end.or(self.html_end).unwrap_or(self.source.len());
+        let end = self.body_end.or(self.html_end);
+        let end = end.unwrap_or_else(|| whole_tags(self.source));
         self.edits.push(Edit::new(end..end, Put::Pixel));
         // What is put before a range comes before what the range becomes.
         self.edits.sort_by_key(|edit| (edit.start, edit.end));
@@ -552,6 +553,18 @@ impl<'s> Scan<'s> {
             off: self.off,
         }
     }
+}
+
+/// Up to where a source has whole tags: what stood behind one that is cut off would become a part
+/// of it.
+fn whole_tags(source: &str) -> usize {
+    let rest = source.rfind('>').map_or(0, |end| end + 1);
+    let is_tag = |at: &usize| {
+        let next = source[at + 1..].chars().next();
+        next.is_some_and(|next| next.is_ascii_alphabetic() || "/!?".contains(next))
+    };
+    let mut starts = source[rest..].match_indices('<').map(|(at, _)| rest + at);
+    starts.find(is_tag).unwrap_or(source.len())
 }
 
 /// What the author is told of another program's placeholder.
