@@ -50,10 +50,7 @@ impl fmt::Debug for WebhookSecret {
 }
 
 impl WebhookSecret {
-    /// Bytes of a new one; the specification asks for 24 to 64.
-    pub const BYTES: usize = 32;
-
-    /// The secret of these bytes.
+    /// The secret of these bytes; the specification asks for 24 to 64.
     pub fn of(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }

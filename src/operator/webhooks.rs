@@ -29,6 +29,7 @@ use utoipa::ToSchema;
 use super::DraftError;
 use crate::model::clock::{Clock, Micros};
 use crate::model::hit::{Kind, Limit, clean};
+use crate::model::secret::{NoRandom, random_secret};
 use crate::model::webhook::{WebhookId, WebhookSecret, check_url};
 use crate::model::wire;
 use crate::store::hits::{HitFilter, Judged};
@@ -66,9 +67,9 @@ pub enum WebhookError {
     /// The database refuses or cannot be reached.
     #[error(transparent)]
     Database(#[from] store::Error),
-    /// The system has no random numbers.
-    #[error("no secret can be made: {0}")]
-    Random(getrandom::Error),
+    /// No secret can be made.
+    #[error(transparent)]
+    NoRandom(#[from] NoRandom),
 }
 
 /// A receiver that is to be made.
@@ -371,7 +372,5 @@ fn check_label(label: Option<String>) -> Result<Option<String>, DraftError> {
 }
 
 fn new_secret() -> Result<WebhookSecret, WebhookError> {
-    let mut bytes = vec![0; WebhookSecret::BYTES];
-    getrandom::fill(&mut bytes).map_err(WebhookError::Random)?;
-    Ok(WebhookSecret::of(bytes))
+    Ok(WebhookSecret::of(random_secret()?.to_vec()))
 }

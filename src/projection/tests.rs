@@ -357,3 +357,30 @@ async fn on_postgres_strangers_do_not_disturb_each_other() {
     assert_eq!(second.await, Second::GotThrough);
     servers.finish().await;
 }
+
+#[tokio::test]
+async fn on_postgres_what_a_transaction_writes_is_one_prepared_statement() {
+    let servers = Servers::start().await;
+    let mut bought = page(2);
+    bought.kind = Kind::Transaction;
+    bought.order_id = Some("A-1".to_owned());
+    let mut tx = servers.one.begin_beside().await.unwrap();
+    for hits in [
+        vec![page(1)],
+        vec![said(&[("email", "a@example.com")], 1)],
+        vec![bought],
+    ] {
+        write(&mut tx, hits).await.unwrap();
+    }
+    let Tx::Postgres(connection) = &mut tx else {
+        panic!("Postgres")
+    };
+    let sql = "select count(*) from pg_prepared_statements where statement like 'with write_0 %'";
+    let texts: i64 = sqlx::query_scalar(sql)
+        .fetch_one(&mut **connection)
+        .await
+        .unwrap();
+    assert_eq!(texts, 1);
+    tx.commit().await.unwrap();
+    servers.finish().await;
+}

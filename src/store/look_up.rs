@@ -1,7 +1,8 @@
 //! Several look-ups in one round trip; see [`super::writes`] for why.
 //!
 //! Each part looks its own rows up and answers in one form: which row it is, a number and bytes. On
-//! Postgres all parts are one statement.
+//! Postgres all parts are one statement, those without rows too: so its text is always the same, and
+//! the server parses and plans it once.
 
 use sqlx::postgres::PgArguments;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -61,12 +62,12 @@ impl LookUps {
         let Either::Postgres(c) = tx else {
             return Ok(found);
         };
+        if self.parts.iter().all(|(rows, _)| rows.is_empty()) {
+            return Ok(found);
+        }
         let mut values = PgArguments::default();
-        let mut parts = Vec::new();
+        let mut parts = Vec::with_capacity(self.parts.len());
         for (part, (rows, sql)) in self.parts.into_iter().enumerate() {
-            if rows.is_empty() {
-                continue;
-            }
             let sql = sql
                 .replace("{none}", "null::bytea")
                 .replace("{uuid}", "uuid_send");
@@ -75,9 +76,6 @@ impl LookUps {
                 "select {part}::bigint as part, number, value::bigint as value, bytes
                  from ({sql}) as part_{part}"
             ));
-        }
-        if parts.is_empty() {
-            return Ok(found);
         }
         let sql = AssertSqlSafe(parts.join(" union all "));
         let rows = sqlx::query_with(sql, values).fetch_all(&mut **c).await?;

@@ -3,7 +3,8 @@
 //! A transaction that has its turn keeps all other servers waiting, and with the database far away
 //! nearly all of that time is round trips. So what it writes last is collected here: on Postgres
 //! all of it is one statement. Its parts see the database as it was before, so none may read or
-//! change a row that another writes, and what is to be read again is sent before.
+//! change a row that another writes, and what is to be read again is sent before. A part without
+//! rows is sent too: so the text is always the same, and the server parses and plans it once.
 //!
 //! SQLite has no round trips: there everything is written at once.
 
@@ -23,8 +24,7 @@ pub(crate) struct Writes {
 }
 
 impl Writes {
-    /// Adds a statement; see [`execute_bulk!`](crate::execute_bulk). Without rows there is nothing
-    /// to do.
+    /// Adds a statement; see [`execute_bulk!`](crate::execute_bulk).
     ///
     /// # Errors
     /// SQLite refuses.
@@ -36,7 +36,7 @@ impl Writes {
     ) -> sqlx::Result<()> {
         let sql = sql.into();
         match tx {
-            _ if rows.is_empty() => Ok(()),
+            Either::Sqlite(_) if rows.is_empty() => Ok(()),
             Either::Postgres(_) => {
                 self.waiting.push((rows, sql));
                 Ok(())
@@ -50,13 +50,17 @@ impl Writes {
     /// # Errors
     /// The database refuses, or cannot be reached.
     pub(crate) async fn send(&mut self, tx: &mut Tx) -> sqlx::Result<()> {
-        let (Either::Postgres(c), Some((rows, sql))) = (tx, self.waiting.pop()) else {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        if waiting.iter().all(|(rows, _)| rows.is_empty()) {
+            return Ok(());
+        }
+        let (Either::Postgres(c), Some((rows, sql))) = (tx, waiting.pop()) else {
             return Ok(());
         };
         let mut whole = String::new();
         let mut query = PgArguments::default();
-        let mut parts = Vec::with_capacity(self.waiting.len());
-        for (number, (rows, sql)) in std::mem::take(&mut self.waiting).into_iter().enumerate() {
+        let mut parts = Vec::with_capacity(waiting.len());
+        for (number, (rows, sql)) in waiting.into_iter().enumerate() {
             let sql = rows.add_to(&mut query, &sql)?;
             parts.push(format!("write_{number} as ({sql})"));
         }

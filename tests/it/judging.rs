@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Campaign, Engine, Load, TestServer, on_both};
+use crate::harness::{Campaign, Engine, Load, TestServer, on_both, wait_for};
 
 const DRAINING: Duration = Duration::from_secs(60);
 
@@ -86,7 +86,10 @@ async fn lists_of_today_judge_the_past_however_often_that_is_killed(engine: Engi
     let mut server = TestServer::on(engine).start().await;
     let mail = Campaign::make(server.db(), 1).await;
     let load = Load::start("judging", server.address(), &mail, 8, Some(3_000));
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    wait_for("hits enough to be killed between", DRAINING, async || {
+        load.sent() > 2_000
+    })
+    .await;
     load.stop().await;
     server.wait_drained(DRAINING).await;
     let agents = server.data_dir().join("agents.txt");

@@ -427,13 +427,7 @@ impl From<WebhookError> for Problem {
             }
             WebhookError::None(id) => no_webhook(id),
             WebhookError::Database(error) => Self::database(&error),
-            WebhookError::Random(_) => {
-                tracing::error!(%error, "no random numbers");
-                Self::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "no secret can be made; try again",
-                )
-            }
+            WebhookError::NoRandom(error) => error.into(),
         }
     }
 }
