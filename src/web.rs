@@ -3,6 +3,7 @@
 mod admin;
 pub mod api;
 mod body;
+mod console;
 mod demo;
 pub mod error;
 mod etag;
@@ -95,6 +96,7 @@ fn operators(admin: &Arc<AdminState>) -> Router<Arc<AdminState>> {
     Router::new()
         .route("/metrics", get(health::get_metrics))
         .merge(manual::router())
+        .merge(console::router(admin))
         .route("/api/v1/", any(api::refuse_path))
         .nest("/api/v1", api::router(Arc::clone(admin)))
 }
@@ -103,7 +105,7 @@ fn operators(admin: &Arc<AdminState>) -> Router<Arc<AdminState>> {
 fn console(admin: &Arc<AdminState>) -> Router<Arc<AdminState>> {
     health()
         .merge(operators(admin))
-        .route("/", get(async || Redirect::to("/docs/")))
+        .route("/", get(async || Redirect::to("/console/")))
         .fallback(async |method: Method, uri: Uri| page::refuse_path(&method, &uri))
 }
 
@@ -172,6 +174,7 @@ impl Web {
         match tracking.site_of(headers).site.paths.route(uri) {
             Some(route) => route.kind.name(),
             None if uri.path().starts_with("/api/") => "api",
+            None if uri.path().starts_with("/console") => "console",
             None => "other",
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Pure rules. A path names its [`Need`]; a caller has [`Rights`]; nothing between says yes or no.
 
+mod admin_session;
 mod password;
 mod role;
 mod secret_text;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 use super::hint::one_of;
 
+pub use admin_session::AdminSession;
 pub use password::Password;
 pub use role::Role;
 pub use secret_text::{SecretPrint, SessionText, TokenText};

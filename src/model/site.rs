@@ -18,7 +18,7 @@ pub const PIXEL: &str = "/mtracking.gif";
 pub const EVENT: &str = "/mtc/event";
 
 /// Paths of the operator's side, with everything below them.
-pub const OPERATOR_TREES: [&str; 3] = ["/api", "/demo", "/docs"];
+pub const OPERATOR_TREES: [&str; 4] = ["/api", "/console", "/demo", "/docs"];
 /// Paths that tell operators about the server's state.
 pub const OPERATOR_PATHS: [&str; 3] = ["/livez", "/metrics", "/readyz"];
 

@@ -144,25 +144,36 @@ impl ToSchema for Place {
 /// Somebody, or something that somebody did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Someone {
+    /// The message.
     #[serde(with = "wire::option_id")]
-    broadlog_id: Option<BroadlogId>,
-    contact_id: Option<ContactId>,
+    pub broadlog_id: Option<BroadlogId>,
+    /// Whose it is, as far as that is known.
+    pub contact_id: Option<ContactId>,
     /// Of the contact, as it is now.
     #[schema(value_type = Object)]
-    fields: Map<String, Value>,
-    visitor_id: Option<VisitorId>,
+    pub fields: Map<String, Value>,
+    /// The browser.
+    pub visitor_id: Option<VisitorId>,
+    /// Through which link.
     #[serde(with = "wire::option_id")]
-    link_id: Option<LinkId>,
+    pub link_id: Option<LinkId>,
     /// The first of what is asked for.
     #[serde(with = "wire::option_time")]
-    at: Option<Micros>,
-    kind: Option<Kind>,
-    verdict: Option<String>,
-    reason: Option<String>,
-    opens: Option<i64>,
-    clicks: Option<i64>,
-    pages: Option<i64>,
-    transactions: Option<i64>,
+    pub at: Option<Micros>,
+    /// What was done.
+    pub kind: Option<Kind>,
+    /// By whom, as it is judged.
+    pub verdict: Option<String>,
+    /// Why it is judged so.
+    pub reason: Option<String>,
+    /// How often the message was opened.
+    pub opens: Option<i64>,
+    /// How often its links were followed.
+    pub clicks: Option<i64>,
+    /// How many pages were seen.
+    pub pages: Option<i64>,
+    /// How many orders were made.
+    pub transactions: Option<i64>,
 }
 
 impl From<TracedMessage> for Someone {

@@ -12,11 +12,13 @@
 //! all hits by verdict and reason.
 
 mod read;
+mod summary;
 mod view;
 
 use std::collections::BTreeMap;
 
 pub use read::read_hours;
+pub use summary::{Summary, read_first_hours, read_summaries};
 pub use view::ReportView;
 
 use crate::from_row;

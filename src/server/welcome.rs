@@ -31,7 +31,7 @@ impl Welcome {
         };
         if let Some(address) = console {
             say(&format!(
-                "For operators (API, manual, metrics): http://{address}"
+                "For operators (console, API, manual): http://{address}/"
             ));
         }
         if self.is_token_new {

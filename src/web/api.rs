@@ -21,7 +21,7 @@ mod page_tags;
 mod people;
 mod reports;
 mod routes;
-mod session;
+pub(super) mod session;
 mod site_reports;
 mod tokens;
 mod tree;
@@ -58,17 +58,18 @@ const START_PATIENCE: Duration = Duration::from_secs(5);
 const MOST_FETCHING: Duration = Duration::from_secs(2);
 
 // What routes need. A route that asks for a new combination adds its word here.
-const READ_LINKS: Need = Need::Any(&[Scope::LinksWrite, Scope::MessagesWrite, Scope::ReportsRead]);
-const WRITE_LINKS: Need = Need::Any(&[Scope::LinksWrite]);
+pub(super) const READ_LINKS: Need =
+    Need::Any(&[Scope::LinksWrite, Scope::MessagesWrite, Scope::ReportsRead]);
+pub(super) const WRITE_LINKS: Need = Need::Any(&[Scope::LinksWrite]);
 const WRITE_MESSAGES: Need = Need::Any(&[Scope::MessagesWrite]);
-const READ_HITS: Need = Need::Any(&[Scope::HitsRead]);
+pub(super) const READ_HITS: Need = Need::Any(&[Scope::HitsRead]);
 const WRITE_HITS: Need = Need::Any(&[Scope::HitsWrite]);
-const READ_CONTACTS: Need = Need::Any(&[Scope::ContactsRead]);
+pub(super) const READ_CONTACTS: Need = Need::Any(&[Scope::ContactsRead]);
 /// The answer tells all of the contact.
 const WRITE_CONTACTS: Need = Need::All(&[Scope::MessagesWrite, Scope::ContactsRead]);
-const READ_REPORTS: Need = Need::Any(&[Scope::ReportsRead]);
-const NAME_PEOPLE: Need = Need::All(&[Scope::ContactsRead, Scope::ReportsRead]);
-const OPERATE: Need = Need::Any(&[Scope::Operate]);
+pub(super) const READ_REPORTS: Need = Need::Any(&[Scope::ReportsRead]);
+pub(super) const NAME_PEOPLE: Need = Need::All(&[Scope::ContactsRead, Scope::ReportsRead]);
+pub(super) const OPERATE: Need = Need::Any(&[Scope::Operate]);
 /// Whoever says where hits are sent could read them there.
 const SEND_HITS: Need = Need::All(&[Scope::HitsRead, Scope::Operate]);
 /// Whoever may do only some of it does not say who else may.
@@ -264,6 +265,17 @@ async fn await_tables(
     request: Request,
     next: Next,
 ) -> Response {
+    match expect_tables(&app).await {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Whether the tables are there by now.
+///
+/// # Errors
+/// They are not: 503.
+pub(super) async fn expect_tables(app: &AdminState) -> Result<(), Problem> {
     let now = *app.tables.borrow();
     let tables = match now {
         Tables::Awaited => {
@@ -277,13 +289,13 @@ async fn await_tables(
         known => known,
     };
     let why = match tables {
-        Tables::There => return next.run(request).await,
+        Tables::There => return Ok(()),
         Tables::Awaited => "the database tables are being created or upgraded",
         Tables::Missing => {
             "the database has not been reached yet, or its tables cannot be created (see the log)"
         }
     };
-    Problem::starting(why).into_response()
+    Err(Problem::starting(why))
 }
 
 #[cfg(test)]

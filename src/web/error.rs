@@ -36,6 +36,11 @@ impl Problem {
         }
     }
 
+    /// The status and what a person is told.
+    pub fn told(&self) -> (StatusCode, &str) {
+        (self.status, &self.detail)
+    }
+
     /// The same, with the seconds until another try may succeed.
     pub fn after(self, seconds: i64) -> Self {
         Self {

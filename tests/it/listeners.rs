@@ -38,7 +38,7 @@ async fn the_public_listener_carries_tracking_and_the_operators_one_the_rest(eng
         let answer = console.get(path).await;
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
     }
-    assert_eq!(console.get("/").await.header("location"), "/docs/");
+    assert_eq!(console.get("/").await.header("location"), "/console/");
     assert_eq!(
         Client::new(address).get("/api/v1/deliveries").await.status,
         401
@@ -120,7 +120,7 @@ async fn until_it_is_said_otherwise_the_api_is_on_both_and_a_hangup_takes_it_awa
     let log = server.log();
     assert!(log.contains("api.public is not set"), "{log}");
     assert!(log.contains(&format!(
-        "For operators (API, manual, metrics): http://{address}"
+        "For operators (console, API, manual): http://{address}/"
     )));
 
     std::fs::write(&file, "[api]\npublic = false").unwrap();

@@ -22,6 +22,7 @@ mod cases;
 mod changing;
 mod command_line;
 mod configuring;
+mod console;
 mod content;
 mod copied_spool;
 mod damaged_files;

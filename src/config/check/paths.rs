@@ -11,10 +11,11 @@ use crate::tracking::route::{
 };
 
 /// Paths that the server itself answers, with everything below them.
-const OWN_TREES: [&str; 9] = [
+const OWN_TREES: [&str; 10] = [
     OPERATOR_TREES[0],
     OPERATOR_TREES[1],
     OPERATOR_TREES[2],
+    OPERATOR_TREES[3],
     MAUTIC_OPEN,
     FORM,
     OPEN,

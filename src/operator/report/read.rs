@@ -56,7 +56,7 @@ struct TimeHits {
 from_row!(TimeHits, row => { at } { row: HitsRow::from_row(row)? });
 
 /// Orders in one currency; empty means none.
-struct SalesRow {
+pub(super) struct SalesRow {
     currency: String,
     transactions: i64,
     revenue: Money,
@@ -82,7 +82,7 @@ struct TimeSales {
 from_row!(TimeSales, row => { at } { sales: SalesRow::from_row(row)? });
 
 impl SalesRow {
-    fn add_to(
+    pub(super) fn add_to(
         self,
         proved: &mut BTreeMap<Option<String>, Sales>,
         unproved: &mut BTreeMap<Option<String>, Sales>,

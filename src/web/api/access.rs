@@ -54,6 +54,26 @@ pub struct Person {
 }
 
 impl Caller {
+    /// The holder of the admin token.
+    fn admin() -> Self {
+        Self {
+            actor: Actor("admin".to_owned()),
+            rights: Rights::ADMIN,
+            is_stale: false,
+            person: None,
+        }
+    }
+
+    /// What they are called and what they may do.
+    pub fn named(&self) -> (&str, Rights) {
+        (&self.actor.0, self.rights)
+    }
+
+    /// Their session, where it is one that is stored.
+    pub fn session(&self) -> Option<SessionId> {
+        self.person?.session
+    }
+
     /// Whether the caller has what a route needs.
     ///
     /// # Errors
@@ -186,12 +206,7 @@ pub async fn caller(app: &AdminState, came: Came, headers: &HeaderMap) -> Result
         return refused(WRONG);
     };
     if is_same_secret(app.token.as_bytes(), given) {
-        return Ok(Caller {
-            actor: Actor("admin".to_owned()),
-            rights: Rights::ADMIN,
-            is_stale: false,
-            person: None,
-        });
+        return Ok(Caller::admin());
     }
     let Some(text) = TokenText::read(given) else {
         return refused(WRONG);
@@ -209,6 +224,27 @@ pub async fn caller(app: &AdminState, came: Came, headers: &HeaderMap) -> Result
             "the token is not known here, and the database does not answer; try again",
         )),
     }
+}
+
+/// Who sits before a browser that asks for a page; `None` if nobody has signed in. Tokens are for
+/// programs: only the admin token begins a session, and no other call takes that.
+///
+/// # Errors
+/// A proxy names somebody who is no user here (403), or the database does not answer (503).
+pub async fn signed_in(
+    app: &AdminState,
+    came: Came,
+    headers: &HeaderMap,
+) -> Result<Option<Caller>, Problem> {
+    if people::is_admin(app, came, headers) {
+        return Ok(Some(Caller::admin()));
+    }
+    people::person(app, came, headers).await
+}
+
+/// Whether pages are shown on the listener that a request came to.
+pub fn shows_pages(app: &AdminState, came: Came) -> bool {
+    people::shows_pages(app, came)
 }
 
 /// The token of a request. The scheme is written in any case, with any spaces behind it (RFC 9110,

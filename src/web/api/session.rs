@@ -112,7 +112,11 @@ pub(super) async fn change_password(
 }
 
 /// How the request came, if a password may come that way.
-fn expect_safe(app: &AdminState, came: Came, headers: &HeaderMap) -> Result<Channel, Problem> {
+pub(in crate::web) fn expect_safe(
+    app: &AdminState,
+    came: Came,
+    headers: &HeaderMap,
+) -> Result<Channel, Problem> {
     let refused = |why| Err(Problem::new(StatusCode::FORBIDDEN, why));
     if came.door != Door::Console {
         return refused("users sign in on the operators' listener (console.listen)");
@@ -126,7 +130,7 @@ fn expect_safe(app: &AdminState, came: Came, headers: &HeaderMap) -> Result<Chan
     }
 }
 
-fn agent(headers: &HeaderMap) -> Option<&str> {
+pub(in crate::web) fn agent(headers: &HeaderMap) -> Option<&str> {
     let agent = headers.get(USER_AGENT)?;
     agent.to_str().ok()
 }

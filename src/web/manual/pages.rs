@@ -37,7 +37,7 @@ macro_rules! page {
 }
 
 /// All pages, their list first.
-pub(super) const PAGES: [Page; 27] = [
+pub(super) const PAGES: [Page; 28] = [
     page!("", "static/docs/README.md"),
     page!("start", "README.md"),
     page!("mail"),
@@ -46,6 +46,7 @@ pub(super) const PAGES: [Page; 27] = [
     page!("website"),
     page!("server-hits"),
     page!("forms"),
+    page!("console"),
     page!("reading"),
     page!("webhooks"),
     Page {

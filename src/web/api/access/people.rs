@@ -11,7 +11,7 @@ use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{Actor, Caller, Person};
-use crate::model::access::SessionText;
+use crate::model::access::{AdminSession, SessionText};
 use crate::operator::sign_in::visit;
 use crate::operator::user_name;
 use crate::web::error::Problem;
@@ -62,6 +62,16 @@ impl Channel {
 
     /// The session of a request's cookie.
     pub fn session(self, headers: &HeaderMap) -> Option<SessionText> {
+        self.cookie(headers).and_then(SessionText::read)
+    }
+
+    /// Whether a request's cookie is a session of the admin token's holder.
+    fn is_admin(self, app: &AdminState, headers: &HeaderMap) -> bool {
+        let cookie = self.cookie(headers);
+        cookie.is_some_and(|text| AdminSession::is_valid(text, &app.token, app.clock.now()))
+    }
+
+    fn cookie(self, headers: &HeaderMap) -> Option<&str> {
         let name = self.cookie_name()?;
         let lines = headers.get_all(COOKIE).iter();
         let mut pairs = lines
@@ -69,15 +79,24 @@ impl Channel {
             .flat_map(|line| line.split(';'))
             .filter_map(|pair| pair.trim().split_once('='));
         let (_, value) = pairs.find(|(known, _)| *known == name)?;
-        SessionText::read(value)
+        Some(value)
     }
 
     /// `Set-Cookie` of a session that begins, or with `None` of one that is over.
     pub fn set_cookie(self, session: Option<&SessionText>, answer: &mut HeaderMap) {
+        self.set(session.map(SessionText::as_str), answer);
+    }
+
+    /// `Set-Cookie` of a session that begins for the admin token's holder.
+    pub fn set_admin_cookie(self, session: &AdminSession, answer: &mut HeaderMap) {
+        self.set(Some(session.as_str()), answer);
+    }
+
+    fn set(self, session: Option<&str>, answer: &mut HeaderMap) {
         let Some(name) = self.cookie_name() else {
             return;
         };
-        let value = session.map_or("", SessionText::as_str);
+        let value = session.unwrap_or_default();
         let mut cookie = Cookie::build((name, value))
             .path("/")
             .http_only(true)
@@ -95,6 +114,18 @@ impl Channel {
 
 fn is_trusted(app: &AdminState, peer: IpAddr) -> bool {
     is_in(peer.to_canonical(), &app.tracking.trust.proxies)
+}
+
+/// Whether pages are shown to whoever signs in with the admin token, by the listener that a request
+/// came to. The old system behind the public one has pages of its own there, whose scripts could
+/// read ours.
+pub(super) fn shows_pages(app: &AdminState, came: Came) -> bool {
+    came.door == Door::Console || app.upstream.is_none()
+}
+
+/// Whether the holder of the admin token has signed in with this browser.
+pub(super) fn is_admin(app: &AdminState, came: Came, headers: &HeaderMap) -> bool {
+    shows_pages(app, came) && Channel::of(app, came, headers).is_admin(app, headers)
 }
 
 /// The user of a request without a token; `None` if it names none.
