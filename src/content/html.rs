@@ -86,7 +86,7 @@ pub(super) fn read(
         warnings: Warnings::new(Part::Html, source),
     };
     let walked = markup::walk(source, |token, is_hidden| scan.see(token, is_hidden));
-    walked.map_err(|too_deep| wrong(Part::Html, too_deep.to_string()))?;
+    let whole = walked.map_err(|too_deep| wrong(Part::Html, too_deep.to_string()))?;
     if !scan.refused.is_empty() {
         return Err(wrong(
             Part::Html,
@@ -96,7 +96,7 @@ pub(super) fn read(
             ),
         ));
     }
-    Ok(scan.finish(compiled))
+    Ok(scan.finish(whole, compiled))
 }
 
 /// A place of a tracked link.
@@ -502,7 +502,8 @@ impl<'s> Scan<'s> {
         }
     }
 
-    fn finish(mut self, compiled: &mut Compiled) -> Links {
+    /// Without a body's end the pixel goes where the source is whole.
+    fn finish(mut self, whole: usize, compiled: &mut Compiled) -> Links {
         self.close();
         if let Some(at) = self.source.find('\u{fffd}') {
             self.warnings.at(
@@ -542,7 +543,7 @@ impl<'s> Scan<'s> {
             }
         }
         let end = self.body_end.or(self.html_end);
-        let end = end.unwrap_or_else(|| whole_tags(self.source));
+        let end = end.unwrap_or(whole);
         self.edits.push(Edit::new(end..end, Put::Pixel));
         // What is put before a range comes before what the range becomes.
         self.edits.sort_by_key(|edit| (edit.start, edit.end));
@@ -553,18 +554,6 @@ impl<'s> Scan<'s> {
             off: self.off,
         }
     }
-}
-
-/// Up to where a source has whole tags: what stood behind one that is cut off would become a part
-/// of it.
-fn whole_tags(source: &str) -> usize {
-    let rest = source.rfind('>').map_or(0, |end| end + 1);
-    let is_tag = |at: &usize| {
-        let next = source[at + 1..].chars().next();
-        next.is_some_and(|next| next.is_ascii_alphabetic() || "/!?".contains(next))
-    };
-    let mut starts = source[rest..].match_indices('<').map(|(at, _)| rest + at);
-    starts.find(is_tag).unwrap_or(source.len())
 }
 
 /// What the author is told of another program's placeholder.

@@ -484,6 +484,12 @@ fn the_open_pixel_is_put_before_the_bodys_end() {
             "<!--[if mso]></body><![endif]--></body>",
             "<!--[if mso]></body><![endif]-->|</body>",
         ),
+        // Cut off: what stood behind it would become a part of it.
+        ("<p>x</p><a hre", "<p>x</p>|<a hre"),
+        ("<p>x</p><a title=\"a>b", "<p>x</p>|<a title=\"a>b"),
+        ("<p>x</p ", "<p>x|</p "),
+        ("<p>1 < 2", "<p>1 < 2|"),
+        ("x<br title='a>b", "x|<br title='a>b"),
     ] {
         let written = written(Part::Html, html, &compiled(Some(html), None));
         assert_eq!(written.replace(PIXEL, "|"), expected);

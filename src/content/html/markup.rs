@@ -64,11 +64,12 @@ pub(super) enum Token<'s> {
 #[error("nests its elements too deep")]
 pub(super) struct TooDeep;
 
-/// Tells what is in a source, in order, and whether only Outlook shows it.
+/// Tells what is in a source, in order, and whether only Outlook shows it. Returns up to which byte
+/// it is whole: behind that is a tag or comment that is cut off, and would swallow what is put there.
 pub(super) fn walk<'s>(
     source: &'s str,
     mut see: impl FnMut(Token<'s>, bool),
-) -> Result<(), TooDeep> {
+) -> Result<usize, TooDeep> {
     let fragment = Fragment {
         source,
         is_hidden: false,
@@ -100,7 +101,7 @@ struct Told {
 }
 
 impl<'s> Fragment<'s, '_> {
-    fn walk(self, range: Range<usize>) -> Result<(), TooDeep> {
+    fn walk(self, range: Range<usize>) -> Result<usize, TooDeep> {
         let offset = range.start;
         let told = RefCell::new(Told {
             to: offset,
@@ -162,10 +163,11 @@ impl<'s> Fragment<'s, '_> {
                         depth: self.depth + 1,
                         ..self
                     };
-                    inside.walk(inner).map_err(Into::into)
+                    inside.walk(inner)?;
                 }
-                _ => Ok(()),
+                _ => {}
             }
+            Ok(())
         };
         let memory = MemorySettings::new().with_max_allowed_memory_usage(MOST_MEMORY);
         let settings = Settings::new()
@@ -180,7 +182,9 @@ impl<'s> Fragment<'s, '_> {
             .write(&self.source.as_bytes()[range.clone()])
             .and_then(|()| rewriter.end())
             .map_err(|_| TooDeep)?;
-        self.tell_until(range.end, &told)
+        let to = told.borrow().to;
+        self.tell_until(range.end, &told)?;
+        Ok(to + whole(&self.source[to..range.end]))
     }
 
     /// Tells the text that is waiting, and the end tags before a byte: all else is told by name.
@@ -211,6 +215,19 @@ impl<'s> Fragment<'s, '_> {
             see(Token::End(&name[..end.unwrap_or(name.len())], to + at));
         }
         Ok(())
+    }
+}
+
+/// How much of what is told by no name, end tags and doctypes, is whole.
+fn whole(gap: &str) -> usize {
+    let mut to = 0;
+    loop {
+        let rest = &gap[to..];
+        let is_declaration = rest.starts_with("<!") && !rest.starts_with("<!--");
+        match rest.find('>') {
+            Some(end) if is_declaration || rest.starts_with("</") => to += end + 1,
+            _ => return to,
+        }
     }
 }
 
