@@ -3,7 +3,8 @@
 //!
 //! The hits are read in portions without holding anybody up; those that came meanwhile are read in
 //! the turn in which the sketches are written. Until then a half hour may say too many. Whoever
-//! takes another visitor back meanwhile marks the half hour again, and it is made again.
+//! takes another visitor back meanwhile, or brings one back, marks the half hour again, and it is
+//! made again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,6 +73,14 @@ impl Making {
     }
 }
 
+/// Sketches that were made anew and are to be written.
+pub(crate) struct Renewal {
+    marks: Vec<Mark>,
+    making: Making,
+    /// The last hit that was read.
+    until: i64,
+}
+
 const VISITS: &str = "select seq, received_at, occurred_at, site, visitor_id from hits
     where seq > $1 and seq <= $2 and received_at >= $3 and received_at < $4
       and (received_at < $5 or occurred_at is not null)
@@ -85,20 +94,25 @@ impl Store {
     /// The database refuses or cannot be reached.
     pub async fn renew_sketches(&self) -> sqlx::Result<u64> {
         let mut renewed = 0;
-        loop {
-            let sql = "select at, site, marks from stale_sketches order by at, site limit $1";
-            let mut marks: Vec<Mark> = both!(self.reader(), pool => {
-                sqlx::query_as(sql).bind(MOST).fetch_all(pool).await?
-            });
-            let Some(first) = marks.first().map(|mark| mark.at) else {
-                return Ok(renewed);
-            };
-            marks.retain(|mark| mark.at.0 - first.0 < TOGETHER);
-            renewed += self.renew(&marks).await?;
+        while let Some(renewal) = self.read_stale().await? {
+            renewed += self.write_renewed(renewal).await?;
         }
+        Ok(renewed)
     }
 
-    async fn renew(&self, marks: &[Mark]) -> sqlx::Result<u64> {
+    /// Makes some of the sketches anew, and writes nothing yet; `None` where there are none to make.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub(crate) async fn read_stale(&self) -> sqlx::Result<Option<Renewal>> {
+        let sql = "select at, site, marks from stale_sketches order by at, site limit $1";
+        let mut marks: Vec<Mark> = both!(self.reader(), pool => {
+            sqlx::query_as(sql).bind(MOST).fetch_all(pool).await?
+        });
+        let Some(first) = marks.first().map(|mark| mark.at) else {
+            return Ok(None);
+        };
+        marks.retain(|mark| mark.at.0 - first.0 < TOGETHER);
         let until = self.last_seq().await?;
         let times = || marks.iter().map(|mark| mark.at);
         let sql = "select site from counted_sites";
@@ -131,20 +145,32 @@ impl Store {
                 None => break,
             }
         }
+        Ok(Some(Renewal {
+            marks,
+            making,
+            until,
+        }))
+    }
+
+    /// Writes sketches that were made anew, with the hits that came meanwhile; returns how many.
+    ///
+    /// # Errors
+    /// The database refuses or cannot be reached.
+    pub(crate) async fn write_renewed(&self, renewal: Renewal) -> sqlx::Result<u64> {
         let mut tx = self.begin_turn().await?;
-        let renewed = tx.write_sketches(marks, making, until).await?;
+        let renewed = tx.write_sketches(renewal).await?;
         tx.commit().await?;
         Ok(renewed)
     }
 }
 
 impl Tx {
-    async fn write_sketches(
-        &mut self,
-        marks: &[Mark],
-        mut making: Making,
-        until: i64,
-    ) -> sqlx::Result<u64> {
+    async fn write_sketches(&mut self, renewal: Renewal) -> sqlx::Result<u64> {
+        let Renewal {
+            marks,
+            mut making,
+            until,
+        } = renewal;
         let (from, to) = (making.from, making.to);
         let new: Vec<Visit> = both!(&mut *self, c => sqlx::query_as(VISITS)
             .bind(until)
@@ -175,7 +201,7 @@ impl Tx {
         let made: Vec<(Key, Vec<u8>)> = marks
             .iter()
             .map(|mark| ((mark.at, mark.site.clone()), mark.marks))
-            // Marked again: somebody else was taken back after his hits were read.
+            // Marked again: somebody was taken back, or brought back, after his hits were read.
             .filter(|(key, marks)| now.get(key) == Some(marks))
             .filter_map(|(key, _)| {
                 let sketch = making.of.get(&key)?.sketch();

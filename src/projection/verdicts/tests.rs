@@ -290,6 +290,20 @@ async fn what_a_person_decides_holds(engine: Engine) {
     store.close().await;
 }
 
+async fn whoever_comes_back_while_sketches_are_made_anew_is_in_them(engine: Engine) {
+    let store = new_store(engine).await;
+    store_hits(&store, &[click(1, 7), click(2, 7)]).await;
+    let rulings = BTreeMap::from([(1, machine())]);
+    rule(&store, &rules(), &rulings).await.unwrap();
+    let renewal = store.read_stale().await.unwrap().unwrap();
+    let rulings = BTreeMap::from([(1, Ruling::Rules(None))]);
+    rule(&store, &rules(), &rulings).await.unwrap();
+    let renewed = store.write_renewed(renewal).await.unwrap();
+    assert_eq!(renewed, 0, "it is made again");
+    recount(&store).await;
+    store.close().await;
+}
+
 async fn an_order_that_a_machine_told_goes_and_comes_back(engine: Engine) {
     let store = new_store(engine).await;
     let order = |number, visitor: u128, amount: i64| {
@@ -416,6 +430,7 @@ async fn of_a_message_that_goes_round_the_world_any_hit_can_go(engine: Engine) {
 on_both!(
     figures_are_those_of_hits_that_came_with_their_verdicts,
     what_a_person_decides_holds,
+    whoever_comes_back_while_sketches_are_made_anew_is_in_them,
     an_order_that_a_machine_told_goes_and_comes_back,
     a_message_whose_hits_are_not_listed_stays_until_it_is_recounted,
     of_a_message_that_goes_round_the_world_any_hit_can_go,

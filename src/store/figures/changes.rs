@@ -172,12 +172,9 @@ impl CountedChanges {
     pub(crate) async fn save(self, tx: &mut Tx) -> sqlx::Result<Totals> {
         let (mut before, mut after) = (Figures::default(), Figures::default());
         let mut of_messages: BTreeMap<i64, Vec<&CountedChange>> = BTreeMap::new();
-        let mut lost: BTreeSet<(Micros, String)> = BTreeSet::new();
+        let mut marks = Marks::default();
         for change in &self.changes {
-            if change.is_taken_back() && change.before.visitor_id.is_some() {
-                let hit = &change.before;
-                lost.insert((hit.counted_at().half_hour(), hit.site.clone()));
-            }
+            marks.note(change);
             match change.message() {
                 Some(id) => of_messages.entry(id).or_default().push(change),
                 None => {
@@ -194,7 +191,7 @@ impl CountedChanges {
             }
         }
         Messages::replace(tx, &messages).await?;
-        mark_sketches(tx, lost).await?;
+        marks.save(tx).await?;
         let mut totals = after.totals;
         totals.subtract(before.totals);
         for change in &self.changes {
@@ -421,18 +418,52 @@ async fn read_on(tx: &mut Tx, id: i64, known: &mut Known, changes: usize) -> sql
     Ok(())
 }
 
-/// Notes which sketches have visitors that are none any more.
-async fn mark_sketches(tx: &mut Tx, lost: BTreeSet<(Micros, String)>) -> sqlx::Result<()> {
-    let nameless = Nameless::among(tx, lost.iter().map(|key| key.1.as_str()).collect()).await?;
-    let named = lost.into_iter().map(|(at, site)| (at, nameless.name(site)));
-    let named: BTreeSet<(Micros, String)> = named.collect();
-    execute_bulk!(
-        tx,
-        Bulk::new()
-            .time("at", named.iter().map(|key| key.0))
-            .text("site", named.iter().map(|key| key.1.clone())),
-        "insert into stale_sketches (at, site, marks) select at, site, 1 from {rows} where true
-         on conflict (at, site) do update set marks = stale_sketches.marks + 1"
-    )
-    .map(|_| ())
+/// Half hours whose sketches are to be made anew.
+#[derive(Default)]
+struct Marks {
+    /// Somebody who was a visitor is none any more.
+    lost: BTreeSet<(Micros, String)>,
+    /// Somebody is one again. A sketch that is just being made anew was made without him.
+    won: BTreeSet<(Micros, String)>,
+}
+
+impl Marks {
+    fn note(&mut self, change: &CountedChange) {
+        let hit = &change.before;
+        if hit.visitor_id.is_none() {
+            return;
+        }
+        let key = (hit.counted_at().half_hour(), hit.site.clone());
+        if change.is_taken_back() {
+            self.lost.insert(key);
+        } else if change.after.verdict.counts() {
+            self.won.insert(key);
+        }
+    }
+
+    async fn save(self, tx: &mut Tx) -> sqlx::Result<()> {
+        let sites = self.lost.iter().chain(&self.won);
+        let sites = sites.map(|key| key.1.as_str()).collect();
+        let nameless = Nameless::among(tx, sites).await?;
+        let named = |keys: BTreeSet<(Micros, String)>| {
+            let named = keys.into_iter().map(|(at, site)| (at, nameless.name(site)));
+            let named: BTreeSet<(Micros, String)> = named.collect();
+            Bulk::new()
+                .time("at", named.iter().map(|key| key.0))
+                .text("site", named.iter().map(|key| key.1.clone()))
+        };
+        execute_bulk!(
+            &mut *tx,
+            named(self.lost),
+            "insert into stale_sketches (at, site, marks) select at, site, 1 from {rows} where true
+             on conflict (at, site) do update set marks = stale_sketches.marks + 1"
+        )?;
+        execute_bulk!(
+            tx,
+            named(self.won),
+            "update stale_sketches set marks = stale_sketches.marks + 1 from {rows}
+             where stale_sketches.at = rows.at and stale_sketches.site = rows.site"
+        )
+        .map(|_| ())
+    }
 }
