@@ -9,9 +9,9 @@ mod hits;
 mod revenue;
 mod tops;
 
-pub use hits::{HitsReport, VisitorsReport, read_hits, read_visitors};
+pub use hits::{HitsReport, HitsRow, VisitorsReport, read_hits, read_visitors};
 pub use revenue::{RevenueBy, RevenueReport, read_revenue};
-pub use tops::{TopsReport, read_tops};
+pub use tops::{TopRow, TopsReport, read_tops};
 
 use serde::Serialize;
 use utoipa::ToSchema;

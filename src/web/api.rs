@@ -4,7 +4,7 @@
 pub mod access;
 mod contacts;
 mod content;
-mod debug;
+pub(super) mod debug;
 mod deliveries;
 mod forms;
 mod hits;
@@ -22,7 +22,7 @@ mod people;
 mod reports;
 mod routes;
 pub(super) mod session;
-mod site_reports;
+pub(super) mod site_reports;
 mod tokens;
 mod tree;
 mod unknown_paths;
@@ -49,6 +49,7 @@ use crate::model::clock::Micros;
 use crate::model::hint::one_of;
 
 pub use self::access::Actor;
+pub(super) use self::contacts::utm::icon as utm_icon;
 
 /// How long a call waits for the first attempt to make the tables: a first start takes a second, an
 /// upgrade may take longer.
@@ -245,7 +246,7 @@ pub fn beginnings() -> &'static str {
 
 /// Serves a change of links or deliveries at once, where the database still answers; else, and on
 /// other servers, it comes with the next refresh.
-async fn serve_change(app: &AdminState, at: Option<Micros>) {
+pub(super) async fn serve_change(app: &AdminState, at: Option<Micros>) {
     let Some(at) = at else { return };
     let fetched = tokio::time::timeout(MOST_FETCHING, app.links.fetch_changed(at)).await;
     if !matches!(fetched, Ok(Ok(()))) {

@@ -9,15 +9,22 @@
 //! whatever would get through. No page asks for anything that counts a hit.
 
 mod chart;
+mod contacts;
 mod deliveries;
 mod delivery;
 mod files;
 mod form;
 mod gate;
+mod hit;
+mod hits;
+mod inspector;
+mod links;
+mod operation;
 mod page;
 mod people;
 mod show;
 mod sign_in;
+mod website;
 
 use std::sync::Arc;
 
@@ -29,7 +36,9 @@ use axum::routing::{get, post};
 use tower_http::csrf::CsrfLayer;
 
 use super::AdminState;
-use super::api::{NAME_PEOPLE, READ_LINKS, READ_REPORTS};
+use super::api::{
+    NAME_PEOPLE, OPERATE, READ_CONTACTS, READ_HITS, READ_LINKS, READ_REPORTS, WRITE_LINKS,
+};
 use crate::model::access::Need;
 
 /// Most bytes of a form: an inspected request may be long.
@@ -46,10 +55,42 @@ pub(super) fn router(app: &Arc<AdminState>) -> Router<Arc<AdminState>> {
             router.route("/console/", get(deliveries::list))
         })
         .add(READ_REPORTS, |router| {
-            router.route("/console/deliveries/{id}", get(delivery::get_delivery))
+            router
+                .route("/console/deliveries/{id}", get(delivery::get_delivery))
+                .route("/console/website", get(website::get_website))
         })
         .add(NAME_PEOPLE, |router| {
             router.route("/console/deliveries/{id}/people", get(people::list))
+        })
+        .add(READ_CONTACTS, |router| {
+            router
+                .route("/console/contacts", get(contacts::list))
+                .route("/console/contacts/{id}", get(contacts::get_contact))
+        })
+        .add(READ_LINKS, |router| {
+            router
+                .route("/console/links", get(links::list))
+                .route("/console/links/{id}", get(links::get_link))
+                .route("/console/links/{id}/code.svg", get(links::draw))
+        })
+        .add(WRITE_LINKS, |router| {
+            router.route("/console/links/{id}/change", post(links::change))
+        })
+        .add(READ_HITS, |router| {
+            router
+                .route("/console/hits", get(hits::list))
+                .route("/console/hits/{seq}", get(hit::get_hit))
+        })
+        .add(OPERATE, |router| {
+            router
+                .route("/console/hits/{seq}/verdict", post(hit::judge))
+                .route("/console/links/orphans", get(links::list_orphans))
+                .route("/console/operation", get(operation::get_operation))
+                .route("/console/operation/quarantine/{id}", post(operation::retry))
+                .route(
+                    "/console/inspector",
+                    get(inspector::ask).post(inspector::inspect),
+                )
         });
     let open = Router::new()
         .route("/console", get(async || Redirect::permanent("/console/")))

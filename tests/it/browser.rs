@@ -3,6 +3,7 @@
 
 mod chrome;
 mod clients;
+mod console;
 mod forms;
 mod functions;
 mod landing;

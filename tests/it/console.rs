@@ -8,7 +8,9 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::json;
 
-use crate::harness::{Answer, Campaign, Client, Engine, Setup, TestServer, free_port, on_both};
+use crate::harness::{
+    ADMIN_TOKEN, Answer, Campaign, Client, Engine, Setup, TestServer, free_port, on_both,
+};
 
 const DRAINED: Duration = Duration::from_secs(20);
 const PASSWORD: &str = "correct horse battery";
@@ -53,12 +55,7 @@ async fn send(client: &mut Client, path: &str, fields: &[(&str, &str)]) -> Answe
 
 async fn with_token(address: SocketAddr) -> Client {
     let mut client = browser(address);
-    let answer = send(
-        &mut client,
-        SIGN_IN,
-        &[("token", crate::harness::ADMIN_TOKEN)],
-    )
-    .await;
+    let answer = send(&mut client, SIGN_IN, &[("token", ADMIN_TOKEN)]).await;
     assert_eq!(
         (answer.status, answer.header("location")),
         (303, "/console/"),
@@ -126,6 +123,12 @@ fn addresses(html: &str) -> Vec<&str> {
         .collect()
 }
 
+/// Where its links lead.
+fn links(html: &str) -> Vec<&str> {
+    let parts = html.split("href=\"").skip(1);
+    parts.map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
 /// A delivery whose mail was opened and clicked.
 async fn campaign(server: &TestServer) -> Campaign {
     let mail = Campaign::make(server.db(), 3).await;
@@ -169,10 +172,7 @@ async fn whoever_signs_in_sees_what_came_of_a_delivery(engine: Engine) {
         assert_eq!(answer.set_cookies(), Vec::<&str>::new());
         assert_sealed(SIGN_IN, &answer);
     }
-    let fields = [
-        ("token", crate::harness::ADMIN_TOKEN),
-        ("to", page.as_str()),
-    ];
+    let fields = [("token", ADMIN_TOKEN), ("to", page.as_str())];
     let answer = send(&mut stranger, SIGN_IN, &fields).await;
     assert_eq!(
         (answer.status, answer.header("location")),
@@ -232,27 +232,88 @@ async fn a_users_session_ends_where_they_sign_out(engine: Engine) {
 }
 
 /// Pages, and the roles that see them: viewer, analyst, operator, admin.
-fn pages(mail: &Campaign) -> Vec<(String, [bool; 4])> {
+async fn pages(server: &TestServer, mail: &Campaign) -> Vec<(String, [bool; 4])> {
     let all = [true; 4];
     let but_viewers = [false, true, true, true];
+    let operators = [false, false, true, true];
     let delivery = format!("/console/deliveries/{}", mail.delivery);
+    let seq = server.db().number("select max(seq) from hits").await;
+    let short = server
+        .db()
+        .number("select id from links where slug = 'autumn'")
+        .await;
     vec![
         ("/console/".to_owned(), all),
+        ("/console/?search=nothing+is+called+so".to_owned(), all),
         (delivery.clone(), all),
         (format!("{delivery}?machines=1"), all),
         (format!("{delivery}/people?what=opened"), but_viewers),
         (format!("{delivery}/people?what=machine"), but_viewers),
+        ("/console/website".to_owned(), all),
+        (
+            "/console/website?days=1&site=nowhere&zone=Europe%2FParis&model=linear&machines=1"
+                .to_owned(),
+            all,
+        ),
+        ("/console/hits".to_owned(), but_viewers),
+        (
+            "/console/hits?kind=click&judged=people".to_owned(),
+            but_viewers,
+        ),
+        ("/console/hits?kind=form".to_owned(), but_viewers),
+        (format!("/console/hits/{seq}"), but_viewers),
+        ("/console/contacts".to_owned(), but_viewers),
+        ("/console/contacts?search=reader1".to_owned(), but_viewers),
+        (
+            format!("/console/contacts/{}", mail.messages[0].1),
+            but_viewers,
+        ),
+        (
+            format!("/console/contacts/{}?machines=1", mail.messages[2].1),
+            but_viewers,
+        ),
+        ("/console/links".to_owned(), all),
+        ("/console/links?search=nothing+like+it".to_owned(), all),
+        (format!("/console/links/{}", mail.link), all),
+        (format!("/console/links/{short}"), all),
+        ("/console/links/orphans".to_owned(), operators),
+        ("/console/operation".to_owned(), operators),
+        ("/console/inspector".to_owned(), operators),
     ]
 }
 
-async fn each_role_sees_its_pages_and_no_other(engine: Engine) {
+/// All pages that an admin sees.
+pub(crate) async fn every_page(server: &TestServer, mail: &Campaign) -> Vec<String> {
+    let pages = pages(server, mail).await;
+    pages.into_iter().map(|(path, _)| path).collect()
+}
+
+/// A server on which something of everything has happened.
+pub(crate) async fn full_server(engine: Engine) -> (TestServer, SocketAddr, Campaign) {
     let (server, console) = start(TestServer::on(engine)).await;
     let mail = campaign(&server).await;
+    let mut api = server.client().admin();
+    let draft = json!({"url": "https://shop.example/autumn", "slug": "autumn", "label": "Autumn"});
+    assert_eq!(api.post_json("/api/v1/links", &draft).await.status, 201);
+    let hits = json!([
+        {"kind": "pageview", "contact": {"email": "reader0@example.com"}, "page_title": "Lamps", "page_url": "https://shop.example/lamps?a=1", "delivery_id": mail.delivery, "utm_medium": "email", "utm_campaign": "November", "tags": ["lamp"]},
+        {"kind": "transaction", "contact": {"email": "reader0@example.com", "firstname": "Robin"}, "page_url": "https://shop.example/thanks", "delivery_id": mail.delivery, "broadlog_id": mail.messages[0].0, "revenue": "1049.90", "currency": "EUR", "order_id": "A-1", "quantity": 2},
+        {"kind": "event", "event": "video watched", "page_url": "https://shop.example/film", "user_agent": "Googlebot/2.1"},
+    ]);
+    let sent = api.post_json("/api/v1/hits", &hits).await;
+    assert_eq!(sent.status, 202, "{}", sent.text());
+    assert_eq!(server.client().get("/r/no-such-link").await.status, 404);
+    server.wait_drained(DRAINED).await;
+    (server, console, mail)
+}
+
+async fn each_role_sees_its_pages_and_no_other(engine: Engine) {
+    let (server, console, mail) = full_server(engine).await;
     let hits = server.db().hits().await;
     let roles = ["viewer", "analyst", "operator", "admin"];
     for (column, role) in roles.into_iter().enumerate() {
         let mut user = with_role(&server, console, role).await;
-        for (path, seen_by) in pages(&mail) {
+        for (path, seen_by) in pages(&server, &mail).await {
             let answer = user.get(&path).await;
             let expected = if seen_by[column] { 200 } else { 403 };
             assert_eq!(answer.status, expected, "{role} {path}: {}", answer.text());
@@ -263,8 +324,8 @@ async fn each_role_sees_its_pages_and_no_other(engine: Engine) {
                 "{path} names people to a viewer"
             );
             // Whatever it leads to within the console, this reader may see.
-            for address in addresses(&answer.text()) {
-                if address.starts_with("/console/") && !address.contains("sign-out") {
+            for address in links(&answer.text()) {
+                if address.starts_with("/console/") {
                     let led = user.get(&address.replace("&amp;", "&")).await;
                     assert!(led.status < 300, "{role} {path} {address}: {}", led.status);
                 }
@@ -313,6 +374,184 @@ async fn a_page_of_another_site_changes_nothing(engine: Engine) {
     server.finish().await;
 }
 
+async fn a_person_judges_otherwise_and_the_figures_follow(engine: Engine) {
+    let (server, console) = start(TestServer::on(engine)).await;
+    let mail = campaign(&server).await;
+    let seq = server
+        .db()
+        .number("select max(seq) from hits where kind = 'click'")
+        .await;
+    let delivery = format!("/console/deliveries/{}", mail.delivery);
+    let clicked = format!("{delivery}/people?what=clicked");
+    let mut admin = with_token(console).await;
+    assert_eq!(
+        admin
+            .get(&clicked)
+            .await
+            .text()
+            .matches("@example.com")
+            .count(),
+        2
+    );
+    let hit = format!("/console/hits/{seq}");
+    let page = admin.get(&hit).await.text();
+    assert!(page.contains("Nothing speaks against a person"), "{page}");
+    let decide = format!("{hit}/verdict");
+    for (fields, status) in [
+        (vec![("verdict", "bot")], 422),
+        (vec![("verdict", "robot"), ("reason", "x")], 422),
+        (
+            vec![("verdict", "bot"), ("reason", "our <monitoring>")],
+            303,
+        ),
+    ] {
+        assert_eq!(
+            send(&mut admin, &decide, &fields).await.status,
+            status,
+            "{fields:?}"
+        );
+    }
+    let page = admin.get(&hit).await.text();
+    assert!(page.contains("Decided by admin"), "{page}");
+    assert!(page.contains("our &#60;monitoring&#62;"), "{page}");
+    assert_eq!(
+        admin
+            .get(&clicked)
+            .await
+            .text()
+            .matches("@example.com")
+            .count(),
+        1
+    );
+    server.recount().await;
+
+    let mut analyst = with_role(&server, console, "analyst").await;
+    assert!(!analyst.get(&hit).await.text().contains("Judge otherwise"));
+    let refused = send(
+        &mut analyst,
+        &decide,
+        &[("verdict", "human"), ("reason", "x")],
+    )
+    .await;
+    assert_eq!(refused.status, 403);
+    server.finish().await;
+}
+
+async fn a_link_is_given_another_destination(engine: Engine) {
+    let (server, console, _) = full_server(engine).await;
+    let id = server
+        .db()
+        .number("select id from links where slug = 'autumn'")
+        .await;
+    let page = format!("/console/links/{id}");
+    let mut admin = with_token(console).await;
+    let before = admin.get(&page).await.text();
+    // The short link is told, and leads nowhere from here.
+    assert!(
+        before.contains("/r/autumn</code>") && !before.contains("href=\"http"),
+        "{before}"
+    );
+    let drawing = admin.get(&format!("{page}/code.svg")).await;
+    assert_eq!(
+        (drawing.status, drawing.header("content-type")),
+        (200, "image/svg+xml")
+    );
+    let change = format!("{page}/change");
+    let wrong = send(
+        &mut admin,
+        &change,
+        &[("url", "javascript:x"), ("label", "New")],
+    )
+    .await;
+    assert_eq!(wrong.status, 422);
+    assert!(
+        wrong.text().contains("value=\"javascript:x\""),
+        "what was typed is kept"
+    );
+    let fields = [("url", "https://shop.example/winter"), ("label", "Winter")];
+    let saved = send(&mut admin, &change, &fields).await;
+    assert_eq!(saved.status, 303, "{}", saved.text());
+    let after = admin.get(saved.header("location")).await.text();
+    for part in [
+        "role=\"status\"",
+        "https://shop.example/winter",
+        "https://shop.example/autumn",
+    ] {
+        assert!(after.contains(part), "{part}: {after}");
+    }
+    let click = server.client().get("/r/autumn").await;
+    assert_eq!(click.header("location"), "https://shop.example/winter");
+    let fields = [
+        ("url", "https://shop.example/winter"),
+        ("ended", "1"),
+        ("end_url", "https://shop.example/over"),
+    ];
+    assert_eq!(send(&mut admin, &change, &fields).await.status, 303);
+    let click = server.client().get("/r/autumn").await;
+    assert_eq!(click.header("location"), "https://shop.example/over");
+
+    let mut analyst = with_role(&server, console, "analyst").await;
+    assert!(
+        !analyst
+            .get(&page)
+            .await
+            .text()
+            .contains("<form class=\"stack\"")
+    );
+    assert_eq!(send(&mut analyst, &change, &fields).await.status, 403);
+    server.wait_drained(DRAINED).await;
+    server.finish().await;
+}
+
+async fn a_pasted_request_is_explained_and_not_stored(engine: Engine) {
+    let (server, console, mail) = full_server(engine).await;
+    let hits = server.db().hits().await;
+    let mut admin = with_token(console).await;
+    let path = mail.link_path(0);
+    for (request, status, told) in [
+        (path.clone(), 200, "https://shop.example/landing"),
+        (
+            format!("curl -A Googlebot/2.1 'http://t.example{path}'"),
+            200,
+            "user agent of a crawler",
+        ),
+        ("/docs/".to_owned(), 422, "is not a tracking URL"),
+        ("what is this".to_owned(), 422, "Paste an address"),
+    ] {
+        let answer = send(&mut admin, "/console/inspector", &[("request", &request)]).await;
+        assert_eq!(answer.status, status, "{request}");
+        assert!(answer.text().contains(told), "{request}: {}", answer.text());
+        assert_sealed("/console/inspector", &answer);
+    }
+    server.wait_drained(DRAINED).await;
+    assert_eq!(server.db().hits().await, hits);
+    server.finish().await;
+}
+
+async fn what_the_database_refused_is_tried_again(engine: Engine) {
+    let (server, console) = start(TestServer::on(engine)).await;
+    server.db().refuse_poison().await;
+    let mut api = server.client().admin();
+    let hit = json!({"kind": "pageview", "page_url": "https://a.example/", "page_title": "poison"});
+    assert_eq!(api.post_json("/api/v1/hits", &hit).await.status, 202);
+    server.wait_drained(DRAINED).await;
+    assert_eq!(server.db().quarantined().await, 1);
+    let mut admin = with_token(console).await;
+    let page = admin.get("/console/operation").await.text();
+    let (_, rest) = page
+        .split_once("action=\"/console/operation/quarantine/")
+        .unwrap();
+    let id = rest.split('"').next().unwrap();
+    let retry = format!("/console/operation/quarantine/{id}");
+    let again = send(&mut admin, &retry, &[]).await;
+    assert_eq!(again.header("location"), "/console/operation?retry=refused");
+    let told = admin.get(again.header("location")).await.text();
+    assert!(told.contains("refused it again"), "{told}");
+    let nothing = "/console/operation/quarantine/00000000-0000-4000-8000-000000000000";
+    assert_eq!(send(&mut admin, nothing, &[]).await.status, 404);
+    server.finish_with_quarantined(1).await;
+}
+
 /// What would run, or break a page, if anything showed it as it is.
 const HOSTILE: &str =
     "\"'><script>alert(1)</script><img src=x onerror=alert(1)></td></table>{{7*7}}\u{202e}";
@@ -330,10 +569,17 @@ async fn hostile_text_is_shown_and_does_nothing(engine: Engine) {
     let draft = json!({"url": "https://a.example/?q=\"'><script>alert(1)</script>", "label": HOSTILE, "category": SHORT});
     let made = api.post_json("/api/v1/deliveries/7/links", &draft).await;
     assert_eq!(made.status, 201, "{}", made.text());
-    let hit = json!({"kind": "click", "delivery_id": 7, "page_url": "https://a.example/", "contact": {"customer_id": SHORT, "firstname": HOSTILE}});
+    let hit = json!({"kind": "click", "delivery_id": 7, "page_url": "https://a.example/\"><script>alert(1)</script>", "page_title": HOSTILE, "referrer": HOSTILE, "user_agent": HOSTILE, "event": HOSTILE, "tags": ["<script>alert(1)</script>"], "utm_campaign": HOSTILE, "utm_medium": HOSTILE, "site": SHORT, "contact": {"customer_id": SHORT, "firstname": HOSTILE}});
     let sent = api.post_json("/api/v1/hits", &hit).await;
     assert_eq!(sent.status, 202, "{}", sent.text());
     server.wait_drained(DRAINED).await;
+    let seq = server.db().number("select max(seq) from hits").await;
+    let link = server.db().number("select min(id) from links").await;
+    let people = api.get("/api/v1/contacts").await.json();
+    let contact = people["contacts"][0]["id"].as_str().unwrap().to_owned();
+    // Half of what was asked for and is not there is hostile.
+    let hostile_path = "/r/%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E";
+    assert_eq!(server.client().get(hostile_path).await.status, 404);
     let mut admin = with_token(console).await;
     let hostile = form_urlencoded::byte_serialize(HOSTILE.as_bytes()).collect::<String>();
     for path in [
@@ -341,6 +587,18 @@ async fn hostile_text_is_shown_and_does_nothing(engine: Engine) {
         format!("/console/?search={hostile}"),
         "/console/deliveries/7".to_owned(),
         "/console/deliveries/7/people?what=clickers".to_owned(),
+        "/console/website".to_owned(),
+        format!("/console/website?site={hostile}&zone={hostile}&model={hostile}&days=x"),
+        "/console/hits".to_owned(),
+        format!("/console/hits/{seq}"),
+        "/console/contacts".to_owned(),
+        format!("/console/contacts?search={hostile}&tag={hostile}"),
+        format!("/console/contacts/{contact}"),
+        "/console/links".to_owned(),
+        format!("/console/links?search={hostile}"),
+        format!("/console/links/{link}"),
+        "/console/links/orphans".to_owned(),
+        "/console/operation".to_owned(),
         format!("/console/deliveries/{hostile}"),
         format!("/console/sign-in?to={hostile}"),
     ] {
@@ -360,6 +618,20 @@ async fn hostile_text_is_shown_and_does_nothing(engine: Engine) {
             text.matches("</table>").count(),
             "{path}"
         );
+    }
+    for request in [
+        HOSTILE,
+        &format!("curl -A '{SHORT}' '/r/{hostile}'"),
+        "/mtracking.gif?page_title=%3Cscript%3Ealert(1)%3C/script%3E",
+    ] {
+        let told = send(&mut admin, "/console/inspector", &[("request", request)]).await;
+        assert!(
+            [200, 422].contains(&told.status),
+            "{request}: {}",
+            told.text()
+        );
+        assert_sealed("/console/inspector", &told);
+        assert!(!told.text().contains("<script>alert"), "{}", told.text());
     }
     let fields = [("name", HOSTILE), ("password", HOSTILE)];
     let refused = send(&mut browser(console), SIGN_IN, &fields).await;
@@ -382,12 +654,7 @@ async fn the_public_listener_shows_it_where_the_api_is(engine: Engine) {
     assert_eq!(refused.status, 403, "{}", refused.text());
     // Over plain http from elsewhere nobody's token is taken.
     let mut afar = browser(server.address()).header("x-forwarded-for", "192.0.2.1");
-    let refused = send(
-        &mut afar,
-        SIGN_IN,
-        &[("token", crate::harness::ADMIN_TOKEN)],
-    )
-    .await;
+    let refused = send(&mut afar, SIGN_IN, &[("token", ADMIN_TOKEN)]).await;
     assert_eq!(refused.status, 403, "{}", refused.text());
     server.finish().await;
 
@@ -422,6 +689,10 @@ on_both!(
     whoever_signs_in_sees_what_came_of_a_delivery,
     a_users_session_ends_where_they_sign_out,
     each_role_sees_its_pages_and_no_other,
+    a_person_judges_otherwise_and_the_figures_follow,
+    a_link_is_given_another_destination,
+    a_pasted_request_is_explained_and_not_stored,
+    what_the_database_refused_is_tried_again,
     a_page_of_another_site_changes_nothing,
     hostile_text_is_shown_and_does_nothing,
     the_public_listener_shows_it_where_the_api_is,

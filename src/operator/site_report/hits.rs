@@ -58,25 +58,30 @@ pub struct HitsReport {
     #[serde(flatten)]
     head: Head,
     /// Includes parts without any hits.
-    rows: Vec<HitsRow>,
+    pub rows: Vec<HitsRow>,
     /// All hits of the period by verdict and reason.
-    verdicts: Vec<VerdictRow>,
+    pub verdicts: Vec<VerdictRow>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct HitsRow {
+pub struct HitsRow {
     #[serde(with = "wire::time")]
-    start: Micros,
+    /// When it begins.
+    pub start: Micros,
     /// By people.
-    hits: BTreeMap<Kind, i64>,
-    machine_hits: BTreeMap<Kind, i64>,
+    pub hits: BTreeMap<Kind, i64>,
+    /// By machines.
+    pub machine_hits: BTreeMap<Kind, i64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct VerdictRow {
-    verdict: String,
-    reason: Option<String>,
-    hits: i64,
+pub struct VerdictRow {
+    /// Who is believed to have made them.
+    pub verdict: String,
+    /// Why; none of a person.
+    pub reason: Option<String>,
+    /// How many.
+    pub hits: i64,
 }
 
 struct Counted {
@@ -180,15 +185,18 @@ pub struct VisitorsReport {
     #[serde(flatten)]
     head: Head,
     /// Of the whole period, each once.
-    visitors: i64,
-    rows: Vec<VisitorsRow>,
+    pub visitors: i64,
+    /// A row for each part.
+    pub rows: Vec<VisitorsRow>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct VisitorsRow {
+pub struct VisitorsRow {
     #[serde(with = "wire::time")]
-    start: Micros,
-    visitors: i64,
+    /// When it begins.
+    pub start: Micros,
+    /// Browsers, estimated.
+    pub visitors: i64,
 }
 
 struct SketchRow {

@@ -44,24 +44,33 @@ pub struct RevenueReport {
     #[serde(flatten)]
     head: Head,
     model: &'static str,
-    rows: Vec<RevenueRow>,
+    /// Largest first.
+    pub rows: Vec<RevenueRow>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct RevenueRow {
+pub struct RevenueRow {
     #[serde(flatten)]
-    of: Of,
-    currency: Option<String>,
-    transactions: i64,
-    amount: String,
-    items: i64,
+    /// What it is credited to.
+    pub of: Of,
+    /// None: none was given.
+    pub currency: Option<String>,
+    /// Orders.
+    pub transactions: i64,
+    /// A decimal number.
+    pub amount: String,
+    /// The same.
+    #[serde(skip)]
+    pub sum: Sum,
+    /// Items bought.
+    pub items: i64,
 }
 
 /// What is credited; without delivery, link and campaign: purchases that nothing led to.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = RevenueOf)]
-enum Of {
+pub enum Of {
     Day {
         #[serde(with = "wire::time")]
         day: Micros,
@@ -79,6 +88,25 @@ enum Of {
         url: Option<String>,
     },
     Campaign(Campaign),
+}
+
+impl Of {
+    /// For people; `None` of purchases that nothing led to.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Self::Day { day } => Some(day.rfc3339()),
+            Self::Delivery { delivery_id, label } => {
+                let id = (*delivery_id)?;
+                let label = label.clone().filter(|label| !label.trim().is_empty());
+                Some(label.unwrap_or_else(|| format!("Delivery {id}")))
+            }
+            Self::Link { link_id, url } => {
+                let id = (*link_id)?;
+                Some(url.clone().unwrap_or_else(|| format!("Link {id}")))
+            }
+            Self::Campaign(campaign) => Some(campaign.text()).filter(|text| !text.is_empty()),
+        }
+    }
 }
 
 /// Sums by key; amounts in parts that stay below 64 bits.
@@ -201,6 +229,7 @@ fn view(by: RevenueBy, row: Credited, sum: Sum) -> RevenueRow {
         currency: Some(row.currency).filter(|currency| !currency.is_empty()),
         transactions: row.transactions,
         amount: sum.to_string(),
+        sum,
         items: row.quantity,
     }
 }

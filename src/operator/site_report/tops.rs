@@ -14,29 +14,41 @@ use crate::{both, from_row};
 pub struct TopsReport {
     #[serde(flatten)]
     head: Head,
-    rows: Vec<TopRow>,
+    /// Those with most hits.
+    pub rows: Vec<TopRow>,
     /// Hits of all values that are not in `rows`.
-    other_hits: i64,
+    pub other_hits: i64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct TopRow {
+pub struct TopRow {
     #[serde(flatten)]
-    what: What,
+    /// What it is.
+    pub what: What,
     #[serde(flatten)]
-    counts: Counts,
+    /// How much came.
+    pub counts: Counts,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = TopOf)]
-enum What {
+pub enum What {
     Page { page: String },
     Referrer { referrer: String },
     Campaign(Campaign),
 }
 
 impl What {
+    /// For people.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Page { page } => page.clone(),
+            Self::Referrer { referrer } => referrer.clone(),
+            Self::Campaign(campaign) => campaign.text(),
+        }
+    }
+
     fn of(dimension: Dimension, value: String) -> Self {
         match dimension {
             Dimension::Page => Self::Page { page: value },
@@ -48,7 +60,7 @@ impl What {
 
 /// A campaign; null for what the hit did not say.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Campaign {
+pub struct Campaign {
     #[schema(required = true)]
     source: Option<String>,
     #[schema(required = true)]
@@ -58,6 +70,17 @@ pub(super) struct Campaign {
 }
 
 impl Campaign {
+    /// For people: `November (letter, email)`.
+    pub fn text(&self) -> String {
+        let around = [self.source.as_deref(), self.medium.as_deref()];
+        let around: Vec<&str> = around.into_iter().flatten().collect();
+        match (self.campaign.as_deref(), around.is_empty()) {
+            (Some(campaign), true) => campaign.to_owned(),
+            (Some(campaign), false) => format!("{campaign} ({})", around.join(", ")),
+            (None, _) => around.join(", "),
+        }
+    }
+
     /// Splits what [`Hit::campaign`](crate::model::hit::Hit::campaign) joined.
     pub(super) fn parse(value: &str) -> Self {
         let mut parts = value.split('\t').map(|part| Some(part.to_owned()));
@@ -72,11 +95,15 @@ impl Campaign {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TopCounts)]
-struct Counts {
-    hits: i64,
-    clicks: i64,
-    pageviews: i64,
-    transactions: i64,
+pub struct Counts {
+    /// All hits.
+    pub hits: i64,
+    /// Clicks.
+    pub clicks: i64,
+    /// Pages.
+    pub pageviews: i64,
+    /// Purchases.
+    pub transactions: i64,
 }
 
 from_row!(Counts, row => { hits, clicks, pageviews, transactions });

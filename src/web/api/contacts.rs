@@ -26,7 +26,7 @@ use crate::tracking::address_with_plus;
 use crate::web::AdminState;
 use crate::web::error::Problem;
 
-mod utm;
+pub(super) mod utm;
 
 /// `GET /contacts/{id}`. A visitor without a name that has left hits answers with `id: null`.
 #[utoipa::path(

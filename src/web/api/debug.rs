@@ -26,7 +26,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
 use self::hit::explain_hit;
-use self::request::{DecodeRequest, write_request};
+pub(in crate::web) use self::request::DecodeRequest;
+use self::request::write_request;
 use super::json::ApiJson;
 use super::openapi::shapes::ExplainedRequest;
 use crate::model::hit::Hit;
@@ -60,15 +61,27 @@ pub async fn explain_request(
     headers: HeaderMap,
     ApiJson(wanted): ApiJson<DecodeRequest>,
 ) -> Result<Json<Value>, Problem> {
+    explain(&app, &headers, wanted).await.map(Json)
+}
+
+/// What would become of a request.
+///
+/// # Errors
+/// It is none of this server's, or cannot be written out: 422 that names the field.
+pub(in crate::web) async fn explain(
+    app: &AdminState,
+    headers: &HeaderMap,
+    wanted: DecodeRequest,
+) -> Result<Value, Problem> {
     let peer = wanted.peer().unwrap_or(SOMEBODY);
-    let request = write_request(wanted, app.site_of(&headers))?;
+    let request = write_request(wanted, app.site_of(headers))?;
     match send(&app.tracking, peer, &request).await {
-        Fate::Outcome(outcome, request) => Ok(Json(tell(&app, *outcome, &request).await)),
+        Fate::Outcome(outcome, request) => Ok(tell(app, *outcome, &request).await),
         Fate::NoTracking => Err(Problem::field(
             "url",
             "is not a tracking URL of this server; give one such as /r/<id> or /mtracking.gif",
         )),
-        Fate::NotTaken(status) => Ok(Json(json!({
+        Fate::NotTaken(status) => Ok(json!({
             "status": status,
             "headers": [],
             "location": null,
@@ -77,7 +90,7 @@ pub async fn explain_request(
             "refused": "malformed request",
             "hits": [],
             "hits_left_out": 0,
-        }))),
+        })),
     }
 }
 

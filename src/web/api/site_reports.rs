@@ -87,7 +87,7 @@ fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zone, D::Error> {
 }
 
 /// From 30 days ago to now where nothing else is said.
-fn period(
+pub(in crate::web) fn period(
     zone: &Zone,
     from: Option<&str>,
     to: Option<&str>,
@@ -118,7 +118,7 @@ fn period(
 }
 
 /// The parts of a period: days where nothing else is said.
-fn parts(period: &Period, by: Option<Grain>) -> Result<Vec<Part>, Problem> {
+pub(in crate::web) fn parts(period: &Period, by: Option<Grain>) -> Result<Vec<Part>, Problem> {
     period
         .parts(by.unwrap_or(Grain::Day), MOST_PARTS)
         .ok_or_else(|| {

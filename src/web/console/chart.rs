@@ -43,13 +43,17 @@ pub(super) struct Row {
 const STEPS: [i64; 6] = [1, 3, 6, 24, 24 * 7, 24 * 28];
 
 impl Chart {
-    /// Curves of values at times, each added to the step that it falls into; `None` if there are no
-    /// values.
-    pub(super) fn new(names: &[&'static str], values: &[(Micros, Vec<i64>)]) -> Option<Self> {
+    /// Curves of values at times, each added to the step that it falls into, of at least `finest`
+    /// hours; `None` if there are no values.
+    pub(super) fn new(
+        names: &[&'static str],
+        values: &[(Micros, Vec<i64>)],
+        finest: i64,
+    ) -> Option<Self> {
         let first = values.iter().map(|(at, _)| *at).min()?;
         let last = values.iter().map(|(at, _)| *at).max()?;
         let span = last.0 - first.0;
-        let fits = |hours: &i64| span / (hours * Micros::HOUR) < MOST_POINTS;
+        let fits = |hours: &i64| *hours >= finest && span / (hours * Micros::HOUR) < MOST_POINTS;
         let hours = STEPS.into_iter().find(fits).unwrap_or(STEPS[5]);
         let step = hours * Micros::HOUR;
         let start = match hours {
@@ -137,14 +141,14 @@ mod tests {
                 .step_by((hours as usize / 500).max(1))
                 .map(|hour| (Micros(hour * Micros::HOUR), vec![1, 2]))
                 .collect();
-            let chart = Chart::new(&["a", "b"], &values).unwrap();
+            let chart = Chart::new(&["a", "b"], &values, 1).unwrap();
             let told: i64 = chart.rows.iter().map(|row| row.values[0].0).sum();
             assert_eq!(told, values.len() as i64, "{hours}");
             assert_eq!(chart.curves[1].total, Num(2 * told));
             let points = chart.curves[0].points.split(' ').count();
             assert!((2..=401).contains(&points), "{hours}: {points}");
         }
-        assert!(Chart::new(&["a"], &[]).is_none());
+        assert!(Chart::new(&["a"], &[], 1).is_none());
     }
 
     #[test]

@@ -206,7 +206,7 @@ fn chart(
             (*at, kinds.to_vec())
         })
         .collect();
-    Chart::new(&["Opens", "Clicks", "Pages"], &values)
+    Chart::new(&["Opens", "Clicks", "Pages"], &values, 1)
 }
 
 fn links(rows: &[LinkRow], with_machines: bool) -> Vec<Link> {

@@ -13,7 +13,7 @@ use tower_http::csrf::ProtectionError;
 
 use super::gate::Who;
 use crate::model::access::Need;
-use crate::web::api::READ_LINKS;
+use crate::web::api::{OPERATE, READ_CONTACTS, READ_HITS, READ_LINKS, READ_REPORTS};
 use crate::web::error::Problem;
 
 /// Loads our own files and nothing else, runs nothing that stands in a page, and no site may frame
@@ -32,11 +32,43 @@ struct Section {
     need: Need,
 }
 
-const SECTIONS: [Section; 1] = [Section {
-    name: "Deliveries",
-    path: "/console/",
-    need: READ_LINKS,
-}];
+const SECTIONS: [Section; 7] = [
+    Section {
+        name: "Deliveries",
+        path: "/console/",
+        need: READ_LINKS,
+    },
+    Section {
+        name: "Website",
+        path: "/console/website",
+        need: READ_REPORTS,
+    },
+    Section {
+        name: "Hits",
+        path: "/console/hits",
+        need: READ_HITS,
+    },
+    Section {
+        name: "Contacts",
+        path: "/console/contacts",
+        need: READ_CONTACTS,
+    },
+    Section {
+        name: "Links",
+        path: "/console/links",
+        need: READ_LINKS,
+    },
+    Section {
+        name: "Inspector",
+        path: "/console/inspector",
+        need: OPERATE,
+    },
+    Section {
+        name: "Operation",
+        path: "/console/operation",
+        need: OPERATE,
+    },
+];
 
 /// What stands around a page's contents.
 pub(super) struct Frame {

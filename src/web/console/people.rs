@@ -40,6 +40,7 @@ struct PeoplePage {
 }
 
 struct Row {
+    contact: Option<String>,
     name: String,
     at: Option<At>,
     link: Option<i64>,
@@ -56,6 +57,7 @@ impl Row {
         let message = one.broadlog_id.map(|id| format!("message {id}"));
         let browser = one.visitor_id.map(|id| format!("browser {}", id.0));
         Self {
+            contact: one.contact_id.map(|id| id.0.to_string()),
             name: name.or(message).or(browser).unwrap_or_default(),
             at: one.at.map(At),
             link: one.link_id.map(|id| id.0),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -16,6 +17,23 @@ use crate::harness::{Process, free_port, need, new_dir, send_signal, wait_for};
 const STARTING: Duration = Duration::from_secs(60);
 /// A page's load, a script's answer.
 pub const LOADING: Duration = Duration::from_secs(20);
+
+/// A command that chromedriver has beside the standard's.
+#[derive(Debug)]
+struct Vendor {
+    path: &'static str,
+    body: Value,
+}
+
+impl WebDriverCompatibleCommand for Vendor {
+    fn endpoint(&self, base: &url::Url, id: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/{}", id.unwrap_or_default(), self.path))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(self.body.to_string()))
+    }
+}
 
 /// A new browser without history.
 pub struct Browser {
@@ -66,6 +84,7 @@ impl Browser {
             // Nobody signs a certificate for a test.
             ("acceptInsecureCerts".to_owned(), json!(true)),
             ("goog:chromeOptions".to_owned(), options),
+            ("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" })),
         ];
         let url = format!("http://127.0.0.1:{port}");
         wait_for("chromedriver listens", STARTING, async || {
@@ -99,6 +118,50 @@ impl Browser {
             .await
             .unwrap();
         element.click().await.unwrap();
+    }
+
+    /// Types into the field that a selector finds.
+    pub async fn fill(&self, selector: &str, text: &str) {
+        let field = fantoccini::Locator::Css(selector);
+        let field = self.client.find(field).await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
+
+    async fn vendor(&self, path: &'static str, body: Value) -> Value {
+        let command = Vendor { path, body };
+        self.client.issue_cmd(command).await.unwrap()
+    }
+
+    /// A command of Chrome's own protocol.
+    async fn devtools(&self, command: &str, parameters: Value) {
+        let body = json!({ "cmd": command, "params": parameters });
+        self.vendor("goog/cdp/execute", body).await;
+    }
+
+    /// Shows pages as a screen of a width does, in `light` or `dark`.
+    pub async fn look(&self, width: u32, scheme: &str) {
+        let screen =
+            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500 });
+        self.devtools("Emulation.setDeviceMetricsOverride", screen)
+            .await;
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.devtools("Emulation.setEmulatedMedia", media).await;
+    }
+
+    /// Whether pages may run scripts; the test's own run in any case.
+    pub async fn allow_scripts(&self, may: bool) {
+        let value = json!({ "value": !may });
+        self.devtools("Emulation.setScriptExecutionDisabled", value)
+            .await;
+    }
+
+    /// What the browser has complained about since it was asked last: failures of loading, of
+    /// scripts, and what a page's policy stopped.
+    pub async fn complaints(&self) -> Vec<String> {
+        let entries = self.vendor("se/log", json!({ "type": "browser" })).await;
+        let entries = entries.as_array().cloned().unwrap_or_default();
+        let text = |entry: &Value| entry["message"].as_str().unwrap_or_default().to_owned();
+        entries.iter().map(text).collect()
     }
 
     /// Goes on in the page's first frame.
