@@ -85,9 +85,15 @@ pub struct LinkRow {
     pub count: Count,
     /// Visitors that followed it.
     pub clicking_persons: i64,
+    /// Orders that it led to and whose delivery is proved, by currency.
+    pub sales: BTreeMap<Option<String>, Sales>,
 }
 
-from_row!(LinkRow, row => { id, url, label, category } { count: Count::default(), clicking_persons: 0 });
+from_row!(LinkRow, row => { id, url, label, category } {
+    count: Count::default(),
+    clicking_persons: 0,
+    sales: BTreeMap::new(),
+});
 
 impl LinkRow {
     /// One that is gone.
@@ -99,6 +105,7 @@ impl LinkRow {
             category: None,
             count: Count::default(),
             clicking_persons: 0,
+            sales: BTreeMap::new(),
         }
     }
 }

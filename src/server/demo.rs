@@ -1,6 +1,8 @@
 //! The delivery behind `/demo`: a mail with two links to a sample reader, made at the first start
 //! with `--demo` and found again by its label at the next.
 
+mod month;
+
 use anyhow::{Context as _, bail};
 
 use crate::model::hit::{BroadlogId, LinkId, Utm};
@@ -19,7 +21,10 @@ const ARTICLE: &str = "Article";
 /// # Errors
 /// The database fails, or no field names a contact.
 pub(super) async fn prepare(app: &AdminState) -> anyhow::Result<DemoLinks> {
-    let delivery = match app.store.delivery_by_label(LABEL).await? {
+    let unique = unique_field(app)?;
+    let known = app.store.delivery_by_label(LABEL).await?;
+    let is_new = known.is_none();
+    let delivery = match known {
         Some(delivery) => delivery,
         None => {
             let draft = NewDelivery {
@@ -43,8 +48,12 @@ pub(super) async fn prepare(app: &AdminState) -> anyhow::Result<DemoLinks> {
     );
     let broadlog_id = match app.store.first_message(delivery.id).await? {
         Some(id) => id,
-        None => send_to_reader(app, &delivery).await?,
+        None => send_to_reader(app, &delivery, unique).await?,
     };
+    // Once: a start that is interrupted here leaves a shorter month.
+    if is_new {
+        month::make(app, unique).await?;
+    }
     let token = |link_id: Option<LinkId>| {
         let token = LinkToken {
             delivery_id: delivery.id,
@@ -99,19 +108,23 @@ async fn link_to(
     Ok(link.id)
 }
 
-async fn send_to_reader(app: &AdminState, delivery: &Delivery) -> anyhow::Result<BroadlogId> {
+/// The field that names a recipient.
+fn unique_field(app: &AdminState) -> anyhow::Result<&str> {
     let unique = &app.contacts.unique;
-    let field = unique
-        .iter()
-        .find(|field| *field == "email")
-        .or(unique.first());
-    let Some(field) = field else {
-        bail!("contacts.unique is empty, so no message can name a recipient");
-    };
-    let fields = [
-        (field.as_str(), "reader@quai9.example"),
-        ("firstname", "Robin"),
-    ];
+    let email = unique.iter().find(|field| *field == "email");
+    match email.or(unique.first()) {
+        Some(field) => Ok(field),
+        None => bail!("contacts.unique is empty, so no message can name a recipient"),
+    }
+}
+
+async fn send_to_reader(
+    app: &AdminState,
+    delivery: &Delivery,
+    field: &str,
+) -> anyhow::Result<BroadlogId> {
+    let unique = &app.contacts.unique;
+    let fields = [(field, "reader@quai9.example"), ("firstname", "Robin")];
     let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let line = Ok(Recipient::new(None, fields.to_vec(), None, Some("html")));
     let lines = [line];

@@ -54,9 +54,11 @@ pub(super) async fn open_demo(app: Arc<AdminState>) {
             Ok(links) => {
                 say(&format!(
                     "Demo: a mail and a shop at {base}/demo\nThe manual: {base}/docs/\n\
-                     A tracked link, ready to click:\n  {}",
+                     A tracked link, ready to click:\n  {}\n\
+                     What came of the click, with the API token: {console}/console/hits",
                     links.shop,
                     base = app.default_site().base_url,
+                    console = console_url(&app),
                 ));
                 if let Some(demo) = &app.demo {
                     let _ = demo.set(links);
@@ -71,6 +73,14 @@ pub(super) async fn open_demo(app: Arc<AdminState>) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
+    }
+}
+
+/// Where the console is: on the public listener if it may be, which a container publishes too.
+fn console_url(app: &AdminState) -> String {
+    match app.console.listen {
+        Some(address) if !app.api.is_public() => format!("http://{address}"),
+        _ => app.default_site().base_url.clone(),
     }
 }
 

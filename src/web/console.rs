@@ -9,6 +9,7 @@
 //! whatever would get through. No page asks for anything that counts a hit.
 
 mod chart;
+mod compare;
 mod contacts;
 mod deliveries;
 mod delivery;
@@ -19,6 +20,7 @@ mod hit;
 mod hits;
 mod inspector;
 mod links;
+mod live;
 mod operation;
 mod page;
 mod people;
@@ -57,6 +59,7 @@ pub(super) fn router(app: &Arc<AdminState>) -> Router<Arc<AdminState>> {
         .add(READ_REPORTS, |router| {
             router
                 .route("/console/deliveries/{id}", get(delivery::get_delivery))
+                .route("/console/compare", get(compare::get_comparison))
                 .route("/console/website", get(website::get_website))
         })
         .add(NAME_PEOPLE, |router| {
@@ -79,6 +82,7 @@ pub(super) fn router(app: &Arc<AdminState>) -> Router<Arc<AdminState>> {
         .add(READ_HITS, |router| {
             router
                 .route("/console/hits", get(hits::list))
+                .route("/console/hits/live", get(live::watch))
                 .route("/console/hits/{seq}", get(hit::get_hit))
         })
         .add(OPERATE, |router| {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::harness::{
     ADMIN_TOKEN, Answer, Campaign, Client, Engine, Setup, TestServer, free_port, on_both,
@@ -238,6 +240,7 @@ async fn pages(server: &TestServer, mail: &Campaign) -> Vec<(String, [bool; 4])>
     let operators = [false, false, true, true];
     let delivery = format!("/console/deliveries/{}", mail.delivery);
     let seq = server.db().number("select max(seq) from hits").await;
+    let other = server.db().number("select max(id) from deliveries").await;
     let short = server
         .db()
         .number("select id from links where slug = 'autumn'")
@@ -249,6 +252,11 @@ async fn pages(server: &TestServer, mail: &Campaign) -> Vec<(String, [bool; 4])>
         (format!("{delivery}?machines=1"), all),
         (format!("{delivery}/people?what=opened"), but_viewers),
         (format!("{delivery}/people?what=machine"), but_viewers),
+        ("/console/compare".to_owned(), all),
+        (
+            format!("/console/compare?id={}&id={other}", mail.delivery),
+            all,
+        ),
         ("/console/website".to_owned(), all),
         (
             "/console/website?days=1&site=nowhere&zone=Europe%2FParis&model=linear&machines=1"
@@ -295,6 +303,11 @@ pub(crate) async fn full_server(engine: Engine) -> (TestServer, SocketAddr, Camp
     let mut api = server.client().admin();
     let draft = json!({"url": "https://shop.example/autumn", "slug": "autumn", "label": "Autumn"});
     assert_eq!(api.post_json("/api/v1/links", &draft).await.status, 201);
+    let draft = json!({"id": 5_000, "label": "December", "sent_at": "2026-11-02T08:00:00Z"});
+    assert_eq!(
+        api.post_json("/api/v1/deliveries", &draft).await.status,
+        201
+    );
     let hits = json!([
         {"kind": "pageview", "contact": {"email": "reader0@example.com"}, "page_title": "Lamps", "page_url": "https://shop.example/lamps?a=1", "delivery_id": mail.delivery, "utm_medium": "email", "utm_campaign": "November", "tags": ["lamp"]},
         {"kind": "transaction", "contact": {"email": "reader0@example.com", "firstname": "Robin"}, "page_url": "https://shop.example/thanks", "delivery_id": mail.delivery, "broadlog_id": mail.messages[0].0, "revenue": "1049.90", "currency": "EUR", "order_id": "A-1", "quantity": 2},
@@ -552,6 +565,118 @@ async fn what_the_database_refused_is_tried_again(engine: Engine) {
     server.finish_with_quarantined(1).await;
 }
 
+async fn what_a_link_earned_stands_beside_it(engine: Engine) {
+    let (server, console) = start(TestServer::on(engine)).await;
+    let mail = Campaign::make(server.db(), 1).await;
+    let mut reader = server.client();
+    assert_eq!(reader.get(&mail.link_path(0)).await.status, 302);
+    let bought = "/mtracking.gif?page_url=https://shop.example/thanks&revenue=49.90&currency=EUR\
+        &order_id=A-7&quantity=1";
+    assert_eq!(reader.get(bought).await.status, 200);
+    server.wait_drained(DRAINED).await;
+    let mut admin = with_token(console).await;
+    let page = admin
+        .get(&format!("/console/deliveries/{}", mail.delivery))
+        .await
+        .text();
+    let beside = "data-of=\"Revenue\"><span class=\"line\">49.90\u{a0}EUR</span>";
+    assert_eq!(page.matches(beside).count(), 1, "{page}");
+    server.finish().await;
+}
+
+/// A stream of new hits, and what has come of it so far.
+struct Watch {
+    stream: TcpStream,
+    text: String,
+}
+
+impl Watch {
+    async fn start(console: SocketAddr, admin: &Client, last_id: i64) -> Self {
+        let cookies = admin
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let head = format!(
+            "GET /console/hits/live HTTP/1.1\r\nhost: {console}\r\ncookie: {}\r\n\
+            last-event-id: {last_id}\r\n\r\n",
+            cookies.collect::<Vec<_>>().join("; ")
+        );
+        let mut stream = TcpStream::connect(console).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        Self {
+            stream,
+            text: String::new(),
+        }
+    }
+
+    /// The numbers of the hits, once there are so many.
+    async fn hits(&mut self, count: usize) -> Vec<i64> {
+        let seqs = |text: &str| -> Vec<i64> {
+            let parts = text.split("href=\"/console/hits/").skip(1);
+            parts
+                .filter_map(|part| part.split('"').next()?.parse().ok())
+                .collect()
+        };
+        let reading = async {
+            while seqs(&self.text).len() < count {
+                let mut bytes = [0; 16 << 10];
+                let read = self.stream.read(&mut bytes).await.unwrap();
+                assert!(read > 0, "the stream ended: {}", self.text);
+                self.text += &String::from_utf8_lossy(&bytes[..read]);
+            }
+        };
+        let read = tokio::time::timeout(DRAINED, reading).await;
+        assert!(read.is_ok(), "{count} hits: {}", self.text);
+        seqs(&self.text)
+    }
+
+    /// The last event's id.
+    fn last_id(&self) -> i64 {
+        let mut lines = self.text.lines().rev();
+        let id = lines.find_map(|line| line.strip_prefix("id: "));
+        id.unwrap().trim().parse().unwrap()
+    }
+}
+
+async fn who_watches_misses_nothing_when_the_server_is_killed(engine: Engine) {
+    let (mut server, console) = start(TestServer::on(engine)).await;
+    let mail = Campaign::make(server.db(), 1).await;
+    let admin = with_token(console).await;
+    let click = async |server: &TestServer, times: usize| {
+        for _ in 0..times {
+            let answer = server.client().get(&mail.link_path(0)).await;
+            assert_eq!(answer.status, 302);
+        }
+    };
+    let mut watch = Watch::start(console, &admin, 0).await;
+    click(&server, 5).await;
+    let mut seen = watch.hits(5).await;
+    let last_id = watch.last_id();
+    click(&server, 3).await;
+    server.kill().await;
+    server.start_again().await;
+    server.wait_drained(DRAINED).await;
+    click(&server, 2).await;
+    let mut again = Watch::start(console, &admin, last_id).await;
+    seen.extend(again.hits(10 - seen.len()).await);
+    seen.sort_unstable();
+    let stored = server
+        .db()
+        .texts("select cast(seq as text) from hits order by seq")
+        .await;
+    let mut stored: Vec<i64> = stored
+        .into_iter()
+        .flatten()
+        .map(|seq| seq.parse().unwrap())
+        .collect();
+    stored.sort_unstable();
+    assert_eq!(seen, stored, "no gap, no repetition");
+    let mut viewer = with_role(&server, console, "viewer").await;
+    assert_eq!(viewer.get("/console/hits/live").await.status, 403);
+    drop((watch, again));
+    server.finish().await;
+}
+
 /// What would run, or break a page, if anything showed it as it is.
 const HOSTILE: &str =
     "\"'><script>alert(1)</script><img src=x onerror=alert(1)></td></table>{{7*7}}\u{202e}";
@@ -588,6 +713,7 @@ async fn hostile_text_is_shown_and_does_nothing(engine: Engine) {
         "/console/deliveries/7".to_owned(),
         "/console/deliveries/7/people?what=clickers".to_owned(),
         "/console/website".to_owned(),
+        format!("/console/compare?id=7&id=8&id={hostile}"),
         format!("/console/website?site={hostile}&zone={hostile}&model={hostile}&days=x"),
         "/console/hits".to_owned(),
         format!("/console/hits/{seq}"),
@@ -691,6 +817,8 @@ on_both!(
     each_role_sees_its_pages_and_no_other,
     a_person_judges_otherwise_and_the_figures_follow,
     a_link_is_given_another_destination,
+    what_a_link_earned_stands_beside_it,
+    who_watches_misses_nothing_when_the_server_is_killed,
     a_pasted_request_is_explained_and_not_stored,
     what_the_database_refused_is_tried_again,
     a_page_of_another_site_changes_nothing,

@@ -257,7 +257,7 @@ async fn every_block_of_the_documentation_runs_as_it_stands(engine: Engine) {
             .argument("--demo")
             .start()
             .await;
-        wait_for("the demo is made", Duration::from_secs(20), async || {
+        wait_for("the demo is made", Duration::from_secs(60), async || {
             server.log().contains("Demo:")
         })
         .await;

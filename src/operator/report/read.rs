@@ -73,6 +73,14 @@ from_row!(SalesRow, row => {
     unproved_revenue, unproved_carry, unproved_quantity,
 });
 
+/// Orders that a link led to (0 means none).
+struct LinkSales {
+    link_id: i64,
+    sales: SalesRow,
+}
+
+from_row!(LinkSales, row => { link_id } { sales: SalesRow::from_row(row)? });
+
 /// Orders of a quarter of an hour.
 struct TimeSales {
     at: Micros,
@@ -83,11 +91,11 @@ from_row!(TimeSales, row => { at } { sales: SalesRow::from_row(row)? });
 
 impl SalesRow {
     pub(super) fn add_to(
-        self,
+        &self,
         proved: &mut BTreeMap<Option<String>, Sales>,
         unproved: &mut BTreeMap<Option<String>, Sales>,
     ) {
-        let currency = Some(self.currency).filter(|currency| !currency.is_empty());
+        let currency = Some(self.currency.clone()).filter(|currency| !currency.is_empty());
         let sales = Sales {
             transactions: self.transactions,
             amount: joined(self.revenue, self.revenue_carry),
@@ -145,17 +153,20 @@ impl Report {
                 row.clicking_persons = visitors;
             }
         }
-        report.links = links.into_values().collect();
         // Added up here and not by the database: SQLite's sum of integers fails when it leaves 64
         // bits, and ten large amounts would be enough.
-        let sql = "select currency, transactions, revenue, revenue_carry, quantity,
+        let sql = "select link_id, currency, transactions, revenue, revenue_carry, quantity,
                           unproved_transactions, unproved_revenue, unproved_carry, unproved_quantity
                    from delivery_figures where delivery_id = $1 and kind = 'transaction'";
-        let rows: Vec<SalesRow> =
+        let rows: Vec<LinkSales> =
             both!(store.reader(), pool => sqlx::query_as(sql).bind(id).fetch_all(pool).await)?;
-        for row in rows {
-            row.add_to(&mut report.sales, &mut report.unproved);
+        for LinkSales { link_id, sales } in rows {
+            sales.add_to(&mut report.sales, &mut report.unproved);
+            if let Some(link) = links.get_mut(&LinkId(link_id)) {
+                sales.add_to(&mut link.sales, &mut BTreeMap::new());
+            }
         }
+        report.links = links.into_values().collect();
         Ok(Some(report))
     }
 }

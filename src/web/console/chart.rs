@@ -109,7 +109,7 @@ impl Chart {
 }
 
 /// Points of a polyline from left to right.
-fn points(values: &[i64], most: i64) -> String {
+pub(super) fn points(values: &[i64], most: i64) -> String {
     let last = values.len().saturating_sub(1).max(1) as f64;
     let mut out = String::with_capacity(values.len() * 12);
     let height = |value: i64| HEIGHT - value.max(0) as f64 / most as f64 * (HEIGHT - 4.0) - 2.0;

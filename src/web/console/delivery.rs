@@ -75,6 +75,7 @@ struct Link {
     first_clicks: Num,
     persons: Num,
     machine_clicks: Num,
+    revenue: Vec<Amount>,
 }
 
 /// Who did it all, as far as anybody can tell.
@@ -226,6 +227,7 @@ fn links(rows: &[LinkRow], with_machines: bool) -> Vec<Link> {
         first_clicks: Num(row.count.broadlogs),
         persons: Num(row.clicking_persons),
         machine_clicks: Num(row.count.machine_hits),
+        revenue: amounts(&row.sales),
     };
     rows.iter().map(link).collect()
 }

@@ -36,6 +36,12 @@ impl Fields {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// All values of a field that may stand there several times.
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let found = self.0.iter().filter(move |(known, _)| known == name);
+        found.map(|(_, value)| value.trim())
+    }
+
     /// A field's number.
     pub(super) fn number(&self, name: &str) -> Option<i64> {
         self.get(name)?.parse().ok()

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 
-use super::form::Query;
+use super::form::{Fields, Query};
 use super::gate::Who;
 use super::page::{Failure, Frame, show};
 use super::show::{Amount, At, icon, name_of};
@@ -105,6 +105,19 @@ async fn names(
     Ok(named.collect())
 }
 
+/// The hits that a query asks for.
+pub(super) fn filter_of(query: &Fields) -> HitFilter {
+    HitFilter {
+        kind: query.get("kind").and_then(Kind::parse),
+        judged: match query.get("judged") {
+            Some("people") => Some(Judged::Counted),
+            Some("machines") => Some(Judged::Machine),
+            _ => None,
+        },
+        ..HitFilter::default()
+    }
+}
+
 #[derive(Template)]
 #[template(path = "hits.html")]
 struct HitsPage {
@@ -113,6 +126,8 @@ struct HitsPage {
     judged: String,
     kinds: Vec<&'static str>,
     lines: Vec<Line>,
+    /// The number of the first hit that is shown.
+    newest: i64,
     is_first: bool,
     next: Option<i64>,
 }
@@ -123,17 +138,7 @@ pub(super) async fn list(
     Extension(who): Extension<Who>,
     Query(query): Query,
 ) -> Result<Response, Failure> {
-    let kind = query.get("kind").and_then(Kind::parse);
-    let judged = query.get("judged").unwrap_or_default();
-    let filter = HitFilter {
-        kind,
-        judged: match judged {
-            "people" => Some(Judged::Counted),
-            "machines" => Some(Judged::Machine),
-            _ => None,
-        },
-        ..HitFilter::default()
-    };
+    let filter = filter_of(&query);
     let before = query.number("before");
     let page = app
         .store
@@ -142,8 +147,9 @@ pub(super) async fn list(
     let next = (!page.is_last()).then_some(page.reached);
     let page = HitsPage {
         frame: Frame::new(&who, "Hits", "Hits"),
-        kind: kind.map_or("", Kind::as_str).to_owned(),
-        judged: judged.to_owned(),
+        kind: filter.kind.map_or("", Kind::as_str).to_owned(),
+        judged: query.get("judged").unwrap_or_default().to_owned(),
+        newest: page.hits.first().map_or(0, |hit| hit.seq),
         kinds: Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
         lines: lines(&app, &who, page.hits).await?,
         is_first: before.is_none(),

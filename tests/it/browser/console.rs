@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::chrome::Browser;
-use crate::console::{every_page, full_server};
-use crate::harness::{ADMIN_TOKEN, Engine, NpmPackage, on_both};
+use crate::console::{every_page, full_server, start};
+use crate::harness::{ADMIN_TOKEN, Engine, NpmPackage, TestServer, on_both, wait_for};
 
 const AXE: NpmPackage = NpmPackage {
     name: "axe-core",
@@ -100,4 +100,69 @@ async fn every_page_is_whole_for_everybody(engine: Engine) {
     server.finish().await;
 }
 
-on_both!(every_page_is_whole_for_everybody);
+/// From the start with `--demo`: the printed address, the token, and there is the click.
+async fn a_stranger_sees_the_click_just_made(engine: Engine) {
+    let setup = TestServer::on(engine).argument("--demo");
+    let (server, console) = start(setup).await;
+    wait_for("the demo is told", 3 * DRAINED, async || {
+        server.log().contains("What came of the click")
+    })
+    .await;
+    server.wait_drained(3 * DRAINED).await;
+    let log = server.log();
+    let link = log
+        .lines()
+        .map(str::trim)
+        .find(|line| line.contains("/r/"))
+        .unwrap();
+    let (_, address) = log.split_once("with the API token: ").unwrap();
+    let address = address.lines().next().unwrap();
+    assert_eq!(address, format!("{}/console/hits", server.url()));
+    let browser = Browser::start().await;
+    browser.open(link).await;
+    server.wait_drained(DRAINED).await;
+
+    browser.open(address).await;
+    browser.fill("[name=token]", ADMIN_TOKEN).await;
+    // The first click.
+    browser.click("form:has([name=token]) button").await;
+    browser
+        .wait_until("document.querySelector('table.hits')")
+        .await;
+    let top = "document.querySelector('table.hits tbody').textContent";
+    browser
+        .wait_until(&format!("{top}.includes('reader@quai9.example')"))
+        .await;
+    browser.picture("demo-hits").await;
+    // What is stored from now on comes by itself.
+    let rows = browser
+        .run("return document.querySelectorAll('.fresh').length")
+        .await;
+    assert_eq!(rows, 0);
+    browser
+        .wait_until("document.querySelector('[data-state] span').textContent.startsWith('Live')")
+        .await;
+    assert_eq!(
+        server
+            .client()
+            .get(
+                link.rsplit_once("/r/")
+                    .map(|(_, id)| format!("/r/{id}"))
+                    .unwrap()
+                    .as_str()
+            )
+            .await
+            .status,
+        302
+    );
+    browser.wait_until("document.querySelector('.fresh')").await;
+    browser.open(&format!("http://{console}/console/")).await;
+    browser.picture("demo-deliveries").await;
+    browser.close().await;
+    server.finish().await;
+}
+
+on_both!(
+    every_page_is_whole_for_everybody,
+    a_stranger_sees_the_click_just_made
+);

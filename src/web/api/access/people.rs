@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use cookie::time::Duration;
 use cookie::{Cookie, SameSite};
-use http::header::{COOKIE, SET_COOKIE};
+use http::header::{COOKIE, HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{Actor, Caller, Person};
@@ -32,7 +32,7 @@ pub const SESSION_COOKIES: [&str; 2] = [COOKIE_NAME, LOCAL_COOKIE_NAME];
 pub enum Channel {
     /// Over https, as a trusted proxy says.
     Https,
-    /// From this machine, over plain http.
+    /// From this machine, over plain http, as far as its address or its name for the server says.
     Local,
     /// Over plain http, as far as anybody can tell.
     Open,
@@ -47,7 +47,8 @@ impl Channel {
         let is_passed_on = proto.is_some() || headers.contains_key("x-forwarded-for");
         match proto {
             Some(proto) if is_proxied && proto.eq_ignore_ascii_case(b"https") => Self::Https,
-            _ if came.client.is_loopback() && !is_passed_on => Self::Local,
+            _ if is_passed_on => Self::Open,
+            _ if came.client.is_loopback() || calls_it_local(headers) => Self::Local,
             _ => Self::Open,
         }
     }
@@ -110,6 +111,14 @@ impl Channel {
             answer.append(SET_COOKIE, line);
         }
     }
+}
+
+/// Whether the browser is on this machine by the name that it knows the server by: what comes through
+/// a container's published port comes from the container's own network.
+fn calls_it_local(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
+    name.is_some_and(|name| ["localhost", "127.0.0.1", "[::1]"].contains(&name))
 }
 
 fn is_trusted(app: &AdminState, peer: IpAddr) -> bool {
