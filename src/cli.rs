@@ -4,6 +4,7 @@
 
 mod campaigns;
 mod check_config;
+mod contact;
 mod export;
 mod health;
 mod import;
@@ -92,6 +93,9 @@ enum Command {
     /// Import links, messages and people from another system; exit code 1 if rows were refused
     #[command(subcommand)]
     Import(import::ImportCommand),
+    /// Print what is stored of a person, or erase it
+    #[command(subcommand)]
+    Contact(contact::ContactCommand),
     /// Export stored data to standard output, even while a server is running
     #[command(subcommand)]
     Export(export::ExportCommand),
@@ -264,6 +268,7 @@ fn execute(
             Command::PageTag(command) => command.execute(&config).await,
             Command::Webhook(command) => command.execute(&config).await,
             Command::Import(command) => command.execute(&config).await,
+            Command::Contact(command) => command.execute(&config).await,
             Command::Export(command) => command.execute(&config).await,
             Command::User(command) => command.execute(&config).await,
             Command::Token(command) => command.execute(&config).await,

@@ -16,6 +16,7 @@ pub mod messages;
 mod page_tags;
 mod password;
 pub mod people;
+pub mod privacy;
 pub mod qr;
 pub mod report;
 pub mod sign_in;

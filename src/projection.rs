@@ -17,6 +17,8 @@
 //! else is stored. A burst: see [`pace`].
 
 mod batch;
+mod erased;
+mod eraser;
 mod health;
 mod idempotency;
 mod known_ids;
@@ -39,6 +41,7 @@ use uuid::Uuid;
 
 pub use batch::retry_quarantined;
 use batch::{Batch, Done, Pending, Refusal};
+pub use eraser::{Eraser, PersonNames, quarantined_hits_of};
 pub use health::{DatabaseHealth, Health};
 pub use rules::ProjectionRules;
 pub use settle::Settler;

@@ -22,6 +22,7 @@ mod keep_house;
 mod known_keys;
 mod readiness;
 mod reload;
+mod scrub;
 mod secrets;
 mod tables;
 pub mod telemetry;
@@ -157,6 +158,8 @@ impl Server {
         let housekeeper = Housekeeper::new(self.store.clone(), self.clock, keep_months);
         background.run_with_tables(housekeeper.run());
         background.run_with_tables(self.settler.run());
+        background.run_with_tables(self.eraser.run());
+        background.run_with_tables(scrub::run(self.store.clone(), self.spool.clone()));
         let unknown_paths = self.answering.unknown_paths.clone();
         background.run_to_its_end(unknown_paths.run(self.store.clone(), answered.clone()));
         if self.admin.demo.is_some() {

@@ -7,6 +7,7 @@
 //! through [`Hit::new`] and the setters here; none of them writes an unchecked string.
 
 mod columns;
+mod erased;
 mod extra;
 mod foreign;
 mod ids;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use columns::hit_columns;
 pub use columns::{COLUMNS, HitRow};
+pub use erased::is_searched;
 pub use foreign::{Foreign, PageTagDraft};
 pub use ids::{BroadlogId, ContactId, DeliveryId, HitId, LinkId, VisitorId, read_uid};
 pub use proof::{LeastProof, Proof};

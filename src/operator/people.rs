@@ -288,6 +288,8 @@ async fn name(store: &Store, part: &mut People) -> Result<()> {
         .collect();
     let known = store.known_contacts(ids).await?;
     for one in &mut part.people {
+        // Who was erased is nobody.
+        one.contact_id = one.contact_id.filter(|id| !id.0.is_nil());
         if let Some(contact) = one.contact_id.and_then(|id| known.get(&id)) {
             one.contact_id = Some(contact.id);
             one.fields.clone_from(&contact.fields);

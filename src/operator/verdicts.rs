@@ -130,6 +130,10 @@ impl Judge {
                 differences.decided += 1;
                 continue;
             }
+            // What it was judged by is erased.
+            if was.hit.is_erased() {
+                continue;
+            }
             let verdict = was.first.as_ref().map_or(was.hit.verdict, |first| first.0);
             let first = (verdict, was.first_notes());
             let why = judge_stored(&was.hit, first, sent_at, &self.lists);

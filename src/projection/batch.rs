@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::erased::without_erased;
 use super::idempotency::drop_duplicates;
 use super::known_ids::KnownIds;
 use super::orders::{Earned, Orders};
@@ -293,13 +294,14 @@ impl<'p> Batch<'p> {
         hits: &[Box<Hit>],
         pending: &mut Pending,
     ) -> store::Result<Done> {
-        let mut hits: Vec<&Hit> = hits.iter().map(Box::as_ref).collect();
+        let unique = self.rules.unique.as_slice();
+        let hits = without_erased(tx, &self.rules.erased, unique, hits).await?;
+        let mut hits: Vec<&Hit> = hits.iter().map(Cow::as_ref).collect();
         let mut done = Done {
             duplicates: drop_duplicates(tx, &mut hits, self.now).await?,
             ..Done::default()
         };
         let evidence = hits.iter().map(|hit| Evidence::from(*hit));
-        let unique = self.rules.unique.as_slice();
         let lookup = Lookup::of(unique, evidence.clone());
         let mut known = tx.load_known(&lookup).await?;
         let ids = contacts_to_load(unique, &known, evidence);

@@ -3,6 +3,7 @@
 use crate::config;
 use crate::model::clock::Micros;
 use crate::model::hit::LeastProof;
+use crate::store::erasures::Marks;
 
 /// What the projection is configured with.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct ProjectionRules {
     pub revenue: LeastProof,
     /// Microseconds before a purchase within which clicks are credited.
     pub window: i64,
+    /// By what hits of erased persons are known.
+    pub erased: Marks,
 }
 
 impl ProjectionRules {
@@ -25,6 +28,7 @@ impl ProjectionRules {
             public: contacts.public.clone(),
             revenue: revenue.proof,
             window: i64::from(revenue.window_days) * Micros::DAY,
+            erased: Marks::default(),
         }
     }
 }

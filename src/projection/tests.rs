@@ -39,6 +39,7 @@ pub(super) fn rules() -> ProjectionRules {
         public: vec!["firstname".to_owned()],
         revenue: LeastProof::Claimed,
         window: Micros::DAY,
+        ..ProjectionRules::default()
     }
 }
 

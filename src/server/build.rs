@@ -22,7 +22,7 @@ use super::welcome::Welcome;
 use crate::config::{Ack, Config};
 use crate::model::clock::Clock;
 use crate::model::keys::Keys;
-use crate::projection::{DatabaseHealth, Projection, ProjectionRules, Settler};
+use crate::projection::{DatabaseHealth, Eraser, Projection, ProjectionRules, Settler};
 use crate::queue::local::{Spool, SpoolLimits, SpoolReader, spool_id};
 use crate::replica::forms::FormCopy;
 use crate::replica::links::LinkCopy;
@@ -47,6 +47,7 @@ pub(super) struct Server {
     pub(super) tokens: TokenCopy,
     pub(super) projection: Projection<SpoolReader>,
     pub(super) settler: Settler,
+    pub(super) eraser: Eraser,
     pub(super) health: DatabaseHealth,
     pub(super) tables: TableMaker,
     pub(super) key_watch: KeyWatch,
@@ -95,6 +96,11 @@ impl Server {
             config.spool.give_way,
         );
         let settler = Settler::new(
+            store.clone(),
+            clock.clone(),
+            ProjectionRules::new(&config.contacts, &config.revenue),
+        );
+        let eraser = Eraser::new(
             store.clone(),
             clock.clone(),
             ProjectionRules::new(&config.contacts, &config.revenue),
@@ -151,6 +157,7 @@ impl Server {
             tokens,
             projection,
             settler,
+            eraser,
             health,
             tables,
             key_watch,

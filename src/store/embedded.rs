@@ -59,6 +59,9 @@ pub(super) async fn open(file: &Path, max_connections: u32) -> Result<SqlitePool
         // less than the machine's noise and made the server 11 MB larger while it caught up.
         .pragma("wal_autocheckpoint", "16000")
         .pragma("cache_size", "-8000")
+        // What is deleted is overwritten: an erased person is in no file. Whole pages that become
+        // free are too, which costs only those that delete much.
+        .pragma("secure_delete", "on")
         // The projection has some sixty statements, most of them in three sizes. One that does not
         // stay is prepared again for every batch, which for 256 rows takes longer than to run it.
         .statement_cache_capacity(WRITER_STATEMENTS);

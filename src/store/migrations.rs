@@ -74,6 +74,7 @@ migrations![
     "0080" "made_once",
     "0081" "views",
     "0099" "click_counts",
+    "0120" "erasures",
 ];
 
 fn migration(version: &str, name: &'static str, sql: &'static str) -> Migration {

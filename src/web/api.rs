@@ -19,6 +19,7 @@ mod once;
 pub(super) mod openapi;
 mod page_tags;
 mod people;
+mod privacy;
 mod reports;
 mod routes;
 pub(super) mod session;
@@ -68,6 +69,9 @@ const WRITE_HITS: Need = Need::Any(&[Scope::HitsWrite]);
 pub(super) const READ_CONTACTS: Need = Need::Any(&[Scope::ContactsRead]);
 /// The answer tells all of the contact.
 const WRITE_CONTACTS: Need = Need::All(&[Scope::MessagesWrite, Scope::ContactsRead]);
+/// All that is stored of a person.
+const READ_PERSON: Need = Need::All(&[Scope::HitsRead, Scope::ContactsRead]);
+const ERASE_CONTACTS: Need = Need::Any(&[Scope::ContactsErase]);
 pub(super) const READ_REPORTS: Need = Need::Any(&[Scope::ReportsRead]);
 pub(super) const NAME_PEOPLE: Need = Need::All(&[Scope::ContactsRead, Scope::ReportsRead]);
 pub(super) const OPERATE: Need = Need::Any(&[Scope::Operate]);
@@ -122,6 +126,10 @@ fn with_database() -> Routes {
         .add(WRITE_CONTACTS, routes!(contacts::change_contact))
         .add(READ_CONTACTS, routes!(contacts::show_timeline))
         .add(WRITE_CONTACTS, routes!(contacts::end_opt_out))
+        .add(READ_PERSON, routes!(privacy::show_data))
+        .add(ERASE_CONTACTS, routes!(privacy::erase_contact))
+        .add(ERASE_CONTACTS, routes!(privacy::list_erasures))
+        .add(ERASE_CONTACTS, routes!(privacy::show_erasure))
         .add(READ_REPORTS, routes!(reports::show_report))
         .add(NAME_PEOPLE, routes!(people::list_people))
         .add(NAME_PEOPLE, routes!(people::list_people_of_link))

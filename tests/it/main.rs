@@ -30,6 +30,7 @@ mod data_directory;
 mod database_away;
 mod demo;
 mod documentation;
+mod erasing;
 mod explain;
 mod exporting;
 mod forms;

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -130,8 +131,14 @@ async fn every_list_is_described_and_tried_as_one() {
     server.finish().await;
 }
 
-/// A virtual environment of Python's with schemathesis, made once.
-fn schemathesis() -> PathBuf {
+/// A virtual environment of Python's with schemathesis, made once: both databases are tried at the
+/// same time.
+fn schemathesis() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(make_schemathesis)
+}
+
+fn make_schemathesis() -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("schemathesis-4.32.5");
     let program = dir.join("bin/schemathesis");
     if !program.exists() {

@@ -235,6 +235,21 @@ impl SpoolFile {
         Ok((hits as u64, bytes as u64))
     }
 
+    /// Rewrites the file without what was deleted, and empties the journal; false while a reader
+    /// still has to read there.
+    pub(super) async fn scrub(&mut self) -> sqlx::Result<bool> {
+        let scrubbed = self.try_scrub().await;
+        self.after(scrubbed).await
+    }
+
+    async fn try_scrub(&mut self) -> sqlx::Result<bool> {
+        let connection = self.connection().await?;
+        run(connection, "vacuum").await?;
+        let sql = "pragma wal_checkpoint(truncate)";
+        let row = sqlx::query(sql).fetch_one(connection).await?;
+        Ok(row.try_get::<i64, _>(0)? == 0)
+    }
+
     #[cfg(test)]
     pub(super) async fn checkpoint(&mut self) {
         let connection = self.connection().await.unwrap();

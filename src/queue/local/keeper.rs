@@ -23,6 +23,8 @@ use crate::sqlite::{Trouble, trouble};
 pub(super) const DELETE_EVERY: Duration = Duration::from_millis(250);
 /// How often a failed file is retried while no hits arrive.
 const TRY_EVERY: Duration = Duration::from_millis(200);
+/// Most bytes that wait while the file is rewritten: some 100 ms.
+const MOST_SCRUBBED: u64 = 16 << 20;
 /// More groups than an offer can become.
 const MOST_GROUPS: i64 = 1_000;
 
@@ -130,6 +132,7 @@ impl Keeper {
     pub(super) async fn look_after(&mut self, shared: &Shared) {
         self.mend(shared).await;
         self.delete(shared).await;
+        self.scrub(shared).await;
         self.note_waiting(shared).await;
     }
 
@@ -218,6 +221,37 @@ impl Keeper {
             Err(error) => {
                 self.note(&error);
                 tracing::warn!(%error, "cannot delete stored groups from the spool; trying \
+                    again");
+            }
+        }
+    }
+
+    /// Rewrites the file without what was deleted. Only while little waits: nothing is appended
+    /// meanwhile.
+    async fn scrub(&mut self, shared: &Shared) {
+        let wanted = shared.scrub_after.load(Ordering::Acquire);
+        let is_due = wanted > 0 && self.deleted_to >= wanted;
+        if !is_due || shared.bytes.load(Ordering::Relaxed) > MOST_SCRUBBED {
+            return;
+        }
+        let Some(file) = &mut self.file else {
+            return;
+        };
+        match file.scrub().await {
+            // Somebody may have asked again.
+            Ok(true) => {
+                let _ = shared.scrub_after.compare_exchange(
+                    wanted,
+                    0,
+                    Ordering::AcqRel,
+                    Ordering::Relaxed,
+                );
+            }
+            // A reader is in its way.
+            Ok(false) => {}
+            Err(error) => {
+                self.note(&error);
+                tracing::warn!(%error, "cannot rewrite the spool without what was erased; trying \
                     again");
             }
         }

@@ -56,6 +56,8 @@ pub(super) struct Shared {
     pub(super) written: watch::Sender<i64>,
     /// Highest group that the database has: the writer deletes up to here.
     pub(super) done: AtomicI64,
+    /// Once all up to this group is deleted, nothing of it is to be left in the file; 0: nobody asks.
+    pub(super) scrub_after: AtomicI64,
     pub(super) counters: Counters,
 }
 
@@ -81,6 +83,7 @@ impl Shared {
             opened: watch::Sender::new(None),
             written: watch::Sender::new(0),
             done: AtomicI64::new(0),
+            scrub_after: AtomicI64::new(0),
             counters: Counters {
                 accepted: metrics::counter!("sillage_hits_accepted_total"),
                 early: metrics::counter!("sillage_hits_answered_early_total"),

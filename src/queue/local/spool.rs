@@ -88,6 +88,12 @@ impl Spool {
             .await;
     }
 
+    /// Asks that nothing of what is written by now be left in the file once the database has it.
+    pub fn scrub(&self) {
+        let written = *self.shared.written.borrow();
+        self.shared.scrub_after.fetch_max(written, Ordering::AcqRel);
+    }
+
     /// Its current state. Does not touch the disk.
     pub fn status(&self) -> Status {
         self.shared.status()

@@ -427,6 +427,15 @@ struct Marks {
     won: BTreeSet<(Micros, String)>,
 }
 
+/// Notes which sketches have visitors that are none any more.
+pub(super) async fn mark_sketches(
+    tx: &mut Tx,
+    lost: BTreeSet<(Micros, String)>,
+) -> sqlx::Result<()> {
+    let won = BTreeSet::new();
+    Marks { lost, won }.save(tx).await
+}
+
 impl Marks {
     fn note(&mut self, change: &CountedChange) {
         let hit = &change.before;

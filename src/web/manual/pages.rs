@@ -37,7 +37,7 @@ macro_rules! page {
 }
 
 /// All pages, their list first.
-pub(super) const PAGES: [Page; 28] = [
+pub(super) const PAGES: [Page; 29] = [
     page!("", "static/docs/README.md"),
     page!("start", "README.md"),
     page!("mail"),
@@ -56,6 +56,7 @@ pub(super) const PAGES: [Page; 28] = [
     page!("revenue"),
     page!("identity"),
     page!("verdicts"),
+    page!("privacy"),
     page!("explaining"),
     page!("configuration"),
     page!("access"),

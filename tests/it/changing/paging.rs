@@ -30,6 +30,7 @@ pub const LISTS: &[(&str, &str)] = &[
     ("/unknown-paths", "unknown_paths"),
     ("/imports", "imports"),
     ("/tokens", "tokens"),
+    ("/erasures", "erasures"),
 ];
 
 async fn part(api: &mut Client, path: &str, name: &str, query: &str) -> (Vec<Value>, Value) {
@@ -66,6 +67,10 @@ async fn every_list_is_paged_in_one_way(engine: Engine) {
             "fields": {"email": email}, "tags": [format!("tag {number}"), "all & more"],
         });
         sent(&mut api, post.clone(), "/contacts", contact).await;
+        let gone = json!({"fields": {"email": format!("gone-{number}@example.com")}});
+        let gone = sent(&mut api, post.clone(), "/contacts", gone).await;
+        let gone = format!("/contacts/{}", gone["id"].as_str().unwrap());
+        sent(&mut api, Method::DELETE, &gone, Value::Null).await;
     }
     let url = json!({"url": "https://shop.example/", "id": 70, "label": "0"});
     sent(&mut api, post.clone(), "/deliveries/7/links", url).await;
