@@ -52,7 +52,7 @@ impl SqliteTransaction {
     /// Commits.
     ///
     /// # Errors
-    /// SQLite did not: nothing of it is there, and the connection is closed.
+    /// SQLite refuses: nothing is written, and the connection is closed.
     pub async fn commit(self) -> sqlx::Result<()> {
         self.end("commit").await
     }

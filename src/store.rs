@@ -422,7 +422,7 @@ impl Store {
     /// Whether the database responds.
     ///
     /// # Errors
-    /// It does not.
+    /// The database refuses or cannot be reached.
     pub async fn ping(&self) -> sqlx::Result<()> {
         both!(self.reader(), pool => sqlx::query("select 1").execute(pool).await.map(|_| ()))
     }
@@ -443,7 +443,7 @@ impl Tx {
     /// Commits.
     ///
     /// # Errors
-    /// The database did not, or its answer was lost.
+    /// The database refuses, or its answer was lost: then nobody knows whether it is committed.
     pub async fn commit(self) -> sqlx::Result<()> {
         both!(self, c => c.commit().await)
     }

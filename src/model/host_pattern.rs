@@ -39,7 +39,7 @@ impl HostPattern {
     /// Reads `www.example.com` or `*.example.com`.
     ///
     /// # Errors
-    /// What should be a host is none: empty, an address behind `*.`, with a port, a path or a star.
+    /// The host is not valid: empty, an address behind `*.`, with a port, a path or a star.
     pub fn parse(text: &str) -> Result<Self, NoHostPattern> {
         match text.strip_prefix("*.") {
             Some(domain) => Ok(Self(format!("*.{}", name(domain)?))),
@@ -50,7 +50,7 @@ impl HostPattern {
     /// Reads a cookie's domain, `.example.com` or `example.com`: the domain and all hosts below it.
     ///
     /// # Errors
-    /// What should be a host's name is none, or an address.
+    /// The text is not a host's name, or is an address.
     pub fn parse_domain(text: &str) -> Result<Self, NoHostPattern> {
         let domain = text.strip_prefix('.').unwrap_or(text);
         Ok(Self(format!(".{}", name(domain)?)))
@@ -150,7 +150,7 @@ impl OriginPattern {
     /// Reads scheme, host or `*.` and host, and a port where it is not the scheme's own.
     ///
     /// # Errors
-    /// It has not this form.
+    /// The text does not have this form.
     pub fn parse(text: &str) -> Result<Self, NoHostPattern> {
         let (scheme, host, port) = split_origin(text).ok_or(NoHostPattern)?;
         Ok(Self {

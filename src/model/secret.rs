@@ -13,7 +13,7 @@ pub struct NoRandom(getrandom::Error);
 /// The 256 random bits of a new secret.
 ///
 /// # Errors
-/// The system gives none.
+/// The system has no random numbers to give.
 pub fn random_secret() -> Result<[u8; 32], NoRandom> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(NoRandom)?;

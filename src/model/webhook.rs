@@ -145,7 +145,7 @@ pub enum Forbidden {
 /// Whether an address may be connected to, over TLS or not.
 ///
 /// # Errors
-/// It may not.
+/// The address is private and not among those that are allowed.
 pub fn check_address(address: IpAddr, is_secure: bool, allowed: &[IpNet]) -> Result<(), Forbidden> {
     let address = canonical(address);
     if allowed.iter().any(|network| network.contains(&address)) {
@@ -164,7 +164,7 @@ pub fn check_address(address: IpAddr, is_secure: bool, allowed: &[IpNet]) -> Res
 /// at each connection.
 ///
 /// # Errors
-/// It is no URL that may be called.
+/// The URL may not be called.
 pub fn check_url(url: &str, allowed: &[IpNet]) -> Result<String, DraftError> {
     let wrong = |why: &str| DraftError {
         field: "url",

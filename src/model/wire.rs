@@ -25,7 +25,7 @@ const MOST_EXACT: i64 = 1 << 53;
 /// digits.
 ///
 /// # Errors
-/// The serializer's.
+/// The serializer fails.
 pub(crate) fn serialize_whole<S: Serializer>(
     number: i64,
     serializer: S,
@@ -159,7 +159,7 @@ impl<'de> Deserialize<'de> for Time {
 /// Distinguishes null from a missing field, in requests that change some fields.
 ///
 /// # Errors
-/// The value's.
+/// The value is of the wrong type.
 pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
@@ -169,7 +169,7 @@ pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 /// An optional field that must not be null.
 ///
 /// # Errors
-/// The value's.
+/// The value is of the wrong type.
 pub(crate) fn given_whole<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -179,7 +179,7 @@ pub(crate) fn given_whole<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 /// Reads a string in one of our formats.
 ///
 /// # Errors
-/// It is no string, or `parse` makes nothing of it: the error names the form.
+/// The value is not a string, or `parse` refuses it: the error names the form.
 pub(crate) fn read<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     form: &'static str,

@@ -160,7 +160,7 @@ pub trait Watcher {
     /// A row is not taken.
     ///
     /// # Errors
-    /// It cannot be told: the import ends.
+    /// The watcher cannot take it down: the import ends.
     fn refused(&mut self, place: Place, reason: &str) -> std::io::Result<()>;
 
     /// So far it is.

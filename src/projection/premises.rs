@@ -35,7 +35,7 @@ impl Premises {
     /// them the person could not see.
     ///
     /// # Errors
-    /// Something is not (see [`store::is_race`]), or the database refuses.
+    /// Something has changed (see [`store::is_race`]), or the database refuses.
     pub(super) async fn confirm(
         premises: Option<Self>,
         tx: &mut Tx,

@@ -89,7 +89,7 @@ fn append_record(hit: &Hit, body: &mut Vec<u8>) {
 /// Reads a record of any format so far.
 ///
 /// # Errors
-/// It is no hit, or none that this server can read.
+/// The bytes are not a hit, or not one that this version can read.
 pub fn decode_record(record: &[u8]) -> Result<Box<Hit>, Unreadable> {
     let hit = match record.first() {
         Some(1..0x80) => {

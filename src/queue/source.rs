@@ -47,7 +47,7 @@ pub trait Source: Send + 'static {
     /// up to number `stored_to` stay stored. Durable when it returns.
     ///
     /// # Errors
-    /// The id is as it was.
+    /// The disk refuses; the spool keeps its id.
     fn rename(
         &mut self,
         id: Uuid,

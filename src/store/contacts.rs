@@ -315,7 +315,7 @@ impl Tx {
     /// Takes free idempotency keys.
     ///
     /// # Errors
-    /// The database refuses; so it does where one is taken.
+    /// The database refuses, as it does where a key is taken.
     pub(crate) async fn insert_idempotency_keys<'k>(
         &mut self,
         keys: impl Iterator<Item = (String, &'k str)>,

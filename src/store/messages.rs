@@ -89,7 +89,7 @@ impl Tx {
     /// assigned afterwards.
     ///
     /// # Errors
-    /// The database refuses; so it does where a number is taken.
+    /// The database refuses, as it does where a number is taken.
     pub(crate) async fn insert_messages(&mut self, messages: &[NewMessage]) -> sqlx::Result<()> {
         let rows = || messages.iter();
         execute_bulk!(
@@ -138,7 +138,7 @@ impl Tx {
     /// Records vendors' names for messages that had none.
     ///
     /// # Errors
-    /// The database refuses; so it does where a name is taken.
+    /// The database refuses, as it does where a name is taken.
     pub(crate) async fn insert_message_keys(
         &mut self,
         keys: &[(String, BroadlogId)],

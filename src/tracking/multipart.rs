@@ -38,7 +38,7 @@ pub enum Unreadable {
 /// room for more. For a file, the text is its name.
 ///
 /// # Errors
-/// It is broken, or its texts are too large.
+/// The form is broken, or its texts are too large.
 pub fn each_part(
     content_type: &str,
     body: &Bytes,

@@ -283,7 +283,7 @@ async fn await_tables(
 /// Whether the tables are there by now.
 ///
 /// # Errors
-/// They are not: 503.
+/// 503: they are not there yet.
 pub(super) async fn expect_tables(app: &AdminState) -> Result<(), Problem> {
     let now = *app.tables.borrow();
     let tables = match now {

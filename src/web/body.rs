@@ -62,7 +62,7 @@ impl Unread {
 /// Reads a body to its end.
 ///
 /// # Errors
-/// It is not read to its end, and why.
+/// The body is too large, too slow or broken off.
 pub(in crate::web) async fn read_whole(body: Body, limits: Limits) -> Result<Whole, Unread> {
     let Limits { bytes, time, room } = limits;
     match tokio::time::timeout(time, collect(body, bytes, room)).await {

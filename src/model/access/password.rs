@@ -28,7 +28,7 @@ impl Password {
     /// What is wrong with it, whoever gives it.
     ///
     /// # Errors
-    /// It is longer than any password here.
+    /// The password is longer than any that is kept here.
     pub fn check_length(&self) -> Result<(), String> {
         match self.0.len() <= MOST {
             true => Ok(()),
@@ -39,7 +39,7 @@ impl Password {
     /// What is wrong with it as a new password.
     ///
     /// # Errors
-    /// It is too short or too long.
+    /// The password is too short or too long.
     pub fn check_new(&self) -> Result<(), String> {
         self.check_length()?;
         match self.0.chars().count() >= LEAST {

@@ -84,7 +84,7 @@ const CODES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD
 /// Reads an amount.
 ///
 /// # Errors
-/// It is none, could be two, or is too large.
+/// The text is not an amount, could be read as two, or the amount is too large.
 pub fn read(text: &str) -> Result<Amount, MoneyError> {
     let (text, mut sign) = signed(text.trim());
     let (text, before) = without_mark(text, Side::Before);

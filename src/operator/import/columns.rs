@@ -66,7 +66,7 @@ impl Header {
     /// The column with one of these names (given in their plain form), the first name first.
     ///
     /// # Errors
-    /// Two columns have the name.
+    /// Two columns have that name.
     pub fn find<S: AsRef<str>>(
         &self,
         what: &'static str,
@@ -92,7 +92,7 @@ impl Header {
     /// The same for a column that must be there.
     ///
     /// # Errors
-    /// There is none, or two.
+    /// No column has that name, or two have.
     pub fn need<S: AsRef<str>>(
         &self,
         what: &'static str,
@@ -119,7 +119,7 @@ pub trait Cells {
     /// The text, trimmed; `None` if there is no value.
     ///
     /// # Errors
-    /// It is not UTF-8, or holds a NUL byte.
+    /// The cell is not UTF-8, or holds a NUL byte.
     fn text<'r>(&self, row: &Row<'r>) -> Result<Option<&'r str>, String>;
 
     /// What the column holds.
@@ -128,7 +128,7 @@ pub trait Cells {
     /// The text of a cell that must have one.
     ///
     /// # Errors
-    /// It is empty or no text.
+    /// The cell is empty, or is not text.
     fn needed<'r>(&self, row: &Row<'r>) -> Result<&'r str, String> {
         self.text(row)?
             .ok_or_else(|| format!("{} is empty", self.what()))
@@ -137,7 +137,7 @@ pub trait Cells {
     /// A whole number.
     ///
     /// # Errors
-    /// It is none, or does not fit 64 bits.
+    /// The cell is not a whole number, or does not fit 64 bits.
     fn number(&self, row: &Row<'_>) -> Result<Option<i64>, String> {
         let Some(text) = self.text(row)? else {
             return Ok(None);
@@ -150,7 +150,7 @@ pub trait Cells {
     /// A number from 1 on.
     ///
     /// # Errors
-    /// It is no number, or a smaller one.
+    /// The cell is not a number, or is a smaller one.
     fn positive(&self, row: &Row<'_>) -> Result<Option<i64>, String> {
         match self.number(row)? {
             Some(number) if number < 1 => Err(format!("{} is less than 1", self.what())),
@@ -161,7 +161,7 @@ pub trait Cells {
     /// A name for people to read, see [`name`].
     ///
     /// # Errors
-    /// It is no text.
+    /// The cell is not text.
     fn name(&self, row: &Row<'_>) -> Result<Option<String>, String> {
         Ok(self.text(row)?.and_then(name))
     }
@@ -169,7 +169,7 @@ pub trait Cells {
     /// A time; one without an offset is UTC, as databases export it.
     ///
     /// # Errors
-    /// It is written in none of the usual ways.
+    /// The time is written in none of the usual ways.
     fn time(&self, row: &Row<'_>) -> Result<Option<Micros>, String> {
         let Some(text) = self.text(row)? else {
             return Ok(None);
@@ -190,7 +190,7 @@ pub trait Cells {
     /// Yes or no; an empty cell is neither.
     ///
     /// # Errors
-    /// It is something else.
+    /// The cell says something else.
     fn flag(&self, row: &Row<'_>) -> Result<Option<bool>, String> {
         match self.text(row)?.map(str::to_lowercase).as_deref() {
             None => Ok(None),

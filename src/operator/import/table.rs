@@ -108,7 +108,7 @@ impl<R: Read> Table<R> {
     /// Reads the header row.
     ///
     /// # Errors
-    /// There is none, or the file cannot be read.
+    /// The file has no header, or cannot be read.
     pub fn open(input: R) -> Result<(Self, Vec<String>), TableError> {
         let mut table = Self {
             input,

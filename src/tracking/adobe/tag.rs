@@ -34,7 +34,7 @@ pub const NO_VISITOR: &str = "no visitor";
 /// Reads a tag.
 ///
 /// # Errors
-/// Why it is no hit, for a counter.
+/// The request is not a hit: the reason, for a counter.
 pub fn tag(inbound: &Inbound<'_>, rules: &Rules) -> Result<Hit, &'static str> {
     let mut hit = Hit::new(
         HitId(Uuid::nil()),

@@ -79,7 +79,7 @@ impl Packing {
 /// so less may come.
 ///
 /// # Errors
-/// It cannot be unpacked, or has too many bytes or lines.
+/// The batch cannot be unpacked, or has too many bytes or lines.
 pub fn unpack(body: Vec<u8>, packing: Packing, sites: usize) -> Result<Vec<u8>, Unusable> {
     let sites = sites.max(1);
     let body = if body.starts_with(&[0x1f, 0x8b]) {

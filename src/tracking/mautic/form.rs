@@ -65,7 +65,7 @@ pub fn is_trapped(form: &Form, post: &Post) -> bool {
 /// name and sets nothing.
 ///
 /// # Errors
-/// What is wrong with which field; then there is no hit.
+/// A field is wrong: which, and how. Then there is no hit.
 pub fn submit(
     inbound: &Inbound<'_>,
     rules: &Rules,

@@ -78,7 +78,7 @@ impl Value<'_> {
 /// Reads a whole text with at most `most_values` values in arrays.
 ///
 /// # Errors
-/// It is not plain data as PHP writes it, or larger than allowed.
+/// The text is not plain data as PHP writes it, or is larger than allowed.
 pub fn decode(bytes: &[u8], most_values: usize) -> Result<Value<'_>, PhpError> {
     let (value, end) = decode_start(bytes, most_values)?;
     if end == bytes.len() {

@@ -77,8 +77,8 @@ impl Caller {
     /// Whether the caller has what a route needs.
     ///
     /// # Errors
-    /// It has not: 403 that names what is needed. Or that is not certain any more, as the database
-    /// has been away for long: 503, but never for hits that are sent.
+    /// 403 where it does not, with what is needed; 503 where nobody can tell, as the database
+    /// has been away for long; never so for hits that are sent.
     pub fn check(&self, need: Need) -> Result<(), Box<Response>> {
         if !need.is_met_by(self.rights) {
             return Err(Box::new(self.refuse(need)));

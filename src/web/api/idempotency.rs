@@ -17,7 +17,7 @@ pub(super) const MOST_KEY: usize = 255;
 /// bare text that most send.
 ///
 /// # Errors
-/// It is empty, too long, or holds other characters than printable ASCII: 422.
+/// 422: the key is empty, too long, or holds anything but printable ASCII.
 pub(super) fn request_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut given = headers.get_all(HEADER).iter();
     let Some(value) = given.next() else {

@@ -65,7 +65,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for ApiQuery<T> {
 /// Reads a query string.
 ///
 /// # Errors
-/// A parameter is unknown or wrong: 422 that names it.
+/// 422 with its name: a parameter is unknown or wrong.
 pub(super) fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     T::deserialize(&Tree::of_query(query))
         .map_err(|mistake| Problem::field(mistake.field(), mistake.why(Place::Query)))
@@ -109,7 +109,7 @@ impl PathText {
     /// The id that it is; what is none cannot be found.
     ///
     /// # Errors
-    /// It is no positive 64-bit integer: 404 that names `what`.
+    /// 404 with `what`: it is not a positive 64-bit integer.
     pub(super) fn id(&self, what: &str) -> Result<Id, Problem> {
         Id::parse(&self.0).ok_or_else(|| {
             let id = quote(&self.0);
