@@ -68,10 +68,7 @@ fn document(routes: Routes) -> Value {
     components["schemas"]["Problem"] = problem();
     let mut shared = Map::new();
     for (status, what) in PROBLEMS {
-        let content = json!({
-            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}},
-        });
-        let response = json!({"description": what, "content": content});
+        let response = json!({"description": what, "content": problem_content()});
         shared.insert(format!("Problem{status}"), response);
     }
     components["responses"] = Value::Object(shared);
@@ -145,6 +142,10 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
+fn problem_content() -> Value {
+    json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}})
+}
+
 /// What is told of a problem, by status.
 const PROBLEMS: [(&str, &str); 9] = [
     ("400", "The body is not what it says, such as no JSON"),
@@ -185,6 +186,14 @@ fn complete(path: &str, method: &str, made_once: bool, operation: &mut Value) {
     for status in statuses {
         let named = json!({"$ref": format!("#/components/responses/Problem{status}")});
         operation["responses"][status] = named;
+    }
+    // What a handler says of a problem of its own is only when it comes.
+    let responses = operation["responses"].as_object_mut();
+    for (status, response) in responses.into_iter().flatten() {
+        let is_problem = status.starts_with(['4', '5']) && response.get("$ref").is_none();
+        if is_problem && response.get("content").is_none() {
+            response["content"] = problem_content();
+        }
     }
     // Our own words on how a handler does it are not the reader's.
     if let Some(operation) = operation.as_object_mut() {

@@ -35,7 +35,10 @@ pub struct PictureQuery {
     path = "/links/{id}/qr.svg",
     summary = "Draws the QR code of a short link as SVG",
     params(("id" = Id, Path)),
-    responses((status = 200, description = "The code", content_type = "image/svg+xml", body = String)),
+    responses(
+        (status = 200, description = "The code", content_type = "image/svg+xml", body = String),
+        (status = 409, description = "The link has no slug, so it has no short URL"),
+    ),
 )]
 pub async fn draw_link(
     State(app): State<Arc<AdminState>>,
@@ -54,7 +57,10 @@ pub async fn draw_link(
     path = "/links/{id}/qr.png",
     summary = "Draws the QR code of a short link as PNG",
     params(("id" = Id, Path), PictureQuery),
-    responses((status = 200, description = "The code", content_type = "image/png", body = Vec<u8>)),
+    responses(
+        (status = 200, description = "The code", content_type = "image/png", body = Vec<u8>),
+        (status = 409, description = "The link has no slug, so it has no short URL"),
+    ),
 )]
 pub async fn picture_link(
     State(app): State<Arc<AdminState>>,
