@@ -8,8 +8,8 @@
 //! is in use, and has its own take a new id.
 //!
 //! **Beside others.** Servers on one Postgres read, decide and write hits at the same time; what is
-//! shared they write one after another. See `store/lane.rs`, and [`premises`] for what a transaction
-//! looks at again when it has its turn.
+//! shared they write one after another. See `store/lane.rs`, and [`premises`] for what a
+//! transaction looks at again when it has its turn.
 //!
 //! **How it fails.** Database away: the transaction is tried again until it comes back; the spool
 //! holds what arrives. A record that the database refuses: the transaction is tried again with

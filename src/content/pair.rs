@@ -3,8 +3,8 @@
 //! Outlook on Windows does not draw buttons, so mails have each button twice: as a VML shape in a
 //! conditional comment for Outlook, and as a link for everybody else. A reader sees one of them,
 //! and reports should count one. So a place that is hidden in such a comment is the same link as
-//! the visible place with its URL nearby. All else is told apart by where it stands: the same page is
-//! often linked from a picture, a headline and a button, and which one people click is what
+//! the visible place with its URL nearby. All else is told apart by where it stands: the same page
+//! is often linked from a picture, a headline and a button, and which one people click is what
 //! a report is for.
 
 /// A place of a link.

@@ -2,10 +2,10 @@
 //! the person.
 //!
 //! They are no record of their own. The hits that said them have them (fields among `extra`, tags
-//! in their column), so they live as long as those do, and go when those go. When a visitor gets its
-//! first person, they are read from its anonymous hits and written by the table of who may write
-//! ([`super::rights`]), as if the visitor said them now. They fill what is empty and never change
-//! what the person has: somebody else may have had the browser then.
+//! in their column), so they live as long as those do, and go when those go. When a visitor gets
+//! its first person, they are read from its anonymous hits and written by the table of who may
+//! write ([`super::rights`]), as if the visitor said them now. They fill what is empty and never
+//! change what the person has: somebody else may have had the browser then.
 
 use crate::identity::known::Contact;
 use crate::model::hit::TagChange;

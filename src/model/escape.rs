@@ -16,8 +16,8 @@ use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC};
 
-/// Bytes that a raw query must not contain unencoded. Without `%`: the request's own escapes stay as
-/// they came.
+/// Bytes that a raw query must not contain unencoded. Without `%`: the request's own escapes stay
+/// as they came.
 pub const QUERY: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -32,7 +32,8 @@ pub const QUERY: &AsciiSet = &CONTROLS
     .add(b'}')
     .add(b'^');
 
-/// Bytes to encode in a value that we put into a URL: everything but unreserved characters, as PHP's
+/// Bytes to encode in a value that we put into a URL: everything but unreserved characters, as
+/// PHP's
 /// `rawurlencode` does.
 pub const VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')

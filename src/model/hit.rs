@@ -252,7 +252,8 @@ impl Hit {
     pub fn decide(&mut self, verdict: Verdict) {
         let facts = self.forget_judgements();
         self.verdict = verdict;
-        // Before the facts: the first reason that fits the verdict is the one that it is counted by.
+        // Before the facts: the first reason that fits the verdict is the one that it is counted
+        // by.
         for reason in verdict.decided().into_iter().chain(facts) {
             self.note(reason.as_str());
         }

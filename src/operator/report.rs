@@ -2,8 +2,8 @@
 //!
 //! The indicators and their formulas are those of `tests/cases/adobe/PROTOCOL.md`, "Indicators".
 //! They are made of figures that are kept as the hits come, by link, kind, verdict, reason and
-//! currency, so a report reads hundreds of rows, however many hits there are. The text-only messages are counted
-//! when they are asked for, through an index.
+//! currency, so a report reads hundreds of rows, however many hits there are. The text-only
+//! messages are counted when they are asked for, through an index.
 //!
 //! Revenue is what something proves (see [`crate::model::hit::Proof`]), each order once; what
 //! anybody can say stands apart, in `unproved`.

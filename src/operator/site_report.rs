@@ -1,9 +1,9 @@
-//! Reports over time: what came to the sites, from where, and what it earned. All of it is read from
-//! figures that are kept as the hits come; no hit is read.
+//! Reports over time: what came to the sites, from where, and what it earned. All of it is read
+//! from figures that are kept as the hits come; no hit is read.
 //!
-//! Hits stand at a quarter of an hour, visitors at half an hour, so they follow the days of any zone.
-//! Pages, referrers, campaigns and revenue are kept by UTC day: a period takes every UTC day that it
-//! touches.
+//! Hits stand at a quarter of an hour, visitors at half an hour, so they follow the days of any
+//! zone. Pages, referrers, campaigns and revenue are kept by UTC day: a period takes every UTC day
+//! that it touches.
 
 mod hits;
 mod revenue;

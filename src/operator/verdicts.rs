@@ -1,7 +1,7 @@
 //! Verdicts of stored hits: judged again by the rules and lists of today, and decided by people.
 //!
-//! A period is judged in portions, each in a short transaction of its own, with its figures. What is
-//! judged already does not differ any more, so whoever is interrupted begins again and loses
+//! A period is judged in portions, each in a short transaction of its own, with its figures. What
+//! is judged already does not differ any more, so whoever is interrupted begins again and loses
 //! nothing but the time of looking.
 
 use std::collections::BTreeMap;

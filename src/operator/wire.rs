@@ -41,8 +41,8 @@ impl LinkView {
     }
 }
 
-/// A contact: `{id, former_ids, fields, tags, visitor_ids, created_at, changed_at}`, of its visitors
-/// the latest 1,000.
+/// A contact: `{id, former_ids, fields, tags, visitor_ids, created_at, changed_at}`, of its
+/// visitors the latest 1,000.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct ContactView<'c> {
     id: Option<ContactId>,

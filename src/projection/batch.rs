@@ -131,8 +131,8 @@ impl<'p> Batch<'p> {
     }
 
     /// Stores what can be stored and quarantines the rest. What is written last goes into
-    /// `pending`, which the caller saves before it commits; where records are put aside, it is saved
-    /// with the hits.
+    /// `pending`, which the caller saves before it commits; where records are put aside, it is
+    /// saved with the hits.
     ///
     /// # Errors
     /// The database cannot be reached, or refuses a record where that fails; the transaction is of
@@ -174,8 +174,8 @@ impl<'p> Batch<'p> {
     }
 
     /// Stores `hits[from..to]`; where the database refuses, each half by itself, down to the one
-    /// record that it does not take. Totals are saved with it: the database may refuse what a record
-    /// adds to a row that it shares.
+    /// record that it does not take. Totals are saved with it: the database may refuse what a
+    /// record adds to a row that it shares.
     async fn store_range(
         &self,
         tx: &mut Tx,

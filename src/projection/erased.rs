@@ -1,6 +1,6 @@
 //! Late hits of erased persons: those that waited in a spool while the person was erased, and those
-//! that come for years by links in old mails and by browsers that kept their cookie. They are counted
-//! as nobody's; nothing of the person is stored again.
+//! that come for years by links in old mails and by browsers that kept their cookie. They are
+//! counted as nobody's; nothing of the person is stored again.
 //!
 //! Who comes again under his own name after the erasure, by a form or in a sender's call, is new.
 

@@ -1,9 +1,9 @@
 //! Does what erasures leave to be done: messages, browsers, hits, quarantine, texts.
 //!
 //! It runs on every server beside the projection, and in `sillage contact erase`. Each portion is a
-//! short turn that does the whole of some rows, and who does it again finds nothing to do: so it may
-//! be killed at any moment, and two may work at the same time. Several erasures are done in one go
-//! through the tables.
+//! short turn that does the whole of some rows, and who does it again finds nothing to do: so it
+//! may be killed at any moment, and two may work at the same time. Several erasures are done in one
+//! go through the tables.
 //!
 //! **How it fails.** Database away: it tries again. Receipts say what is not done yet.
 

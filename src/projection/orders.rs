@@ -532,9 +532,9 @@ impl Orders {
         }
     }
 
-    /// What a hit has earned, to be booked with the opposite sign. An order that it was the first to
-    /// tell of goes, with all that changed it. `counted`: what it added to revenue; `touches`: what
-    /// had led to it.
+    /// What a hit has earned, to be booked with the opposite sign. An order that it was the first
+    /// to tell of goes, with all that changed it. `counted`: what it added to revenue; `touches`:
+    /// what had led to it.
     pub fn take_back(
         &mut self,
         hit: &Hit,

@@ -6,9 +6,9 @@
 //! [`KEPT`] by message. What settles follows from the hits alone, so whoever takes over after a
 //! `kill -9` reads them again from the last noted place and comes to the same.
 //!
-//! **How it fails.** Database away: it tries again. Far behind (a backlog, a server that was off for
-//! long): it reads on as fast as it can, by the times of the hits, which say what was near what. More
-//! than [`MOST`] hits at a time: the oldest settle as they are.
+//! **How it fails.** Database away: it tries again. Far behind (a backlog, a server that was off
+//! for long): it reads on as fast as it can, by the times of the hits, which say what was near
+//! what. More than [`MOST`] hits at a time: the oldest settle as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -162,7 +162,8 @@ impl Settler {
         }
     }
 
-    /// Reads a page and settles what it belongs to; true if that was all, or another server does it.
+    /// Reads a page and settles what it belongs to; true if that was all, or another server does
+    /// it.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -280,7 +281,8 @@ mod tests {
 
     async fn verdicts(store: &Store, message: i64) -> Vec<String> {
         let sql = format!(
-            "select verdict || ':' || coalesce(reason, '') from hits where broadlog_id = {message} order by seq"
+            "select verdict || ':' || coalesce(reason, '') from hits where broadlog_id = {message}
+             order by seq"
         );
         texts(store, &sql).await.into_iter().flatten().collect()
     }

@@ -12,15 +12,15 @@
 //! take a new id). `meta` keeps how far has been deleted, and the id under which the database
 //! remembers this spool's position.
 //!
-//! **How it fails.** Limit reached: offers are refused ([`Full`](crate::queue::sink::Refused::Full)) until the projection has
-//! made room. Disk full: the write fails, everyone waiting is told, and the next write tries again;
-//! a ballast file is given up so that deleting (which in SQLite writes too) still works; where
-//! there is no room even to open the file, the server starts without it and the writer goes on
-//! trying. Process killed: SQLite's journal keeps whole groups only, and only whole groups were
-//! answered. File damaged: it is put aside, and what can be read of it goes on in a new one
-//! (`local/salvage.rs`); what cannot is counted as lost, by what was noted beside the file
-//! (`local/tally.rs`). File of a newer server: it is put aside whole and told, for that server to
-//! go on with.
+//! **How it fails.** Limit reached: offers are refused
+//! ([`Full`](crate::queue::sink::Refused::Full)) until the projection has made room. Disk full: the
+//! write fails, everyone waiting is told, and the next write tries again; a ballast file is given
+//! up so that deleting (which in SQLite writes too) still works; where there is no room even to
+//! open the file, the server starts without it and the writer goes on trying. Process killed:
+//! SQLite's journal keeps whole groups only, and only whole groups were answered. File damaged: it
+//! is put aside, and what can be read of it goes on in a new one (`local/salvage.rs`); what cannot
+//! is counted as lost, by what was noted beside the file (`local/tally.rs`). File of a newer
+//! server: it is put aside whole and told, for that server to go on with.
 //!
 //! **Every offer is settled.** Who waits for its outcome is told. Where nobody does any more,
 //! because a reader went on to the page or answers do not wait (`spool.ack = "fast"`), what is not

@@ -1,8 +1,8 @@
 //! The local copy of the API's tokens: a request is answered without asking the database who it is
 //! from, also while the database is away.
 //!
-//! Tokens are few, so all that are in use are in memory, and as their prints in `tokens.json` in the
-//! data directory for a start while the database is down. Refreshed from the database every few
+//! Tokens are few, so all that are in use are in memory, and as their prints in `tokens.json` in
+//! the data directory for a start while the database is down. Refreshed from the database every few
 //! seconds: that is how soon a token that another server or the command line revoked stops working
 //! here. One that this server does not know yet is asked of the database.
 //!

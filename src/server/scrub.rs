@@ -1,5 +1,5 @@
-//! After persons are erased: the spool is rewritten without what was deleted there. Each server does
-//! so with its own.
+//! After persons are erased: the spool is rewritten without what was deleted there. Each server
+//! does so with its own.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Tells the old system of opt-outs from its messages: it may still be sending. They are kept by the
-//! projection in the transaction that stores the hit, so none is lost with a restart or while the
-//! old system is away. Told twice is as good as once.
+//! Tells the old system of opt-outs from its messages: it may still be sending. They are kept by
+//! the projection in the transaction that stores the hit, so none is lost with a restart or while
+//! the old system is away. Told twice is as good as once.
 
 use std::sync::Arc;
 use std::time::Duration;

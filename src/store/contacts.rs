@@ -35,7 +35,8 @@ impl Tx {
             self,
             Bulk::new().big("id", broadlog_ids.iter().map(|id| id.0)),
             "select b.id, coalesce(c.merged_into, b.contact_id) as contact_id, b.delivery_id
-             from {rows} join broadlogs b on b.id = rows.id left join contacts c on c.id = b.contact_id and c.merged_into is not null",
+             from {rows} join broadlogs b on b.id = rows.id left join contacts c
+             on c.id = b.contact_id and c.merged_into is not null",
             row => (
                 BroadlogId(row.try_get("id")?),
                 (ContactId(row.try_get("contact_id")?), DeliveryId(row.try_get("delivery_id")?)),
@@ -229,9 +230,12 @@ impl Tx {
                 "select said.visitor_id, said.tags, said.extra from {rows} cross join lateral (
                    select visitor_id, seq, tags, extra from (
                      select visitor_id, seq, tags, extra, kind, dialect, verdict from hits
-                     where visitor_id = rows.visitor_id and contact_id is null offset 0) as anonymous
-                   where verdict in ('human', 'suspect') and (cardinality(tags) > 0 or extra is not null)
-                     and dialect <> 'adobe' and (dialect = 'mautic' or kind not in ('click', 'open'))
+                     where visitor_id = rows.visitor_id and contact_id is null offset 0)
+                     as anonymous
+                   where verdict in ('human', 'suspect') and (cardinality(tags) > 0 or extra
+                   is not null)
+                     and dialect <> 'adobe' and (dialect = 'mautic' or kind not in ('click',
+                     'open'))
                    order by seq limit 200) as said
                  order by said.seq"
             }
@@ -280,7 +284,8 @@ impl Tx {
                    select rows.contact_id, anonymous.seq, anonymous.received_at
                    from {rows} cross join lateral (
                      select seq, received_at from hits
-                     where visitor_id = rows.visitor_id and contact_id is null offset 0) as anonymous
+                     where visitor_id = rows.visitor_id and contact_id is null offset 0)
+                     as anonymous
                  ) as found
                  where hits.seq = found.seq and hits.received_at = found.received_at"
             }

@@ -99,7 +99,8 @@ impl Tx {
     pub async fn save_content(&mut self, content: &Content) -> sqlx::Result<()> {
         let sql = "insert into delivery_contents (delivery_id, html, text, edits, links, changed_at)
                    values ($1, $2, $3, $4, $5, $6)
-                   on conflict (delivery_id) do update set html = excluded.html, text = excluded.text,
+                   on conflict (delivery_id) do update set html = excluded.html,
+                   text = excluded.text,
                    edits = excluded.edits, links = excluded.links, changed_at = excluded.changed_at";
         both!(self, c => sqlx::query(sql)
             .bind(content.delivery_id)

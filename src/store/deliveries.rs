@@ -149,7 +149,8 @@ impl Taken {
 macro_rules! select_deliveries {
     ($from:literal) => {
         concat!(
-            "select d.id, d.label, d.channel, d.sent_at, d.expires_at, d.expiration_url, d.utm_source, d.utm_medium, d.utm_campaign,
+            "select d.id, d.label, d.channel, d.sent_at, d.expires_at, d.expiration_url,
+             d.utm_source, d.utm_medium, d.utm_campaign,
                     d.utm_term, d.utm_content, d.origin, d.messages, d.created_at ",
             $from
         )
@@ -364,7 +365,8 @@ impl Tx {
     /// # Errors
     /// The database refuses.
     pub async fn change_delivery(&mut self, delivery: &Delivery, now: Micros) -> sqlx::Result<()> {
-        let sql = "update deliveries set label = $2, channel = $3, sent_at = $4, expires_at = $5, expiration_url = $6,
+        let sql = "update deliveries set label = $2, channel = $3, sent_at = $4, expires_at = $5,
+                   expiration_url = $6,
                    utm_source = $7, utm_medium = $8, utm_campaign = $9, utm_term = $10, utm_content = $11,
                    changed_at = $12 where id = $1";
         let utm = &delivery.utm;

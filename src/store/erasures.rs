@@ -1,8 +1,8 @@
 //! Persons that are erased: who is, what is left to do, and by what late hits are known.
 //!
-//! An erasure begins in one transaction: the contact goes, with its keys, browsers, fields and tags,
-//! and digests of all that named it are kept (`erased`), so that hits which are still in a spool, and
-//! clicks that come for years, are known (a digest says no name). What
+//! An erasure begins in one transaction: the contact goes, with its keys, browsers, fields and
+//! tags, and digests of all that named it are kept (`erased`), so that hits which are still in a
+//! spool, and clicks that come for years, are known (a digest says no name). What
 //! is left to do stands in `erasing_…` and is done in portions, each of which is the whole of its
 //! rows: ended in the middle, it goes on where it was.
 //!
@@ -209,7 +209,8 @@ impl Store {
         let sql = concat!(
             "select ",
             columns!(),
-            " from erasures where (begun_at, id) < ($1, $2) order by begun_at desc, id desc limit $3"
+            " from erasures where (begun_at, id) < ($1, $2) order by begun_at desc, id desc
+             limit $3"
         );
         // Postgres' times end earlier.
         let at = Micros(at.0.min(LAST_TIME));

@@ -58,7 +58,8 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn import_runs(&self, wanted: Wanted) -> sqlx::Result<Part<ImportRun>> {
-        let sql = "select id, source, file, outcome, error, started_at, told_at, row_count, made, changed, unchanged, ignored,
+        let sql = "select id, source, file, outcome, error, started_at, told_at, row_count, made,
+                   changed, unchanged, ignored,
                           refused, deliveries_made
                    from imports where id < $1 order by id desc limit $2";
         let before = wanted.before.unwrap_or(i64::MAX);
@@ -76,7 +77,8 @@ impl Store {
     pub async fn begin_import(&self, source: &str, file: &str, now: Micros) -> sqlx::Result<i64> {
         let mut tx = self.begin().await?;
         let id = tx.take_numbers("import", 1).await?;
-        let sql = "insert into imports (id, source, file, outcome, started_at, told_at, row_count, made, changed, unchanged,
+        let sql = "insert into imports (id, source, file, outcome, started_at, told_at, row_count,
+                   made, changed, unchanged,
                                         ignored, refused, deliveries_made)
                    values ($1, $2, $3, 'running', $4, $4, 0, 0, 0, 0, 0, 0, 0)";
         both!(&mut tx, c => sqlx::query(sql).bind(id).bind(source).bind(file).bind(now).execute(&mut **c).await.map(|_| ()))?;
@@ -116,7 +118,8 @@ impl Store {
 
 impl Tx {
     async fn tell_import(&mut self, id: i64, rows: &ImportedRows, now: Micros) -> sqlx::Result<()> {
-        let sql = "update imports set told_at = $2, row_count = $3, made = $4, changed = $5, unchanged = $6, ignored = $7,
+        let sql = "update imports set told_at = $2, row_count = $3, made = $4, changed = $5,
+                   unchanged = $6, ignored = $7,
                                       refused = $8, deliveries_made = $9
                    where id = $1";
         both!(self, c => sqlx::query(sql).bind(id).bind(now).bind(rows.rows).bind(rows.made).bind(rows.changed)

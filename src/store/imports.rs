@@ -45,7 +45,8 @@ impl Tx {
             self,
             link_columns(links, now),
             "insert into links (id, delivery_id, slug, url, label, category, created_at, changed_at)
-             select id, delivery_id, slug, url, label, category, now, now from {rows} where true on conflict do nothing"
+             select id, delivery_id, slug, url, label, category, now, now from {rows} where true
+             on conflict do nothing"
         )
     }
 
@@ -92,9 +93,11 @@ impl Tx {
         execute_bulk!(
             self,
             delivery_columns(deliveries, now),
-            "insert into deliveries (id, label, channel, sent_at, expires_at, expiration_url, utm_source, utm_medium, utm_campaign,
+            "insert into deliveries (id, label, channel, sent_at, expires_at, expiration_url,
+             utm_source, utm_medium, utm_campaign,
                                      utm_term, utm_content, origin, messages, created_at, changed_at)
-             select id, label, channel, sent_at, expires_at, expiration_url, utm_source, utm_medium, utm_campaign,
+             select id, label, channel, sent_at, expires_at, expiration_url, utm_source, utm_medium,
+             utm_campaign,
                     utm_term, utm_content, origin, 0, now, now
              from {rows} where true on conflict (id) do nothing"
         )
@@ -112,7 +115,8 @@ impl Tx {
         execute_bulk!(
             self,
             delivery_columns(deliveries, now),
-            "update deliveries set label = rows.label, sent_at = rows.sent_at, expires_at = rows.expires_at, expiration_url = rows.expiration_url,
+            "update deliveries set label = rows.label, sent_at = rows.sent_at,
+             expires_at = rows.expires_at, expiration_url = rows.expiration_url,
                                    origin = rows.origin, changed_at = rows.now
              from {rows} where deliveries.id = rows.id"
         )
@@ -143,9 +147,12 @@ impl Tx {
         execute_bulk!(
             self,
             tag_columns(tags, now),
-            "insert into page_tags (identifier, label, kind, folder, source_url, valid_until, created_at, changed_at)
-             select identifier, label, kind, folder, source_url, valid_until, now, now from {rows} where true
-             on conflict (identifier) do update set label = excluded.label, kind = excluded.kind, source_url = excluded.source_url,
+            "insert into page_tags (identifier, label, kind, folder, source_url, valid_until,
+             created_at, changed_at)
+             select identifier, label, kind, folder, source_url, valid_until, now, now from {rows}
+             where true
+             on conflict (identifier) do update set label = excluded.label, kind = excluded.kind,
+             source_url = excluded.source_url,
                                                     valid_until = excluded.valid_until, changed_at = excluded.changed_at"
         )
     }

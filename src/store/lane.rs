@@ -82,8 +82,8 @@ pub(crate) fn lost_race(what: &'static str) -> Error {
 }
 
 /// Whether a transaction that writes beside others failed because of them, so that it is right to
-/// begin it anew at once: a race, a deadlock, a key that somebody else has just made, a lock that was
-/// not to be had in time.
+/// begin it anew at once: a race, a deadlock, a key that somebody else has just made, a lock that
+/// was not to be had in time.
 pub fn is_race(error: &Error) -> bool {
     let Error::Database(error) = error else {
         return false;
@@ -98,9 +98,9 @@ pub(super) fn is_waiting(error: &Error) -> bool {
 }
 
 impl Store {
-    /// Begins a transaction that writes hits, contacts or broadlogs, alone: it waits for all others,
-    /// however long that takes. It asks again in good time, since a database that says nothing for
-    /// longer is presumed lost.
+    /// Begins a transaction that writes hits, contacts or broadlogs, alone: it waits for all
+    /// others, however long that takes. It asks again in good time, since a database that says
+    /// nothing for longer is presumed lost.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -109,8 +109,8 @@ impl Store {
     }
 
     /// Begins a transaction that writes hits beside others. It must take its turn
-    /// ([`Tx::take_turn`]) before it writes what is shared, and read nothing before that by which it
-    /// decides and which it does not look at again then.
+    /// ([`Tx::take_turn`]) before it writes what is shared, and read nothing before that by which
+    /// it decides and which it does not look at again then.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -149,10 +149,12 @@ impl Store {
         // Bulk statements look thousands of keys up in tables of any size. The planner would at
         // times rather read a whole table for it, and plan that anew as the table grows.
         let sql = format!(
-            "select {lock}($1), set_config('lock_timeout', case before when '0' then $3 else before end, true),
+            "select {lock}($1), set_config('lock_timeout', case before when '0' then $3 else before
+             end, true),
                     set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
                     set_config('enable_seqscan', 'off', true)
-             from (select current_setting('lock_timeout') as before, set_config('lock_timeout', $2, true) offset 0) as waiting"
+             from (select current_setting('lock_timeout') as before, set_config('lock_timeout', $2,
+             true) offset 0) as waiting"
         );
         loop {
             let mut tx = pool.begin().await?;
@@ -231,11 +233,13 @@ impl Tx {
 /// wait for it forever, since to it a statement is running. Twice the time is far beyond what a
 /// server of ours would itself have waited.
 async fn end_silent_lane(pool: &WatchedPool) -> sqlx::Result<()> {
-    let sql = "select pg_terminate_backend(a.pid) from pg_locks l join pg_stat_activity a using (pid)
+    let sql = "select pg_terminate_backend(a.pid) from pg_locks l join pg_stat_activity a
+               using (pid)
                where l.locktype = 'advisory' and l.granted and l.objsubid = 1
                    and l.database = (select oid from pg_database where datname = current_database())
                    and (l.classid::bigint << 32 | l.objid::bigint) = $1
-                   and a.usename = current_user and a.state = 'active' and a.wait_event = 'ClientRead'
+                   and a.usename = current_user and a.state = 'active'
+                   and a.wait_event = 'ClientRead'
                    and a.query_start < clock_timestamp() - make_interval(secs => $2)";
     let silence: Duration = pool.patience() * 2;
     let ended: Vec<bool> = sqlx::query_scalar(sql)

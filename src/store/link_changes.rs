@@ -227,7 +227,8 @@ impl Tx {
                 .text("changed_by", of().map(|_| by.to_owned()))
                 .time("now", of().map(|_| now)),
             "insert into link_changes (link_id, number, changed_at, changed_by, was, became)
-             select link_id, coalesce((select max(c.number) from link_changes c where c.link_id = rows.link_id), 0) + 1, now, changed_by,
+             select link_id, coalesce((select max(c.number) from link_changes c
+             where c.link_id = rows.link_id), 0) + 1, now, changed_by,
                     was, became
              from {rows} where true"
         )

@@ -58,7 +58,8 @@ macro_rules! select_records {
         concat!(
             "select l.id, l.url, l.slug, l.delivery_id, l.category,
                     case when l.ended_at is null then d.expires_at else l.ended_at end as expires_at,
-                    case when l.ended_at is null then d.expiration_url else coalesce(l.end_url, d.expiration_url) end as expiration_url,
+                    case when l.ended_at is null then d.expiration_url else coalesce(l.end_url,
+                    d.expiration_url) end as expiration_url,
                     d.utm_source, d.utm_medium, d.utm_campaign, d.utm_term, d.utm_content, l.changed_at
              from links l left join deliveries d on d.id = l.delivery_id ",
             $rest
@@ -166,7 +167,8 @@ impl Store {
         after: ChangePoint,
         limit: i64,
     ) -> sqlx::Result<Vec<ChangePoint>> {
-        let sql = "select changed_at, id from deliveries where (changed_at, id) > ($1, $2) and changed_at > created_at
+        let sql = "select changed_at, id from deliveries where (changed_at, id) > ($1, $2)
+                   and changed_at > created_at
                    order by changed_at, id limit $3";
         both!(self.reader(), pool => sqlx::query_as(sql).bind(after.at).bind(after.id).bind(limit).fetch_all(pool).await)
     }
@@ -184,7 +186,8 @@ impl Store {
         limit: i64,
     ) -> sqlx::Result<Vec<LinkRecord>> {
         let sql = select_records!(
-            "where l.delivery_id in (select id from deliveries where changed_at between $1 and $2 and changed_at > created_at)
+            "where l.delivery_id in (select id from deliveries where changed_at between $1 and $2
+             and changed_at > created_at)
                and l.id > $3 order by l.id limit $4"
         );
         let after = after.unwrap_or(LEAST);
@@ -198,7 +201,8 @@ impl Store {
     /// The database refuses or cannot be reached.
     pub async fn delivery_changes(&self, from: Micros, to: Micros) -> sqlx::Result<Vec<ChangedAt>> {
         let sql = "select changed_at, count(*) as row_count, max(id) as greatest from deliveries
-                   where changed_at between $1 and $2 and changed_at > created_at group by changed_at";
+                   where changed_at between $1 and $2 and changed_at > created_at
+                   group by changed_at";
         both!(self.reader(), pool => sqlx::query_as(sql).bind(from).bind(to).fetch_all(pool).await)
     }
 

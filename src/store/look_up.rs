@@ -1,8 +1,8 @@
 //! Several look-ups in one round trip; see [`super::writes`] for why.
 //!
 //! Each part looks its own rows up and answers in one form: which row it is, a number and bytes. On
-//! Postgres all parts are one statement, those without rows too: so its text is always the same, and
-//! the server parses and plans it once.
+//! Postgres all parts are one statement, those without rows too: so its text is always the same,
+//! and the server parses and plans it once.
 
 use sqlx::postgres::PgArguments;
 use sqlx::{AssertSqlSafe, Row as _};

@@ -96,7 +96,8 @@ impl Tx {
         match self {
             Tx::Postgres(c) => {
                 // Also where there is none yet: two that begin one would not see each other.
-                let sql = "insert into spool_positions (spool_id, position, changed_at) values ($1, 0, $2)
+                let sql = "insert into spool_positions (spool_id, position, changed_at) values ($1,
+                           0, $2)
                            on conflict (spool_id) do update set position = spool_positions.position
                            returning position, start_id";
                 let query = sqlx::query_as(sql).bind(spool_id).bind(now);

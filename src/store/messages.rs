@@ -80,13 +80,14 @@ impl Tx {
                 .big("id", chosen.iter().map(|(id, _)| id.0))
                 .big("delivery_id", chosen.iter().map(|(_, delivery)| delivery.0)),
             "delete from broadlog_figures where broadlog_id in
-                 (select f.broadlog_id from {rows} join broadlog_figures f on f.broadlog_id = rows.id where f.delivery_id <> rows.delivery_id)"
+                 (select f.broadlog_id from {rows} join broadlog_figures f
+                 on f.broadlog_id = rows.id where f.delivery_id <> rows.delivery_id)"
         )
         .map(|_| ())
     }
 
-    /// Stores new messages, in a transaction that has its turn or is alone. Chosen numbers are never
-    /// assigned afterwards.
+    /// Stores new messages, in a transaction that has its turn or is alone. Chosen numbers are
+    /// never assigned afterwards.
     ///
     /// # Errors
     /// The database refuses, as it does where a number is taken.
@@ -194,7 +195,8 @@ impl Tx {
                 .big("number", keys.iter().map(|(_, number)| *number))
                 .time("now", keys.iter().map(|_| now))
                 .text("key", keys.into_iter().map(|(key, _)| key)),
-            "insert into sent_keys (delivery_id, key, number, created_at) select delivery_id, key, number, now from {rows} where true
+            "insert into sent_keys (delivery_id, key, number, created_at) select delivery_id, key,
+             number, now from {rows} where true
              on conflict (delivery_id, key) do nothing"
         )
         .map(|_| ())

@@ -6,7 +6,8 @@
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-/// Makes `postgres()` and `sqlite()`, and the names for the test that compares them with the folders.
+/// Makes `postgres()` and `sqlite()`, and the names for the test that compares them with the
+/// folders.
 macro_rules! migrations {
     ($($version:literal $name:literal),+ $(,)?) => {
         /// The migrations of a Postgres database.

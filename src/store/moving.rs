@@ -12,8 +12,8 @@
 //! ([`StoreError::Moving`]): it would give numbers that the other has given before, and old emails'
 //! links would lead to other people.
 //!
-//! What waits in the spool is not touched: the place in the spool moves with the rest, so the server
-//! goes on storing into Postgres exactly behind what it had stored before.
+//! What waits in the spool is not touched: the place in the spool moves with the rest, so the
+//! server goes on storing into Postgres exactly behind what it had stored before.
 
 mod copy;
 mod plan;

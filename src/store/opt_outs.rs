@@ -87,7 +87,8 @@ impl Tx {
             .text("message_key", keys.iter().cloned())
             .time("now", keys.iter().map(|_| now));
         let sql = "insert into untold_opt_outs (message_key, asked_at, next_at)
-             select message_key, now, now from {rows} where true on conflict (message_key) do nothing";
+             select message_key, now, now from {rows} where true on conflict (message_key)
+             do nothing";
         writes.add(self, rows, sql).await
     }
 }

@@ -144,9 +144,11 @@ from_row!(ToldOrder, row => {} {
 macro_rules! select_orders {
     ($rest:literal) => {
         concat!(
-            "select o.order_id, o.site, o.currency, o.holder, o.visitor_id, o.delivery_id, o.broadlog_id, o.link_id, o.hour, o.money_currency,
+            "select o.order_id, o.site, o.currency, o.holder, o.visitor_id, o.delivery_id,
+             o.broadlog_id, o.link_id, o.hour, o.money_currency,
                     o.is_proved, o.revenue, o.quantity, o.refunded, o.last_refund, o.counted_at, o.touches
-             from {rows} join orders o on o.order_id = rows.order_id and o.site = rows.site and o.currency = rows.currency ",
+             from {rows} join orders o on o.order_id = rows.order_id and o.site = rows.site
+             and o.currency = rows.currency ",
             $rest
         )
     };
@@ -171,8 +173,10 @@ impl Tx {
         let told = fetch_bulk!(
             self,
             keys(orders.iter()),
-            "select rows.order_id, rows.site, rows.currency from {rows} where exists (select 1 from orders o
-                 where o.order_id = rows.order_id and o.site = rows.site and o.currency = rows.currency)",
+            "select rows.order_id, rows.site, rows.currency from {rows} where exists (select 1
+             from orders o
+                 where o.order_id = rows.order_id and o.site = rows.site
+                 and o.currency = rows.currency)",
             row => OrderKey::from_row(row)?
         )?;
         Ok(BTreeSet::from_iter(told))
@@ -244,9 +248,11 @@ impl Tx {
             .money("last_refund", orders().map(|order| order.last_refund))
             .time("counted_at", orders().map(|order| order.counted_at))
             .text("touches", orders().map(touches));
-        let sql = "insert into orders (order_id, site, currency, holder, visitor_id, delivery_id, broadlog_id, link_id, hour, money_currency, is_proved,
+        let sql = "insert into orders (order_id, site, currency, holder, visitor_id, delivery_id,
+                   broadlog_id, link_id, hour, money_currency, is_proved,
                                  revenue, quantity, refunded, last_refund, counted_at, touches)
-             select order_id, site, currency, holder, visitor_id, delivery_id, broadlog_id, link_id, hour, money_currency, is_proved,
+             select order_id, site, currency, holder, visitor_id, delivery_id, broadlog_id, link_id,
+             hour, money_currency, is_proved,
                     revenue, quantity, refunded, last_refund, counted_at, touches
              from {rows} where true
              on conflict (order_id, site, currency, holder) do update set

@@ -91,7 +91,8 @@ impl Store {
             "insert into orphans (kind, id, asked, first_at, last_at, referrer)
              select kind, id, asked, first_at, last_at, referrer from {rows} where true
              on conflict (kind, id) do update set asked = orphans.asked + excluded.asked,
-                 last_at = excluded.last_at, referrer = coalesce(excluded.referrer, orphans.referrer)"
+                 last_at = excluded.last_at, referrer = coalesce(excluded.referrer,
+                 orphans.referrer)"
         )?;
         let sql = "select count(*) from orphans";
         let rows: i64 = both!(&mut tx, c => sqlx::query_scalar(sql).fetch_one(&mut **c).await)?;
@@ -102,11 +103,14 @@ impl Store {
             let gone = match &mut tx {
                 // Another server may be at the same rows: what it has is left to it.
                 Either::Postgres(_) => {
-                    "delete from orphans where ctid = any (array(select ctid from orphans where kind <> $1
-                       order by asked, last_at limit $2 for update skip locked)) returning asked, first_at, last_at"
+                    "delete from orphans where ctid = any (array(select ctid from orphans
+                     where kind <> $1
+                       order by asked, last_at limit $2 for update skip locked)) returning asked,
+                       first_at, last_at"
                 }
                 Either::Sqlite(_) => {
-                    "delete from orphans where (kind, id) in (select kind, id from orphans where kind <> $1
+                    "delete from orphans where (kind, id) in (select kind, id from orphans
+                     where kind <> $1
                        order by asked, last_at limit $2) returning asked, first_at, last_at"
                 }
             };
@@ -115,7 +119,8 @@ impl Store {
             let asked: i64 = gone.iter().map(|row| row.0).sum();
             let first = gone.iter().map(|row| row.1).min();
             let last = gone.iter().map(|row| row.2).max();
-            let sql = "insert into orphans (kind, id, asked, first_at, last_at) values ($1, $2, $3, $4, $5)
+            let sql = "insert into orphans (kind, id, asked, first_at, last_at) values ($1, $2, $3,
+                       $4, $5)
                        on conflict (kind, id) do update set asked = orphans.asked + excluded.asked,
                          last_at = case when orphans.last_at > excluded.last_at then orphans.last_at else excluded.last_at end";
             both!(&mut tx, c => sqlx::query(sql).bind(others.kind.as_str()).bind(&others.id).bind(asked)

@@ -93,7 +93,8 @@ from_row!(DayCount, row => { day, used, refused });
 macro_rules! select_page_tags {
     ($from:literal) => {
         concat!(
-            "select t.identifier, t.label, t.kind, t.folder, t.source_url, t.valid_until, t.created_at ",
+            "select t.identifier, t.label, t.kind, t.folder, t.source_url, t.valid_until,
+             t.created_at ",
             $from
         )
     };
@@ -143,7 +144,8 @@ impl Tx {
         let replaced = execute_bulk!(
             self,
             tag_columns(std::slice::from_ref(new), now),
-            "update page_tags set label = rows.label, kind = rows.kind, folder = rows.folder, source_url = rows.source_url,
+            "update page_tags set label = rows.label, kind = rows.kind, folder = rows.folder,
+             source_url = rows.source_url,
                                   valid_until = rows.valid_until, changed_at = rows.now
              from {rows} where page_tags.identifier = rows.identifier"
         )?;
@@ -175,8 +177,10 @@ impl Tx {
         execute_bulk!(
             self,
             tag_columns(new, now),
-            "insert into page_tags (identifier, label, kind, folder, source_url, valid_until, created_at, changed_at)
-             select identifier, label, kind, folder, source_url, valid_until, now, now from {rows} where true
+            "insert into page_tags (identifier, label, kind, folder, source_url, valid_until,
+             created_at, changed_at)
+             select identifier, label, kind, folder, source_url, valid_until, now, now from {rows}
+             where true
              on conflict (identifier) do nothing"
         )
     }
@@ -212,7 +216,8 @@ impl Tx {
         count: &DayCount,
     ) -> sqlx::Result<()> {
         let sql = "insert into daily_limits (name, day, used, refused) values ($1, $2, $3, $4)
-                   on conflict (name) do update set day = excluded.day, used = excluded.used, refused = excluded.refused";
+                   on conflict (name) do update set day = excluded.day, used = excluded.used,
+                   refused = excluded.refused";
         both!(self, c => sqlx::query(sql)
             .bind(name)
             .bind(count.day)

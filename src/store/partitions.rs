@@ -122,7 +122,8 @@ async fn lacking(
 
 async fn free_name(c: &mut PgTransaction, name: &str) -> sqlx::Result<String> {
     let sql = "select min(number) from generate_series(1, 1000) as number
-               where to_regclass(case when number = 1 then $1 else $1 || '_' || number end) is null";
+               where to_regclass(case when number = 1 then $1 else $1 || '_' || number
+               end) is null";
     let number: Option<i32> = sqlx::query_scalar(sql)
         .bind(name)
         .fetch_one(&mut **c)
@@ -206,9 +207,11 @@ pub(super) async fn mark(c: &mut PgTransaction, month: &OldMonth) -> sqlx::Resul
 pub(super) async fn remove_marked(pool: &WatchedPool) -> sqlx::Result<Vec<String>> {
     let sql = "select c.relname::text as name, i.inhrelid is not null as is_attached,
                       coalesce(i.inhdetachpending, false) as is_detaching
-               from pg_class c left join pg_inherits i on i.inhrelid = c.oid and i.inhparent = 'hits'::regclass
+               from pg_class c left join pg_inherits i on i.inhrelid = c.oid
+               and i.inhparent = 'hits'::regclass
                where c.relkind = 'r' and c.relname ~ '^hits_[0-9]{4}_[0-9]{2}(_[0-9]+)?$'
-                 and c.relnamespace = (select relnamespace from pg_class where oid = 'hits'::regclass)
+                 and c.relnamespace = (select relnamespace from pg_class
+                 where oid = 'hits'::regclass)
                  and obj_description(c.oid, 'pg_class') = $1
                order by c.relname";
     let marked: Vec<MarkedTable> = sqlx::query_as(sql).bind(MARK).fetch_all(pool).await?;

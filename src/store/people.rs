@@ -92,10 +92,13 @@ impl Store {
         rows: i64,
     ) -> sqlx::Result<Vec<TracedMessage>> {
         // In the order of the index, which no statistics can talk the planner out of.
-        let sql = "select f.broadlog_id, f.first_open_at, f.first_click_at, f.opens, f.clicks, f.pages, f.transactions,
-                          (select b.contact_id from broadlogs b where b.id = f.broadlog_id) as contact_id
+        let sql = "select f.broadlog_id, f.first_open_at, f.first_click_at, f.opens, f.clicks,
+                   f.pages, f.transactions,
+                          (select b.contact_id from broadlogs b where b.id = f.broadlog_id)
+                          as contact_id
                    from broadlog_figures f
-                   where f.currency = '' and (f.delivery_id, f.broadlog_id) > ($1, $2) and f.delivery_id <= $1
+                   where f.currency = '' and (f.delivery_id, f.broadlog_id) > ($1, $2)
+                   and f.delivery_id <= $1
                    order by f.delivery_id, f.broadlog_id limit $3";
         both!(self.reader(), pool => sqlx::query_as(sql).bind(delivery).bind(after).bind(rows).fetch_all(pool).await)
     }
@@ -111,15 +114,16 @@ impl Store {
         rows: i64,
     ) -> sqlx::Result<Vec<SentMessage>> {
         let sql = "select b.id, b.contact_id,
-                          (select count(*) from broadlog_figures f where f.broadlog_id = b.id and f.currency = '') as traces
+                          (select count(*) from broadlog_figures f where f.broadlog_id = b.id
+                          and f.currency = '') as traces
                    from broadlogs b
                    where (b.delivery_id, b.id) > ($1, $2) and b.delivery_id <= $1
                    order by b.delivery_id, b.id limit $3";
         both!(self.reader(), pool => sqlx::query_as(sql).bind(delivery).bind(after).bind(rows).fetch_all(pool).await)
     }
 
-    /// Browsers that clicked in a delivery, each once for each link, in the order of their ids, from
-    /// behind a browser and a link on.
+    /// Browsers that clicked in a delivery, each once for each link, in the order of their ids,
+    /// from behind a browser and a link on.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -130,9 +134,11 @@ impl Store {
         rows: i64,
     ) -> sqlx::Result<Vec<Clicker>> {
         let sql = "select c.visitor_id, c.link_id, c.first_at,
-                          (select v.contact_id from visitors v where v.id = c.visitor_id) as contact_id
+                          (select v.contact_id from visitors v where v.id = c.visitor_id)
+                          as contact_id
                    from clicking_visitors c
-                   where (c.delivery_id, c.visitor_id, c.link_id) > ($1, $2, $3) and c.delivery_id <= $1
+                   where (c.delivery_id, c.visitor_id, c.link_id) > ($1, $2, $3)
+                   and c.delivery_id <= $1
                    order by c.delivery_id, c.visitor_id, c.link_id limit $4";
         both!(self.reader(), pool => sqlx::query_as(sql).bind(delivery).bind(after.0).bind(after.1).bind(rows).fetch_all(pool).await)
     }
@@ -149,7 +155,8 @@ impl Store {
         rows: i64,
     ) -> sqlx::Result<Vec<Clicker>> {
         let sql = "select c.visitor_id, c.link_id, c.first_at,
-                          (select v.contact_id from visitors v where v.id = c.visitor_id) as contact_id
+                          (select v.contact_id from visitors v where v.id = c.visitor_id)
+                          as contact_id
                    from clicking_visitors c
                    where c.delivery_id = 0 and c.link_id = $1 and c.visitor_id > $2
                    order by c.link_id, c.visitor_id limit $3";

@@ -76,8 +76,8 @@ impl Store {
         both!(self.reader(), pool => sqlx::query_as(sql).bind(id).fetch_all(pool).await)
     }
 
-    /// Messages in the next stretch that were sent to these contacts, and where it ends; `None`: the
-    /// one before was the last.
+    /// Messages in the next stretch that were sent to these contacts, and where it ends; `None`:
+    /// the one before was the last.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.

@@ -135,7 +135,8 @@ impl Store {
     /// The database refuses or cannot be reached.
     pub async fn contact(&self, id: ContactId) -> sqlx::Result<Option<ContactRecord>> {
         let sql = "select id, fields, tags, created_at, changed_at,
-                   (select o.opted_out_at from opt_outs o where o.contact_id = contacts.id) as opted_out_at
+                   (select o.opted_out_at from opt_outs o where o.contact_id = contacts.id)
+                   as opted_out_at
                    from contacts where id = $1";
         let found: Option<ContactRecord> =
             both!(self.reader(), pool => sqlx::query_as(sql).bind(id).fetch_optional(pool).await)?;
@@ -218,7 +219,8 @@ impl Store {
         limit: i64,
     ) -> sqlx::Result<Vec<ContactRecord>> {
         let sql = "select id, fields, tags, created_at, changed_at,
-                   (select o.opted_out_at from opt_outs o where o.contact_id = contacts.id) as opted_out_at
+                   (select o.opted_out_at from opt_outs o where o.contact_id = contacts.id)
+                   as opted_out_at
                    from contacts
                    where id > $1 and merged_into is null order by id limit $2";
         let (mut contacts, mut bytes) = (Vec::new(), 0);
@@ -254,7 +256,8 @@ impl Store {
     ) -> sqlx::Result<(Vec<ContactRecord>, Option<ContactId>)> {
         let text = comparable(filter.text.as_deref());
         let sql = "select id, fields, tags, created_at, changed_at,
-                   (select o.opted_out_at from opt_outs o where o.contact_id = contacts.id) as opted_out_at
+                   (select o.opted_out_at from opt_outs o where o.contact_id = contacts.id)
+                   as opted_out_at
                    from contacts
                    where id < $1 and merged_into is null order by id desc limit $2";
         let mut below = before.unwrap_or(ContactId(Uuid::max()));
@@ -303,7 +306,8 @@ impl Store {
             &mut connection,
             Bulk::new().uuid("id", ids.iter().copied()),
             "select contact_id, id from (
-               select v.contact_id, v.id, row_number() over (partition by v.contact_id order by v.changed_at desc, v.id) as place
+               select v.contact_id, v.id, row_number() over (partition by v.contact_id
+               order by v.changed_at desc, v.id) as place
                from {rows} join visitors v on v.contact_id = rows.id
              ) as ranked where place <= 1000 order by contact_id, place",
             row => (row.try_get("contact_id")?, row.try_get("id")?)

@@ -400,7 +400,8 @@ async fn prepare(connection: &mut PgConnection, patience: Duration) -> sqlx::Res
          declare setting record;
          begin
            for setting in
-             select name, value from pg_settings join (values ('tcp_keepalives_idle', '15'), ('tcp_keepalives_interval', '5'),
+             select name, value from pg_settings join (values ('tcp_keepalives_idle', '15'),
+             ('tcp_keepalives_interval', '5'),
                ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '30000'), ('client_connection_check_interval', '10000'),
                ('idle_in_transaction_session_timeout', '{}'), ('jit', 'off')) as wanted (name, value) using (name)
              where source not in ('client', 'user', 'database', 'database user', 'session')

@@ -3,8 +3,8 @@
 //!
 //! The hits of one snapshot of the database are run through the code that counts them as they come,
 //! into an embedded database of its own; then the tables are compared row by row with those of the
-//! same snapshot. Nobody is held up by it. What is put right is added as the difference, in the turn
-//! of those that write, so that hits which have come meanwhile stay counted.
+//! same snapshot. Nobody is held up by it. What is put right is added as the difference, in the
+//! turn of those that write, so that hits which have come meanwhile stay counted.
 //!
 //! Money is left out: what an order earned depends on who was believed when it was told. So are
 //! periods whose hits were removed, and the deliveries that reach into them, and half hours whose

@@ -76,7 +76,8 @@ impl Store {
             tx.commit().await?;
             return Ok(Claim::Ours);
         }
-        let sql = "select request, status, content_type, body from request_keys where actor = $1 and key = $2";
+        let sql = "select request, status, content_type, body from request_keys where actor = $1
+                   and key = $2";
         let kept: Option<Kept> = both!(&mut tx, c => sqlx::query_as(sql).bind(&of.actor).bind(&of.key)
             .fetch_optional(&mut **c).await)?;
         tx.rollback().await?;
@@ -97,7 +98,8 @@ impl Store {
     /// The database refuses or cannot be reached.
     pub async fn keep_answer(&self, of: &RequestKey, answer: &KeptAnswer) -> sqlx::Result<()> {
         let mut tx = self.begin().await?;
-        let sql = "update request_keys set status = $3, content_type = $4, body = $5 where actor = $1 and key = $2";
+        let sql = "update request_keys set status = $3, content_type = $4, body = $5
+                   where actor = $1 and key = $2";
         both!(&mut tx, c => sqlx::query(sql).bind(&of.actor).bind(&of.key).bind(answer.status)
             .bind(&answer.content_type).bind(&answer.body[..]).execute(&mut **c).await.map(|_| ()))?;
         tx.commit().await

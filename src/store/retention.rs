@@ -6,8 +6,8 @@
 //! mistake costs a month and is told, where it would have cost everything.
 //!
 //! Nothing here holds up what stores hits: Postgres drops months as partitions (see
-//! [`super::partitions`]) and SQLite, which has one writer, deletes in portions between which others
-//! have their turn.
+//! [`super::partitions`]) and SQLite, which has one writer, deletes in portions between which
+//! others have their turn.
 
 use sqlx::{AssertSqlSafe, SqlitePool};
 
@@ -277,7 +277,8 @@ async fn retire_rows(
         let mut hits = 0;
         loop {
             let mut tx = SqliteTransaction::begin(pool).await?;
-            let sql = "delete from hits where seq in (select seq from hits where received_at < $1 limit $2)";
+            let sql = "delete from hits where seq in (select seq from hits where received_at < $1
+                       limit $2)";
             let deleted = sqlx::query(sql)
                 .bind(end)
                 .bind(SQLITE_PORTION)

@@ -34,7 +34,8 @@ impl Store {
     /// # Errors
     /// The database refuses, or has no such table yet.
     pub async fn signing_keys(&self) -> sqlx::Result<Vec<SigningKey>> {
-        let sql = "select cast(number as bigint) as key_number, fingerprint, first_signed_at, given_up_at from signing_keys
+        let sql = "select cast(number as bigint) as key_number, fingerprint, first_signed_at,
+                   given_up_at from signing_keys
                    order by number, first_signed_at, fingerprint";
         both!(self.reader(), pool => sqlx::query_as(sql).fetch_all(pool).await)
     }
@@ -75,8 +76,10 @@ impl Tx {
     /// # Errors
     /// The database refuses.
     pub async fn give_up_key(&mut self, key: Option<&KeyPrint>, now: Micros) -> sqlx::Result<()> {
-        let sql = "insert into signing_keys (number, fingerprint, first_signed_at, given_up_at) values ($1, $2, $3, $3)
-                   on conflict (number, fingerprint) do update set given_up_at = excluded.given_up_at";
+        let sql = "insert into signing_keys (number, fingerprint, first_signed_at, given_up_at)
+                   values ($1, $2, $3, $3)
+                   on conflict (number, fingerprint) do update
+                   set given_up_at = excluded.given_up_at";
         let (number, print) = match key {
             Some(key) => (i32::from(key.number), key.print.as_str()),
             None => (BEFORE, "unknown"),

@@ -100,7 +100,8 @@ impl Store {
         Ok(renewed)
     }
 
-    /// Makes some of the sketches anew, and writes nothing yet; `None` where there are none to make.
+    /// Makes some of the sketches anew, and writes nothing yet; `None` where there are none to
+    /// make.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -187,7 +188,8 @@ impl Tx {
             Bulk::new()
                 .time("at", marks.iter().map(|mark| mark.at))
                 .text("site", marks.iter().map(|mark| mark.site.clone())),
-            "select s.at, s.site, s.marks from {rows} join stale_sketches s on s.at = rows.at and s.site = rows.site",
+            "select s.at, s.site, s.marks from {rows} join stale_sketches s on s.at = rows.at
+             and s.site = rows.site",
             row => Mark {
                 at: row.try_get("at")?,
                 site: row.try_get("site")?,
@@ -216,7 +218,8 @@ impl Tx {
         execute_bulk!(
             &mut *self,
             keys().bytes("sketch", made.iter().map(|(_, sketch)| sketch.clone())),
-            "insert into visitor_sketches (at, site, sketch) select at, site, sketch from {rows} where true
+            "insert into visitor_sketches (at, site, sketch) select at, site, sketch from {rows}
+             where true
              on conflict (at, site) do update set sketch = excluded.sketch"
         )?;
         execute_bulk!(

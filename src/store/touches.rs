@@ -3,9 +3,9 @@
 //!
 //! Nothing is kept for it: a purchase is rare, and a person's hits are found by index. It looks at
 //! the last [`MOST`] hits of the contact, of each contact that was merged into it, and of the
-//! browser before anybody knew whose it is; so it takes as long for somebody with a hundred thousand
-//! hits. Of a contact that the purchase only names, hits of the purchase's own browser alone count:
-//! otherwise anybody could give money to a mail by naming who got it.
+//! browser before anybody knew whose it is; so it takes as long for somebody with a hundred
+//! thousand hits. Of a contact that the purchase only names, hits of the purchase's own browser
+//! alone count: otherwise anybody could give money to a mail by naming who got it.
 
 use std::collections::BTreeMap;
 
@@ -68,8 +68,8 @@ pub struct Purchase {
     pub at: Micros,
 }
 
-/// When each touch was, what, and with which campaign parameters; those of the same moment in storage
-/// order.
+/// When each touch was, what, and with which campaign parameters; those of the same moment in
+/// storage order.
 pub type Touched = BTreeMap<(Micros, i64), (Touch, Utm)>;
 
 struct Found {
@@ -164,7 +164,8 @@ impl Tx {
                 .uuid("contact_id", contacts.iter().map(|asked| asked.person))
                 .big("most", contacts.iter().map(|_| MOST_MERGED)),
             "select number, id from (
-               select rows.number, c.id, rows.most, row_number() over (partition by rows.number order by c.id desc) as place
+               select rows.number, c.id, rows.most, row_number() over (partition by rows.number
+               order by c.id desc) as place
                from {rows} join contacts c on c.merged_into = rows.contact_id
              ) as ranked where place <= most",
             row => (row.try_get("number")?, row.try_get("id")?)
@@ -201,7 +202,8 @@ impl Tx {
             // `cross join`: SQLite looks the rows up, and does not walk through the table.
             Tx::Sqlite(_) => format!(
                 "select {what} from {{rows}} cross join hits h where h.seq in (
-                   select l.seq from hits l indexed by {index} where {condition} and l.received_at >= rows.since
+                   select l.seq from hits l indexed by {index} where {condition}
+                   and l.received_at >= rows.since
                    order by l.seq desc limit {MOST}
                  ) and {is_one}"
             ),

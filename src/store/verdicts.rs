@@ -209,7 +209,8 @@ impl Store {
     /// # Errors
     /// The database refuses or cannot be reached.
     pub async fn decision(&self, seq: i64) -> sqlx::Result<Option<Decision>> {
-        let sql = "select seq, hit_id, verdict, reason, decided_by, decided_at from verdict_decisions where seq = $1";
+        let sql = "select seq, hit_id, verdict, reason, decided_by, decided_at
+                   from verdict_decisions where seq = $1";
         both!(self.reader(), pool => sqlx::query_as(sql).bind(seq).fetch_optional(pool).await)
     }
 }
@@ -277,9 +278,11 @@ impl Tx {
     /// # Errors
     /// The database refuses.
     pub(crate) async fn keep_decision(&mut self, decision: &Decision) -> sqlx::Result<()> {
-        let sql = "insert into verdict_decisions (seq, hit_id, verdict, reason, decided_by, decided_at)
+        let sql = "insert into verdict_decisions (seq, hit_id, verdict, reason, decided_by,
+                   decided_at)
                    values ($1, $2, $3, $4, $5, $6)
-                   on conflict (seq) do update set verdict = excluded.verdict, reason = excluded.reason,
+                   on conflict (seq) do update set verdict = excluded.verdict,
+                   reason = excluded.reason,
                        decided_by = excluded.decided_by, decided_at = excluded.decided_at";
         both!(self, c => sqlx::query(sql)
             .bind(decision.seq)
@@ -372,7 +375,8 @@ impl Tx {
                 ),
                 Tx::Sqlite(_) => format!(
                     "select h.seq from {{rows}} cross join hits h where h.seq in (
-                       select l.seq from hits l indexed by {index} where {among} order by l.seq limit {MOST}
+                       select l.seq from hits l indexed by {index} where {among} order by l.seq
+                       limit {MOST}
                      ) and {is_one}"
                 ),
             };

@@ -81,7 +81,8 @@ macro_rules! select_webhooks {
                     w.sent_to, w.sent, w.last_sent_at, w.attempts, w.failing_since, w.next_at,
                     w.ended_at, w.ended_because, w.lease_owner, w.created_at,
                     (select count(*) from webhook_failures f where f.webhook_id = w.id) as failures,
-                    (select min(f.next_at) from webhook_failures f where f.webhook_id = w.id) as retry_at
+                    (select min(f.next_at) from webhook_failures f where f.webhook_id = w.id)
+                    as retry_at
              from webhooks w ",
             $rest
         )
@@ -208,7 +209,8 @@ impl Store {
         now: Micros,
     ) -> sqlx::Result<Vec<WebhookSecret>> {
         let sql = "select secret from webhook_secrets
-                   where webhook_id = $1 and (ends_at is null or ends_at > $2) order by number desc";
+                   where webhook_id = $1 and (ends_at is null or ends_at > $2)
+                   order by number desc";
         let secrets: Vec<Vec<u8>> = both!(self.reader(), pool => sqlx::query_scalar(sql)
             .bind(id)
             .bind(now)
@@ -248,7 +250,8 @@ impl Store {
         limit: i64,
     ) -> sqlx::Result<Vec<WebhookFailure>> {
         let sql = "select seq, attempts, failed_at, next_at, status, answer from webhook_failures
-                   where webhook_id = $1 and (next_at <= $2 or next_at > $3) order by next_at, seq limit $4";
+                   where webhook_id = $1 and (next_at <= $2 or next_at > $3) order by next_at, seq
+                   limit $4";
         both!(self.reader(), pool => sqlx::query_as(sql)
             .bind(id)
             .bind(now)
@@ -286,7 +289,8 @@ impl Store {
     pub async fn renew_webhook_leases(&self, owner: Uuid, now: Micros) -> sqlx::Result<()> {
         match self.writer() {
             Either::Postgres(pool) => {
-                let sql = "update webhooks set lease_until = clock_timestamp() + make_interval(secs => $2)
+                let sql = "update webhooks
+                           set lease_until = clock_timestamp() + make_interval(secs => $2)
                            where lease_owner = $1 and ended_at is null";
                 let seconds = (LEASE / Micros::SECOND) as f64;
                 sqlx::query(sql)
@@ -296,7 +300,8 @@ impl Store {
                     .await?;
             }
             Either::Sqlite(pool) => {
-                let sql = "update webhooks set lease_until = $2 where lease_owner = $1 and ended_at is null";
+                let sql = "update webhooks set lease_until = $2 where lease_owner = $1
+                           and ended_at is null";
                 let until = Micros(now.0 + LEASE);
                 sqlx::query(sql)
                     .bind(owner)
@@ -321,9 +326,11 @@ impl Store {
     ) -> sqlx::Result<bool> {
         let taken = match self.writer() {
             Either::Postgres(pool) => {
-                let sql = "update webhooks set lease_owner = $2, lease_until = clock_timestamp() + make_interval(secs => $3)
+                let sql = "update webhooks set lease_owner = $2,
+                           lease_until = clock_timestamp() + make_interval(secs => $3)
                            where id = $1 and ended_at is null
-                             and (lease_owner is null or lease_owner = $2 or lease_until < clock_timestamp()
+                             and (lease_owner is null or lease_owner = $2
+                             or lease_until < clock_timestamp()
                                   or lease_until > clock_timestamp() + make_interval(secs => 2 * $3))";
                 let seconds = (LEASE / Micros::SECOND) as f64;
                 let query = sqlx::query(sql).bind(id).bind(owner).bind(seconds);
@@ -371,7 +378,8 @@ impl Store {
 
 impl Tx {
     async fn move_webhook(&mut self, round: &SentRound) -> sqlx::Result<bool> {
-        let sql = "update webhooks set sent_to = $4, sent = sent + $5, attempts = $6, failing_since = $7, next_at = $8,
+        let sql = "update webhooks set sent_to = $4, sent = sent + $5, attempts = $6,
+                   failing_since = $7, next_at = $8,
                        last_sent_at = case when $5 > 0 then $9 else last_sent_at end,
                        ended_at = case when $10 <> '' then $9 else ended_at end,
                        ended_because = case when $10 <> '' then $10 else ended_because end
@@ -401,7 +409,8 @@ impl Tx {
             execute_bulk!(
                 self,
                 rows,
-                "delete from webhook_failures where (webhook_id, seq) in (select webhook_id, seq from {rows})"
+                "delete from webhook_failures where (webhook_id, seq) in (select webhook_id, seq
+                 from {rows})"
             )?;
         }
         let failures = &round.failures;
@@ -423,9 +432,12 @@ impl Tx {
             execute_bulk!(
                 self,
                 rows,
-                "insert into webhook_failures (webhook_id, seq, attempts, failed_at, next_at, status, answer)
-                 select webhook_id, seq, attempts, failed_at, next_at, status, answer from {rows} where true
-                 on conflict (webhook_id, seq) do update set attempts = excluded.attempts, failed_at = excluded.failed_at,
+                "insert into webhook_failures (webhook_id, seq, attempts, failed_at, next_at,
+                 status, answer)
+                 select webhook_id, seq, attempts, failed_at, next_at, status, answer from {rows}
+                 where true
+                 on conflict (webhook_id, seq) do update set attempts = excluded.attempts,
+                 failed_at = excluded.failed_at,
                      next_at = excluded.next_at, status = excluded.status, answer = excluded.answer"
             )?;
         }
@@ -460,7 +472,8 @@ impl Tx {
         execute_bulk!(
             self,
             rows,
-            "insert into webhook_attempts (webhook_id, number, seq, attempted_at, milliseconds, status, answer)
+            "insert into webhook_attempts (webhook_id, number, seq, attempted_at, milliseconds,
+             status, answer)
              select webhook_id, number, seq, attempted_at, milliseconds, status, answer from {rows}"
         )?;
         let old = "delete from webhook_attempts where webhook_id = $1 and number <= $2";
@@ -524,7 +537,8 @@ impl Tx {
     /// # Errors
     /// The database refuses.
     pub async fn change_webhook(&mut self, webhook: &Webhook, now: Micros) -> sqlx::Result<()> {
-        let sql = "update webhooks set url = $2, label = $3, kind = $4, delivery_id = $5, link_id = $6, verdict = $7,
+        let sql = "update webhooks set url = $2, label = $3, kind = $4, delivery_id = $5,
+                   link_id = $6, verdict = $7,
                        site = $8, sent_to = $9, attempts = $10, failing_since = $11, next_at = $12, ended_at = $13,
                        ended_because = $14, changed_at = $15 where id = $1";
         let filter = &webhook.filter;
@@ -570,8 +584,8 @@ impl Tx {
         Ok(removed == 1)
     }
 
-    /// Adds a secret. Those before it go on signing until `old_until`, or as long as they would have
-    /// anyway; what has ended is forgotten. Returns how many sign from now on.
+    /// Adds a secret. Those before it go on signing until `old_until`, or as long as they would
+    /// have anyway; what has ended is forgotten. Returns how many sign from now on.
     ///
     /// # Errors
     /// The database refuses.
@@ -582,12 +596,14 @@ impl Tx {
         old_until: Micros,
         now: Micros,
     ) -> sqlx::Result<i64> {
-        let end = "update webhook_secrets set ends_at = $2 where webhook_id = $1 and (ends_at is null or ends_at > $2)";
+        let end = "update webhook_secrets set ends_at = $2 where webhook_id = $1
+                   and (ends_at is null or ends_at > $2)";
         both!(&mut *self, c => sqlx::query(end).bind(id).bind(old_until).execute(&mut **c).await.map(|_| ()))?;
         let forget = "delete from webhook_secrets where webhook_id = $1 and ends_at <= $2";
         both!(&mut *self, c => sqlx::query(forget).bind(id).bind(now).execute(&mut **c).await.map(|_| ()))?;
         let add = "insert into webhook_secrets (webhook_id, number, secret, created_at)
-                   select $1, coalesce(max(number), 0) + 1, $2, $3 from webhook_secrets where webhook_id = $1";
+                   select $1, coalesce(max(number), 0) + 1, $2, $3 from webhook_secrets
+                   where webhook_id = $1";
         both!(&mut *self, c => sqlx::query(add)
             .bind(id)
             .bind(secret.bytes())
@@ -611,9 +627,11 @@ impl Tx {
         now: Micros,
     ) -> sqlx::Result<u64> {
         let all = "update webhook_failures set next_at = $2, attempts = 0 where webhook_id = $1";
-        let one = "insert into webhook_failures (webhook_id, seq, attempts, failed_at, next_at, answer)
+        let one = "insert into webhook_failures (webhook_id, seq, attempts, failed_at, next_at,
+                   answer)
                    values ($1, $3, 0, $2, $2, 'to be sent again')
-                   on conflict (webhook_id, seq) do update set next_at = excluded.next_at, attempts = 0";
+                   on conflict (webhook_id, seq) do update set next_at = excluded.next_at,
+                   attempts = 0";
         both!(self, c => match seq {
             None => sqlx::query(all).bind(id).bind(now).execute(&mut **c).await.map(|done| done.rows_affected()),
             Some(seq) => sqlx::query(one).bind(id).bind(now).bind(seq).execute(&mut **c).await.map(|done| done.rows_affected()),

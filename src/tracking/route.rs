@@ -1,6 +1,6 @@
 //! Which tracking request an address means: nearly always the one that it says. The path is read
-//! here and nowhere else; what it leaves to a dialect is [`Route::rest`]. Addresses that went through
-//! other hands are understood in `odd`.
+//! here and nowhere else; what it leaves to a dialect is [`Route::rest`]. Addresses that went
+//! through other hands are understood in `odd`.
 
 mod odd;
 

@@ -3,9 +3,9 @@
 //!
 //! A GET changes nothing, since scanners follow every link. A POST is a person's: no scanner sends
 //! one. Its hit is an opt-out with the event [`UNSUBSCRIBED`], and the projection notes it with the
-//! contact where it is proved: by a token of ours, or by a name of the message that nobody can guess,
-//! such as Mautic's tracking hash. Adobe's numbers are counted up, so an opt-out that only has those
-//! is kept and changes nobody.
+//! contact where it is proved: by a token of ours, or by a name of the message that nobody can
+//! guess, such as Mautic's tracking hash. Adobe's numbers are counted up, so an opt-out that only
+//! has those is kept and changes nobody.
 //!
 //! Nothing of a request is shown on the page.
 

@@ -156,9 +156,9 @@ pub fn note_transport(hit: &mut Hit, inbound: &Inbound<'_>) {
     }
 }
 
-/// `HEAD` is answered as `GET` wherever that is, and its hit is kept; no browser sends it by itself,
-/// so it is a program that looks whether the link is alive. A trusted server that reports a page
-/// with it only has no use for the answer's body.
+/// `HEAD` is answered as `GET` wherever that is, and its hit is kept; no browser sends it by
+/// itself, so it is a program that looks whether the link is alive. A trusted server that reports a
+/// page with it only has no use for the answer's body.
 pub fn judge_method(hit: &mut Hit, inbound: &Inbound<'_>) {
     if !inbound.is_senders_own() && inbound.method == Method::HEAD {
         hit.judge(Reason::Head);

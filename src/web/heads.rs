@@ -16,9 +16,9 @@
 //!
 //! hyper's own options do not do this, which `heads/hyper.rs` proves: `max_headers` moves every
 //! request's header table to the heap, and there is still a number above which nobody gets to the
-//! page; `max_header_size` only says when to refuse; `ignore_invalid_headers` passes over lines that
-//! frame a body (`Content-Length : 3`), so that a proxy in front and we would disagree on where the
-//! next request begins; and none of them cuts a target.
+//! page; `max_header_size` only says when to refuse; `ignore_invalid_headers` passes over lines
+//! that frame a body (`Content-Length : 3`), so that a proxy in front and we would disagree on
+//! where the next request begins; and none of them cuts a target.
 //!
 //! Which bytes are a body is never mended, else a client behind a shared proxy could hide a request
 //! inside another one: lines that decide it (and those that say who the client is) pass as they

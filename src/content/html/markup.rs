@@ -65,7 +65,8 @@ pub(super) enum Token<'s> {
 pub(super) struct TooDeep;
 
 /// Tells what is in a source, in order, and whether only Outlook shows it. Returns up to which byte
-/// it is whole: behind that is a tag or comment that is cut off, and would swallow what is put there.
+/// it is whole: behind that is a tag or comment that is cut off, and would swallow what is put
+/// there.
 pub(super) fn walk<'s>(
     source: &'s str,
     mut see: impl FnMut(Token<'s>, bool),

@@ -1,8 +1,8 @@
 //! The session of whoever signs in with the admin token, as the browser's cookie holds it.
 //!
-//! It says until when it lasts, signed with the token itself: nothing is stored, so it begins and is
-//! read while the database is away, and all of them end with the token. One alone cannot be ended
-//! from elsewhere, so it lasts a working day and no longer.
+//! It says until when it lasts, signed with the token itself: nothing is stored, so it begins and
+//! is read while the database is away, and all of them end with the token. One alone cannot be
+//! ended from elsewhere, so it lasts a working day and no longer.
 
 use std::fmt;
 

@@ -2,8 +2,8 @@
 //!
 //! A line gives a column's meaning, its name, the type that it is read into, and where its value
 //! comes from when a hit is written. Macros turn the lines into the names in SQL ([`COLUMNS`]), the
-//! binders and the `COPY` writer, the row that is read and its preview (`store/hits`), and the cells
-//! of an export (`operator/export`). So a value cannot land in a column that is not its own.
+//! binders and the `COPY` writer, the row that is read and its preview (`store/hits`), and the
+//! cells of an export (`operator/export`). So a value cannot land in a column that is not its own.
 //!
 //! The order of the lines is the order of the columns in a CSV, and people rely on it: add new ones
 //! at the end. A new column needs a line here, a migration of both databases, and a place in their

@@ -2,7 +2,8 @@
 //! `p2`, … of a click.
 //!
 //! In query and fragment a value is percent-encoded, all but letters, digits, `-._~` and what the
-//! sender has percent-encoded already: it stays inside its place. In the path it may be a part of the page's address, as it is at Adobe, where
+//! sender has percent-encoded already: it stays inside its place. In the path it may be a part of
+//! the page's address, as it is at Adobe, where
 //! `https://shop.example/<%= page %><%= campaign %>` is common: its slashes stay, and where the
 //! template has no query of its own, its `?` begins one and what follows is the page's. Not so
 //! where that could lead out of the path: a slash behind a slash (`//evil.example` is a host to

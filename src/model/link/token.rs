@@ -10,9 +10,9 @@
 //! They are written in Crockford's base32, in lower case: it survives programs that change the case
 //! of an address, and every character is one that a mail program leaves in a link, at its end too.
 //! Upper case, `o` for `0`, and `i` or `l` for `1` are read. Version 1 was base64url without
-//! padding, about 27 characters: programs that find links in plain text took a `_` or `-` at its end
-//! for the sentence's. Such tokens keep working. The first character tells them apart: `4` or `5`
-//! now, `E` to `H` then.
+//! padding, about 27 characters: programs that find links in plain text took a `_` or `-` at its
+//! end for the sentence's. Such tokens keep working. The first character tells them apart: `4` or
+//! `5` now, `E` to `H` then.
 //!
 //! One bit changed anywhere gives no token: the signature covers every byte, and an encoding with
 //! stray bits at its end is refused.

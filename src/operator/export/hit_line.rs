@@ -1,5 +1,5 @@
-//! A stored hit as a line of NDJSON or CSV. Both are made from the table of a hit's columns, so they
-//! cannot drift apart.
+//! A stored hit as a line of NDJSON or CSV. Both are made from the table of a hit's columns, so
+//! they cannot drift apart.
 
 use std::borrow::Cow;
 

@@ -22,7 +22,8 @@ macro_rules! fetch_parts {
             Either::Postgres(pool) => {
                 let rest = $rest.replace("$SITE", "$4");
                 let sql = format!(
-                    "select {what} from unnest($1::timestamptz[], $2::timestamptz[], $3::timestamptz[]) as rows (start, since, until)
+                    "select {what} from unnest($1::timestamptz[], $2::timestamptz[],
+                     $3::timestamptz[]) as rows (start, since, until)
                      join {table} f on f.at >= rows.since and f.at < rows.until where {rest}"
                 );
                 let starts: Vec<Micros> = $parts.iter().map(|part| part.start).collect();
@@ -37,7 +38,8 @@ macro_rules! fetch_parts {
                 let rest = $rest.replace("$SITE", "$2");
                 // `cross join`: SQLite goes from the parts to the table.
                 let sql = format!(
-                    "select {what} from (select value ->> 0 as start, value ->> 1 as since, value ->> 2 as until from json_each($1)) as rows
+                    "select {what} from (select value ->> 0 as start, value ->> 1 as since,
+                     value ->> 2 as until from json_each($1)) as rows
                      cross join {table} f where f.at >= rows.since and f.at < rows.until and {rest}"
                 );
                 let parts: Vec<(i64, i64, i64)> = $parts

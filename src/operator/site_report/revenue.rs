@@ -169,8 +169,10 @@ pub async fn read_revenue(
     };
     let column = by.column();
     let sql = format!(
-        "select {number} as number, {text} as text, cast({name} as text) as name, currency, transactions, quantity, low, high, carry
-         from (select {column}, currency, cast(sum(transactions) as bigint) as transactions, cast(sum(quantity) as bigint) as quantity,
+        "select {number} as number, {text} as text, cast({name} as text) as name, currency,
+         transactions, quantity, low, high, carry
+         from (select {column}, currency, cast(sum(transactions) as bigint) as transactions,
+         cast(sum(quantity) as bigint) as quantity,
                       {low} as low, {high} as high, cast(sum(revenue_carry) as bigint) as carry
                from revenue_figures
                where day >= $1 and day < $2 and model = $3 and ($4 is null or site = $4)

@@ -1,13 +1,13 @@
 //! Sends hits to receivers.
 //!
 //! A look at all receivers every second: who has the lease, who is due, who is behind the horizon.
-//! Each that has something to get is served by a task of its own, in rounds: read some hits, send up
-//! to [`AT_ONCE`] of them at the same time, write what came of it. So a slow receiver holds up
+//! Each that has something to get is served by a task of its own, in rounds: read some hits, send
+//! up to [`AT_ONCE`] of them at the same time, write what came of it. So a slow receiver holds up
 //! nobody, and memory holds one round of each.
 //!
 //! A round starts small and doubles while everything arrives; after a failure it is small again, so
-//! a receiver that is away or overloaded is asked with a few requests and not with hundreds. It ends
-//! early once so many requests failed in a row.
+//! a receiver that is away or overloaded is asked with a few requests and not with hundreds. It
+//! ends early once so many requests failed in a row.
 
 use std::collections::HashMap;
 use std::sync::Arc;

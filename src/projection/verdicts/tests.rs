@@ -116,7 +116,8 @@ async fn figures(store: &Store) -> Vec<String> {
         (
             "broadlog_figures",
             "broadlog_id, currency, delivery_id, coalesce(first_open_at, at_0),
-             coalesce(first_click_at, at_0), opens, clicks, pages, transactions, coalesce(nullif(revenue, 0), 0)"
+             coalesce(first_click_at, at_0), opens, clicks, pages, transactions,
+             coalesce(nullif(revenue, 0), 0)"
                 .to_owned(),
             "where opens + clicks + pages + transactions <> 0 or revenue <> 0",
         ),
@@ -269,7 +270,8 @@ async fn what_a_person_decides_holds(engine: Engine) {
     let rulings = BTreeMap::from([(1, Ruling::Rules(None)), (2, Ruling::Rules(None))]);
     let ruled = rule(&store, &rules(), &rulings).await.unwrap();
     assert_eq!((ruled.decided, ruled.changed.len()), (vec![1], 1));
-    let of = "select verdict || ' ' || first_verdict || ' ' || coalesce(reason, '-') from hits order by seq";
+    let of = "select verdict || ' ' || first_verdict || ' ' || coalesce(reason, '-') from hits
+              order by seq";
     let expected = ["bot human decided as bot", "human human -"];
     assert_eq!(
         texts(&store, of)

@@ -56,7 +56,8 @@ pub(super) struct Shared {
     pub(super) written: watch::Sender<i64>,
     /// Highest group that the database has: the writer deletes up to here.
     pub(super) done: AtomicI64,
-    /// Once all up to this group is deleted, nothing of it is to be left in the file; 0: nobody asks.
+    /// Once all up to this group is deleted, nothing of it is to be left in the file; 0: nobody
+    /// asks.
     pub(super) scrub_after: AtomicI64,
     pub(super) counters: Counters,
 }

@@ -1,7 +1,7 @@
 //! What late hits of erased persons are known by: digests.
 //!
-//! Each is made with a secret of this database, so that a list of digests alone says nothing; who has
-//! the whole database can try a name that he knows, and no more.
+//! Each is made with a secret of this database, so that a list of digests alone says nothing; who
+//! has the whole database can try a name that he knows, and no more.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,5 @@
-//! What else there is of persons that are being erased: rows that name their browsers, and texts that
-//! contain an e-mail address or another value of theirs.
+//! What else there is of persons that are being erased: rows that name their browsers, and texts
+//! that contain an e-mail address or another value of theirs.
 
 use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
@@ -19,7 +19,8 @@ struct Place {
     change: &'static str,
 }
 
-/// What stands in place of an answer that named somebody. Asked again, the request is not done again.
+/// What stands in place of an answer that named somebody. Asked again, the request is not done
+/// again.
 const GONE: &str = "{\"title\":\"Gone\",\"status\":410,\"detail\":\"this answer named a contact who \
     was erased\"}";
 

@@ -1,6 +1,6 @@
 //! Finds what there is of persons that are being erased: messages, their vendors' names, browsers,
-//! hits. It looks through tables in stretches by their keys, beside everybody: no index knows whose a
-//! message is, since each message would pay for it.
+//! hits. It looks through tables in stretches by their keys, beside everybody: no index knows whose
+//! a message is, since each message would pay for it.
 
 use std::collections::BTreeMap;
 
@@ -143,8 +143,8 @@ impl Store {
         Ok(())
     }
 
-    /// Numbers of hits in the next stretch after one that are theirs, and where it ends; `None`: the
-    /// stretch before was the last.
+    /// Numbers of hits in the next stretch after one that are theirs, and where it ends; `None`:
+    /// the stretch before was the last.
     ///
     /// # Errors
     /// The database refuses or cannot be reached.
@@ -170,8 +170,8 @@ impl Store {
 }
 
 impl Tx {
-    /// Gives messages (with their erasures) stand-ins: what was counted of each stays, under a number
-    /// that means nobody.
+    /// Gives messages (with their erasures) stand-ins: what was counted of each stays, under a
+    /// number that means nobody.
     pub(super) async fn replace_messages(
         &mut self,
         of: &[(i64, Uuid)],

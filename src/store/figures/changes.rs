@@ -3,11 +3,11 @@
 //! Both are done by the code that counts hits as they come. Which of a message's hits is its first
 //! is part of its figures, so each message is counted twice over, once with its hits as they were
 //! and once as they are; the difference is what is added. Its hits are known from its list
-//! (`listed.rs`); what the list lacks is left where it was counted. A hit that the list should have and
-//! has not cannot be taken back: it is refused, and nothing of it changes.
+//! (`listed.rs`); what the list lacks is left where it was counted. A hit that the list should have
+//! and has not cannot be taken back: it is refused, and nothing of it changes.
 //!
-//! Sketches give no visitor back. Half hours that lose one are marked, and made anew from their hits
-//! (see `store/stale.rs`).
+//! Sketches give no visitor back. Half hours that lose one are marked, and made anew from their
+//! hits (see `store/stale.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -143,7 +143,8 @@ pub(super) async fn take_back(tx: &mut Tx, clickers: &Clickers) -> sqlx::Result<
         Bulk::new()
             .big("delivery_id", visitors.iter().map(|key| key.0))
             .uuid("visitor_id", visitors.iter().map(|key| key.1.0)),
-        "select c.delivery_id, c.visitor_id, c.link_id, c.clicks from {rows} cross join clicking_visitors c
+        "select c.delivery_id, c.visitor_id, c.link_id, c.clicks from {rows} cross
+         join clicking_visitors c
          where c.delivery_id = rows.delivery_id and c.visitor_id = rows.visitor_id",
         row => (
             (

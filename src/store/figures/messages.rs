@@ -102,7 +102,8 @@ impl Messages {
         let without_money: Vec<(MessageKey, MessageRow)> = fetch_bulk!(
             &mut *tx,
             Bulk::new().big("id", counted),
-            "select f.broadlog_id, f.delivery_id, f.first_open_at, f.first_click_at, f.opens, f.clicks, f.pages, f.hits
+            "select f.broadlog_id, f.delivery_id, f.first_open_at, f.first_click_at, f.opens,
+             f.clicks, f.pages, f.hits
              from {rows} join broadlog_figures f on f.broadlog_id = rows.id and f.currency = ''",
             row => (
                 (row.try_get("broadlog_id")?, String::new()),
@@ -113,7 +114,8 @@ impl Messages {
             tx,
             Bulk::new().big("id", booked),
             concat!(
-                "select broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens, clicks, pages, hits, ",
+                "select broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens,
+                 clicks, pages, hits, ",
                 book_columns!(),
                 " from {rows} join broadlog_figures f on f.broadlog_id = rows.id"
             ),
@@ -216,14 +218,16 @@ impl Messages {
         let rows = self.rows_to_write();
         let sql = "insert into broadlog_figures
                  (broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens, clicks, pages, hits, transactions, revenue, quantity)
-             select broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens, clicks, pages, hits, 0, 0, 0
+             select broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens,
+             clicks, pages, hits, 0, 0, 0
              from {rows} where true";
         writes.add(tx, rows.new, sql).await?;
         let sql = concat!(
                 "insert into broadlog_figures
                  (broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens, clicks, pages, hits, ",
                 book_columns!(),
-                ") select broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens, clicks, pages, hits, ",
+                ") select broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens,
+                 clicks, pages, hits, ",
                 book_columns!(),
                 " from {rows} where true"
             );
@@ -232,7 +236,8 @@ impl Messages {
                  first_open_at = rows.first_open_at, first_click_at = rows.first_click_at, opens = rows.opens, clicks = rows.clicks,
                  pages = rows.pages, hits = rows.hits
              from {rows}
-             where broadlog_figures.broadlog_id = rows.broadlog_id and broadlog_figures.currency = rows.currency";
+             where broadlog_figures.broadlog_id = rows.broadlog_id
+             and broadlog_figures.currency = rows.currency";
         writes.add(tx, rows.changed, sql).await?;
         let sql = "update broadlog_figures set
                  first_open_at = rows.first_open_at, first_click_at = rows.first_click_at, opens = rows.opens, clicks = rows.clicks,
@@ -240,7 +245,8 @@ impl Messages {
                  quantity = rows.quantity, unproved_transactions = rows.unproved_transactions, unproved_revenue = rows.unproved_revenue,
                  unproved_carry = rows.unproved_carry, unproved_quantity = rows.unproved_quantity
              from {rows}
-             where broadlog_figures.broadlog_id = rows.broadlog_id and broadlog_figures.currency = rows.currency";
+             where broadlog_figures.broadlog_id = rows.broadlog_id
+             and broadlog_figures.currency = rows.currency";
         writes.add(tx, rows.changed_with_books, sql).await?;
         Ok(())
     }
@@ -309,7 +315,8 @@ impl Messages {
         let rows = fetch_bulk!(
             tx,
             Bulk::new().big("id", ids.iter().copied()),
-            "select f.broadlog_id, f.delivery_id, f.first_open_at, f.first_click_at, f.opens, f.clicks, f.pages, f.hits,
+            "select f.broadlog_id, f.delivery_id, f.first_open_at, f.first_click_at, f.opens,
+             f.clicks, f.pages, f.hits,
                     f.transactions + f.unproved_transactions as orders
              from {rows} join broadlog_figures f on f.broadlog_id = rows.id and f.currency = ''",
             row => {
@@ -393,7 +400,8 @@ impl Messages {
                 .bytes("hits", of().map(|row| row.listed.bytes())),
             "insert into broadlog_figures
                  (broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens, clicks, pages, hits, transactions, revenue, quantity)
-             select broadlog_id, '', delivery_id, first_open_at, first_click_at, opens, clicks, pages, hits, 0, 0, 0
+             select broadlog_id, '', delivery_id, first_open_at, first_click_at, opens, clicks,
+             pages, hits, 0, 0, 0
              from {rows} where true
              on conflict (broadlog_id, currency) do update set
                  first_open_at = excluded.first_open_at, first_click_at = excluded.first_click_at,
@@ -402,9 +410,11 @@ impl Messages {
         execute_bulk!(
             tx,
             Bulk::new().big("id", empty),
-            "delete from broadlog_figures where broadlog_id in (select rows.id from {rows}) and currency = ''
+            "delete from broadlog_figures where broadlog_id in (select rows.id from {rows})
+             and currency = ''
                  and transactions = 0 and revenue = 0 and revenue_carry = 0 and quantity = 0
-                 and unproved_transactions = 0 and unproved_revenue = 0 and unproved_carry = 0 and unproved_quantity = 0"
+                 and unproved_transactions = 0 and unproved_revenue = 0 and unproved_carry = 0
+                 and unproved_quantity = 0"
         )
         .map(|_| ())
     }
@@ -439,7 +449,8 @@ pub(super) async fn repair(
     let now: BTreeMap<i64, Listed> = fetch_bulk!(
         &mut *tx,
         Bulk::new().big("id", messages.keys().copied()),
-        "select f.broadlog_id, f.hits from {rows} join broadlog_figures f on f.broadlog_id = rows.id and f.currency = ''",
+        "select f.broadlog_id, f.hits from {rows} join broadlog_figures f on f.broadlog_id = rows.id
+         and f.currency = ''",
         row => (row.try_get("broadlog_id")?, Listed::stored(row.try_get("hits")?))
     )?
     .into_iter()
@@ -462,7 +473,8 @@ pub(super) async fn repair(
             .bytes("hits", listed),
         "insert into broadlog_figures
              (broadlog_id, currency, delivery_id, first_open_at, first_click_at, opens, clicks, pages, hits, transactions, revenue, quantity)
-         select broadlog_id, '', delivery_id, first_open_at, first_click_at, opens, clicks, pages, hits, 0, 0, 0
+         select broadlog_id, '', delivery_id, first_open_at, first_click_at, opens, clicks, pages,
+         hits, 0, 0, 0
          from {rows} where true
          on conflict (broadlog_id, currency) do update set
              first_open_at = excluded.first_open_at, first_click_at = excluded.first_click_at,

@@ -1,6 +1,6 @@
-//! Figures of hits that get another visitor, or another page: who clicked and top values follow, and
-//! sketches are made anew. Times, kinds, deliveries and verdicts stay, and so do all other figures;
-//! a message that gets another number is renamed as a whole (`store/erasures`).
+//! Figures of hits that get another visitor, or another page: who clicked and top values follow,
+//! and sketches are made anew. Times, kinds, deliveries and verdicts stay, and so do all other
+//! figures; a message that gets another number is renamed as a whole (`store/erasures`).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

@@ -169,8 +169,10 @@ impl Credits {
             .big("revenue_carry", sales().map(|sales| split(sales.revenue).1))
             .big("quantity", sales().map(|sales| sales.quantity));
         let sql = format!(
-            "insert into revenue_figures (day, model, site, delivery_id, link_id, campaign, currency, transactions, revenue, revenue_carry, quantity)
-             select day, model, site, delivery_id, link_id, campaign, currency, transactions, revenue, revenue_carry, quantity
+            "insert into revenue_figures (day, model, site, delivery_id, link_id, campaign,
+             currency, transactions, revenue, revenue_carry, quantity)
+             select day, model, site, delivery_id, link_id, campaign, currency, transactions,
+             revenue, revenue_carry, quantity
              from {{rows}} where true
              on conflict (day, model, site, delivery_id, link_id, campaign, currency) do update set
                  transactions = revenue_figures.transactions + excluded.transactions,

@@ -32,7 +32,8 @@ impl Nameless {
         let known: Vec<String> = fetch_bulk!(
             &mut *tx,
             Bulk::new().text("site", named.iter().cloned()),
-            "select rows.site from {rows} where exists (select 1 from counted_sites s where s.site = rows.site)",
+            "select rows.site from {rows} where exists (select 1 from counted_sites s
+             where s.site = rows.site)",
             row => row.try_get("site")?
         )?;
         named.retain(|site| !known.contains(site));

@@ -2,8 +2,8 @@
 //!
 //! `time_figures` has the finest grain. A long report would read too many of its rows, so the same
 //! counts stand three times more: without the time (`delivery_figures`), without delivery and link
-//! (`site_figures`), and that by UTC day (`site_days`). All are added to what is there, and never read: any number of servers can
-//! write them at once, each in the order of the keys.
+//! (`site_figures`), and that by UTC day (`site_days`). All are added to what is there, and never
+//! read: any number of servers can write them at once, each in the order of the keys.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;

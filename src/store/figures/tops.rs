@@ -2,7 +2,8 @@
 //! UTC day.
 //!
 //! Anybody can make up a page, so a day holds so many values of each; what is new beyond that is
-//! counted as one, the empty value. Housekeeping folds a past day to its top ([`Store::fold_tops`]).
+//! counted as one, the empty value. Housekeeping folds a past day to its top
+//! ([`Store::fold_tops`]).
 
 use std::collections::BTreeMap;
 
@@ -223,7 +224,8 @@ pub(super) async fn take_back(tx: &mut Tx, tops: Tops) -> sqlx::Result<()> {
         &mut *tx,
         rows(&asked),
         "select f.day, f.site, f.dimension, f.kind, f.value, f.hits from {rows} join top_figures f
-         on f.day = rows.day and f.site = rows.site and f.dimension = rows.dimension and f.kind = rows.kind
+         on f.day = rows.day and f.site = rows.site and f.dimension = rows.dimension
+         and f.kind = rows.kind
              and f.value = rows.value",
         row => (
             (
@@ -258,7 +260,8 @@ pub(super) async fn take_back(tx: &mut Tx, tops: Tops) -> sqlx::Result<()> {
         &mut *tx,
         rows(&fewer),
         "update top_figures set hits = top_figures.hits + rows.hits from {rows}
-         where top_figures.day = rows.day and top_figures.site = rows.site and top_figures.dimension = rows.dimension
+         where top_figures.day = rows.day and top_figures.site = rows.site
+         and top_figures.dimension = rows.dimension
              and top_figures.kind = rows.kind and top_figures.value = rows.value"
     )?;
     execute_bulk!(
@@ -275,7 +278,8 @@ pub(super) async fn take_back(tx: &mut Tx, tops: Tops) -> sqlx::Result<()> {
         tx,
         group_columns(sizes.keys()).big("size", sizes.values().copied()),
         "update top_sizes set size = top_sizes.size + rows.size from {rows}
-         where top_sizes.day = rows.day and top_sizes.site = rows.site and top_sizes.dimension = rows.dimension
+         where top_sizes.day = rows.day and top_sizes.site = rows.site
+         and top_sizes.dimension = rows.dimension
              and top_sizes.kind = rows.kind"
     )
     .map(|_| ())

@@ -1,8 +1,8 @@
 //! How many visitors a site had: a sketch each half hour, which any period is put together from.
 //!
-//! A sketch is HyperLogLog with 4,096 registers in the Apache DataSketches' format, 2 KB at most: its
-//! estimate is off by 1.6 % (one standard deviation). Half hours, since nearly all zones' days begin
-//! on one.
+//! A sketch is HyperLogLog with 4,096 registers in the Apache DataSketches' format, 2 KB at most:
+//! its estimate is off by 1.6 % (one standard deviation). Half hours, since nearly all zones' days
+//! begin on one.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

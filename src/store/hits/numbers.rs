@@ -5,20 +5,22 @@
 //! Who follows hits reads up to the horizon only, below which nothing can appear any more. Numbers
 //! may be missing; none comes twice.
 //!
-//! **How it fails.** A block is open as long as the transaction that asked for it runs, and Postgres
-//! itself knows that: no server has to close it. Where a server is killed, its block ends when
-//! Postgres ends its session. If the block cannot be noted, the hits are not written; if they are
-//! not written, the block's numbers are missing.
+//! **How it fails.** A block is open as long as the transaction that asked for it runs, and
+//! Postgres itself knows that: no server has to close it. Where a server is killed, its block ends
+//! when Postgres ends its session. If the block cannot be noted, the hits are not written; if they
+//! are not written, the block's numbers are missing.
 
 use crate::both;
 use crate::store::{Either, Store, Tx};
 
 /// Takes a block of $1 numbers for the transaction $2. Blocks that have ended are cleared away;
-/// those that another is just clearing away are left to it, since two that wait for each other would
-/// stand still.
-const TAKE: &str = "with taken as (update counters set value = value + $1 where name = 'hit' returning value),
+/// those that another is just clearing away are left to it, since two that wait for each other
+/// would stand still.
+const TAKE: &str = "with taken as (update counters set value = value + $1 where name = 'hit'
+                    returning value),
       ended as (delete from hit_blocks where first in
-        (select b.first from hit_blocks b where not exists (select from open_hit_blocks o where o.first = b.first)
+        (select b.first from hit_blocks b where not exists (select from open_hit_blocks o
+        where o.first = b.first)
          for update skip locked))
     insert into hit_blocks (first, writer) select value - $1 + 1, $2 from taken returning first";
 

@@ -49,7 +49,8 @@ macro_rules! row {
             usize: sqlx::ColumnIndex<R>,
             $($type: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,)+
         {
-            /// Reads a row of [`super::COLUMNS`]: by place, as names would be looked up for every row.
+            /// Reads a row of [`super::COLUMNS`]: by place, as names would be looked up for every
+            /// row.
             fn from_row(row: &'r R) -> sqlx::Result<Self> {
                 let mut places = 0..;
                 let mut next = || places.next().unwrap_or_default();

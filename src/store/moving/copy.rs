@@ -1,5 +1,5 @@
-//! Parts of a table: read from SQLite in the order of the key, written by `COPY` into Postgres. While
-//! one is written the next is read.
+//! Parts of a table: read from SQLite in the order of the key, written by `COPY` into Postgres.
+//! While one is written the next is read.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

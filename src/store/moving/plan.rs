@@ -69,11 +69,13 @@ pub(super) fn quoted(name: &str) -> String {
 
 /// Tables that others refer to come first.
 const TABLES: &str = "
-    select c.relname::text as table_name, a.attname::text as column_name, a.atttypid::regtype::text as type_name
+    select c.relname::text as table_name, a.attname::text as column_name, a.atttypid::regtype::text
+    as type_name
     from pg_class c join pg_attribute a on a.attrelid = c.oid
     where c.relkind in ('r', 'p') and not c.relispartition and a.attnum > 0 and not a.attisdropped
       and c.relnamespace = (select relnamespace from pg_class where oid = 'hits'::regclass)
-    order by exists (select 1 from pg_constraint f where f.conrelid = c.oid and f.contype = 'f'), c.relname, a.attnum";
+    order by exists (select 1 from pg_constraint f where f.conrelid = c.oid and f.contype = 'f'),
+    c.relname, a.attnum";
 
 /// All tables. Both databases are up to date.
 pub(super) async fn plan(source: &Store, target: &Store) -> Result<Vec<TablePlan>, MoveError> {

@@ -178,8 +178,8 @@ async fn on_postgres_a_turn_is_had_beside_what_others_read() {
     one.close().await;
 }
 
-/// A server vanishes while it copies rows: to Postgres a statement is running, and it would wait for
-/// the rest for ever, with the lane.
+/// A server vanishes while it copies rows: to Postgres a statement is running, and it would wait
+/// for the rest for ever, with the lane.
 #[tokio::test]
 async fn on_postgres_a_session_that_fell_silent_while_it_copied_is_ended() {
     let url = new_database(Engine::Postgres).await;

@@ -1,5 +1,5 @@
-//! Pages of hits: forwards and backwards, of many contacts at once, and through hits that nearly all
-//! do not match.
+//! Pages of hits: forwards and backwards, of many contacts at once, and through hits that nearly
+//! all do not match.
 
 use crate::model::hit::{ContactId, DeliveryId, Hit, Kind, VisitorId};
 use crate::store::Store;

@@ -48,9 +48,10 @@ const PERSONAL: [(&str, &str); 14] = [
 ];
 
 /// What is kept of a request that must not identify anybody: what the page, the action, the media
-/// file, the campaign and the products are, and how the pixel sent it. A list of names that identify
-/// would never be whole: Mapp's products add some (`er1` to `er7` are a registration's address and
-/// names, `eaj` a profile, `cdb…` hashes of the address, `geid`, `emrid`), and sites their own.
+/// file, the campaign and the products are, and how the pixel sent it. A list of names that
+/// identify would never be whole: Mapp's products add some (`er1` to `er7` are a registration's
+/// address and names, `eaj` a profile, `cdb…` hashes of the address, `geid`, `emrid`), and sites
+/// their own.
 /// `ft` is left out: it holds what was typed into a form.
 const IMPERSONAL: [&str; 38] = [
     "ba", "bw", "co", "cr", "ct", "eor", "fn", "fns", "is", "la", "mc", "mca", "mi", "mk", "mt1",
@@ -162,8 +163,8 @@ fn take_common(
     hit
 }
 
-/// What was done, where it is no view of a page: the action that the site names (`ct`), what a media
-/// player does (`mi` its file, `mk` what: `play`, `pos` every 30 seconds, …), a form that was
+/// What was done, where it is no view of a page: the action that the site names (`ct`), what a
+/// media player does (`mi` its file, `mk` what: `play`, `pos` every 30 seconds, …), a form that was
 /// filled in or left (`fn`).
 fn take_event(hit: &mut Hit, parameters: &Parameters<'_>) -> Option<String> {
     if let Some(action) = parameters.get("ct") {

@@ -1,9 +1,9 @@
 //! The rules for a hit that is stored: what is known of its request is what its row tells.
 //!
 //! The headers are gone. That they said something (a prefetch, a HEAD, a browser without a screen)
-//! stands among the hit's first reasons. A page that a trusted server reported in its own name looks
-//! like one that a program fetched: where the agent is no browser's and no crawler's, only the
-//! operator's lists say anything new of a page.
+//! stands among the hit's first reasons. A page that a trusted server reported in its own name
+//! looks like one that a program fetched: where the agent is no browser's and no crawler's, only
+//! the operator's lists say anything new of a page.
 
 use http::{HeaderMap, HeaderValue};
 

@@ -1,5 +1,5 @@
-//! Counts in memory that the database gets every few seconds. What a crash takes is a few seconds of
-//! them.
+//! Counts in memory that the database gets every few seconds. What a crash takes is a few seconds
+//! of them.
 
 use std::collections::HashMap;
 use std::hash::Hash;

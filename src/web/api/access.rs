@@ -1,9 +1,9 @@
 //! Who calls the API, and whether they may: programs with a token, and people who have signed in.
 //!
-//! [`identify`] stands before everything: who is not known does not learn even which paths there are
-//! (401). Each route has a [`Need`], and whoever does not meet it is told what it is (403). Tokens
-//! are looked up in the server's own copy, so a sender's hits are taken while the database is away;
-//! people are looked up in the database.
+//! [`identify`] stands before everything: who is not known does not learn even which paths there
+//! are (401). Each route has a [`Need`], and whoever does not meet it is told what it is (403).
+//! Tokens are looked up in the server's own copy, so a sender's hits are taken while the database
+//! is away; people are looked up in the database.
 
 mod people;
 

@@ -1,10 +1,10 @@
 //! What makes things is done once for an `Idempotency-Key`: one layer around those routes.
 //!
-//! The key is claimed before anything is done. The answer is kept for a week, as long as the keys of
-//! hits and messages; the same request under the same key gets it again, with `Idempotency-Replayed:
-//! true`, and another request under it is refused. A request that fails has made nothing, and leaves
-//! its key free. Once begun, a request is done to its end, whether or not its sender still listens:
-//! senders repeat what they did not wait for.
+//! The key is claimed before anything is done. The answer is kept for a week, as long as the keys
+//! of hits and messages; the same request under the same key gets it again, with
+//! `Idempotency-Replayed: true`, and another request under it is refused. A request that fails has
+//! made nothing, and leaves its key free. Once begun, a request is done to its end, whether or not
+//! its sender still listens: senders repeat what they did not wait for.
 //!
 //! A server that is killed between what it made and its answer leaves a key without one. Nobody
 //! knows then whether it was made, so it is never done again under that key: its sender is told to

@@ -3,8 +3,8 @@
 //! Paths, parameters and bodies come from the handlers' `#[utoipa::path(…)]` and from the structs
 //! that are read and written, so the document cannot say what the code does not do. What all
 //! operations have in common is added here: the scopes that they need, and the problems that each
-//! may answer, told from its method and its path. A route that is added needs its attribute, and its
-//! line in `api.rs`; nothing else.
+//! may answer, told from its method and its path. A route that is added needs its attribute, and
+//! its line in `api.rs`; nothing else.
 
 pub(super) mod shapes;
 

@@ -216,8 +216,8 @@ pub(super) async fn change_page_tag(
     save(&app, change.of(had.into())).await
 }
 
-/// `POST /page-tags/{identifier}/end`: from now on its hits are suspect. One that has ended keeps its
-/// end.
+/// `POST /page-tags/{identifier}/end`: from now on its hits are suspect. One that has ended keeps
+/// its end.
 #[utoipa::path(
     post,
     path = "/page-tags/{identifier}/end",

@@ -1,5 +1,5 @@
-//! `GET /reports/deliveries/{id}/people` and `GET /reports/links/{id}/people`: who is behind a number
-//! of a report, from [`crate::operator::people`].
+//! `GET /reports/deliveries/{id}/people` and `GET /reports/links/{id}/people`: who is behind a
+//! number of a report, from [`crate::operator::people`].
 //!
 //! Parts are short, so each is made whole. As CSV and NDJSON they hold rows only: where the next
 //! part goes on stands in the header `X-Next-Cursor`, and in `next` of the JSON object.
@@ -116,8 +116,8 @@ pub struct LinkPeopleQuery {
     format: Format,
 }
 
-/// `?what=clicked|clickers|machine&after=&limit=&format=`: who followed a link; `machine` only where
-/// it belongs to a delivery.
+/// `?what=clicked|clickers|machine&after=&limit=&format=`: who followed a link; `machine` only
+/// where it belongs to a delivery.
 #[utoipa::path(
     get,
     path = "/reports/links/{id}/people",

@@ -226,8 +226,8 @@ async fn show_tops(
     report.await.map(Json).map_err(failed)
 }
 
-/// Revenue and whom it is credited to: `?from=&to=&zone=&site=&by=day|delivery|link|campaign&model=&
-/// limit=`.
+/// Revenue and whom it is credited to:
+/// `?from=&to=&zone=&site=&by=day|delivery|link|campaign&model=& limit=`.
 #[utoipa::path(
     get,
     path = "/reports/revenue",

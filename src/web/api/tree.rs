@@ -1,9 +1,9 @@
 //! What a sender wrote, as a tree, to tell what is wrong with it.
 //!
 //! A body that can be read is read straight into its type, which costs nothing. One that cannot is
-//! read once more through here: the tree is deserialized with an error type of our own, [`Mistake`],
-//! which keeps what serde's calls say of the field, what stands there and what is allowed. A query
-//! is a tree from the start: it is short.
+//! read once more through here: the tree is deserialized with an error type of our own,
+//! [`Mistake`], which keeps what serde's calls say of the field, what stands there and what is
+//! allowed. A query is a tree from the start: it is short.
 
 use std::fmt;
 

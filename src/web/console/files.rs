@@ -1,5 +1,5 @@
-//! The style sheet, the script and the icon of all pages: asked for each time, so that an upgrade is
-//! seen at once, and sent only where they are new.
+//! The style sheet, the script and the icon of all pages: asked for each time, so that an upgrade
+//! is seen at once, and sent only where they are new.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,5 @@
-//! What would become of a request that somebody pastes: an address, a line of curl, or an entry of a
-//! HAR file, as browsers save it. Nothing is stored and nothing is counted.
+//! What would become of a request that somebody pastes: an address, a line of curl, or an entry of
+//! a HAR file, as browsers save it. Nothing is stored and nothing is counted.
 
 use std::sync::Arc;
 

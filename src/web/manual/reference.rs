@@ -1,5 +1,5 @@
-//! The reference of the API, in Markdown, from the document that `GET /openapi.json` answers: what is
-//! told here is what the handlers and the structs say.
+//! The reference of the API, in Markdown, from the document that `GET /openapi.json` answers: what
+//! is told here is what the handlers and the structs say.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

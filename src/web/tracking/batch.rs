@@ -2,8 +2,8 @@
 //!
 //! A batch gets exactly 200 once it is durable. It gets 503 if it is not: its sender then sends it
 //! again. 413 and 400 tell the sender to give the batch up (`tests/cases/mapp/PROTOCOL.md`,
-//! "Batch"), and so does 415, if it is packed with anything but gzip and deflate. Nothing in a batch
-//! tells that it was sent before: if the answer to a stored one is lost, it counts twice.
+//! "Batch"), and so does 415, if it is packed with anything but gzip and deflate. Nothing in a
+//! batch tells that it was sent before: if the answer to a stored one is lost, it counts twice.
 
 use std::time::Duration;
 

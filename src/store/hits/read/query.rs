@@ -173,8 +173,8 @@ impl Stretch {
     }
 }
 
-/// The statements of a page. Their values are bound in this order: the bounds, the sources' ids, the
-/// delivery, the kind, the link, the site, the times, the limit.
+/// The statements of a page. Their values are bound in this order: the bounds, the sources' ids,
+/// the delivery, the kind, the link, the site, the times, the limit.
 pub(super) struct PageQuery<'q> {
     pub(super) filter: &'q HitFilter,
     sources: &'q [HitSource],
@@ -222,7 +222,8 @@ impl<'q> PageQuery<'q> {
         self.sources.iter().map(move |source| {
             let condition = source.condition(&mut places);
             format!(
-                "select {columns} from hits where seq > $1 and seq <= $2{condition} {order} limit {limit}"
+                "select {columns} from hits where seq > $1 and seq <= $2{condition} {order}
+                 limit {limit}"
             )
         })
     }

@@ -113,8 +113,8 @@ impl Channel {
     }
 }
 
-/// Whether the browser is on this machine by the name that it knows the server by: what comes through
-/// a container's published port comes from the container's own network.
+/// Whether the browser is on this machine by the name that it knows the server by: what comes
+/// through a container's published port comes from the container's own network.
 fn calls_it_local(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
